@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The binary interface between the runtime (libpulp.so, trm.o) and the core
+ * that reads and drives it from outside the process.
+ *
+ * Everything here is little endian and naturally aligned; every structure is a
+ * multiple of 8 bytes.  plugins/module_utils/abi.py holds the same layouts for
+ * Python, and tests/unit/test_abi.py compares the two by compiling this file.
+ * A change of any layout raises ULP_ABI_VERSION.
+ */
+#ifndef ULP_ABI_H
+#define ULP_ABI_H
+
+#include <stdint.h>
+
+#define ULP_ABI_VERSION 1u
+
+#define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
+#define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
+
+#define ULP_PATCH_ID_SIZE   32 /* SHA-256 */
+#define ULP_BUILD_ID_SIZE   32 /* the longest build ID kept; gcc and clang write 20 */
+#define ULP_NAME_SIZE       64
+#define ULP_VERSION_SIZE    16
+#define ULP_DOMAINS         64
+#define ULP_LIBRARIES       64
+#define ULP_PATCHES        256
+#define ULP_RESULTS          8
+#define ULP_DETAIL_SIZE    160
+#define ULP_THREAD_SETS   4096
+#define ULP_THREAD_WAYS      4
+
+/* ------------------------------------------------------------------ state */
+
+/*
+ * A universe domain: one universe number shared by the libraries that were
+ * first patched together (usually one library).
+ */
+struct ulp_domain {
+	uint64_t universe;      /* the global number; every publish adds one */
+	int64_t  tls_offset;    /* a thread's number is the 8 bytes at its thread pointer + this */
+	uint64_t slow_entries;  /* entries that took the slow path */
+	uint64_t kept;          /* of those: thread was inside and kept its number */
+	uint64_t unprovable;    /* of those: nothing could be proved, number kept */
+	uint32_t library_count;
+	uint32_t flags;         /* ULP_DOMAIN_* */
+};
+#define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
+
+struct ulp_library {
+	uint64_t base;          /* load bias */
+	uint64_t text_start;    /* absolute addresses of the executable segment(s) */
+	uint64_t text_end;
+	uint32_t domain;        /* index into domains */
+	uint32_t flags;         /* ULP_LIBRARY_* */
+	uint32_t hooked;        /* functions whose entry leads through a stub */
+	uint32_t build_id_size;
+	uint8_t  build_id[ULP_BUILD_ID_SIZE];
+	char     name[ULP_NAME_SIZE];
+};
+#define ULP_LIBRARY_POST_PROCESSED 1u
+
+enum ulp_patch_status {
+	ULP_PATCH_APPLIED  = 1,
+	ULP_PATCH_REVERTED = 2,
+};
+
+struct ulp_patch {
+	uint8_t  id[ULP_PATCH_ID_SIZE];
+	uint64_t applied_universe;  /* the number published when it was applied last */
+	uint64_t reverted_universe; /* the number published when it was reverted last, or 0 */
+	uint64_t loaded_ns;         /* CLOCK_REALTIME of the last publish, nanoseconds */
+	uint64_t text_start;        /* the patch library's executable segment(s) */
+	uint64_t text_end;
+	uint32_t status;            /* enum ulp_patch_status */
+	uint32_t domain;
+	uint32_t functions;
+	uint32_t reserved;
+	char     name[ULP_NAME_SIZE];
+};
+
+enum ulp_stage {
+	ULP_STAGE_EMPTY    = 0,
+	ULP_STAGE_REFUSED  = 1, /* the hijacked thread refused; nothing was started */
+	ULP_STAGE_STARTED  = 2, /* the worker thread runs */
+	ULP_STAGE_DONE     = 3,
+	ULP_STAGE_FAILED   = 4, /* the worker gave up; nothing was published */
+};
+
+struct ulp_result {
+	uint64_t nonce;         /* of the request it answers */
+	uint32_t stage;         /* enum ulp_stage */
+	int32_t  error;         /* enum ulp_error, 0 when done */
+	uint64_t entry_ns;      /* how long the hijacked thread spent in the runtime */
+	uint64_t worker_ns;     /* how long the worker took */
+	uint64_t universe;      /* the number that was published */
+	char     detail[ULP_DETAIL_SIZE]; /* what went wrong, UTF-8, NUL-terminated */
+};
+
+/*
+ * One for every thread that passed a slow path, in a set-associative table:
+ * set = tid % ULP_THREAD_SETS, ULP_THREAD_WAYS records a set.  A record may be
+ * evicted; a thread without one has to be judged by its stack.  A record whose
+ * born_ns lies before the start of the thread with that tid is stale.
+ */
+struct ulp_thread {
+	uint64_t tid;            /* 0: free; written last */
+	uint64_t born_ns;        /* CLOCK_BOOTTIME, nanoseconds */
+	uint64_t thread_pointer; /* fs base; tls_offset is relative to it */
+	uint64_t reserved;
+};
+
+struct ulp_messages {
+	uint64_t written;       /* bytes ever written; the ring holds the last of them */
+	uint64_t size;          /* bytes in data, a power of two */
+	char     data[16384];   /* lines that end in \n */
+};
+
+/* The exported symbol ulp_state. Read it under the sequence lock. */
+struct ulp_state {
+	uint64_t magic;            /* ULP_STATE_MAGIC, written last by the constructor */
+	uint32_t abi_version;
+	uint32_t size;             /* sizeof(struct ulp_state) */
+	uint32_t sequence;         /* odd while the worker changes what follows */
+	uint32_t owner;            /* PID whose request is being carried out, or 0 */
+	char     runtime_version[ULP_VERSION_SIZE];
+	uint64_t entry;            /* address of the request entry */
+	uint64_t request;          /* address of the request buffer */
+	uint64_t request_capacity; /* bytes */
+	uint64_t threads;          /* address of struct ulp_thread[SETS * WAYS] */
+	uint64_t messages;         /* address of struct ulp_messages */
+	uint64_t stubs_start;      /* the stub pool: code that belongs to no library */
+	uint64_t stubs_used;       /* bytes */
+	uint64_t stubs_size;       /* bytes */
+	uint64_t text_start;       /* the runtime's own executable segment, stub pool included */
+	uint64_t text_end;
+	uint32_t domain_count;
+	uint32_t library_count;
+	uint32_t patch_count;
+	uint32_t last_error;       /* enum ulp_error of the last request that failed, or 0 */
+	struct ulp_result  results[ULP_RESULTS]; /* not under the sequence lock */
+	struct ulp_domain  domains[ULP_DOMAINS];
+	struct ulp_library libraries[ULP_LIBRARIES];
+	struct ulp_patch   patches[ULP_PATCHES];
+};
+
+/* ---------------------------------------------------------------- request */
+
+/*
+ * The core writes a request into the buffer at any time, even while another
+ * one is being carried out: the runtime copies it first and believes only a
+ * copy whose checksum and nonce are right.  Offsets count from the start of
+ * the request; strings end in NUL.
+ */
+enum ulp_operation {
+	ULP_APPLY  = 1,
+	ULP_REVERT = 2,
+};
+
+struct ulp_request {
+	uint64_t magic;          /* ULP_REQUEST_MAGIC */
+	uint32_t abi_version;
+	uint32_t size;           /* bytes of the whole request */
+	uint64_t nonce;          /* random, not 0; the same as in the diversion block */
+	uint32_t checksum;       /* CRC-32 (IEEE, as zlib's) of all bytes after this structure */
+	uint32_t operation;      /* enum ulp_operation */
+	uint8_t  patch_id[ULP_PATCH_ID_SIZE];
+	uint8_t  patch_build_id[ULP_BUILD_ID_SIZE];
+	uint32_t patch_build_id_size;
+	uint32_t patch_path;     /* offset of the path that the worker dlopens */
+	uint32_t patch_name;     /* offset of the name shown in the state block */
+	uint32_t library_count;
+	uint32_t libraries;      /* offset of struct ulp_request_library[] */
+	uint32_t reserved;
+};
+
+struct ulp_request_library {
+	uint64_t base;           /* load bias */
+	uint64_t text_start;     /* absolute */
+	uint64_t text_end;
+	uint64_t trm;            /* absolute address of struct ulp_trm, or 0 */
+	uint8_t  build_id[ULP_BUILD_ID_SIZE];
+	uint32_t build_id_size;
+	uint32_t flags;          /* ULP_LIBRARY_* */
+	uint32_t name;           /* offset of the soname or file name */
+	uint32_t sites;          /* offset of struct ulp_request_site[], ascending by function */
+	uint32_t site_count;
+	uint32_t replacements;   /* offset of struct ulp_request_replacement[], ascending by function */
+	uint32_t replacement_count;
+	uint32_t reserved;
+};
+
+/* A function whose entry is to lead through a stub. */
+struct ulp_request_site {
+	uint32_t function;       /* address of its first instruction, relative to base */
+	uint32_t flags;          /* ULP_SITE_* */
+};
+#define ULP_SITE_ENDBR      1u /* endbr64 stands first, the nops behind it */
+#define ULP_SITE_ENTRY      2u /* hook the function's own entry */
+#define ULP_SITE_TRAMPOLINE 4u /* hook the trampoline that post wrote before it */
+#define ULP_SITE_TAIL       8u /* code of the library may jump, not call, to it */
+
+/* Every replaced function must also be a site with ULP_SITE_ENTRY. */
+struct ulp_request_replacement {
+	uint32_t function;       /* relative to the library's base */
+	uint32_t reserved;
+	uint64_t replacement;    /* relative to the patch library's load bias */
+};
+
+/* -------------------------------------------------------------- diversion */
+
+/*
+ * The block at B on the diverted thread's stack, 64-byte aligned:
+ * rip = state.entry, rsp = rbx = B, rax = 0, orig_rax = -1, DF, AC and TF clear.
+ */
+#define ULP_BLOCK_RED_ZONE 128
+#define ULP_BLOCK_XSTATE   256
+
+struct ulp_block {
+	uint64_t registers[27];  /* user_regs_struct, adjusted so that a blocked call is made again */
+	uint64_t interrupted;    /* 0: was not in a system call; else 4 or 512..516, the kernel's error */
+	uint64_t nonce;
+	uint64_t reserved[3];
+	/* ULP_BLOCK_XSTATE: the NT_X86_XSTATE image as PTRACE_GETREGSET gives it */
+};
+
+/* ------------------------------------------------------------------- trm.o */
+
+/*
+ * trm.o puts an ELF note (name "ulp", type ULP_NOTE_TRM) into the library.
+ * Its 8 descriptor bytes are: uint32_t version (1); int32_t, the distance from
+ * this very field to the struct ulp_trm.
+ */
+#define ULP_NOTE_TRM 1u
+
+struct ulp_trm {
+	uint64_t version;        /* 1 */
+	int64_t  tls_offset;     /* of the library's own universe slot; filled in by the loader */
+};
+
+/* ------------------------------------------------------------------- code */
+
+/*
+ * A patchable function f, compiled with -fpatchable-function-entry=16,14:
+ * 14 nops before f, 2 at its entry e, where e = f, or f + 4 behind an endbr64.
+ * e and e + 1 must lie in one aligned 8-byte word.
+ *
+ *   f-14  eb 0c           post: jmp f.  Hooked: eb 06 (eb 00 with endbr64)
+ *   f-6   ff 25 rel32     jmp *slot(%rip); at f-12 when an endbr64 stands first,
+ *   f-5   eb f7           and then this leads from the entry hop to f-12
+ *   e     90 90 | 66 90   hooked: eb f8 (eb f5 with endbr64)
+ */
+#define ULP_PAD_BEFORE 14
+#define ULP_PAD_ENTRY   2
+
+/* ------------------------------------------------------------------ errors */
+
+enum ulp_error {
+	ULP_OK = 0,
+	/* try again: this thread, now, could not serve */
+	ULP_BUSY              = 1,  /* another request is being carried out */
+	ULP_UNSAFE            = 2,  /* the thread is not at a safe point */
+	ULP_STALE_REQUEST     = 3,  /* the buffer holds another request by now */
+	ULP_NO_THREAD         = 4,  /* pthread_create failed */
+	/* final */
+	ULP_BAD_REQUEST       = 16, /* malformed */
+	ULP_BAD_VERSION       = 17,
+	ULP_LIBRARY_CHANGED   = 18, /* not mapped there any more, or another build ID */
+	ULP_LOAD_FAILED       = 19, /* dlopen said no; detail has its words */
+	ULP_PATCH_MISMATCH    = 20, /* what was loaded is not the patch library asked for */
+	ULP_TEXT_UNWRITABLE   = 21, /* neither /proc/self/mem nor mprotect */
+	ULP_NO_BARRIER        = 22, /* membarrier SYNC_CORE is not to be had */
+	ULP_NO_MEMORY         = 23,
+	ULP_FULL              = 24, /* stub pool, or one of the tables of the state block */
+	ULP_UNEXPECTED_CODE   = 25, /* the bytes at a site are not what they should be */
+	ULP_DOMAINS_DIFFER    = 26, /* the targets were first patched apart from each other */
+	ULP_ALREADY_APPLIED   = 27,
+	ULP_NOT_APPLIED       = 28,
+};
+
+#endif
