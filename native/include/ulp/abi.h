@@ -107,7 +107,8 @@ struct ulp_thread {
 	uint64_t tid;            /* 0: free; written last */
 	uint64_t born_ns;        /* CLOCK_BOOTTIME, nanoseconds */
 	uint64_t thread_pointer; /* fs base; tls_offset is relative to it */
-	uint64_t reserved;
+	uint64_t unprovable;     /* bit d: its last entry into domain d could not be proved to
+	                            come from outside: pending, whatever its stack holds */
 };
 
 struct ulp_messages {
@@ -212,6 +213,10 @@ struct ulp_request_replacement {
 /*
  * The block at B on the diverted thread's stack, 64-byte aligned:
  * rip = state.entry, rsp = rbx = B, rax = 0, orig_rax = -1, DF, AC and TF clear.
+ *
+ * The core's order is: write the block, PTRACE_SETREGS, PTRACE_SETSIGMASK (all
+ * blocked), PTRACE_DETACH.  The entry puts signal_mask back before it leaves, so
+ * that a core that dies in between leaves no thread with blocked signals.
  */
 #define ULP_BLOCK_RED_ZONE 128
 #define ULP_BLOCK_XSTATE   256
@@ -220,7 +225,8 @@ struct ulp_block {
 	uint64_t registers[27];  /* user_regs_struct, adjusted so that a blocked call is made again */
 	uint64_t interrupted;    /* 0: was not in a system call; else 4 or 512..516, the kernel's error */
 	uint64_t nonce;
-	uint64_t reserved[3];
+	uint64_t signal_mask;    /* of the thread, as PTRACE_GETSIGMASK gives it */
+	uint64_t reserved[2];
 	/* ULP_BLOCK_XSTATE: the NT_X86_XSTATE image as PTRACE_GETREGSET gives it */
 };
 
