@@ -1,0 +1,155 @@
+# make demo | check | bench | build | lint, each on a machine that may have nothing yet.
+# As root, missing system packages are installed by apt; else they are named. Python tools live in .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+BUILD := build
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+NAME := livepatch
+COLLECTIONS := $(BUILD)/collections
+# Where `make demo` and `make check` install the built artefact: nothing but that is there.
+INSTALLED := $(BUILD)/installed
+# A copy of the tracked files at a path that ansible-test and ansible-lint accept.
+LINTED := $(BUILD)/lint/ansible_collections/libpulp/livepatch
+PYTEST := $(BIN)/python -m pytest
+
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
+
+# ------------------------------------------------------------------ machine
+
+.PHONY: system-packages
+system-packages: ## install every Debian package that any target needs
+	@tools/install-system-packages.sh build python check lint
+
+packages-%:
+	@tools/install-system-packages.sh $(subst -, ,$*)
+
+.PHONY: venv
+venv: $(VENV)/installed ## the Python tools of requirements.txt in .venv
+
+$(VENV)/installed: requirements.txt | packages-python
+	python=$$(tools/find-python.sh) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.PHONY: collection-path
+collection-path: ## make this checkout visible as libpulp.livepatch under build/collections
+	@mkdir -p $(COLLECTIONS)/ansible_collections/libpulp
+	@ln -sfn ../../../.. $(COLLECTIONS)/ansible_collections/libpulp/$(NAME)
+
+# -------------------------------------------------------------------- build
+
+.PHONY: build
+build: build-native build-command ## build/libpulp.so, build/trm.o, build/ulp
+
+.PHONY: build-native
+build-native: packages-build
+	@test -f $(BUILD)/native/build.ninja || meson setup $(BUILD)/native native
+	@meson compile -C $(BUILD)/native
+	@for file in libpulp.so trm.o; do \
+		cmp -s $(BUILD)/native/$$file $(BUILD)/$$file || install -m 755 $(BUILD)/native/$$file $(BUILD)/$$file; \
+	done
+
+.PHONY: build-command
+build-command: venv
+	@mkdir -p $(BUILD)
+	@$(BIN)/python tools/build_ulp.py $(BUILD)/ulp
+
+# --------------------------------------------------------------------- demo
+
+.PHONY: demo
+demo: packages-build venv build collection-install ## patch a running network service while its clients stay connected
+	@ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(INSTALLED) $(BIN)/ansible-playbook libpulp.livepatch.demo
+
+# -------------------------------------------------------------------- check
+
+.PHONY: check
+check: packages-check-build venv build collection-path check-native check-unit check-integration check-playbooks check-collection ## every test
+	@echo "All tests passed."
+
+.PHONY: check-native
+check-native: build-native ## the runtime's own tests
+	meson test -C $(BUILD)/native --print-errorlogs
+
+.PHONY: check-unit
+check-unit: packages-check-build venv build collection-path ## the Python core, on real ELF files
+	$(PYTEST) tests/unit
+
+.PHONY: check-integration
+check-integration: packages-check-build venv build collection-path ## victim programs, patched while they run
+	$(PYTEST) tests/integration
+
+.PHONY: check-playbooks
+check-playbooks: venv build collection-path ## roles and playbooks on localhost
+	$(PYTEST) tests/playbooks
+
+.PHONY: check-collection
+check-collection: venv collection-install ## the built artefact, installed into an empty path
+	tools/check-installed-collection.sh $(INSTALLED)
+
+.PHONY: check-roles
+check-roles: venv ## roles in systemd containers made with podman (not part of check)
+	@tools/install-system-packages.sh roles
+	$(PYTEST) tests/roles
+
+.PHONY: bench
+bench: packages-check-build venv build ## measure, and write build/bench.json
+	$(BIN)/python tests/bench/bench.py --output $(BUILD)/bench.json
+
+# ----------------------------------------------------------------- artefact
+
+.PHONY: collection
+collection: venv ## the artefact build/artefact/libpulp-livepatch-VERSION.tar.gz
+	@rm -rf $(BUILD)/artefact
+	@$(BIN)/ansible-galaxy collection build --output-path $(BUILD)/artefact .
+
+.PHONY: collection-install
+collection-install: collection
+	@rm -rf $(INSTALLED)
+	@$(BIN)/ansible-galaxy collection install --offline --no-deps -p $(INSTALLED) $(BUILD)/artefact/libpulp-livepatch-*.tar.gz \
+		2> >(grep -v -e "not part of the configured" -e "^$$" >&2)
+
+# --------------------------------------------------------------------- lint
+
+C_SOURCES = $(shell git ls-files -co --exclude-standard -- 'native/*.c' 'native/*.h' 'tests/*.c' 'tests/*.h' 'tests/*.cc' 'playbooks/*.c' 'playbooks/*.h')
+
+.PHONY: lint
+lint: packages-lint-build venv lint-python lint-yaml lint-native lint-changelog lint-ansible lint-sanity ## everything clean
+	@echo "Nothing to complain about."
+
+.PHONY: lint-python lint-yaml lint-native lint-changelog lint-ansible lint-sanity lint-copy
+lint-python: venv
+	$(BIN)/ruff check --no-cache .
+lint-yaml: venv
+	$(BIN)/yamllint --strict .
+lint-native: packages-lint
+	clang-format --dry-run --Werror $(C_SOURCES)
+lint-changelog: venv
+	$(BIN)/antsibull-changelog lint
+
+lint-copy:
+	@rm -rf $(LINTED) && mkdir -p $(LINTED)
+	@git ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do \
+		if test -e "$$file"; then printf '%s\0' "$$file"; fi; done | tar -c --null -T - | tar -x -C $(LINTED)
+	@cd $(LINTED) && git init -q . && git add -A && git -c user.name=lint -c user.email=lint@localhost commit -q -m lint
+
+lint-ansible: venv lint-copy
+	cd $(LINTED) && ANSIBLE_CONFIG=/dev/null ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(BUILD)/lint $(BIN)/ansible-lint --offline
+lint-sanity: venv lint-copy
+	cd $(LINTED) && ANSIBLE_CONFIG=/dev/null $(BIN)/ansible-test sanity --requirements --color no
+
+# -------------------------------------------------------------------- clean
+
+.PHONY: clean
+clean: ## remove what was built (not .venv)
+	rm -rf $(BUILD) .ansible .pytest_cache .ruff_cache .hypothesis
