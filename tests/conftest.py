@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make this checkout importable as ansible_collections.libpulp.livepatch, whatever its folder is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+COLLECTIONS = CHECKOUT / "build" / "collections"
+
+_link = COLLECTIONS / "ansible_collections" / "libpulp" / "livepatch"
+_link.parent.mkdir(parents=True, exist_ok=True)
+if not _link.is_symlink():
+    _link.symlink_to("../../../..")
+sys.path.insert(0, str(COLLECTIONS))
+# For the ansible commands that tests run.
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
+os.environ["ANSIBLE_CONFIG"] = str(CHECKOUT / "ansible.cfg")
