@@ -146,7 +146,7 @@ lint-copy:
 lint-ansible: venv lint-copy
 	cd $(LINTED) && ANSIBLE_CONFIG=/dev/null ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(BUILD)/lint $(BIN)/ansible-lint --offline
 lint-sanity: venv lint-copy
-	cd $(LINTED) && ANSIBLE_CONFIG=/dev/null $(BIN)/ansible-test sanity --requirements --color no
+	cd $(LINTED) && ANSIBLE_CONFIG=/dev/null $(CURDIR)/tools/sanity.sh
 
 # -------------------------------------------------------------------- clean
 
