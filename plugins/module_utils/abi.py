@@ -1,0 +1,376 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The binary interface to the runtime: native/include/ulp/abi.h for Python.
+
+Constants carry the header's names without the prefix ``ULP_``.  Every
+structure of the header is a Layout, named in capitals after it; unpacking one
+gives a named tuple with the header's field names.  tests/unit/test_abi.py
+compiles the header and compares every offset, size and constant.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import namedtuple
+from typing import List, NamedTuple, Tuple
+
+ABI_VERSION = 1
+
+STATE_MAGIC = 0x4554415453504C55
+REQUEST_MAGIC = 0x5453455551504C55
+
+PATCH_ID_SIZE = 32
+BUILD_ID_SIZE = 32
+NAME_SIZE = 64
+VERSION_SIZE = 16
+DOMAINS = 64
+LIBRARIES = 64
+PATCHES = 256
+RESULTS = 8
+DETAIL_SIZE = 160
+THREAD_SETS = 4096
+THREAD_WAYS = 4
+
+DOMAIN_TLS_OF_LIBRARY = 1
+LIBRARY_POST_PROCESSED = 1
+
+PATCH_APPLIED = 1
+PATCH_REVERTED = 2
+
+STAGE_EMPTY = 0
+STAGE_REFUSED = 1
+STAGE_STARTED = 2
+STAGE_DONE = 3
+STAGE_FAILED = 4
+
+APPLY = 1
+REVERT = 2
+
+SITE_ENDBR = 1
+SITE_ENTRY = 2
+SITE_TRAMPOLINE = 4
+SITE_TAIL = 8
+
+BLOCK_RED_ZONE = 128
+BLOCK_XSTATE = 256
+
+NOTE_TRM = 1
+NOTE_NAME = b"ulp\0"
+
+PAD_BEFORE = 14
+PAD_ENTRY = 2
+
+OK = 0
+BUSY = 1
+UNSAFE = 2
+STALE_REQUEST = 3
+NO_THREAD = 4
+BAD_REQUEST = 16
+BAD_VERSION = 17
+LIBRARY_CHANGED = 18
+LOAD_FAILED = 19
+PATCH_MISMATCH = 20
+TEXT_UNWRITABLE = 21
+NO_BARRIER = 22
+NO_MEMORY = 23
+FULL = 24
+UNEXPECTED_CODE = 25
+DOMAINS_DIFFER = 26
+ALREADY_APPLIED = 27
+NOT_APPLIED = 28
+
+# The number of an error below this one means: another thread, or a moment later, may serve.
+FIRST_FINAL_ERROR = 16
+
+ERROR_NAMES = {
+    OK: "OK",
+    BUSY: "BUSY",
+    UNSAFE: "UNSAFE",
+    STALE_REQUEST: "STALE_REQUEST",
+    NO_THREAD: "NO_THREAD",
+    BAD_REQUEST: "BAD_REQUEST",
+    BAD_VERSION: "BAD_VERSION",
+    LIBRARY_CHANGED: "LIBRARY_CHANGED",
+    LOAD_FAILED: "LOAD_FAILED",
+    PATCH_MISMATCH: "PATCH_MISMATCH",
+    TEXT_UNWRITABLE: "TEXT_UNWRITABLE",
+    NO_BARRIER: "NO_BARRIER",
+    NO_MEMORY: "NO_MEMORY",
+    FULL: "FULL",
+    UNEXPECTED_CODE: "UNEXPECTED_CODE",
+    DOMAINS_DIFFER: "DOMAINS_DIFFER",
+    ALREADY_APPLIED: "ALREADY_APPLIED",
+    NOT_APPLIED: "NOT_APPLIED",
+}
+
+ERROR_SENTENCES = {
+    OK: "done",
+    BUSY: "the runtime is carrying out another request",
+    UNSAFE: "the thread was not at a point where it could be borrowed",
+    STALE_REQUEST: "another request took this one's place",
+    NO_THREAD: "the process could not start another thread",
+    BAD_REQUEST: "the runtime found the request malformed",
+    BAD_VERSION: "the runtime in the process speaks another version of the interface",
+    LIBRARY_CHANGED: "a target library is no longer mapped where it was, or has another build ID",
+    LOAD_FAILED: "the dynamic loader did not load the patch library",
+    PATCH_MISMATCH: "the file that was loaded is not the patch library that was asked for",
+    TEXT_UNWRITABLE: "the process does not let its code be changed",
+    NO_BARRIER: "the kernel does not offer membarrier SYNC_CORE to the process",
+    NO_MEMORY: "the process is out of memory",
+    FULL: "a table of the runtime is full",
+    UNEXPECTED_CODE: "the code at a function's entry is not what it should be",
+    DOMAINS_DIFFER: "the target libraries were first patched apart from each other",
+    ALREADY_APPLIED: "the patch is already applied",
+    NOT_APPLIED: "the patch is not applied",
+}
+
+
+def error_sentence(number):
+    """What error ``number`` (enum ulp_error) means, in words; also for a number that is not known here."""
+    return ERROR_SENTENCES.get(number, "the runtime reports error %d" % number)
+
+
+def is_retryable(number):
+    """Whether error ``number`` says that another thread, or a moment later, may serve."""
+    return OK < number < FIRST_FINAL_ERROR
+
+
+class Layout:
+    """One C structure: its name, its fields' offsets and sizes in bytes, its total size in bytes.
+
+    The header promises little endian and natural alignment without padding,
+    so a format is simply the fields' formats in a row.
+    """
+
+    def __init__(self, name, *fields):
+        self.name = name
+        self.offsets = {}
+        self.sizes = {}
+        code = "<"
+        offset = 0
+        for field, field_format in fields:
+            self.offsets[field] = offset
+            self.sizes[field] = struct.calcsize("<" + field_format)
+            offset += self.sizes[field]
+            code += field_format
+        self._struct = struct.Struct(code)
+        self.size = self._struct.size
+        self.record = namedtuple(name, [field for field, _format in fields])
+        self._reserved = {
+            field: b"" if field_format.endswith("s") else 0
+            for field, field_format in fields if field == "reserved"
+        }
+
+    def unpack(self, data, offset=0):
+        """The named tuple of the structure at ``offset`` (bytes) in ``data``; struct.error when it does not fit."""
+        return self.record._make(self._struct.unpack_from(data, offset))
+
+    def unpack_array(self, data, offset, count):
+        """A list of ``count`` named tuples, one after the other from ``offset`` (bytes) in ``data``."""
+        make = self.record._make
+        with memoryview(data) as view:
+            with view[offset:offset + count * self.size] as part:
+                return [make(values) for values in self._struct.iter_unpack(part)]
+
+    def pack(self, **values):
+        """The bytes of the structure; every field must be given but ``reserved``, which becomes 0."""
+        values.update(self._reserved)
+        return self._struct.pack(*self.record(**values))
+
+
+DOMAIN = Layout(
+    "ulp_domain",
+    ("universe", "Q"),
+    ("tls_offset", "q"),
+    ("slow_entries", "Q"),
+    ("kept", "Q"),
+    ("unprovable", "Q"),
+    ("library_count", "I"),
+    ("flags", "I"),
+)
+
+LIBRARY = Layout(
+    "ulp_library",
+    ("base", "Q"),
+    ("text_start", "Q"),
+    ("text_end", "Q"),
+    ("domain", "I"),
+    ("flags", "I"),
+    ("hooked", "I"),
+    ("build_id_size", "I"),
+    ("build_id", "%ds" % BUILD_ID_SIZE),
+    ("name", "%ds" % NAME_SIZE),
+)
+
+PATCH = Layout(
+    "ulp_patch",
+    ("id", "%ds" % PATCH_ID_SIZE),
+    ("applied_universe", "Q"),
+    ("reverted_universe", "Q"),
+    ("loaded_ns", "Q"),
+    ("text_start", "Q"),
+    ("text_end", "Q"),
+    ("status", "I"),
+    ("domain", "I"),
+    ("functions", "I"),
+    ("reserved", "I"),
+    ("name", "%ds" % NAME_SIZE),
+)
+
+RESULT = Layout(
+    "ulp_result",
+    ("nonce", "Q"),
+    ("stage", "I"),
+    ("error", "i"),
+    ("entry_ns", "Q"),
+    ("worker_ns", "Q"),
+    ("universe", "Q"),
+    ("detail", "%ds" % DETAIL_SIZE),
+)
+
+THREAD = Layout(
+    "ulp_thread",
+    ("tid", "Q"),
+    ("born_ns", "Q"),
+    ("thread_pointer", "Q"),
+    ("reserved", "Q"),
+)
+
+MESSAGES = Layout(
+    "ulp_messages",
+    ("written", "Q"),
+    ("size", "Q"),
+    ("data", "16384s"),
+)
+
+STATE = Layout(
+    "ulp_state",
+    ("magic", "Q"),
+    ("abi_version", "I"),
+    ("size", "I"),
+    ("sequence", "I"),
+    ("owner", "I"),
+    ("runtime_version", "%ds" % VERSION_SIZE),
+    ("entry", "Q"),
+    ("request", "Q"),
+    ("request_capacity", "Q"),
+    ("threads", "Q"),
+    ("messages", "Q"),
+    ("stubs_start", "Q"),
+    ("stubs_used", "Q"),
+    ("stubs_size", "Q"),
+    ("text_start", "Q"),
+    ("text_end", "Q"),
+    ("domain_count", "I"),
+    ("library_count", "I"),
+    ("patch_count", "I"),
+    ("last_error", "I"),
+    ("results", "%ds" % (RESULTS * RESULT.size)),
+    ("domains", "%ds" % (DOMAINS * DOMAIN.size)),
+    ("libraries", "%ds" % (LIBRARIES * LIBRARY.size)),
+    ("patches", "%ds" % (PATCHES * PATCH.size)),
+)
+
+REQUEST = Layout(
+    "ulp_request",
+    ("magic", "Q"),
+    ("abi_version", "I"),
+    ("size", "I"),
+    ("nonce", "Q"),
+    ("checksum", "I"),
+    ("operation", "I"),
+    ("patch_id", "%ds" % PATCH_ID_SIZE),
+    ("patch_build_id", "%ds" % BUILD_ID_SIZE),
+    ("patch_build_id_size", "I"),
+    ("patch_path", "I"),
+    ("patch_name", "I"),
+    ("library_count", "I"),
+    ("libraries", "I"),
+    ("reserved", "I"),
+)
+
+REQUEST_LIBRARY = Layout(
+    "ulp_request_library",
+    ("base", "Q"),
+    ("text_start", "Q"),
+    ("text_end", "Q"),
+    ("trm", "Q"),
+    ("build_id", "%ds" % BUILD_ID_SIZE),
+    ("build_id_size", "I"),
+    ("flags", "I"),
+    ("name", "I"),
+    ("sites", "I"),
+    ("site_count", "I"),
+    ("replacements", "I"),
+    ("replacement_count", "I"),
+    ("reserved", "I"),
+)
+
+REQUEST_SITE = Layout("ulp_request_site", ("function", "I"), ("flags", "I"))
+
+REQUEST_REPLACEMENT = Layout(
+    "ulp_request_replacement",
+    ("function", "I"),
+    ("reserved", "I"),
+    ("replacement", "Q"),
+)
+
+BLOCK = Layout(
+    "ulp_block",
+    ("registers", "216s"),
+    ("interrupted", "Q"),
+    ("nonce", "Q"),
+    ("reserved", "24s"),
+)
+
+TRM = Layout("ulp_trm", ("version", "Q"), ("tls_offset", "q"))
+
+LAYOUTS = (
+    DOMAIN, LIBRARY, PATCH, RESULT, THREAD, MESSAGES, STATE,
+    REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, BLOCK, TRM,
+)
+
+# The bytes of the state block up to the first array: all that a first look needs.
+STATE_HEADER_SIZE = STATE.offsets["results"]
+
+
+class State(NamedTuple):
+    """A state block, decoded: the fields of struct ulp_state, and only the array elements in use."""
+
+    header: Tuple
+    results: List[Tuple]
+    domains: List[Tuple]
+    libraries: List[Tuple]
+    patches: List[Tuple]
+
+
+def unpack_state(data):
+    """Decode a copy of the whole state block.
+
+    :param data: ``STATE.size`` bytes.
+    :return: State; ``header`` is a named tuple of STATE whose array fields hold raw bytes.
+    :raises ValueError: a count is larger than its table, or data is too short.
+    """
+    if len(data) < STATE.size:
+        raise ValueError("%d bytes are too few for a state block of %d" % (len(data), STATE.size))
+    header = STATE.unpack(data)
+    for what, count, limit in (
+        ("domains", header.domain_count, DOMAINS),
+        ("libraries", header.library_count, LIBRARIES),
+        ("patches", header.patch_count, PATCHES),
+    ):
+        if count > limit:
+            raise ValueError("the state block counts %d %s, but has room for %d" % (count, what, limit))
+    return State(
+        header=header,
+        results=RESULT.unpack_array(data, STATE.offsets["results"], RESULTS),
+        domains=DOMAIN.unpack_array(data, STATE.offsets["domains"], header.domain_count),
+        libraries=LIBRARY.unpack_array(data, STATE.offsets["libraries"], header.library_count),
+        patches=PATCH.unpack_array(data, STATE.offsets["patches"], header.patch_count),
+    )
+
+
+def text(field):
+    """The str in a fixed-size, NUL-terminated char array; bytes that are not UTF-8 become U+FFFD."""
+    return bytes(field).split(b"\0", 1)[0].decode("utf-8", "replace")

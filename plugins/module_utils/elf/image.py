@@ -1,0 +1,601 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A validated view of one ELF file for x86-64.
+
+pyelftools decodes the headers; the tables that can hold tens of thousands of
+entries (symbols, relocations) are decoded with struct, which is some fifty
+times faster.  Whatever is wrong with the file becomes one BadElf sentence.
+
+Sources: the System V gABI (ELF header, sections, program headers, dynamic
+section, notes, DT_RELR), its AMD64 supplement (relocation types), and the
+Linux Standard Base (symbol versions).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import NamedTuple, Optional
+
+from ..errors import BadElf, FileProblem, MissingDependency
+
+try:
+    from elftools.common.utils import struct_parse
+    from elftools.elf.elffile import ELFFile
+except ImportError:
+    ELFFile = None
+
+PF_X = 1
+PF_W = 2
+SHF_ALLOC = 2
+SHF_EXECINSTR = 4
+SHN_UNDEF = 0
+SHN_LORESERVE = 0xFF00
+SHN_ABS = 0xFFF1
+
+R_X86_64_64 = 1
+R_X86_64_GLOB_DAT = 6
+R_X86_64_JUMP_SLOT = 7
+R_X86_64_RELATIVE = 8
+R_X86_64_IRELATIVE = 37
+
+DT_NEEDED = 1
+DT_PLTRELSZ = 2
+DT_STRTAB = 5
+DT_RELA = 7
+DT_RELASZ = 8
+DT_STRSZ = 10
+DT_SONAME = 14
+DT_JMPREL = 23
+DT_RELRSZ = 35
+DT_RELR = 36
+
+NT_GNU_BUILD_ID = 3
+
+_SYMBOL = struct.Struct("<IBBHQQ")
+_RELA = struct.Struct("<QQq")
+_DYNAMIC = struct.Struct("<qQ")
+_NOTE = struct.Struct("<III")
+_VERDEF = struct.Struct("<HHHHIII")
+_VERDAUX = struct.Struct("<II")
+
+_SYMBOL_TYPES = {
+    0: "STT_NOTYPE", 1: "STT_OBJECT", 2: "STT_FUNC", 3: "STT_SECTION", 4: "STT_FILE",
+    5: "STT_COMMON", 6: "STT_TLS", 10: "STT_GNU_IFUNC",
+}
+_SYMBOL_BINDINGS = {0: "STB_LOCAL", 1: "STB_GLOBAL", 2: "STB_WEAK", 10: "STB_GNU_UNIQUE"}
+_SYMBOL_VISIBILITIES = ("STV_DEFAULT", "STV_INTERNAL", "STV_HIDDEN", "STV_PROTECTED")
+
+
+class Segment(NamedTuple):
+    """One program header; sizes, offsets and addresses in bytes."""
+
+    type: str
+    flags: int
+    offset: int
+    vaddr: int
+    filesz: int
+    memsz: int
+    align: int
+
+
+class Section(NamedTuple):
+    """One section header; sizes, offsets and addresses in bytes."""
+
+    index: int
+    name: str
+    type: str
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
+
+
+class Symbol(NamedTuple):
+    """One symbol table entry.
+
+    ``version`` is the symbol version a dynamic symbol is defined under (``V1`` of ``foo@V1``), or None;
+    ``hidden`` says that it is not the default version.
+    """
+
+    name: str
+    value: int
+    size: int
+    type: str
+    binding: str
+    visibility: str
+    section_index: int
+    index: int
+    version: Optional[str] = None
+    hidden: bool = False
+
+    @property
+    def defined(self):
+        """Whether the file itself defines the symbol."""
+        return self.section_index != SHN_UNDEF
+
+
+class Relocation(NamedTuple):
+    """One dynamic relocation with addend; ``symbol`` is an index into the dynamic symbols."""
+
+    offset: int
+    type: int
+    symbol: int
+    addend: int
+
+
+class Note(NamedTuple):
+    """One ELF note; ``address`` is that of its descriptor."""
+
+    name: bytes
+    type: int
+    descriptor: bytes
+    address: int
+
+
+class ElfImage:
+    """One ELF file, read into memory and checked.
+
+    Attributes: ``name`` (what messages call the file), ``data`` (all its bytes), ``type`` (``ET_DYN`` or
+    ``ET_EXEC``), ``segments`` (list of Segment), ``sections`` (list of Section, empty when the file has no
+    section headers).
+    """
+
+    def __init__(self, data, name):
+        if ELFFile is None:
+            raise MissingDependency("elftools (pyelftools)", "python3-pyelftools")
+        self.name = str(name)
+        self.data = data
+        self._symbols = {}
+        self._dynamic = None
+        self._notes = None
+        self._check_identity()
+        try:
+            elf = ELFFile(io.BytesIO(data))
+        except Exception as error:  # noqa: BLE001 - pyelftools raises whatever a damaged header happens to trip
+            raise self.bad("has damaged ELF headers (%s)" % (error or type(error).__name__)) from error
+        header = elf.header
+        self.type = header["e_type"]
+        if self.type not in ("ET_DYN", "ET_EXEC"):
+            raise self.bad("is neither a shared library nor an executable, but of type %s" % self.type)
+        self._structs = elf.structs
+        self.header = header
+        self.segments = self._read_segments()
+        self.sections = self._read_sections()
+
+    @classmethod
+    def open(cls, path):
+        """Read and check the file at ``path``.
+
+        :raises FileProblem: it cannot be read.
+        :raises BadElf: it is not a sound x86-64 ELF library or executable.
+        """
+        try:
+            with open(path, "rb") as stream:
+                data = stream.read()
+        except OSError as error:
+            raise FileProblem("read", path, error) from error
+        return cls(data, path)
+
+    @classmethod
+    def parse(cls, data, name):
+        """Check ``data``, all bytes of a file that messages are to call ``name``; raises BadElf."""
+        return cls(data, name)
+
+    def bad(self, what):
+        """A BadElf that says ``what`` about this file, to be raised by the caller."""
+        return BadElf("%s %s" % (self.name, what))
+
+    # ------------------------------------------------------------- headers
+
+    def _check_identity(self):
+        ident = bytes(self.data[:20])
+        if ident[:4] != b"\x7fELF":
+            raise self.bad("is not an ELF file")
+        if len(self.data) < 64:
+            raise self.bad("is a truncated ELF file: it ends inside the ELF header")
+        if ident[4] != 2:
+            raise self.bad("is not a 64-bit ELF file; only x86-64 is supported")
+        machine = struct.unpack_from("<H" if ident[5] == 1 else ">H", ident, 18)[0]
+        if ident[5] != 1 or machine != 62:
+            raise self.bad("is built for another architecture (ELF machine %d); only x86-64 is supported" % machine)
+        if ident[6] != 1:
+            raise self.bad("has ELF version %d; only version 1 exists" % ident[6])
+
+    def _check_range(self, offset, size, what):
+        if offset > len(self.data) or size > len(self.data) - offset:
+            raise self.bad("is truncated or damaged: %s lies beyond the end of the file" % what)
+
+    def _table(self, kind, offset, count, entry_size, expected, what):
+        if count == 0:
+            return []
+        if entry_size != expected:
+            raise self.bad("has %s entries of %d bytes instead of %d" % (what, entry_size, expected))
+        self._check_range(offset, count * entry_size, "the " + what + " table")
+        stream = io.BytesIO(self.data[offset:offset + count * entry_size])
+        return [struct_parse(kind, stream) for _index in range(count)]
+
+    def _read_segments(self):
+        header = self.header
+        if header["e_phnum"] == 0xFFFF:
+            raise self.bad("has more than 65534 program headers")
+        segments = []
+        for entry in self._table(self._structs.Elf_Phdr, header["e_phoff"], header["e_phnum"],
+                                 header["e_phentsize"], 56, "program header"):
+            segment = Segment(
+                type=_enum_name(entry["p_type"], "PT_"),
+                flags=entry["p_flags"],
+                offset=entry["p_offset"],
+                vaddr=entry["p_vaddr"],
+                filesz=entry["p_filesz"],
+                memsz=entry["p_memsz"],
+                align=entry["p_align"],
+            )
+            self._check_range(segment.offset, segment.filesz, "a segment of type %s" % segment.type)
+            if segment.type == "PT_LOAD":
+                if segment.filesz > segment.memsz:
+                    raise self.bad("is damaged: a segment is larger in the file than in memory")
+                if segment.vaddr + segment.memsz >= 1 << 47:
+                    raise self.bad("is damaged: a segment lies outside the address space")
+            segments.append(segment)
+        return segments
+
+    def _read_sections(self):
+        header = self.header
+        entries = self._table(self._structs.Elf_Shdr, header["e_shoff"],
+                              header["e_shnum"] if header["e_shoff"] else 0,
+                              header["e_shentsize"], 64, "section header")
+        if not entries:
+            return []
+        for entry in entries:
+            if entry["sh_type"] not in ("SHT_NOBITS", "SHT_NULL"):
+                self._check_range(entry["sh_offset"], entry["sh_size"], "a section")
+        if header["e_shstrndx"] >= len(entries):
+            raise self.bad("is damaged: its section name table does not exist")
+        names = entries[header["e_shstrndx"]]
+        if names["sh_type"] != "SHT_STRTAB":
+            raise self.bad("is damaged: its section names are not in a string table")
+        names = bytes(self.data[names["sh_offset"]:names["sh_offset"] + names["sh_size"]])
+        return [
+            Section(
+                index=index,
+                name=self._string(names, entry["sh_name"]),
+                type=_enum_name(entry["sh_type"], "SHT_"),
+                flags=entry["sh_flags"],
+                address=entry["sh_addr"],
+                offset=entry["sh_offset"],
+                size=entry["sh_size"],
+                link=entry["sh_link"],
+                info=entry["sh_info"],
+                alignment=entry["sh_addralign"],
+                entry_size=entry["sh_entsize"],
+            )
+            for index, entry in enumerate(entries)
+        ]
+
+    def _string(self, table, offset):
+        end = table.find(b"\0", offset)
+        if offset > len(table) or end < 0:
+            if offset == 0 and not table:
+                return ""
+            raise self.bad("is damaged: a name lies outside its string table")
+        return table[offset:end].decode("utf-8", "backslashreplace")
+
+    # ------------------------------------------------------------ contents
+
+    def section(self, name):
+        """The first section called ``name``, or None."""
+        for section in self.sections:
+            if section.name == name:
+                return section
+        return None
+
+    def section_data(self, section):
+        """The bytes of a section as the file holds them; none for SHT_NOBITS."""
+        if section.type == "SHT_NOBITS":
+            return b""
+        return bytes(self.data[section.offset:section.offset + section.size])
+
+    def offset_of(self, vaddr, size=1):
+        """The file offset of the ``size`` bytes at link-time address ``vaddr``.
+
+        :raises BadElf: they do not lie in the file-backed part of one PT_LOAD segment.
+        """
+        for segment in self.segments:
+            if (segment.type == "PT_LOAD" and segment.vaddr <= vaddr
+                    and vaddr + size <= segment.vaddr + segment.filesz):
+                return segment.offset + vaddr - segment.vaddr
+        raise self.bad("is damaged: it refers to %d bytes at address %#x, which it does not hold" % (size, vaddr))
+
+    def read(self, vaddr, size):
+        """The ``size`` bytes at link-time address ``vaddr``; raises BadElf when the file does not hold them."""
+        offset = self.offset_of(vaddr, size)
+        return bytes(self.data[offset:offset + size])
+
+    def executable_segments(self):
+        """The PT_LOAD segments that are executable."""
+        return [segment for segment in self.segments if segment.type == "PT_LOAD" and segment.flags & PF_X]
+
+    @property
+    def text_range(self):
+        """(start, end) link-time addresses around all executable segments; raises BadElf when there is none."""
+        segments = self.executable_segments()
+        if not segments:
+            raise self.bad("has no executable segment")
+        return (
+            min(segment.vaddr for segment in segments),
+            max(segment.vaddr + segment.memsz for segment in segments),
+        )
+
+    def is_executable_address(self, vaddr):
+        """Whether link-time address ``vaddr`` lies in an executable segment."""
+        for segment in self.executable_segments():
+            if segment.vaddr <= vaddr < segment.vaddr + segment.memsz:
+                return True
+        return False
+
+    # --------------------------------------------------------------- notes
+
+    def notes(self):
+        """All notes of the PT_NOTE segments, as a list of Note."""
+        if self._notes is None:
+            self._notes = []
+            for segment in self.segments:
+                if segment.type == "PT_NOTE":
+                    self._notes.extend(self._read_notes(segment))
+        return self._notes
+
+    def _read_notes(self, segment):
+        # gABI: the parts of a note are aligned to 4 bytes, or to 8 when the segment is.
+        alignment = 8 if segment.align == 8 else 4
+        data = bytes(self.data[segment.offset:segment.offset + segment.filesz])
+        position = 0
+        while position + _NOTE.size <= len(data):
+            name_size, descriptor_size, kind = _NOTE.unpack_from(data, position)
+            name_end = position + _NOTE.size + name_size
+            start = _align(name_end, alignment)
+            end = start + descriptor_size
+            if end > len(data):
+                raise self.bad("is damaged: a note is longer than its segment")
+            yield Note(data[position + _NOTE.size:name_end], kind, data[start:end], segment.vaddr + start)
+            position = _align(end, alignment)
+
+    @property
+    def build_id(self):
+        """The GNU build ID as bytes, or None."""
+        for note in self.notes():
+            if note.name == b"GNU\0" and note.type == NT_GNU_BUILD_ID and note.descriptor:
+                return note.descriptor
+        return None
+
+    def require_build_id(self):
+        """The GNU build ID as bytes; BadElf when there is none."""
+        build_id = self.build_id
+        if build_id is None:
+            raise self.bad("has no build ID; link it with -Wl,--build-id")
+        return build_id
+
+    def trm_descriptor(self):
+        """The link-time address of the library's struct ulp_trm (see abi.h), or None when trm.o is not in it.
+
+        :raises BadElf: the note that leads to it is damaged.
+        """
+        # Imported here so that reading ELF files does not drag in the runtime's interface.
+        from ..abi import NOTE_NAME, NOTE_TRM, TRM
+
+        for note in self.notes():
+            if note.name == NOTE_NAME and note.type == NOTE_TRM:
+                if len(note.descriptor) != 8:
+                    raise self.bad("is damaged: the note of trm.o has %d bytes" % len(note.descriptor))
+                version, distance = struct.unpack("<Ii", note.descriptor)
+                if version != 1:
+                    raise self.bad("was linked with trm.o of version %d; only version 1 is supported" % version)
+                address = note.address + 4 + distance
+                for segment in self.segments:
+                    if (segment.type == "PT_LOAD" and segment.vaddr <= address
+                            and address + TRM.size <= segment.vaddr + segment.memsz):
+                        return address
+                raise self.bad("is damaged: the note of trm.o leads out of the library")
+        return None
+
+    # ------------------------------------------------------- dynamic section
+
+    def dynamic(self):
+        """The dynamic section as a list of (tag, value), up to DT_NULL; empty for a static executable."""
+        if self._dynamic is None:
+            entries = []
+            for segment in self.segments:
+                if segment.type == "PT_DYNAMIC":
+                    size = segment.filesz - segment.filesz % _DYNAMIC.size
+                    for tag, value in _DYNAMIC.iter_unpack(self.data[segment.offset:segment.offset + size]):
+                        if tag == 0:
+                            break
+                        entries.append((tag, value))
+                    break
+            self._dynamic = entries
+        return self._dynamic
+
+    def dynamic_value(self, tag):
+        """The value of the first dynamic section entry with number ``tag``, or None."""
+        for number, value in self.dynamic():
+            if number == tag:
+                return value
+        return None
+
+    def _dynamic_strings(self, tag):
+        offsets = [value for number, value in self.dynamic() if number == tag]
+        if not offsets:
+            return []
+        address, size = self.dynamic_value(DT_STRTAB), self.dynamic_value(DT_STRSZ)
+        if address is None or size is None:
+            raise self.bad("is damaged: its dynamic section names no string table")
+        table = self.read(address, size)
+        return [self._string(table, offset) for offset in offsets]
+
+    @property
+    def soname(self):
+        """The shared object name (DT_SONAME), or None."""
+        names = self._dynamic_strings(DT_SONAME)
+        return names[0] if names else None
+
+    @property
+    def needed(self):
+        """The names of the libraries that this one needs (DT_NEEDED), a list of str."""
+        return self._dynamic_strings(DT_NEEDED)
+
+    # ------------------------------------------------------------- symbols
+
+    def dynamic_symbols(self):
+        """All entries of .dynsym, a list of Symbol; found through the section headers, so empty without them."""
+        return self._symbol_table("SHT_DYNSYM")
+
+    def symbols(self):
+        """All entries of .symtab, a list of Symbol; empty for a stripped file."""
+        return self._symbol_table("SHT_SYMTAB")
+
+    def symbol_section(self, kind):
+        """The section of type ``SHT_DYNSYM`` or ``SHT_SYMTAB``, or None; raises BadElf when it is malformed."""
+        for section in self.sections:
+            if section.type == kind:
+                if section.entry_size != _SYMBOL.size or section.size % _SYMBOL.size:
+                    raise self.bad("is damaged: the entries of %s do not have %d bytes" % (section.name, _SYMBOL.size))
+                return section
+        return None
+
+    def _linked_strings(self, section):
+        if section.link >= len(self.sections) or self.sections[section.link].type != "SHT_STRTAB":
+            raise self.bad("is damaged: %s has no string table" % section.name)
+        return self.section_data(self.sections[section.link])
+
+    def _symbol_table(self, kind):
+        if kind not in self._symbols:
+            section = self.symbol_section(kind)
+            self._symbols[kind] = [] if section is None else self._read_symbols(section)
+        return self._symbols[kind]
+
+    def _read_symbols(self, section):
+        names = self._linked_strings(section)
+        versions = self._symbol_versions(section)
+        symbols = []
+        for index, (name, info, other, section_index, value, size) in enumerate(
+                _SYMBOL.iter_unpack(self.section_data(section))):
+            version = hidden = None
+            if versions and section_index != SHN_UNDEF:
+                version, hidden = versions[index]
+            symbols.append(Symbol(
+                self._string(names, name),
+                value,
+                size,
+                _SYMBOL_TYPES.get(info & 15) or "STT_%d" % (info & 15),
+                _SYMBOL_BINDINGS.get(info >> 4) or "STB_%d" % (info >> 4),
+                _SYMBOL_VISIBILITIES[other & 3],
+                section_index,
+                index,
+                version,
+                bool(hidden),
+            ))
+        return symbols
+
+    def _symbol_versions(self, symbol_section):
+        """For every symbol of the section its (version name or None, hidden); an empty list without versions."""
+        table = next((section for section in self.sections
+                      if section.type == "SHT_GNU_versym" and section.link == symbol_section.index), None)
+        if table is None:
+            return []
+        names = self._version_definitions()
+        numbers = struct.unpack("<%dH" % (table.size // 2), self.section_data(table)[:table.size // 2 * 2])
+        if len(numbers) != symbol_section.size // _SYMBOL.size:
+            raise self.bad("is damaged: it does not have one version for every dynamic symbol")
+        return [(names.get(number & 0x7FFF), bool(number & 0x8000)) for number in numbers]
+
+    def _version_definitions(self):
+        section = next((section for section in self.sections if section.type == "SHT_GNU_verdef"), None)
+        if section is None:
+            return {}
+        strings = self._linked_strings(section)
+        data = self.section_data(section)
+        names = {}
+        position = 0
+        # sh_info counts the definitions; it also ends a chain that a damaged file made circular.
+        for _index in range(min(section.info, len(data) // _VERDEF.size)):
+            try:
+                _version, flags, number, _count, _hash, first, following = _VERDEF.unpack_from(data, position)
+                name, _next = _VERDAUX.unpack_from(data, position + first)
+            except struct.error as error:
+                raise self.bad("is damaged: a symbol version definition lies outside its section") from error
+            # VER_FLG_BASE (1) marks the definition that names the file itself, which is no symbol's version.
+            if not flags & 1:
+                names[number] = self._string(strings, name)
+            if following == 0:
+                break
+            position += following
+        return names
+
+    def find_dynamic_symbol(self, name):
+        """The defined dynamic symbol called ``name``, its default version if it has several, or None."""
+        found = None
+        for symbol in self.dynamic_symbols():
+            if symbol.name == name and symbol.defined:
+                if not symbol.hidden:
+                    return symbol
+                found = found or symbol
+        return found
+
+    # --------------------------------------------------------- relocations
+
+    def relocations(self):
+        """All dynamic relocations with addend (DT_RELA and DT_JMPREL), a list of Relocation."""
+        relocations = []
+        for start, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
+            address = self.dynamic_value(start)
+            length = self.dynamic_value(size)
+            if address is None or not length:
+                continue
+            table = self.read(address, length - length % _RELA.size)
+            relocations.extend(
+                Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend)
+                for offset, info, addend in _RELA.iter_unpack(table)
+            )
+        return relocations
+
+    def relative_addresses(self):
+        """Every place that the loader fills with an address of this file: {place: address}, both link-time.
+
+        From R_X86_64_RELATIVE relocations and from DT_RELR, where the file's contents are the addend.
+        """
+        addresses = {
+            relocation.offset: relocation.addend & 0xFFFFFFFFFFFFFFFF
+            for relocation in self.relocations() if relocation.type == R_X86_64_RELATIVE
+        }
+        for place in self._relr_places():
+            addresses[place] = struct.unpack("<Q", self.read(place, 8))[0]
+        return addresses
+
+    def _relr_places(self):
+        address, size = self.dynamic_value(DT_RELR), self.dynamic_value(DT_RELRSZ)
+        if address is None or not size:
+            return
+        place = 0
+        for (word,) in struct.iter_unpack("<Q", self.read(address, size - size % 8)):
+            if word & 1 == 0:
+                yield word
+                place = word + 8
+            else:
+                for bit in range(63):
+                    if word >> (bit + 1) & 1:
+                        yield place + 8 * bit
+                place += 63 * 8
+
+
+def _enum_name(value, prefix):
+    # pyelftools gives the number itself for values that it has no name for.
+    return value if isinstance(value, str) else "%s%#x" % (prefix, value)
+
+
+def _align(value, alignment):
+    return (value + alignment - 1) // alignment * alignment

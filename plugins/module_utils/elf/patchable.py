@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The functions of a library that carry the padding of -fpatchable-function-entry=16,14.
+
+The compiler lists the start of every function's padding in the section
+``__patchable_function_entries``; the function's first instruction stands 14
+bytes behind it (native/include/ulp/abi.h draws the layout).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from bisect import bisect_right
+from typing import NamedTuple, Optional, Tuple
+
+from ..abi import PAD_BEFORE, PAD_ENTRY
+from .image import (
+    R_X86_64_GLOB_DAT,
+    R_X86_64_JUMP_SLOT,
+    SHF_EXECINSTR,
+)
+
+SECTION_NAME = "__patchable_function_entries"
+ENDBR64 = b"\xf3\x0f\x1e\xfa"
+TRAMPOLINE = b"\xeb\x0c"  # jmp over the rest of the padding, to the function
+ENTRY_NOPS = b"\x90\x90"
+MERGED_ENTRY_NOP = b"\x66\x90"
+
+# Where the next function lies nearer than this behind bare nops, the padding is simply longer than it should be.
+_LONGEST_PADDING = 256
+
+# Intel SDM volume 2, NOP: 90 and 0f 1f /0 with any addressing form, both with operand-size and segment prefixes.
+_NOP = re.compile(
+    rb"[\x66\x2e]*(?:\x90|\x0f\x1f(?:"
+    rb"[\x00-\x03\x06\x07]|\x04[\x00-\xff]|\x05[\x00-\xff]{4}"
+    rb"|[\x40-\x43\x45-\x47][\x00-\xff]|\x44[\x00-\xff]{2}"
+    rb"|[\x80-\x83\x85-\x87][\x00-\xff]{4}|\x84[\x00-\xff]{5}))",
+    re.DOTALL,
+)
+_NOPS = re.compile(rb"(?:" + _NOP.pattern + rb")*", re.DOTALL)
+
+# A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
+_LEA = re.compile(rb"(?=[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....))", re.DOTALL)
+_JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
+_JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
+_JUMP_INDIRECT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
+_REL32 = struct.Struct("<i")
+
+
+class PatchableFunction(NamedTuple):
+    """One function with padding.
+
+    ``address`` is that of its first instruction, link-time, in bytes; ``size`` its size in bytes, 0 when no symbol
+    tells it; ``names`` all its symbols' names, sorted, an old version as ``foo@V1``; ``exported`` whether .dynsym
+    defines it; ``endbr`` whether an endbr64 stands first; ``trampoline`` whether post wrote one before it;
+    ``address_taken`` whether the library takes its address other than through .dynsym; ``tail_target`` whether code
+    of the library may jump, not call, to it (both may be true without need, never false); ``refusal`` why it cannot
+    be patched, or None.
+    """
+
+    address: int
+    size: int
+    names: Tuple[str, ...]
+    exported: bool
+    endbr: bool
+    trampoline: bool
+    address_taken: bool
+    tail_target: bool
+    refusal: Optional[str]
+
+    @property
+    def entry(self):
+        """The link-time address of the two nops at the entry."""
+        return self.address + (len(ENDBR64) if self.endbr else 0)
+
+    @property
+    def label(self):
+        """What messages call the function: its first name, or its address."""
+        return self.names[0] if self.names else "the function at %#x" % self.address
+
+
+def symbol_label(symbol):
+    """The name of a Symbol as version-aware tools write it: ``foo`` for the default version, ``foo@V1`` for others."""
+    name, separator, _version = symbol.name.partition("@@")
+    if separator:
+        return name
+    return "%s@%s" % (name, symbol.version) if symbol.version and symbol.hidden else name
+
+
+def is_function(symbol):
+    """Whether a Symbol is a function that the file defines; an indirect function (STT_GNU_IFUNC) is none."""
+    return symbol.type == "STT_FUNC" and symbol.defined
+
+
+def padding_addresses(image):
+    """The link-time addresses at which the padding of the functions begins, ascending; empty without padding."""
+    addresses = set()
+    relative = None
+    for section in image.sections:
+        if section.name != SECTION_NAME or section.type == "SHT_NOBITS":
+            continue
+        if relative is None:
+            relative = image.relative_addresses()
+        data = image.section_data(section)
+        for index, (content,) in enumerate(struct.iter_unpack("<Q", data[:len(data) // 8 * 8])):
+            # In a shared library the loader fills the entry in, and the linker may leave zeros there.
+            address = relative.get(section.address + 8 * index, content)
+            if address:
+                addresses.add(address)
+    return sorted(addresses)
+
+
+def is_post_processed(image):
+    """Whether ``post`` has rewritten the library: an exported function's symbol leads to its trampoline."""
+    starts = set(padding_addresses(image))
+    return any(
+        is_function(symbol) and symbol.value in starts and image.read(symbol.value, 2) == TRAMPOLINE
+        for symbol in image.dynamic_symbols()
+    )
+
+
+def patchable_functions(image):
+    """Every function with padding, those that cannot be patched included.
+
+    :param image: ElfImage of a library.
+    :return: list of PatchableFunction, ascending by address; empty for a library without padding.
+    :raises BadElf: the library is damaged.
+    """
+    starts = padding_addresses(image)
+    if not starts:
+        return []
+    trampolines = {start for start in starts if image.is_executable_address(start)
+                   and image.read(start, 2) == TRAMPOLINE}
+    symbols = _FunctionSymbols(image, trampolines)
+    taken = addresses_taken(image)
+    jumped = jump_targets(image, trampolines)
+    functions = []
+    for start in starts:
+        address = start + PAD_BEFORE
+        endbr, refusal = _inspect(image, start, symbols)
+        functions.append(PatchableFunction(
+            address=address,
+            size=symbols.sizes.get(address, 0),
+            names=tuple(sorted(symbols.names.get(address) or (symbols.near(start) if refusal else ()))),
+            exported=address in symbols.exported,
+            endbr=endbr,
+            trampoline=start in trampolines,
+            address_taken=address in taken,
+            tail_target=address in jumped or start in jumped,
+            refusal=refusal,
+        ))
+    return functions
+
+
+class _FunctionSymbols:
+    """The library's functions by address, a trampoline's symbol counted as its function's."""
+
+    def __init__(self, image, trampolines):
+        self.names = {}
+        self.sizes = {}
+        self.exported = set()
+        for symbol in image.symbols():
+            if is_function(symbol):
+                self._add(symbol, symbol.value, symbol.size)
+        for symbol in image.dynamic_symbols():
+            if is_function(symbol):
+                if symbol.value in trampolines:
+                    address, size = symbol.value + PAD_BEFORE, max(symbol.size - PAD_BEFORE, 0)
+                else:
+                    address, size = symbol.value, symbol.size
+                self._add(symbol, address, size)
+                self.exported.add(address)
+        self._addresses = sorted(self.names)
+
+    def _add(self, symbol, address, size):
+        self.names.setdefault(address, set()).add(symbol_label(symbol))
+        self.sizes[address] = max(size, self.sizes.get(address, 0))
+
+    def next_address(self, address):
+        """The lowest address of a function at or behind ``address``, or None."""
+        index = bisect_right(self._addresses, address - 1)
+        return self._addresses[index] if index < len(self._addresses) else None
+
+    def near(self, start):
+        """The names of the function that padding from ``start`` most likely belongs to."""
+        following = self.next_address(start)
+        if following is None or following - start > _LONGEST_PADDING:
+            return ()
+        return self.names[following]
+
+
+def _inspect(image, start, symbols):
+    """Whether an endbr64 stands first, and why the function cannot be patched or None."""
+    address = start + PAD_BEFORE
+    if not image.is_executable_address(start):
+        return False, "its padding does not lie in code"
+    code = image.read(start, PAD_BEFORE + len(ENDBR64) + PAD_ENTRY)
+    endbr = code.startswith(ENDBR64, PAD_BEFORE)
+    entry = PAD_BEFORE + (len(ENDBR64) if endbr else 0)
+    following = symbols.next_address(start)
+    if following is not None and following != address and following - start <= _LONGEST_PADDING and (
+            following < address or is_nops(image.read(address, following - address))):
+        return endbr, "its padding is %d bytes long instead of %d" % (following - start, PAD_BEFORE)
+    padding = code[:PAD_BEFORE]
+    if not is_nops(padding) and not (padding.startswith(TRAMPOLINE) and is_nops(padding[len(TRAMPOLINE):])):
+        return endbr, "there is something else than nops in its padding (%s)" % padding.hex()
+    size = symbols.sizes.get(address, 0)
+    if 0 < size < entry - PAD_BEFORE + PAD_ENTRY:
+        return endbr, "it is only %d bytes long" % size
+    nops = code[entry:entry + PAD_ENTRY]
+    if nops not in (ENTRY_NOPS, MERGED_ENTRY_NOP):
+        return endbr, "there is something else than two nops at its entry (%s)" % nops.hex()
+    if (start + entry) % 8 == 7:
+        return endbr, "its entry at %#x is not aligned: the two nops must lie in one aligned 8-byte word" % (
+            start + entry)
+    return endbr, None
+
+
+def is_nops(code):
+    """Whether ``code`` (bytes) is nothing but nop instructions, multi-byte ones included."""
+    return _NOPS.fullmatch(code) is not None
+
+
+def code_sections(image):
+    """The sections that hold instructions."""
+    return [section for section in image.sections
+            if section.flags & SHF_EXECINSTR and section.type != "SHT_NOBITS"]
+
+
+def addresses_taken(image):
+    """The link-time addresses that the library itself takes: a superset.
+
+    From relative relocations (tables of function pointers, vtables) and from RIP-relative ``lea`` in code.  What
+    goes through .dynsym (GOT, R_X86_64_64) is not in it.
+    """
+    patchable_section = image.section(SECTION_NAME)
+    excluded = range(0)
+    if patchable_section is not None:
+        excluded = range(patchable_section.address, patchable_section.address + patchable_section.size)
+    addresses = {address for place, address in image.relative_addresses().items() if place not in excluded}
+    for section in code_sections(image):
+        behind = section.address + 7
+        for match in _LEA.finditer(image.section_data(section)):
+            addresses.add(match.start() + behind + _REL32.unpack(match.group(1))[0])
+    return addresses
+
+
+def jump_targets(image, trampolines=frozenset()):
+    """The link-time addresses that direct jumps in the library lead to, through its PLT too: a superset.
+
+    :param trampolines: addresses of the trampolines that post wrote; their own jumps do not count.
+    """
+    slots = _slots_of_own_functions(image)
+    stubs = {}
+    targets = set()
+    for section in code_sections(image):
+        data = image.section_data(section)
+        is_plt = section.name.startswith((".plt", ".iplt"))
+        for match in _JUMP_INDIRECT.finditer(data):
+            place = match.start()
+            function = slots.get(section.address + place + 6 + _REL32.unpack(match.group(1))[0])
+            if function is None:
+                continue
+            if is_plt:
+                # The stub may begin with a bnd prefix (f2), an endbr64, or both.
+                for prefix in (b"", b"\xf2", ENDBR64, ENDBR64 + b"\xf2"):
+                    if data.endswith(prefix, 0, place):
+                        stubs[section.address + place - len(prefix)] = function
+            else:
+                targets.add(function)
+    for section in code_sections(image):
+        data = image.section_data(section)
+        base = section.address
+        for match in _JUMP32.finditer(data):
+            targets.add(base + match.end(1) + _REL32.unpack(match.group(1))[0])
+        for match in _JUMP8.finditer(data):
+            displacement = match.group(1)[0]
+            place = base + match.start()
+            if displacement == 12 and place in trampolines:
+                continue
+            targets.add(place + 2 + displacement - (256 if displacement > 127 else 0))
+    targets.update(function for stub, function in stubs.items() if stub in targets)
+    return targets
+
+
+def _slots_of_own_functions(image):
+    """{address of a GOT slot: symbol value} for the functions that the library both defines and imports."""
+    symbols = image.dynamic_symbols()
+    slots = {}
+    for relocation in image.relocations():
+        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT):
+            if relocation.symbol >= len(symbols):
+                raise image.bad("is damaged: a relocation refers to a symbol that does not exist")
+            symbol = symbols[relocation.symbol]
+            if is_function(symbol):
+                slots[relocation.offset] = symbol.value
+    return slots
