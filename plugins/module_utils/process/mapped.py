@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files that a process has mapped as code.
+
+The path in a process's map is a name, not the file: the file may have been
+replaced on disk since (a package upgrade), or the process may live in another
+mount namespace.  So the file is opened through /proc/PID/map_files (proc(5)),
+which leads to the mapped inode itself; where that is not permitted, through
+the process's own root directory, and then only if device and inode agree.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List, NamedTuple
+
+from ..elf.image import ElfImage
+from ..errors import BadElf
+from .errors import StateUnreadable
+from .maps import Mapping
+from .survey import Survey, survey
+
+
+class LoadedLibrary(NamedTuple):
+    """An ELF file that the dynamic loader has loaded into a process."""
+
+    path: str  # as the process names it
+    deleted: bool
+    device: int
+    inode: int
+    base: int  # load bias
+    text_start: int  # absolute addresses around the executable segments
+    text_end: int
+    mapping: Mapping  # an executable one
+    survey: Survey
+
+    @property
+    def name(self):
+        """The soname, or the file's name."""
+        return self.survey.soname or os.path.basename(self.path)
+
+
+def _map_file(pid, mapping):
+    return "/proc/%d/map_files/%x-%x" % (pid, mapping.start, mapping.end)
+
+
+def _inside(pid, mapping):
+    return "/proc/%d/root%s" % (pid, mapping.path)
+
+
+def open_mapped(pid, mapping):
+    """A file descriptor of the very file that ``mapping`` of process ``pid`` maps; the caller closes it.
+
+    :raises StateUnreadable: the file cannot be reached any more by this user.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    try:
+        return os.open(_map_file(pid, mapping), flags)
+    except OSError:
+        # map_files needs CAP_CHECKPOINT_RESTORE; what follows needs only the process's own rights.
+        pass
+    try:
+        descriptor = os.open(_inside(pid, mapping), flags)
+    except OSError as error:
+        raise _unreachable(pid, mapping) from error
+    found = os.fstat(descriptor)
+    if (found.st_dev, found.st_ino) != (mapping.device, mapping.inode):
+        os.close(descriptor)
+        raise _unreachable(pid, mapping)
+    return descriptor
+
+
+def _unreachable(pid, mapping):
+    return StateUnreadable(
+        pid,
+        "the file that process %d has mapped as %s cannot be reached any more by this user; run as root"
+        % (pid, mapping.path),
+    )
+
+
+class MappedFiles:
+    """Remembers what was read of mapped files, so that a library that many processes share is read once."""
+
+    def __init__(self):
+        self._surveys = {}
+        self._images = {}
+
+    def _key(self, pid, mapping):
+        for path in (_map_file(pid, mapping), _inside(pid, mapping)):
+            try:
+                found = os.stat(path)
+            except OSError:
+                continue
+            if found.st_ino == mapping.inode:
+                return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+        return None
+
+    def survey(self, pid, mapping):
+        """The Survey of the file behind ``mapping``, or None when it is no ELF file or cannot be reached."""
+        key = self._key(pid, mapping)
+        if key in self._surveys:
+            return self._surveys[key]
+        try:
+            descriptor = open_mapped(pid, mapping)
+        except StateUnreadable:
+            return None
+        try:
+            found = survey(descriptor)
+        finally:
+            os.close(descriptor)
+        if key is not None:
+            self._surveys[key] = found
+        return found
+
+    def image(self, pid, mapping):
+        """The ElfImage of the file behind ``mapping``.
+
+        :raises StateUnreadable: the file cannot be reached.
+        :raises BadElf: the file has been damaged since it was mapped.
+        """
+        key = self._key(pid, mapping)
+        if key in self._images:
+            return self._images[key]
+        descriptor = open_mapped(pid, mapping)
+        with os.fdopen(descriptor, "rb") as stream:
+            try:
+                image = ElfImage.parse(stream.read(), mapping.path)
+            except OSError as error:
+                raise BadElf("%s cannot be read: %s" % (mapping.path, error.strerror)) from error
+        if key is not None:
+            self._images[key] = image
+        return image
+
+    def libraries(self, pid, mappings) -> List[LoadedLibrary]:
+        """The ELF files loaded into ``pid``, one for each load bias, ascending by address.
+
+        :param mappings: of the process (maps.Mapping); only executable mappings of files matter.
+        """
+        found = {}
+        for mapping in mappings:
+            if not mapping.inode or not mapping.executable:
+                continue
+            seen = self.survey(pid, mapping)
+            if seen is None or not seen.native:
+                continue
+            base = seen.load_bias(mapping)
+            if base is None or base in found:
+                continue
+            found[base] = LoadedLibrary(
+                path=mapping.path,
+                deleted=mapping.deleted,
+                device=mapping.device,
+                inode=mapping.inode,
+                base=base,
+                text_start=base + min(segment.vaddr for segment in seen.segments),
+                text_end=base + max(segment.vaddr + segment.memsz for segment in seen.segments),
+                mapping=mapping,
+                survey=seen,
+            )
+        return sorted(found.values(), key=lambda library: library.text_start)

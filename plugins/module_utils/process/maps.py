@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The memory map of a process: /proc/PID/maps, proc(5)."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import List, NamedTuple
+
+from .procfs import read_bytes
+
+_LINE = (
+    rb"^([0-9a-f]+)-([0-9a-f]+) (%s) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$"
+)
+_ANY = re.compile(_LINE % rb"....", re.MULTILINE)
+_EXECUTABLE = re.compile(_LINE % rb"..x.", re.MULTILINE)
+# The kernel writes a newline in a file name as \012 and nothing else so.
+_ESCAPE = re.compile(rb"\\012")
+_DELETED = b" (deleted)"
+
+
+class Mapping(NamedTuple):
+    """One line of the map."""
+
+    start: int
+    end: int
+    permissions: str  # as in the file: r w x, then p or s
+    offset: int  # bytes into the file
+    device: int
+    inode: int  # 0: no file
+    path: str  # "" for anonymous memory; [stack] and the like
+    deleted: bool  # the file has no name any more, or another file has it
+
+    @property
+    def readable(self):
+        return self.permissions[0] == "r"
+
+    @property
+    def writable(self):
+        return self.permissions[1] == "w"
+
+    @property
+    def executable(self):
+        return self.permissions[2] == "x"
+
+
+def _mapping(match):
+    start, end, permissions, offset, major, minor, inode, path = match.groups()
+    deleted = path.endswith(_DELETED)
+    if deleted:
+        path = path[:-len(_DELETED)]
+    if b"\\" in path:
+        path = _ESCAPE.sub(b"\n", path)
+    return Mapping(
+        int(start, 16),
+        int(end, 16),
+        permissions.decode("ascii"),
+        int(offset, 16),
+        os.makedev(int(major, 16), int(minor, 16)),
+        int(inode),
+        os.fsdecode(path),
+        deleted,
+    )
+
+
+def parse_maps(data, executable_only=False) -> List[Mapping]:
+    """The mappings in the bytes of a maps file, ascending by address."""
+    return [_mapping(match) for match in (_EXECUTABLE if executable_only else _ANY).finditer(data)]
+
+
+def read_maps(pid, tid=None) -> List[Mapping]:
+    """The mappings of ``pid``, ascending; empty for a kernel thread or a zombie.
+
+    :param tid: ask through this thread: the map of a process whose main thread
+        has ended is empty except through the others.
+    :raises ProcessGone: there is no such process.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    return parse_maps(read_bytes(pid, "maps" if tid is None else "task/%d/maps" % tid))
+
+
+def mapping_at(mappings, address):
+    """The mapping that contains ``address``, or None.  ``mappings`` ascend by address."""
+    low, high = 0, len(mappings)
+    while low < high:
+        middle = (low + high) // 2
+        mapping = mappings[middle]
+        if address < mapping.start:
+            high = middle
+        elif address >= mapping.end:
+            low = middle + 1
+        else:
+            return mapping
+    return None

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Another process's memory: process_vm_readv(2), process_vm_writev(2) and /proc/PID/mem, proc(5)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from .errors import ProcessForbidden, ProcessGone, StateUnreadable
+from .procfs import explained
+
+# Kernel: UIO_MAXIOV, the longest vector.
+VECTOR_LIMIT = 1024
+
+
+class IoVector(ctypes.Structure):
+    """struct iovec."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def _bind(name):
+    """The C library's function ``name``, or None where it has none."""
+    try:
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (AttributeError, OSError):
+        return None
+    function.restype = ctypes.c_ssize_t
+    function.argtypes = (
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_ulong,
+    )
+    return function
+
+
+process_vm_readv = _bind("process_vm_readv")
+process_vm_writev = _bind("process_vm_writev")
+
+
+def _unmapped(pid, address, size):
+    return StateUnreadable(pid, "process %d has no readable memory at %#x (%d bytes)" % (pid, address, size))
+
+
+def _failure(pid, address, size, number):
+    if number in (errno.EFAULT, errno.EIO):
+        return _unmapped(pid, address, size)
+    return explained(pid, OSError(number, os.strerror(number)))
+
+
+def read_memory(pid, address, size):
+    """``size`` bytes at ``address`` of process ``pid``.
+
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    :raises StateUnreadable: nothing is mapped there, or not all of it.
+    """
+    return read_ranges(pid, [(address, size)])[0]
+
+
+def read_ranges(pid, ranges):
+    """Several pieces of memory with as few system calls as possible.
+
+    :param ranges: (address, size in bytes) pairs.
+    :return: a list of bytes, in the same order.
+    :raises: as read_memory.
+    """
+    result = []
+    for start in range(0, len(ranges), VECTOR_LIMIT):
+        result += _read_vector(pid, ranges[start:start + VECTOR_LIMIT])
+    return result
+
+
+def _read_vector(pid, ranges):
+    if process_vm_readv is None:
+        return _read_file(pid, ranges)
+    total = sum(size for _address, size in ranges)
+    data = ctypes.create_string_buffer(max(total, 1))
+    local = IoVector(ctypes.addressof(data), total)
+    remote = (IoVector * len(ranges))(*ranges)
+    count = process_vm_readv(pid, ctypes.byref(local), 1, remote, len(ranges), 0)
+    if count != total:
+        number = ctypes.get_errno() if count < 0 else errno.EFAULT
+        if number in (errno.ENOSYS, errno.EPERM):
+            # Missing from the kernel, or denied to us by a filter that may well allow files.
+            return _read_file(pid, ranges)
+        raise _failure(pid, ranges[0][0], total, number)
+    parts = []
+    view = memoryview(data)
+    position = 0
+    for _address, size in ranges:
+        parts.append(view[position:position + size].tobytes())
+        position += size
+    return parts
+
+
+def _read_file(pid, ranges):
+    parts = []
+    address = size = 0
+    try:
+        descriptor = os.open("/proc/%d/mem" % pid, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for address, size in ranges:
+                part = os.pread(descriptor, size, address)
+                if len(part) != size:
+                    raise _unmapped(pid, address, size)
+                parts.append(part)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _failure(pid, address, size, error.errno) from error
+    return parts
+
+
+def write_memory(pid, address, data):
+    """Write ``data`` (bytes) at ``address`` of process ``pid``, into memory that it may write itself.
+
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    :raises StateUnreadable: the memory is not there, or not writable.
+    """
+    if process_vm_writev is not None:
+        source = ctypes.create_string_buffer(data, len(data))
+        local = IoVector(ctypes.addressof(source), len(data))
+        remote = IoVector(address, len(data))
+        count = process_vm_writev(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+        if count == len(data):
+            return
+        number = ctypes.get_errno() if count < 0 else errno.EFAULT
+        if number not in (errno.ENOSYS, errno.EPERM):
+            raise _failure(pid, address, len(data), number)
+    try:
+        descriptor = os.open("/proc/%d/mem" % pid, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.pwrite(descriptor, data, address) != len(data):
+                raise _unmapped(pid, address, len(data))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _failure(pid, address, len(data), error.errno) from error
+
+
+def may_write(pid):
+    """Whether this user has ptrace access to ``pid`` (the process is not touched).
+
+    :raises ProcessGone: the process has ended.
+    """
+    try:
+        os.close(os.open("/proc/%d/mem" % pid, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        found = explained(pid, error)
+        if isinstance(found, ProcessGone):
+            raise found from error
+        if isinstance(found, ProcessForbidden):
+            return False
+        raise
+    return True

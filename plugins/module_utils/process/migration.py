@@ -1,0 +1,234 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which threads of a process have not reached a universe yet, without stopping any.
+
+A thread that passed the library's entry check has a record in the runtime's
+thread table, which leads to its own number.  A thread with an older number, or
+without a record, is judged by its stack: if no word from the stack pointer up
+to the end of the stack's mapping lies in the library's code, it is outside the
+library, and will take the newest number when it next enters.
+
+That is sound, not exact: an old word that lies about on the stack looks like a
+return address, and the thread counts as pending until it is overwritten.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import NamedTuple, Tuple
+
+from .. import abi
+from .errors import ProcessGone, StateUnreadable
+from .maps import mapping_at, read_maps
+from .memory import read_memory, read_ranges
+from .namespaces import inner_thread_id, shares_pid_namespace
+from .procfs import CLOCK_TICKS, read_stat, read_status, read_system_call, thread_ids
+
+# A thread that runs is looked at again after so many seconds.
+SAMPLE_SECONDS = 0.001
+# Bytes of stack read at once, and the most that is read of one thread.
+CHUNK = 1 << 18
+STACK_LIMIT = 1 << 26
+
+_ENDED = ("Z", "X")
+
+
+class Migration(NamedTuple):
+    """How far the threads of a process are."""
+
+    threads: int
+    pending: Tuple[int, ...]  # TIDs
+
+
+class Inside(NamedTuple):
+    """What counts as being inside: address ranges (start, end), and words that do not count although in range."""
+
+    ranges: Tuple[Tuple[int, int], ...]
+    entry_points: frozenset
+
+
+def inside_domain(state, domain, entry_points=frozenset()):
+    """The Inside of one domain.
+
+    :param state: runtime.RuntimeState.
+    :param domain: index of the domain.
+    :param entry_points: addresses through which a *new* entry leads into the domain's
+        libraries: pointers to functions, which threads may well keep on their stacks.
+    """
+    ranges = [(library.text_start, library.text_end) for library in state.libraries if library.domain == domain]
+    ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
+    ranges.append((state.text_start, state.text_end))
+    return Inside(tuple(ranges), frozenset(entry_points))
+
+
+def counts(word, inside):
+    """Whether ``word``, found on a stack, may be an address to return to inside."""
+    return word not in inside.entry_points and any(start <= word < end for start, end in inside.ranges)
+
+
+def first_inside(data, inside):
+    """The first 8-byte word of ``data`` that counts, or None."""
+    data = data[:len(data) // 8 * 8]
+    for start, end in inside.ranges:
+        # Bytes 3 to 7 of a word are the same all over 16 MB: bytes.find is a hundred times faster than a loop.
+        for high in range(start >> 24, ((end - 1) >> 24) + 1):
+            needle = high.to_bytes(5, "little")
+            position = data.find(needle, 3)
+            while position >= 0:
+                if position % 8 == 3:
+                    word = int.from_bytes(data[position - 3:position + 5], "little")
+                    if start <= word < end and word not in inside.entry_points:
+                        return word
+                position = data.find(needle, position + 1)
+    return None
+
+
+class _Census:
+    """One process's threads, examined again and again until all is known or time is over."""
+
+    def __init__(self, pid, state, domain, universe, inside):
+        self.pid = pid
+        self.state = state
+        self.domain = domain
+        self.universe = universe
+        self.inside = inside
+        self.renumbered = not shares_pid_namespace(pid)
+
+    def survivors(self):
+        """{TID: start in clock ticks after boot} of the threads that are alive."""
+        alive = {}
+        for tid in thread_ids(self.pid):
+            try:
+                stat = read_stat(self.pid, tid)
+            except ProcessGone:
+                continue
+            if stat.state not in _ENDED:
+                alive[tid] = stat.start_ticks
+        return alive
+
+    def records(self, threads):
+        """{TID: abi.THREAD record} of those ``threads`` ({TID: start}) that have a valid one."""
+        keys = []
+        for tid in threads:
+            try:
+                keys.append((tid, inner_thread_id(self.pid, tid) if self.renumbered else tid))
+            except ProcessGone:
+                continue
+        size = abi.THREAD_WAYS * abi.THREAD.size
+        sets = read_ranges(self.pid, [
+            (self.state.threads + inner % abi.THREAD_SETS * size, size) for _tid, inner in keys
+        ])
+        found = {}
+        for (tid, inner), data in zip(keys, sets):
+            # /proc counts in clock ticks: a record made within the thread's first tick may look older.
+            born = (threads[tid] - 1) * 1000000000 // CLOCK_TICKS
+            for record in abi.THREAD.unpack_array(data, 0, abi.THREAD_WAYS):
+                if record.tid == inner and record.born_ns >= born:
+                    found[tid] = record
+        return found
+
+    def numbers(self, records):
+        """{TID: universe number} for threads with a record; a thread that ended meanwhile is left out."""
+        offset = self.state.domains[self.domain].tls_offset
+        found = {}
+        for tid, record in records.items():
+            try:
+                data = read_memory(self.pid, record.thread_pointer + offset, 8)
+            except StateUnreadable:
+                # The thread has ended and its memory is gone.
+                continue
+            found[tid] = struct.unpack("<Q", data)[0]
+        return found
+
+    def outside(self, tid):
+        """True: the thread's stack shows it outside.  False: inside, or it may be.  None: it was running."""
+        before = read_status(self.pid, tid).switches
+        where = read_system_call(self.pid, tid)
+        if where is None:
+            return None
+        found = self.search(where)
+        # It has not run in between, so what was read belongs together.
+        if read_system_call(self.pid, tid) != where or read_status(self.pid, tid).switches != before:
+            return None
+        return not found
+
+    def search(self, where):
+        """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
+        if counts(where.instruction_pointer, self.inside):
+            return True
+        stack = mapping_at(read_maps(self.pid), where.stack_pointer)
+        if stack is None or stack.end - where.stack_pointer > STACK_LIMIT:
+            return True
+        address = where.stack_pointer & ~7
+        while address < stack.end:
+            size = min(CHUNK, stack.end - address)
+            try:
+                data = read_memory(self.pid, address, size)
+            except StateUnreadable:
+                return True
+            if first_inside(data, self.inside) is not None:
+                return True
+            address += size
+        return False
+
+    def examine(self, threads):
+        """Look at ``threads`` ({TID: start}) once.
+
+        :return: (TIDs that are inside, TIDs about which nothing can be said yet).
+        """
+        records = self.records(threads)
+        numbers = self.numbers(records)
+        kept = set()
+        unknown = set()
+        for tid in threads:
+            if numbers.get(tid, -1) >= self.universe:
+                continue
+            if tid in numbers and records[tid].unprovable >> self.domain & 1:
+                kept.add(tid)
+                continue
+            try:
+                outside = self.outside(tid)
+            except ProcessGone:
+                continue
+            if outside is None:
+                unknown.add(tid)
+            elif not outside:
+                kept.add(tid)
+        return kept, unknown
+
+
+def pending_threads(pid, state, domain, universe, inside, seconds=0.05, until_migrated=0.0) -> Migration:
+    """Which threads of ``pid`` have not reached ``universe`` of ``domain``.
+
+    :param state: runtime.RuntimeState of the process.
+    :param inside: what inside_domain() gave.
+    :param seconds: how long to sample a running thread until it blocks or shows its number.
+    :param until_migrated: how long to wait, in seconds, for threads that are inside to come out.
+    :return: Migration; what could not be told in time counts as pending.
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    """
+    census = _Census(pid, state, domain, universe, inside)
+    started = time.monotonic()
+    alive = census.survivors()
+    total = len(alive)
+    left = alive
+    while True:
+        kept, unknown = census.examine(left)
+        elapsed = time.monotonic() - started
+        wanted = set()
+        if elapsed < max(seconds, until_migrated):
+            wanted |= unknown
+        if elapsed < until_migrated:
+            wanted |= kept
+        if not wanted:
+            break
+        time.sleep(SAMPLE_SECONDS if elapsed < 0.1 else 10 * SAMPLE_SECONDS)
+        now = census.survivors()
+        # A thread that was born since then has entered nothing but with the newest number.
+        left = {tid: now[tid] for tid in (kept | unknown) if now.get(tid) == alive[tid]}
+        if not left:
+            return Migration(total, ())
+    return Migration(total, tuple(sorted(kept | unknown)))

@@ -1,0 +1,212 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes and threads as /proc shows them (proc(5)).
+
+Raw reads, because a look at a thousand processes must take less than half a
+second; every function here opens one or two files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple, Optional, Tuple
+
+from .errors import ProcessForbidden, ProcessGone
+
+try:
+    import psutil
+except ImportError:
+    psutil = None
+
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+# include/linux/sched.h: the task is a kernel thread.
+PF_KTHREAD = 0x00200000
+# The kernel keeps 15 characters of a program's name.
+COMM_LENGTH = 15
+
+# Values of "Seccomp:" in /proc/PID/status.
+SECCOMP_STRICT = 1
+SECCOMP_FILTER = 2
+
+
+class Identity(NamedTuple):
+    """What tells a process from a later one with the same PID."""
+
+    pid: int
+    start_ticks: int  # clock ticks after boot
+
+
+class Stat(NamedTuple):
+    """The fields of /proc/PID/stat that are used here."""
+
+    name: str
+    state: str  # one letter: R S D T t Z X I
+    flags: int
+    threads: int
+    start_ticks: int
+
+
+class Status(NamedTuple):
+    """The fields of /proc/PID/status that are used here."""
+
+    uid: int  # effective
+    tracer_pid: int
+    seccomp: int
+    namespace_pids: Tuple[int, ...]  # the PID in each PID namespace, the reader's first
+    shadow_stack: bool
+    pending: int  # signal masks: bit N - 1 stands for signal N
+    blocked: int
+    switches: int  # context switches so far
+
+
+class SystemCall(NamedTuple):
+    """Where a thread is, by /proc/PID/task/TID/syscall."""
+
+    number: int  # -1: blocked, but not in a system call
+    stack_pointer: int
+    instruction_pointer: int
+
+
+def read_bytes(pid, path):
+    """The contents of ``/proc/PID/path``.
+
+    :raises ProcessGone: there is no such process (any more).
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    try:
+        descriptor = os.open("/proc/%d/%s" % (pid, path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            chunks = []
+            while True:
+                chunk = os.read(descriptor, 1 << 17)
+                if not chunk:
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                chunks.append(chunk)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise explained(pid, error) from error
+
+
+def explained(pid, error):
+    """The ProcessError that says what OSError ``error`` means for process ``pid``."""
+    if error.errno in (errno.ENOENT, errno.ESRCH):
+        return ProcessGone(pid, "process %d does not exist, or it has ended" % pid)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ProcessForbidden(
+            pid, "process %d may not be examined by this user; run as root or as the process's owner" % pid
+        )
+    return ProcessForbidden(pid, "process %d cannot be examined: %s" % (pid, os.strerror(error.errno)))
+
+
+def process_ids():
+    """PIDs of all processes that can be seen, ascending."""
+    return sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+
+
+def parse_stat(data):
+    """Stat from the bytes of a stat file; the name may hold spaces and parentheses."""
+    opening = data.index(b"(")
+    closing = data.rindex(b")")
+    fields = data[closing + 2:].split()
+    return Stat(
+        name=data[opening + 1:closing].decode("utf-8", "replace"),
+        state=fields[0].decode("ascii"),
+        flags=int(fields[6]),
+        threads=int(fields[17]),
+        start_ticks=int(fields[19]),
+    )
+
+
+def read_stat(pid, tid=None):
+    """Stat of process ``pid``, or of its thread ``tid``; raises ProcessGone, ProcessForbidden."""
+    return parse_stat(read_bytes(pid, "stat" if tid is None else "task/%d/stat" % tid))
+
+
+def parse_status(data):
+    """Status from the bytes of a status file; fields that the kernel does not write get their neutral value."""
+    fields = {}
+    for line in data.split(b"\n"):
+        key, colon, value = line.partition(b":")
+        if colon:
+            fields[key] = value
+    own = fields.get(b"NSpid", fields.get(b"Pid", b"0")).split()
+    return Status(
+        uid=int(fields[b"Uid"].split()[1]),
+        tracer_pid=int(fields.get(b"TracerPid", 0)),
+        seccomp=int(fields.get(b"Seccomp", 0)),
+        namespace_pids=tuple(int(value) for value in own),
+        shadow_stack=b"shstk" in fields.get(b"x86_Thread_features", b""),
+        pending=int(fields.get(b"SigPnd", b"0"), 16) | int(fields.get(b"ShdPnd", b"0"), 16),
+        blocked=int(fields.get(b"SigBlk", b"0"), 16),
+        switches=int(fields.get(b"voluntary_ctxt_switches", 0)) + int(fields.get(b"nonvoluntary_ctxt_switches", 0)),
+    )
+
+
+def read_status(pid, tid=None):
+    """Status of process ``pid``, or of its thread ``tid``; raises ProcessGone, ProcessForbidden."""
+    return parse_status(read_bytes(pid, "status" if tid is None else "task/%d/status" % tid))
+
+
+def thread_ids(pid):
+    """The TIDs of all threads of ``pid``, ascending; raises ProcessGone, ProcessForbidden."""
+    try:
+        return sorted(int(entry) for entry in os.listdir("/proc/%d/task" % pid))
+    except OSError as error:
+        raise explained(pid, error) from error
+
+
+def identity(pid):
+    """The Identity of the process that has ``pid`` now; raises ProcessGone, ProcessForbidden."""
+    return Identity(pid, read_stat(pid).start_ticks)
+
+
+def confirm(who):
+    """Make sure that ``who`` (Identity) is still the process that has this PID.
+
+    :raises ProcessGone: it has ended; its PID may belong to another by now.
+    """
+    if read_stat(who.pid).start_ticks != who.start_ticks:
+        raise ProcessGone(who.pid, "process %d has ended, and its PID belongs to another process now" % who.pid)
+
+
+def read_system_call(pid, tid):
+    """Where thread ``tid`` of ``pid`` is blocked.
+
+    :return: SystemCall, or None while the thread is running.
+    :raises ProcessGone: the thread has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    """
+    fields = read_bytes(pid, "task/%d/syscall" % tid).split()
+    if not fields:
+        raise ProcessGone(pid, "thread %d of process %d has ended" % (tid, pid))
+    if fields[0] == b"running":
+        return None
+    return SystemCall(int(fields[0]), int(fields[-2], 16), int(fields[-1], 16))
+
+
+def process_name(pid, comm):
+    """The program's name; ``comm``, which the kernel cuts to 15 characters, completed where that is possible."""
+    if psutil is None or len(comm) < COMM_LENGTH:
+        return comm
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return comm
+
+
+def executable_key(pid) -> Optional[Tuple[int, int]]:
+    """(device, inode) of the program that ``pid`` runs, or None for a kernel thread or a zombie.
+
+    :raises ProcessForbidden: the process belongs to somebody else.
+    """
+    try:
+        found = os.stat("/proc/%d/exe" % pid)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise explained(pid, error) from error
+    return found.st_dev, found.st_ino

@@ -1,0 +1,251 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runtime's state block in another process (struct ulp_state in native/include/ulp/abi.h).
+
+Only memory is read; the process notices nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from typing import NamedTuple, Tuple
+
+from .. import abi
+from .errors import StateUnreadable
+from .memory import read_memory, read_ranges
+
+RUNTIME_NAME = "libpulp.so"
+STATE_SYMBOL = "ulp_state"
+# How long the block may stay under the worker's hands, in seconds: it changes it for microseconds.
+SETTLE_SECONDS = 2.0
+
+
+class Result(NamedTuple):
+    """The runtime's answer to one request."""
+
+    nonce: int
+    stage: int  # abi.STAGE_*
+    error: int  # abi.OK, abi.BUSY, ...
+    entry_ns: int
+    worker_ns: int
+    universe: int
+    detail: str
+
+
+class Domain(NamedTuple):
+    """Libraries that share one universe number."""
+
+    universe: int
+    tls_offset: int  # bytes from a thread's thread pointer to its own number
+    slow_entries: int
+    kept: int
+    unprovable: int
+    library_count: int
+
+
+class PatchedLibrary(NamedTuple):
+    """A library that the runtime has hooked."""
+
+    base: int
+    text_start: int
+    text_end: int
+    domain: int
+    post_processed: bool
+    hooked: int
+    build_id: str  # hexadecimal
+    name: str
+
+
+class LoadedPatch(NamedTuple):
+    """A livepatch that the runtime has loaded; a reverted one stays loaded."""
+
+    patch_id: str  # hexadecimal
+    applied: bool
+    applied_universe: int
+    reverted_universe: int
+    loaded_ns: int  # CLOCK_REALTIME
+    text_start: int
+    text_end: int
+    domain: int
+    functions: int
+    name: str
+
+    @property
+    def universe(self):
+        """The number that a thread must have reached to see the patch as it is now: applied or reverted."""
+        return self.applied_universe if self.applied else self.reverted_universe
+
+
+class RuntimeState(NamedTuple):
+    """A consistent copy of a process's state block."""
+
+    pid: int
+    address: int
+    version: str
+    entry: int
+    request: int
+    request_capacity: int
+    threads: int
+    messages: int
+    text_start: int
+    text_end: int
+    last_error: int
+    domains: Tuple[Domain, ...]
+    libraries: Tuple[PatchedLibrary, ...]
+    patches: Tuple[LoadedPatch, ...]
+
+    def patch(self, patch_id):
+        """The LoadedPatch with this ID (hexadecimal), or None."""
+        for patch in self.patches:
+            if patch.patch_id == patch_id:
+                return patch
+        return None
+
+
+def runtime_mapping(mappings):
+    """The runtime's first executable mapping among ``mappings`` (maps.Mapping), or None: it is not preloaded."""
+    for mapping in mappings:
+        if mapping.inode and mapping.executable:
+            name = os.path.basename(mapping.path)
+            if name == RUNTIME_NAME or name.startswith(RUNTIME_NAME + "."):
+                return mapping
+    return None
+
+
+def state_address(pid, mapping, files):
+    """The address of the state block.
+
+    :param mapping: what runtime_mapping() found.
+    :param files: mapped.MappedFiles.
+    :raises StateUnreadable: the file is not the runtime, whatever its name.
+    """
+    found = files.survey(pid, mapping)
+    base = found.load_bias(mapping) if found and found.native else None
+    symbol = files.image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None
+    if symbol is None:
+        raise StateUnreadable(
+            pid, "%s in process %d is not the livepatch runtime: it has no %s" % (mapping.path, pid, STATE_SYMBOL)
+        )
+    return base + symbol.value
+
+
+def _check_header(pid, header):
+    if header.magic == 0:
+        raise StateUnreadable(pid, "process %d is only just starting; try again in a moment" % pid)
+    if header.magic != abi.STATE_MAGIC:
+        raise StateUnreadable(pid, "the runtime's state block in process %d is damaged: restart the process" % pid)
+    if header.abi_version != abi.ABI_VERSION or header.size != abi.STATE.size:
+        raise StateUnreadable(
+            pid,
+            "the runtime in process %d speaks version %d of the interface, and this tool version %d;"
+            " use the tool of that runtime, or restart the process with this one's"
+            % (pid, header.abi_version, abi.ABI_VERSION),
+        )
+    if (header.domain_count > abi.DOMAINS or header.library_count > abi.LIBRARIES
+            or header.patch_count > abi.PATCHES):
+        raise StateUnreadable(pid, "the runtime's state block in process %d is damaged: restart the process" % pid)
+
+
+_ARRAYS = ("results", "domains", "libraries", "patches")
+_HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in _ARRAYS]
+_HEADER = struct.Struct("<QIIII%ds10QIIII" % abi.VERSION_SIZE)
+_Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])
+
+
+def read_state(pid, address) -> RuntimeState:
+    """A consistent copy of the state block at ``address`` of process ``pid``, read under its sequence lock.
+
+    :raises StateUnreadable: there is none, it is of another version, damaged, or does not come to rest.
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    sequence = (address + abi.STATE.offsets["sequence"], 4)
+    while True:
+        header = _Header._make(_HEADER.unpack(read_memory(pid, address, _HEADER.size)))
+        _check_header(pid, header)
+        # One call copies the pieces in this order: what the first and the last agree on was at rest between.
+        data, domains, libraries, patches, after = read_ranges(pid, [
+            (address, _HEADER.size),
+            (address + abi.STATE.offsets["domains"], header.domain_count * abi.DOMAIN.size),
+            (address + abi.STATE.offsets["libraries"], header.library_count * abi.LIBRARY.size),
+            (address + abi.STATE.offsets["patches"], header.patch_count * abi.PATCH.size),
+            sequence,
+        ])
+        again = _Header._make(_HEADER.unpack(data))
+        if again.sequence % 2 == 0 and again.sequence == header.sequence == int.from_bytes(after, "little"):
+            return _decode(pid, address, header, domains, libraries, patches)
+        if time.monotonic() > deadline:
+            raise StateUnreadable(
+                pid, "the state of process %d does not come to rest: a livepatch is being applied; try again" % pid
+            )
+        time.sleep(0.0002)
+
+
+def _decode(pid, address, header, domains, libraries, patches):
+    return RuntimeState(
+        pid=pid,
+        address=address,
+        version=abi.text(header.runtime_version),
+        entry=header.entry,
+        request=header.request,
+        request_capacity=header.request_capacity,
+        threads=header.threads,
+        messages=header.messages,
+        text_start=header.text_start,
+        text_end=header.text_end,
+        last_error=header.last_error,
+        domains=tuple(
+            Domain(raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count)
+            for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
+        ),
+        libraries=tuple(
+            PatchedLibrary(
+                raw.base, raw.text_start, raw.text_end, raw.domain,
+                bool(raw.flags & abi.LIBRARY_POST_PROCESSED), raw.hooked,
+                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name),
+            )
+            for raw in abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
+        ),
+        patches=tuple(
+            LoadedPatch(
+                raw.id.hex(), raw.status == abi.PATCH_APPLIED, raw.applied_universe, raw.reverted_universe,
+                raw.loaded_ns, raw.text_start, raw.text_end, raw.domain, raw.functions, abi.text(raw.name),
+            )
+            for raw in abi.PATCH.unpack_array(patches, 0, header.patch_count)
+        ),
+    )
+
+
+def read_result(pid, address, nonce):
+    """The runtime's answer to the request ``nonce``, or None: there is none yet.
+
+    :param address: of the state block.
+    :raises: as read_state, but for the sequence lock, which results do not have.
+    """
+    data = read_memory(pid, address + abi.STATE.offsets["results"], abi.RESULTS * abi.RESULT.size)
+    for raw in abi.RESULT.unpack_array(data, 0, abi.RESULTS):
+        if raw.nonce == nonce and raw.stage != abi.STAGE_EMPTY:
+            return Result(
+                raw.nonce, raw.stage, raw.error, raw.entry_ns, raw.worker_ns, raw.universe, abi.text(raw.detail)
+            )
+    return None
+
+
+def read_messages(pid, state):
+    """The runtime's own messages, oldest first: a list of lines.
+
+    :raises: as read_memory.
+    """
+    raw = abi.MESSAGES.unpack(read_memory(pid, state.messages, abi.MESSAGES.size))
+    size = len(raw.data)
+    if raw.written <= size:
+        data = raw.data[:raw.written]
+    else:
+        end = raw.written % size
+        # The first line has lost its beginning.
+        data = (raw.data[end:] + raw.data[:end]).partition(b"\n")[2]
+    return data.decode("utf-8", "replace").splitlines()

@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A first look at one ELF file: what every mapped library must be asked.
+
+A look at a whole machine meets some hundred libraries of which one or two
+matter.  So this reads a handful of header bytes through a file descriptor;
+ElfImage reads and checks the whole file, later, and only where it matters.
+
+Sources: System V gABI (headers, notes, dynamic section).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple, Optional, Tuple
+
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_NOTE = struct.Struct("<III")
+_DYNAMIC = struct.Struct("<qQ")
+
+_ELFCLASS64 = 2
+_ELFDATA2LSB = 1
+_EM_X86_64 = 62
+_PT_LOAD = 1
+_PT_DYNAMIC = 2
+_PT_INTERP = 3
+_PT_NOTE = 4
+_PF_X = 1
+_DT_STRTAB = 5
+_DT_STRSZ = 10
+_DT_SONAME = 14
+_NT_GNU_BUILD_ID = 3
+# Larger tables than any linker writes: such a file is damaged.
+_TABLE_LIMIT = 1 << 24
+
+
+class ExecutableSegment(NamedTuple):
+    """An executable PT_LOAD, in bytes."""
+
+    offset: int
+    vaddr: int
+    memsz: int
+
+
+class Survey(NamedTuple):
+    """What a first look at an ELF file tells."""
+
+    native: bool  # 64-bit, little endian, x86-64; if not, nothing else is known
+    build_id: Optional[str]  # hexadecimal
+    soname: Optional[str]
+    interpreter: bool  # PT_INTERP: a program that the dynamic loader starts
+    padded: bool  # has __patchable_function_entries
+    segments: Tuple[ExecutableSegment, ...]
+
+    def load_bias(self, mapping):
+        """What to add to link-time addresses, by an executable ``mapping`` (maps.Mapping) of the file.
+
+        :return: bytes, or None when the mapping holds no executable segment (somebody mapped the file to read it).
+        """
+        for segment in self.segments:
+            if segment.offset <= mapping.offset + (mapping.end - mapping.start) - 1:
+                page = segment.offset & ~0xFFF
+                if page <= mapping.offset < segment.offset + segment.memsz:
+                    return mapping.start - mapping.offset + segment.offset - segment.vaddr
+        return None
+
+
+FOREIGN = Survey(False, None, None, False, False, ())
+
+
+def survey(descriptor):
+    """Look at the ELF file open at ``descriptor``.
+
+    :return: Survey, or None for a file that is not ELF or is damaged (nobody runs such a file).
+    """
+    try:
+        return _survey(descriptor)
+    except (struct.error, ValueError):
+        return None
+
+
+def _survey(descriptor):
+    header = os.pread(descriptor, _HEADER.size, 0)
+    if header[:4] != b"\x7fELF":
+        return None
+    if header[4] != _ELFCLASS64 or header[5] != _ELFDATA2LSB:
+        return FOREIGN
+    fields = _HEADER.unpack(header)
+    machine, segment_offset, section_offset = fields[2], fields[5], fields[6]
+    segment_size, segment_count, section_size, section_count, names_index = fields[9:14]
+    if machine != _EM_X86_64:
+        return FOREIGN
+    segments = _table(descriptor, _SEGMENT, segment_offset, segment_size, segment_count)
+    executable = []
+    build_id = None
+    dynamic = ()
+    interpreter = False
+    for kind, flags, offset, vaddr, _paddr, filesz, memsz, align in segments:
+        if kind == _PT_LOAD and flags & _PF_X:
+            executable.append(ExecutableSegment(offset, vaddr, memsz))
+        elif kind == _PT_NOTE and build_id is None:
+            build_id = _build_id(_read(descriptor, offset, filesz), 8 if align == 8 else 4)
+        elif kind == _PT_DYNAMIC:
+            dynamic = _DYNAMIC.iter_unpack(_read(descriptor, offset, filesz - filesz % _DYNAMIC.size))
+        elif kind == _PT_INTERP:
+            interpreter = True
+    return Survey(
+        native=True,
+        build_id=build_id,
+        soname=_soname(descriptor, dict(dynamic), segments),
+        interpreter=interpreter,
+        padded=b"__patchable_function_entries" in _section_names(
+            descriptor, section_offset, section_size, section_count, names_index
+        ),
+        segments=tuple(executable),
+    )
+
+
+def _read(descriptor, offset, size):
+    if size > _TABLE_LIMIT:
+        raise ValueError("a table of %d bytes" % size)
+    return os.pread(descriptor, size, offset)
+
+
+def _table(descriptor, entry, offset, entry_size, count):
+    if count and entry_size != entry.size:
+        raise ValueError("entries of %d bytes" % entry_size)
+    return list(entry.iter_unpack(_read(descriptor, offset, entry.size * count)))
+
+
+def _build_id(notes, alignment):
+    position = 0
+    while position + _NOTE.size <= len(notes):
+        name_size, size, kind = _NOTE.unpack_from(notes, position)
+        name = position + _NOTE.size
+        start = (name + name_size + alignment - 1) // alignment * alignment
+        if kind == _NT_GNU_BUILD_ID and notes[name:name + name_size] == b"GNU\0" and size:
+            return notes[start:start + size].hex()
+        position = (start + size + alignment - 1) // alignment * alignment
+    return None
+
+
+def _soname(descriptor, dynamic, segments):
+    if _DT_SONAME not in dynamic or _DT_STRTAB not in dynamic:
+        return None
+    address = dynamic[_DT_STRTAB]
+    for kind, _flags, offset, vaddr, _paddr, filesz, _memsz, _align in segments:
+        if kind == _PT_LOAD and vaddr <= address < vaddr + filesz:
+            strings = _read(descriptor, offset + address - vaddr, dynamic.get(_DT_STRSZ, 0))
+            name = strings[dynamic[_DT_SONAME]:].partition(b"\0")[0]
+            return name.decode("utf-8", "replace")
+    return None
+
+
+def _section_names(descriptor, offset, entry_size, count, names_index):
+    if not count or names_index >= count:
+        return b""
+    if entry_size != _SECTION.size:
+        raise ValueError("entries of %d bytes" % entry_size)
+    names = _SECTION.unpack(_read(descriptor, offset + names_index * _SECTION.size, _SECTION.size))
+    return _read(descriptor, names[4], names[5])
