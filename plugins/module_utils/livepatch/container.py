@@ -1,0 +1,227 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container FILE.ulp: the patch library with a section ``.ulp`` that says what it replaces.
+
+The section holds canonical JSON: UTF-8, keys sorted, no white space.  The
+patch ID is the SHA-256 over the whole container with the 64 digits of the
+patch ID itself replaced by zeros, so it covers the patch library and every
+word of the metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Dict, FrozenSet, List, NamedTuple, Tuple
+
+from ..abi import BUILD_ID_SIZE, PATCH_ID_SIZE
+from ..elf.image import SHF_ALLOC, ElfImage
+from ..elf.section import append_section
+from ..errors import BadContainer, BadElf
+
+SECTION_NAME = ".ulp"
+FORMAT_VERSION = 1
+
+_NO_PATCH_ID = "0" * (2 * PATCH_ID_SIZE)
+_PATCH_ID = re.compile(r"[0-9a-f]{%d}" % (2 * PATCH_ID_SIZE))
+_BUILD_ID = re.compile(r"([0-9a-f]{2}){1,%d}" % BUILD_ID_SIZE)
+_LARGEST_OFFSET = (1 << 32) - 1  # what struct ulp_request_site can hold
+
+
+class FunctionPair(NamedTuple):
+    """A function and what replaces it; offsets are link-time addresses, relative to the load bias, in bytes.
+
+    ``old_offset`` is that of the old function's first instruction, not of its padding.
+    """
+
+    old: str
+    new: str
+    old_offset: int
+    old_size: int
+    new_offset: int
+
+
+class Target(NamedTuple):
+    """A library whose functions are replaced; ``build_id`` in hex, ``functions`` ascending by old offset."""
+
+    soname: str
+    path: str
+    build_id: str
+    functions: List[FunctionPair]
+
+
+class Container(NamedTuple):
+    """A livepatch container.
+
+    ``patch_id``, ``patch_build_id`` and ``dependencies`` (patch IDs) are hex; ``image_text`` is the (start, end) of
+    the patch library's code, link-time; ``imports`` are the names of the symbols that it takes from elsewhere.
+    """
+
+    path: str
+    format_version: int
+    patch_id: str
+    patch_build_id: str
+    targets: List[Target]
+    dependencies: List[str]
+    labels: Dict[str, object]
+    image_text: Tuple[int, int]
+    imports: FrozenSet[str]
+
+
+def is_patch_id(value):
+    """Whether ``value`` is a patch ID in hex: 64 lower-case digits."""
+    return isinstance(value, str) and _PATCH_ID.fullmatch(value) is not None
+
+
+def canonical_json(value):
+    """The one encoding of ``value`` that a container may hold: UTF-8 bytes, keys sorted, no white space."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def build_container(image, targets, dependencies=(), labels=None):
+    """Make the bytes of a container.
+
+    :param image: ElfImage of the patch library.
+    :param targets: list of Target.
+    :param dependencies: patch IDs in hex that must be applied before.
+    :param labels: JSON-able dict of anything else worth knowing, such as CVE numbers.
+    :return: (bytes, patch ID in hex); equal input gives equal bytes.
+    :raises BadElf: the library has no build ID, or cannot take one more section.
+    """
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "patch_id": _NO_PATCH_ID,
+        "patch_build_id": image.require_build_id().hex(),
+        "targets": [
+            dict(target._asdict(), functions=[pair._asdict() for pair in target.functions]) for target in targets
+        ],
+        "dependencies": sorted(dependencies),
+        "labels": labels or {},
+    }
+    unnamed = append_section(image, SECTION_NAME, canonical_json(metadata))
+    patch_id = hashlib.sha256(unnamed).hexdigest()
+    metadata["patch_id"] = patch_id
+    # The same length as before: the rest of the file is what was hashed.
+    return append_section(image, SECTION_NAME, canonical_json(metadata)), patch_id
+
+
+def read_container(path):
+    """Read and check the container at ``path``.
+
+    :return: Container.
+    :raises FileProblem: it cannot be read.
+    :raises BadElf: it is not a sound ELF file.
+    :raises BadContainer: it has no metadata, or they are malformed or do not belong to this file.
+    """
+    image = ElfImage.open(path)
+    section = image.section(SECTION_NAME)
+    if section is None:
+        raise BadContainer("%s is not a livepatch container: it has no section %s; make one with ulp pack" % (
+            path, SECTION_NAME))
+    if image.type != "ET_DYN" or section.flags & SHF_ALLOC:
+        raise _damaged(path, "it is not a shared library with a separate section %s" % SECTION_NAME)
+    contents = image.section_data(section)
+    try:
+        metadata = json.loads(contents.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "its metadata are not JSON") from error
+    version = metadata.get("format_version") if isinstance(metadata, dict) else None
+    if not _is_integer(version):
+        raise _damaged(path, "its metadata have no format version")
+    if version != FORMAT_VERSION:
+        raise BadContainer("%s has container format %d, but this version of ulp reads format %d" % (
+            path, version, FORMAT_VERSION))
+    container = _decode(path, metadata, image)
+    _check_patch_id(image, section, contents, metadata)
+    return container
+
+
+def _damaged(path, what):
+    return BadContainer("%s is a damaged livepatch container: %s" % (path, what))
+
+
+def _is_integer(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_patch_id(image, section, contents, metadata):
+    try:
+        canonical = canonical_json(metadata)
+    except ValueError as error:
+        raise _damaged(image.name, "its metadata hold what JSON cannot") from error
+    if canonical != contents:
+        raise _damaged(image.name, "its metadata are not in canonical form")
+    unnamed = canonical_json(dict(metadata, patch_id=_NO_PATCH_ID))
+    digest = hashlib.sha256(image.data[:section.offset])
+    digest.update(unnamed)
+    digest.update(image.data[section.offset + section.size:])
+    if digest.hexdigest() != metadata["patch_id"]:
+        raise _damaged(image.name, "its contents do not match its patch ID")
+
+
+def _decode(path, metadata, image):
+    fields = _fields(path, metadata, "the metadata", {
+        "format_version": int, "patch_id": str, "patch_build_id": str, "targets": list, "dependencies": list,
+        "labels": dict,
+    })
+    if not is_patch_id(fields["patch_id"]):
+        raise _damaged(path, "its patch ID is malformed")
+    if not all(is_patch_id(dependency) for dependency in fields["dependencies"]):
+        raise _damaged(path, "the patch ID of a dependency is malformed")
+    build_id = image.build_id
+    if build_id is None or build_id.hex() != fields["patch_build_id"] or not _BUILD_ID.fullmatch(build_id.hex()):
+        raise _damaged(path, "its build ID is not the one that its metadata name")
+    targets = [_decode_target(path, target, image) for target in fields["targets"]]
+    if not targets:
+        raise _damaged(path, "it names no target library")
+    if len({target.build_id for target in targets}) < len(targets):
+        raise _damaged(path, "it names a target library twice")
+    try:
+        image_text = image.text_range
+    except BadElf as error:
+        raise _damaged(path, "its library has no code") from error
+    return Container(
+        path=str(path),
+        format_version=fields["format_version"],
+        patch_id=fields["patch_id"],
+        patch_build_id=fields["patch_build_id"],
+        targets=targets,
+        dependencies=fields["dependencies"],
+        labels=fields["labels"],
+        image_text=image_text,
+        imports=frozenset(
+            symbol.name for symbol in image.dynamic_symbols() if symbol.name and not symbol.defined),
+    )
+
+
+def _decode_target(path, value, image):
+    fields = _fields(path, value, "a target", {"soname": str, "path": str, "build_id": str, "functions": list})
+    if not _BUILD_ID.fullmatch(fields["build_id"]):
+        raise _damaged(path, "the build ID of a target is malformed")
+    functions = []
+    for function in fields["functions"]:
+        pair = FunctionPair(**_fields(path, function, "a function", {
+            "old": str, "new": str, "old_offset": int, "old_size": int, "new_offset": int}))
+        if not 0 <= pair.old_offset <= _LARGEST_OFFSET or pair.old_size < 0:
+            raise _damaged(path, "the offset of the function %s is out of range" % pair.old)
+        if not image.is_executable_address(pair.new_offset):
+            raise _damaged(path, "the function %s does not lie in its code" % pair.new)
+        functions.append(pair)
+    offsets = [pair.old_offset for pair in functions]
+    if not offsets:
+        raise _damaged(path, "it names no function of %s" % fields["soname"])
+    if offsets != sorted(set(offsets)):
+        raise _damaged(path, "the functions of %s are not in order" % fields["soname"])
+    return Target(fields["soname"], fields["path"], fields["build_id"], functions)
+
+
+def _fields(path, value, what, kinds):
+    """``value``, checked to be a dict of exactly these keys with values of these types."""
+    if not isinstance(value, dict) or set(value) != set(kinds):
+        raise _damaged(path, "%s should have exactly the keys %s" % (what, ", ".join(sorted(kinds))))
+    for key, kind in kinds.items():
+        if not isinstance(value[key], kind) or isinstance(value[key], bool):
+            raise _damaged(path, "%s of %s is of the wrong type" % (key, what))
+    return value

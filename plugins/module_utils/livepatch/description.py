@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Description files: which functions of which libraries a patch library replaces.
+
+    /usr/local/lib/fix.so
+    @/usr/lib/x86_64-linux-gnu/libanswer.so.1
+    answer:answer_fixed
+    ! a comment
+
+The first line is the patch library; every ``@`` line begins a target library,
+``old:new`` lines follow it.  Blank lines do not count.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List, NamedTuple, Optional
+
+from ..atomic_file import read_file
+from ..errors import BadDescription
+
+
+class FunctionName(NamedTuple):
+    """An ``old:new`` line; ``line`` is its number, 0 when there is no file."""
+
+    old: str
+    new: str
+    line: int = 0
+
+
+class TargetDescription(NamedTuple):
+    """A target library and its pairs; ``line`` is the number of the ``@`` line, 0 when there is no file."""
+
+    path: str
+    functions: List[FunctionName]
+    line: int = 0
+
+
+class Description(NamedTuple):
+    """What to pack; ``source`` is the description file, or None when parameters stood for it."""
+
+    livepatch: str
+    targets: List[TargetDescription]
+    source: Optional[str] = None
+    line: int = 0
+
+    def where(self, line):
+        """What an error message about ``line`` begins with: ``file:line: ``, or nothing."""
+        return "%s:%d: " % (self.source, line) if self.source is not None else ""
+
+
+def parse_description(path):
+    """Read a description file.
+
+    :param path: the file.
+    :return: Description.
+    :raises FileProblem: it cannot be read.
+    :raises BadDescription: it is malformed; the message begins with file and line.
+    """
+    try:
+        text = read_file(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadDescription("%s:1: this is not a description file: it is not UTF-8 text" % path) from error
+    livepatch = None
+    livepatch_line = 0
+    targets = []
+    number = 0
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.strip()
+        if not line or line.startswith("!"):
+            continue
+        where = "%s:%d: " % (path, number)
+        if line.startswith("#"):
+            raise BadDescription(where + "# lines (local variables) are not supported yet; remove the line")
+        if livepatch is None:
+            if line.startswith("@"):
+                raise BadDescription(where + "the path of the patch library must come before the first @ line")
+            livepatch = _absolute(line, where, "the path of the patch library")
+            livepatch_line = number
+        elif line.startswith("@"):
+            _check_pairs(targets, path)
+            target = _absolute(line[1:].strip(), where, "the path of the target library behind @")
+            for other in targets:
+                if other.path == target:
+                    raise BadDescription(where + "the target %s was already named in line %d" % (target, other.line))
+            targets.append(TargetDescription(target, [], number))
+        elif not targets:
+            raise BadDescription(where + "a line with @ and the path of the target library must come before the pairs")
+        else:
+            _add_pair(targets[-1].functions, line, where, number)
+    if livepatch is None:
+        raise BadDescription("%s:%d: the path of the patch library is missing" % (path, number))
+    if not targets:
+        raise BadDescription("%s:%d: the line with @ and the path of the target library is missing" % (path, number))
+    _check_pairs(targets, path)
+    return Description(livepatch, targets, str(path), livepatch_line)
+
+
+def describe(livepatch, target, functions):
+    """The Description of a patch with one target library, from parameters instead of a file.
+
+    :param livepatch: absolute path of the patch library.
+    :param target: absolute path of the target library.
+    :param functions: dict of names of old functions to names of new ones.
+    :raises BadDescription: a path is not absolute, a name is malformed, or there is no function.
+    """
+    _absolute(livepatch, "", "the path of the patch library")
+    _absolute(target, "", "the path of the target library")
+    if not functions:
+        raise BadDescription("no function of %s is to be replaced; name at least one" % target)
+    pairs = []
+    for old, new in functions.items():
+        _add_pair(pairs, "%s:%s" % (old, new), "", 0)
+    return Description(livepatch, [TargetDescription(target, pairs)])
+
+
+def _absolute(path, where, what):
+    if not path:
+        raise BadDescription(where + what + " is missing")
+    if not os.path.isabs(path):
+        raise BadDescription(where + "%s must be absolute, not %s" % (what, path))
+    return path
+
+
+def _add_pair(pairs, line, where, number):
+    old, separator, new = (part.strip() for part in line.partition(":"))
+    if not separator or not old or not new or ":" in new or any(len(name.split()) > 1 for name in (old, new)):
+        raise BadDescription(where + "expected old:new, the names of two functions, not %s" % line)
+    for pair in pairs:
+        if pair.old == old:
+            raise BadDescription(where + "the function %s was already replaced in line %d" % (old, pair.line))
+    pairs.append(FunctionName(old, new, number))
+
+
+def _check_pairs(targets, path):
+    if targets and not targets[-1].functions:
+        raise BadDescription("%s:%d: no old:new pair follows for the target %s" % (
+            path, targets[-1].line, targets[-1].path))

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show the metadata of a container."""
+
+from __future__ import annotations
+
+from .container import read_container
+
+
+def dump(path):
+    """The metadata of the container at ``path``, as a JSON-able dict.
+
+    Keys: ``path``, ``format_version``, ``patch_id``, ``patch_build_id``, ``targets`` (each with ``soname``, ``path``,
+    ``build_id`` and ``functions``: ``old``, ``new``, ``old_offset``, ``old_size``, ``new_offset``),
+    ``dependencies``, ``labels``.
+
+    :raises FileProblem: it cannot be read.
+    :raises BadElf: it is not a sound ELF file.
+    :raises BadContainer: it is not a sound container.
+    """
+    container = read_container(path)
+    return {
+        "path": container.path,
+        "format_version": container.format_version,
+        "patch_id": container.patch_id,
+        "patch_build_id": container.patch_build_id,
+        "targets": [target_fields(target) for target in container.targets],
+        "dependencies": container.dependencies,
+        "labels": container.labels,
+    }
+
+
+def target_fields(target):
+    """A container.Target as a JSON-able dict."""
+    return dict(target._asdict(), functions=[pair._asdict() for pair in target.functions])

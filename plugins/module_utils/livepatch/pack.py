@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a livepatch container from a description."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import List, NamedTuple
+
+from ..abi import BUILD_ID_SIZE
+from ..atomic_file import read_file, replace_file
+from ..elf.image import ElfImage
+from ..elf.patchable import PAD_BEFORE, TRAMPOLINE, is_function, patchable_functions, symbol_label
+from ..errors import BadDescription, BadElf, FileProblem, NotPatchable
+from .container import FunctionPair, Target, build_container, canonical_json, is_patch_id
+
+# What compilers append to the name of a copy that they made of a function.
+_CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
+
+
+class PackResult(NamedTuple):
+    """What ``pack`` did.
+
+    ``changed`` says whether the container at ``path`` was (in check mode: would be) written; ``patch_id`` is hex;
+    ``targets`` is a list of container.Target; ``warnings`` are sentences for the patch author.
+    """
+
+    changed: bool
+    path: str
+    patch_id: str
+    patch_build_id: str
+    targets: List[Target]
+    warnings: List[str]
+
+    @property
+    def functions(self):
+        """All pairs of all targets, a list of container.FunctionPair."""
+        return [pair for target in self.targets for pair in target.functions]
+
+
+def default_destination(description):
+    """Where the container of a Description goes unless told: beside the description file or the patch library."""
+    base = description.livepatch if description.source is None else description.source
+    root, extension = os.path.splitext(base)
+    return (root if extension in (".dsc", ".so") else base) + ".ulp"
+
+
+def pack(description, destination=None, labels=None, dependencies=(), check=False):
+    """Make the container that a Description asks for.
+
+    :param description: description.Description.
+    :param destination: path of the container; default_destination() when None.
+    :param labels: JSON-able dict to store with it.
+    :param dependencies: patch IDs in hex that must be applied before.
+    :param check: write nothing, only tell.
+    :return: PackResult; equal input gives equal bytes, and an equal file is left alone.
+    :raises FileProblem: a file cannot be read or written.
+    :raises BadElf: a library is damaged, or has no build ID.
+    :raises BadDescription: a function does not exist or is ambiguous, or a path is missing.
+    :raises NotPatchable: a function to be replaced cannot be.
+    """
+    destination = str(destination or default_destination(description))
+    _check_destination(description, destination)
+    labels = _json_labels(labels)
+    for dependency in dependencies:
+        if not is_patch_id(dependency):
+            raise BadDescription("%s is not a patch ID; a dependency is given by the 64 hex digits that ulp dump shows"
+                                 % dependency)
+    patch = _open(description, description.livepatch, description.line, "patch library")
+    warnings = []
+    targets = []
+    for target in description.targets:
+        targets.append(_resolve_target(description, target, patch, warnings))
+    for index, target in enumerate(targets):
+        for other in targets[:index]:
+            if other.build_id == target.build_id:
+                raise BadDescription("%s%s and %s are the same library (build ID %s)" % (
+                    description.where(description.targets[index].line), other.path, target.path, target.build_id))
+    data, patch_id = build_container(patch, targets, dependencies, labels)
+    changed = not os.path.exists(destination) or read_file(destination) != data
+    if changed and not check:
+        replace_file(destination, data, template=description.livepatch)
+    return PackResult(changed, destination, patch_id, patch.build_id.hex(), targets, warnings)
+
+
+def _check_destination(description, destination):
+    if os.path.isdir(destination):
+        raise BadDescription("cannot write the container to %s: it is a directory" % destination)
+    inputs = [description.livepatch] + [target.path for target in description.targets]
+    if description.source is not None:
+        inputs.append(description.source)
+    for path in inputs:
+        if os.path.realpath(path) == os.path.realpath(destination):
+            raise BadDescription("cannot write the container to %s: that is one of the files it is made from"
+                                 % destination)
+
+
+def _json_labels(labels):
+    """The labels as they come back from JSON, so that what is written is canonical."""
+    try:
+        decoded = json.loads(canonical_json(labels or {}).decode())
+    except (TypeError, ValueError) as error:
+        raise BadDescription("the labels cannot be written as JSON: %s" % error) from error
+    if not isinstance(decoded, dict):
+        raise BadDescription("the labels must be a dictionary, not %s" % type(labels).__name__)
+    return decoded
+
+
+def _open(description, path, line, what):
+    where = description.where(line)
+    if not os.path.exists(path):
+        raise BadDescription("%sthe %s %s does not exist" % (where, what, path))
+    try:
+        image = ElfImage.open(path)
+        if image.type != "ET_DYN":
+            raise image.bad("is an executable, not a shared library")
+        build_id = image.require_build_id()
+        if len(build_id) > BUILD_ID_SIZE:
+            raise image.bad("has a build ID of %d bytes; link it with -Wl,--build-id=sha1" % len(build_id))
+    except (BadElf, FileProblem) as error:
+        error.args = (where + str(error),)
+        raise
+    return image
+
+
+def _resolve_target(description, target, patch, warnings):
+    image = _open(description, target.path, target.line, "target library")
+    resolver = _TargetFunctions(image)
+    pairs = []
+    by_address = {}
+    for function in target.functions:
+        where = description.where(function.line)
+        old = resolver.resolve(function.old, where)
+        other = by_address.setdefault(old.address, function.old)
+        if other != function.old:
+            raise BadDescription("%s%s and %s are two names of one function of %s" % (
+                where, other, function.old, image.name))
+        new_offset = _resolve_new(patch, function.new, where)
+        pairs.append(FunctionPair(function.old, function.new, old.address, old.size, new_offset))
+        warnings.extend(
+            "%s%s also has %s, a copy of %s that is not replaced" % (where, image.name, clone, function.old)
+            for clone in resolver.clones(function.old)
+        )
+    pairs.sort(key=lambda pair: pair.old_offset)
+    soname = image.soname or os.path.basename(target.path)
+    return Target(soname, target.path, image.build_id.hex(), pairs)
+
+
+class _TargetFunctions:
+    """Finds functions of a target library by name, in .symtab and .dynsym."""
+
+    def __init__(self, image):
+        self.image = image
+        self.patchable = {function.address: function for function in patchable_functions(image)}
+        if not self.patchable:
+            raise NotPatchable(
+                "%s was built without padding, so none of its functions can be replaced; compile it with"
+                " -fpatchable-function-entry=16,14" % image.name)
+        self.symbols = {}
+        for symbol in image.symbols() + image.dynamic_symbols():
+            if symbol.defined and symbol.type in ("STT_FUNC", "STT_GNU_IFUNC", "STT_NOTYPE", "STT_OBJECT"):
+                for name in _names(symbol):
+                    self.symbols.setdefault(name, []).append(symbol)
+
+    def resolve(self, name, where):
+        """The PatchableFunction called ``name``; BadDescription or NotPatchable when it cannot be replaced."""
+        symbols = self.symbols.get(name, [])
+        functions = [symbol for symbol in symbols if is_function(symbol)]
+        addresses = sorted({self._address(symbol) for symbol in functions})
+        if not addresses:
+            raise self._unknown(name, symbols, where)
+        if len(addresses) > 1:
+            raise BadDescription("%s%s has several functions called %s (at %s), and their names do not tell which is"
+                                 " meant" % (where, self.image.name, name, ", ".join("%#x" % a for a in addresses)))
+        function = self.patchable.get(addresses[0])
+        if function is None:
+            raise NotPatchable("%sthe function %s of %s cannot be replaced: it was compiled without padding" % (
+                where, name, self.image.name), [name])
+        if function.refusal is not None:
+            raise NotPatchable("%sthe function %s of %s cannot be replaced: %s" % (
+                where, name, self.image.name, function.refusal), [name])
+        return function
+
+    def clones(self, name):
+        """The names of the copies that the compiler made of the function ``name``."""
+        return sorted(other for other in self.symbols if other.startswith(tuple(name + s for s in _CLONE_SUFFIXES)))
+
+    def _address(self, symbol):
+        """The function that a symbol leads to, through the trampoline of a post-processed library too."""
+        function = self.patchable.get(symbol.value + PAD_BEFORE)
+        if function is not None and function.trampoline and self.image.read(symbol.value, 2) == TRAMPOLINE:
+            return function.address
+        return symbol.value
+
+    def _unknown(self, name, symbols, where):
+        if any(symbol.type == "STT_GNU_IFUNC" for symbol in symbols):
+            return NotPatchable("%sthe function %s of %s cannot be replaced: it is chosen at load time (IFUNC); replace"
+                                " the implementation that is chosen" % (where, name, self.image.name), [name])
+        if symbols:
+            return BadDescription("%s%s of %s is not a function" % (where, name, self.image.name))
+        clones = self.clones(name)
+        if clones:
+            return BadDescription("%s%s has %s only as %s" % (where, self.image.name, name, ", ".join(clones)))
+        hint = "" if self.image.symbols() else "; its symbol table is stripped, so only exported functions can be found"
+        return BadDescription("%s%s has no function %s%s" % (where, self.image.name, name, hint))
+
+
+def _names(symbol):
+    """The names by which a description may call a symbol: ``foo``, and with its version ``foo@V1`` or ``foo@@V1``."""
+    names = {symbol_label(symbol), symbol.name}
+    if symbol.version:
+        names.discard(symbol.name)
+        names.update((symbol_label(symbol), "%s@%s" % (symbol.name, symbol.version)))
+        if not symbol.hidden:
+            names.add("%s@@%s" % (symbol.name, symbol.version))
+    return names
+
+
+def _resolve_new(patch, name, where):
+    """The link-time address of the patch library's function ``name``, an exported one before a static one."""
+    for table in (patch.dynamic_symbols(), patch.symbols()):
+        symbols = [symbol for symbol in table if symbol.defined and name in _names(symbol)]
+        addresses = sorted({symbol.value for symbol in symbols if is_function(symbol)})
+        if len(addresses) > 1:
+            raise BadDescription("%s%s has several functions called %s" % (where, patch.name, name))
+        if addresses:
+            if not patch.is_executable_address(addresses[0]):
+                raise patch.bad("is damaged: its function %s does not lie in code" % name)
+            return addresses[0]
+        if any(symbol.type == "STT_GNU_IFUNC" for symbol in symbols):
+            raise BadDescription("%sthe new function %s of %s is chosen at load time (IFUNC); name the implementation"
+                                 % (where, name, patch.name))
+    raise BadDescription("%s%s has no function %s" % (where, patch.name, name))
