@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections import namedtuple
-from typing import List, NamedTuple, Tuple
+from typing import NamedTuple
 
 ABI_VERSION = 1
 
@@ -128,7 +128,7 @@ ERROR_SENTENCES = {
 
 def error_sentence(number):
     """What error ``number`` (enum ulp_error) means, in words; also for a number that is not known here."""
-    return ERROR_SENTENCES.get(number, "the runtime reports error %d" % number)
+    return ERROR_SENTENCES.get(number, f"the runtime reports error {number}")
 
 
 def is_retryable(number):
@@ -169,9 +169,8 @@ class Layout:
     def unpack_array(self, data, offset, count):
         """A list of ``count`` named tuples, one after the other from ``offset`` (bytes) in ``data``."""
         make = self.record._make
-        with memoryview(data) as view:
-            with view[offset:offset + count * self.size] as part:
-                return [make(values) for values in self._struct.iter_unpack(part)]
+        with memoryview(data) as view, view[offset:offset + count * self.size] as part:
+            return [make(values) for values in self._struct.iter_unpack(part)]
 
     def pack(self, **values):
         """The bytes of the structure; every field must be given but ``reserved``, which becomes 0."""
@@ -199,13 +198,13 @@ LIBRARY = Layout(
     ("flags", "I"),
     ("hooked", "I"),
     ("build_id_size", "I"),
-    ("build_id", "%ds" % BUILD_ID_SIZE),
-    ("name", "%ds" % NAME_SIZE),
+    ("build_id", f"{BUILD_ID_SIZE}s"),
+    ("name", f"{NAME_SIZE}s"),
 )
 
 PATCH = Layout(
     "ulp_patch",
-    ("id", "%ds" % PATCH_ID_SIZE),
+    ("id", f"{PATCH_ID_SIZE}s"),
     ("applied_universe", "Q"),
     ("reverted_universe", "Q"),
     ("loaded_ns", "Q"),
@@ -215,7 +214,7 @@ PATCH = Layout(
     ("domain", "I"),
     ("functions", "I"),
     ("reserved", "I"),
-    ("name", "%ds" % NAME_SIZE),
+    ("name", f"{NAME_SIZE}s"),
 )
 
 RESULT = Layout(
@@ -226,7 +225,7 @@ RESULT = Layout(
     ("entry_ns", "Q"),
     ("worker_ns", "Q"),
     ("universe", "Q"),
-    ("detail", "%ds" % DETAIL_SIZE),
+    ("detail", f"{DETAIL_SIZE}s"),
 )
 
 THREAD = Layout(
@@ -251,7 +250,7 @@ STATE = Layout(
     ("size", "I"),
     ("sequence", "I"),
     ("owner", "I"),
-    ("runtime_version", "%ds" % VERSION_SIZE),
+    ("runtime_version", f"{VERSION_SIZE}s"),
     ("entry", "Q"),
     ("request", "Q"),
     ("request_capacity", "Q"),
@@ -266,10 +265,10 @@ STATE = Layout(
     ("library_count", "I"),
     ("patch_count", "I"),
     ("last_error", "I"),
-    ("results", "%ds" % (RESULTS * RESULT.size)),
-    ("domains", "%ds" % (DOMAINS * DOMAIN.size)),
-    ("libraries", "%ds" % (LIBRARIES * LIBRARY.size)),
-    ("patches", "%ds" % (PATCHES * PATCH.size)),
+    ("results", f"{RESULTS * RESULT.size}s"),
+    ("domains", f"{DOMAINS * DOMAIN.size}s"),
+    ("libraries", f"{LIBRARIES * LIBRARY.size}s"),
+    ("patches", f"{PATCHES * PATCH.size}s"),
 )
 
 REQUEST = Layout(
@@ -280,8 +279,8 @@ REQUEST = Layout(
     ("nonce", "Q"),
     ("checksum", "I"),
     ("operation", "I"),
-    ("patch_id", "%ds" % PATCH_ID_SIZE),
-    ("patch_build_id", "%ds" % BUILD_ID_SIZE),
+    ("patch_id", f"{PATCH_ID_SIZE}s"),
+    ("patch_build_id", f"{BUILD_ID_SIZE}s"),
     ("patch_build_id_size", "I"),
     ("patch_path", "I"),
     ("patch_name", "I"),
@@ -296,7 +295,7 @@ REQUEST_LIBRARY = Layout(
     ("text_start", "Q"),
     ("text_end", "Q"),
     ("trm", "Q"),
-    ("build_id", "%ds" % BUILD_ID_SIZE),
+    ("build_id", f"{BUILD_ID_SIZE}s"),
     ("build_id_size", "I"),
     ("flags", "I"),
     ("name", "I"),
@@ -338,11 +337,11 @@ STATE_HEADER_SIZE = STATE.offsets["results"]
 class State(NamedTuple):
     """A state block, decoded: the fields of struct ulp_state, and only the array elements in use."""
 
-    header: Tuple
-    results: List[Tuple]
-    domains: List[Tuple]
-    libraries: List[Tuple]
-    patches: List[Tuple]
+    header: tuple
+    results: list[tuple]
+    domains: list[tuple]
+    libraries: list[tuple]
+    patches: list[tuple]
 
 
 def unpack_state(data):
@@ -353,7 +352,7 @@ def unpack_state(data):
     :raises ValueError: a count is larger than its table, or data is too short.
     """
     if len(data) < STATE.size:
-        raise ValueError("%d bytes are too few for a state block of %d" % (len(data), STATE.size))
+        raise ValueError(f"{len(data)} bytes are too few for a state block of {STATE.size}")
     header = STATE.unpack(data)
     for what, count, limit in (
         ("domains", header.domain_count, DOMAINS),
@@ -361,7 +360,7 @@ def unpack_state(data):
         ("patches", header.patch_count, PATCHES),
     ):
         if count > limit:
-            raise ValueError("the state block counts %d %s, but has room for %d" % (count, what, limit))
+            raise ValueError(f"the state block counts {count} {what}, but has room for {limit}")
     return State(
         header=header,
         results=RESULT.unpack_array(data, STATE.offsets["results"], RESULTS),

@@ -42,7 +42,7 @@ def replace_file(path, data, template=None):
     temporary = None
     try:
         existing = _stat_regular(target)
-        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".%s." % os.path.basename(target))
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             if existing is not None:
@@ -67,7 +67,7 @@ def back_up_file(path):
     :raises FileProblem: it cannot be read or the copy cannot be written.
     """
     target = os.path.realpath(path)
-    copy = "%s.%d.%s" % (target, os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S~"))
+    copy = f"{target}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
     data = read_file(target)
     try:
         existing = _stat_regular(target)
@@ -90,7 +90,7 @@ def _stat_regular(path):
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise UlpError("cannot write %s: it is not a regular file" % path)
+        raise UlpError(f"cannot write {path}: it is not a regular file")
     return status
 
 

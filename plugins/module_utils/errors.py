@@ -26,7 +26,7 @@ class MissingDependency(UlpError):
         self.module = module
         self.package = package
         super().__init__(
-            "the Python module %s is missing for this interpreter; install the package %s" % (module, package)
+            f"the Python module {module} is missing for this interpreter; install the package {package}"
         )
 
 
@@ -40,7 +40,7 @@ class FileProblem(UlpError):
         :param error: the OSError.
         """
         self.path = str(path)
-        super().__init__("cannot %s %s: %s" % (action, path, error.strerror or error))
+        super().__init__(f"cannot {action} {path}: {error.strerror or error}")
 
 
 class BadElf(UlpError):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ..errors import BadElf, FileProblem, MissingDependency
 
@@ -111,7 +111,7 @@ class Symbol(NamedTuple):
     visibility: str
     section_index: int
     index: int
-    version: Optional[str] = None
+    version: str | None = None
     hidden: bool = False
 
     @property
@@ -157,12 +157,13 @@ class ElfImage:
         self._check_identity()
         try:
             elf = ELFFile(io.BytesIO(data))
-        except Exception as error:  # noqa: BLE001 - pyelftools raises whatever a damaged header happens to trip
+        except Exception as error:
+            # pyelftools raises whatever a damaged header happens to trip.
             raise self.bad("has damaged ELF headers (%s)" % (error or type(error).__name__)) from error
         header = elf.header
         self.type = header["e_type"]
         if self.type not in ("ET_DYN", "ET_EXEC"):
-            raise self.bad("is neither a shared library nor an executable, but of type %s" % self.type)
+            raise self.bad(f"is neither a shared library nor an executable, but of type {self.type}")
         self._structs = elf.structs
         self.header = header
         self.segments = self._read_segments()
@@ -189,7 +190,7 @@ class ElfImage:
 
     def bad(self, what):
         """A BadElf that says ``what`` about this file, to be raised by the caller."""
-        return BadElf("%s %s" % (self.name, what))
+        return BadElf(f"{self.name} {what}")
 
     # ------------------------------------------------------------- headers
 
@@ -203,19 +204,19 @@ class ElfImage:
             raise self.bad("is not a 64-bit ELF file; only x86-64 is supported")
         machine = struct.unpack_from("<H" if ident[5] == 1 else ">H", ident, 18)[0]
         if ident[5] != 1 or machine != 62:
-            raise self.bad("is built for another architecture (ELF machine %d); only x86-64 is supported" % machine)
+            raise self.bad(f"is built for another architecture (ELF machine {machine}); only x86-64 is supported")
         if ident[6] != 1:
-            raise self.bad("has ELF version %d; only version 1 exists" % ident[6])
+            raise self.bad(f"has ELF version {ident[6]}; only version 1 exists")
 
     def _check_range(self, offset, size, what):
         if offset > len(self.data) or size > len(self.data) - offset:
-            raise self.bad("is truncated or damaged: %s lies beyond the end of the file" % what)
+            raise self.bad(f"is truncated or damaged: {what} lies beyond the end of the file")
 
     def _table(self, kind, offset, count, entry_size, expected, what):
         if count == 0:
             return []
         if entry_size != expected:
-            raise self.bad("has %s entries of %d bytes instead of %d" % (what, entry_size, expected))
+            raise self.bad(f"has {what} entries of {entry_size} bytes instead of {expected}")
         self._check_range(offset, count * entry_size, "the " + what + " table")
         stream = io.BytesIO(self.data[offset:offset + count * entry_size])
         return [struct_parse(kind, stream) for _index in range(count)]
@@ -236,7 +237,7 @@ class ElfImage:
                 memsz=entry["p_memsz"],
                 align=entry["p_align"],
             )
-            self._check_range(segment.offset, segment.filesz, "a segment of type %s" % segment.type)
+            self._check_range(segment.offset, segment.filesz, f"a segment of type {segment.type}")
             if segment.type == "PT_LOAD":
                 if segment.filesz > segment.memsz:
                     raise self.bad("is damaged: a segment is larger in the file than in memory")
@@ -310,7 +311,7 @@ class ElfImage:
             if (segment.type == "PT_LOAD" and segment.vaddr <= vaddr
                     and vaddr + size <= segment.vaddr + segment.filesz):
                 return segment.offset + vaddr - segment.vaddr
-        raise self.bad("is damaged: it refers to %d bytes at address %#x, which it does not hold" % (size, vaddr))
+        raise self.bad(f"is damaged: it refers to {size} bytes at address {vaddr:#x}, which it does not hold")
 
     def read(self, vaddr, size):
         """The ``size`` bytes at link-time address ``vaddr``; raises BadElf when the file does not hold them."""
@@ -334,10 +335,7 @@ class ElfImage:
 
     def is_executable_address(self, vaddr):
         """Whether link-time address ``vaddr`` lies in an executable segment."""
-        for segment in self.executable_segments():
-            if segment.vaddr <= vaddr < segment.vaddr + segment.memsz:
-                return True
-        return False
+        return any(segment.vaddr <= vaddr < segment.vaddr + segment.memsz for segment in self.executable_segments())
 
     # --------------------------------------------------------------- notes
 
@@ -391,10 +389,10 @@ class ElfImage:
         for note in self.notes():
             if note.name == NOTE_NAME and note.type == NOTE_TRM:
                 if len(note.descriptor) != 8:
-                    raise self.bad("is damaged: the note of trm.o has %d bytes" % len(note.descriptor))
+                    raise self.bad(f"is damaged: the note of trm.o has {len(note.descriptor)} bytes")
                 version, distance = struct.unpack("<Ii", note.descriptor)
                 if version != 1:
-                    raise self.bad("was linked with trm.o of version %d; only version 1 is supported" % version)
+                    raise self.bad(f"was linked with trm.o of version {version}; only version 1 is supported")
                 address = note.address + 4 + distance
                 for segment in self.segments:
                     if (segment.type == "PT_LOAD" and segment.vaddr <= address
@@ -463,13 +461,13 @@ class ElfImage:
         for section in self.sections:
             if section.type == kind:
                 if section.entry_size != _SYMBOL.size or section.size % _SYMBOL.size:
-                    raise self.bad("is damaged: the entries of %s do not have %d bytes" % (section.name, _SYMBOL.size))
+                    raise self.bad(f"is damaged: the entries of {section.name} do not have {_SYMBOL.size} bytes")
                 return section
         return None
 
     def _linked_strings(self, section):
         if section.link >= len(self.sections) or self.sections[section.link].type != "SHT_STRTAB":
-            raise self.bad("is damaged: %s has no string table" % section.name)
+            raise self.bad(f"is damaged: {section.name} has no string table")
         return self.section_data(self.sections[section.link])
 
     def _symbol_table(self, kind):
@@ -491,8 +489,8 @@ class ElfImage:
                 self._string(names, name),
                 value,
                 size,
-                _SYMBOL_TYPES.get(info & 15) or "STT_%d" % (info & 15),
-                _SYMBOL_BINDINGS.get(info >> 4) or "STB_%d" % (info >> 4),
+                _SYMBOL_TYPES.get(info & 15) or f"STT_{info & 15}",
+                _SYMBOL_BINDINGS.get(info >> 4) or f"STB_{info >> 4}",
                 _SYMBOL_VISIBILITIES[other & 3],
                 section_index,
                 index,
@@ -508,7 +506,7 @@ class ElfImage:
         if table is None:
             return []
         names = self._version_definitions()
-        numbers = struct.unpack("<%dH" % (table.size // 2), self.section_data(table)[:table.size // 2 * 2])
+        numbers = struct.unpack(f"<{table.size // 2}H", self.section_data(table)[:table.size // 2 * 2])
         if len(numbers) != symbol_section.size // _SYMBOL.size:
             raise self.bad("is damaged: it does not have one version for every dynamic symbol")
         return [(names.get(number & 0x7FFF), bool(number & 0x8000)) for number in numbers]
@@ -594,7 +592,7 @@ class ElfImage:
 
 def _enum_name(value, prefix):
     # pyelftools gives the number itself for values that it has no name for.
-    return value if isinstance(value, str) else "%s%#x" % (prefix, value)
+    return value if isinstance(value, str) else f"{prefix}{value:#x}"
 
 
 def _align(value, alignment):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from .image import (
@@ -62,13 +62,13 @@ class PatchableFunction(NamedTuple):
 
     address: int
     size: int
-    names: Tuple[str, ...]
+    names: tuple[str, ...]
     exported: bool
     endbr: bool
     trampoline: bool
     address_taken: bool
     tail_target: bool
-    refusal: Optional[str]
+    refusal: str | None
 
     @property
     def entry(self):
@@ -78,7 +78,7 @@ class PatchableFunction(NamedTuple):
     @property
     def label(self):
         """What messages call the function: its first name, or its address."""
-        return self.names[0] if self.names else "the function at %#x" % self.address
+        return self.names[0] if self.names else f"the function at {self.address:#x}"
 
 
 def symbol_label(symbol):
@@ -86,7 +86,7 @@ def symbol_label(symbol):
     name, separator, _version = symbol.name.partition("@@")
     if separator:
         return name
-    return "%s@%s" % (name, symbol.version) if symbol.version and symbol.hidden else name
+    return f"{name}@{symbol.version}" if symbol.version and symbol.hidden else name
 
 
 def is_function(symbol):
@@ -202,16 +202,16 @@ def _inspect(image, start, symbols):
     following = symbols.next_address(start)
     if following is not None and following != address and following - start <= _LONGEST_PADDING and (
             following < address or is_nops(image.read(address, following - address))):
-        return endbr, "its padding is %d bytes long instead of %d" % (following - start, PAD_BEFORE)
+        return endbr, f"its padding is {following - start} bytes long instead of {PAD_BEFORE}"
     padding = code[:PAD_BEFORE]
     if not is_nops(padding) and not (padding.startswith(TRAMPOLINE) and is_nops(padding[len(TRAMPOLINE):])):
-        return endbr, "there is something else than nops in its padding (%s)" % padding.hex()
+        return endbr, f"there is something else than nops in its padding ({padding.hex()})"
     size = symbols.sizes.get(address, 0)
     if 0 < size < entry - PAD_BEFORE + PAD_ENTRY:
-        return endbr, "it is only %d bytes long" % size
+        return endbr, f"it is only {size} bytes long"
     nops = code[entry:entry + PAD_ENTRY]
     if nops not in (ENTRY_NOPS, MERGED_ENTRY_NOP):
-        return endbr, "there is something else than two nops at its entry (%s)" % nops.hex()
+        return endbr, f"there is something else than two nops at its entry ({nops.hex()})"
     if (start + entry) % 8 == 7:
         return endbr, "its entry at %#x is not aligned: the two nops must lie in one aligned 8-byte word" % (
             start + entry)

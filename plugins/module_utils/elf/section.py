@@ -32,7 +32,7 @@ def append_section(image, name, contents):
     if not image.sections:
         raise image.bad("has no section headers; use a file that was not stripped of them")
     if image.section(name) is not None:
-        raise image.bad("already has a section %s" % name)
+        raise image.bad(f"already has a section {name}")
     if len(image.sections) + 1 >= _SHN_LORESERVE:
         raise image.bad("has too many sections to take one more")
     data = bytearray(image.data)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Dict, FrozenSet, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 from ..abi import BUILD_ID_SIZE, PATCH_ID_SIZE
 from ..elf.image import SHF_ALLOC, ElfImage
@@ -25,8 +25,8 @@ SECTION_NAME = ".ulp"
 FORMAT_VERSION = 1
 
 _NO_PATCH_ID = "0" * (2 * PATCH_ID_SIZE)
-_PATCH_ID = re.compile(r"[0-9a-f]{%d}" % (2 * PATCH_ID_SIZE))
-_BUILD_ID = re.compile(r"([0-9a-f]{2}){1,%d}" % BUILD_ID_SIZE)
+_PATCH_ID = re.compile(rf"[0-9a-f]{{{2 * PATCH_ID_SIZE}}}")
+_BUILD_ID = re.compile(rf"([0-9a-f]{{2}}){{1,{BUILD_ID_SIZE}}}")
 _LARGEST_OFFSET = (1 << 32) - 1  # what struct ulp_request_site can hold
 
 
@@ -49,7 +49,7 @@ class Target(NamedTuple):
     soname: str
     path: str
     build_id: str
-    functions: List[FunctionPair]
+    functions: list[FunctionPair]
 
 
 class Container(NamedTuple):
@@ -63,11 +63,11 @@ class Container(NamedTuple):
     format_version: int
     patch_id: str
     patch_build_id: str
-    targets: List[Target]
-    dependencies: List[str]
-    labels: Dict[str, object]
-    image_text: Tuple[int, int]
-    imports: FrozenSet[str]
+    targets: list[Target]
+    dependencies: list[str]
+    labels: dict[str, object]
+    image_text: tuple[int, int]
+    imports: frozenset[str]
 
 
 def is_patch_id(value):
@@ -118,10 +118,10 @@ def read_container(path):
     image = ElfImage.open(path)
     section = image.section(SECTION_NAME)
     if section is None:
-        raise BadContainer("%s is not a livepatch container: it has no section %s; make one with ulp pack" % (
-            path, SECTION_NAME))
+        raise BadContainer(
+            f"{path} is not a livepatch container: it has no section {SECTION_NAME}; make one with ulp pack")
     if image.type != "ET_DYN" or section.flags & SHF_ALLOC:
-        raise _damaged(path, "it is not a shared library with a separate section %s" % SECTION_NAME)
+        raise _damaged(path, f"it is not a shared library with a separate section {SECTION_NAME}")
     contents = image.section_data(section)
     try:
         metadata = json.loads(contents.decode("utf-8"))
@@ -131,15 +131,15 @@ def read_container(path):
     if not _is_integer(version):
         raise _damaged(path, "its metadata have no format version")
     if version != FORMAT_VERSION:
-        raise BadContainer("%s has container format %d, but this version of ulp reads format %d" % (
-            path, version, FORMAT_VERSION))
+        raise BadContainer(
+            f"{path} has container format {version}, but this version of ulp reads format {FORMAT_VERSION}")
     container = _decode(path, metadata, image)
     _check_patch_id(image, section, contents, metadata)
     return container
 
 
 def _damaged(path, what):
-    return BadContainer("%s is a damaged livepatch container: %s" % (path, what))
+    return BadContainer(f"{path} is a damaged livepatch container: {what}")
 
 
 def _is_integer(value):
@@ -205,23 +205,23 @@ def _decode_target(path, value, image):
         pair = FunctionPair(**_fields(path, function, "a function", {
             "old": str, "new": str, "old_offset": int, "old_size": int, "new_offset": int}))
         if not 0 <= pair.old_offset <= _LARGEST_OFFSET or pair.old_size < 0:
-            raise _damaged(path, "the offset of the function %s is out of range" % pair.old)
+            raise _damaged(path, f"the offset of the function {pair.old} is out of range")
         if not image.is_executable_address(pair.new_offset):
-            raise _damaged(path, "the function %s does not lie in its code" % pair.new)
+            raise _damaged(path, f"the function {pair.new} does not lie in its code")
         functions.append(pair)
     offsets = [pair.old_offset for pair in functions]
     if not offsets:
-        raise _damaged(path, "it names no function of %s" % fields["soname"])
+        raise _damaged(path, f"it names no function of {fields['soname']}")
     if offsets != sorted(set(offsets)):
-        raise _damaged(path, "the functions of %s are not in order" % fields["soname"])
+        raise _damaged(path, f"the functions of {fields['soname']} are not in order")
     return Target(fields["soname"], fields["path"], fields["build_id"], functions)
 
 
 def _fields(path, value, what, kinds):
     """``value``, checked to be a dict of exactly these keys with values of these types."""
     if not isinstance(value, dict) or set(value) != set(kinds):
-        raise _damaged(path, "%s should have exactly the keys %s" % (what, ", ".join(sorted(kinds))))
+        raise _damaged(path, f"{what} should have exactly the keys {', '.join(sorted(kinds))}")
     for key, kind in kinds.items():
         if not isinstance(value[key], kind) or isinstance(value[key], bool):
-            raise _damaged(path, "%s of %s is of the wrong type" % (key, what))
+            raise _damaged(path, f"{key} of {what} is of the wrong type")
     return value

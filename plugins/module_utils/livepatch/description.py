@@ -15,7 +15,7 @@ The first line is the patch library; every ``@`` line begins a target library,
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 from ..atomic_file import read_file
 from ..errors import BadDescription
@@ -33,7 +33,7 @@ class TargetDescription(NamedTuple):
     """A target library and its pairs; ``line`` is the number of the ``@`` line, 0 when there is no file."""
 
     path: str
-    functions: List[FunctionName]
+    functions: list[FunctionName]
     line: int = 0
 
 
@@ -41,13 +41,13 @@ class Description(NamedTuple):
     """What to pack; ``source`` is the description file, or None when parameters stood for it."""
 
     livepatch: str
-    targets: List[TargetDescription]
-    source: Optional[str] = None
+    targets: list[TargetDescription]
+    source: str | None = None
     line: int = 0
 
     def where(self, line):
         """What an error message about ``line`` begins with: ``file:line: ``, or nothing."""
-        return "%s:%d: " % (self.source, line) if self.source is not None else ""
+        return f"{self.source}:{line}: " if self.source is not None else ""
 
 
 def parse_description(path):
@@ -61,7 +61,7 @@ def parse_description(path):
     try:
         text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadDescription("%s:1: this is not a description file: it is not UTF-8 text" % path) from error
+        raise BadDescription(f"{path}:1: this is not a description file: it is not UTF-8 text") from error
     livepatch = None
     livepatch_line = 0
     targets = []
@@ -70,7 +70,7 @@ def parse_description(path):
         line = raw.strip()
         if not line or line.startswith("!"):
             continue
-        where = "%s:%d: " % (path, number)
+        where = f"{path}:{number}: "
         if line.startswith("#"):
             raise BadDescription(where + "# lines (local variables) are not supported yet; remove the line")
         if livepatch is None:
@@ -83,16 +83,16 @@ def parse_description(path):
             target = _absolute(line[1:].strip(), where, "the path of the target library behind @")
             for other in targets:
                 if other.path == target:
-                    raise BadDescription(where + "the target %s was already named in line %d" % (target, other.line))
+                    raise BadDescription(where + f"the target {target} was already named in line {other.line}")
             targets.append(TargetDescription(target, [], number))
         elif not targets:
             raise BadDescription(where + "a line with @ and the path of the target library must come before the pairs")
         else:
             _add_pair(targets[-1].functions, line, where, number)
     if livepatch is None:
-        raise BadDescription("%s:%d: the path of the patch library is missing" % (path, number))
+        raise BadDescription(f"{path}:{number}: the path of the patch library is missing")
     if not targets:
-        raise BadDescription("%s:%d: the line with @ and the path of the target library is missing" % (path, number))
+        raise BadDescription(f"{path}:{number}: the line with @ and the path of the target library is missing")
     _check_pairs(targets, path)
     return Description(livepatch, targets, str(path), livepatch_line)
 
@@ -108,10 +108,10 @@ def describe(livepatch, target, functions):
     _absolute(livepatch, "", "the path of the patch library")
     _absolute(target, "", "the path of the target library")
     if not functions:
-        raise BadDescription("no function of %s is to be replaced; name at least one" % target)
+        raise BadDescription(f"no function of {target} is to be replaced; name at least one")
     pairs = []
     for old, new in functions.items():
-        _add_pair(pairs, "%s:%s" % (old, new), "", 0)
+        _add_pair(pairs, f"{old}:{new}", "", 0)
     return Description(livepatch, [TargetDescription(target, pairs)])
 
 
@@ -119,21 +119,21 @@ def _absolute(path, where, what):
     if not path:
         raise BadDescription(where + what + " is missing")
     if not os.path.isabs(path):
-        raise BadDescription(where + "%s must be absolute, not %s" % (what, path))
+        raise BadDescription(where + f"{what} must be absolute, not {path}")
     return path
 
 
 def _add_pair(pairs, line, where, number):
     old, separator, new = (part.strip() for part in line.partition(":"))
     if not separator or not old or not new or ":" in new or any(len(name.split()) > 1 for name in (old, new)):
-        raise BadDescription(where + "expected old:new, the names of two functions, not %s" % line)
+        raise BadDescription(where + f"expected old:new, the names of two functions, not {line}")
     for pair in pairs:
         if pair.old == old:
-            raise BadDescription(where + "the function %s was already replaced in line %d" % (old, pair.line))
+            raise BadDescription(where + f"the function {old} was already replaced in line {pair.line}")
     pairs.append(FunctionName(old, new, number))
 
 
 def _check_pairs(targets, path):
     if targets and not targets[-1].functions:
-        raise BadDescription("%s:%d: no old:new pair follows for the target %s" % (
-            path, targets[-1].line, targets[-1].path))
+        target = targets[-1]
+        raise BadDescription(f"{path}:{target.line}: no old:new pair follows for the target {target.path}")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 from ..abi import BUILD_ID_SIZE
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
-from ..elf.patchable import PAD_BEFORE, TRAMPOLINE, is_function, patchable_functions, symbol_label
+from ..elf.patchable import PAD_BEFORE, is_function, patchable_functions, symbol_label
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable
 from .container import FunctionPair, Target, build_container, canonical_json, is_patch_id
 
@@ -31,8 +31,8 @@ class PackResult(NamedTuple):
     path: str
     patch_id: str
     patch_build_id: str
-    targets: List[Target]
-    warnings: List[str]
+    targets: list[Target]
+    warnings: list[str]
 
     @property
     def functions(self):
@@ -66,8 +66,8 @@ def pack(description, destination=None, labels=None, dependencies=(), check=Fals
     labels = _json_labels(labels)
     for dependency in dependencies:
         if not is_patch_id(dependency):
-            raise BadDescription("%s is not a patch ID; a dependency is given by the 64 hex digits that ulp dump shows"
-                                 % dependency)
+            raise BadDescription(
+                f"{dependency} is not a patch ID; a dependency is given by the 64 hex digits that ulp dump shows")
     patch = _open(description, description.livepatch, description.line, "patch library")
     warnings = []
     targets = []
@@ -76,8 +76,9 @@ def pack(description, destination=None, labels=None, dependencies=(), check=Fals
     for index, target in enumerate(targets):
         for other in targets[:index]:
             if other.build_id == target.build_id:
-                raise BadDescription("%s%s and %s are the same library (build ID %s)" % (
-                    description.where(description.targets[index].line), other.path, target.path, target.build_id))
+                where = description.where(description.targets[index].line)
+                raise BadDescription(
+                    f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
     data, patch_id = build_container(patch, targets, dependencies, labels)
     changed = not os.path.exists(destination) or read_file(destination) != data
     if changed and not check:
@@ -87,14 +88,14 @@ def pack(description, destination=None, labels=None, dependencies=(), check=Fals
 
 def _check_destination(description, destination):
     if os.path.isdir(destination):
-        raise BadDescription("cannot write the container to %s: it is a directory" % destination)
+        raise BadDescription(f"cannot write the container to {destination}: it is a directory")
     inputs = [description.livepatch] + [target.path for target in description.targets]
     if description.source is not None:
         inputs.append(description.source)
     for path in inputs:
         if os.path.realpath(path) == os.path.realpath(destination):
-            raise BadDescription("cannot write the container to %s: that is one of the files it is made from"
-                                 % destination)
+            raise BadDescription(
+                f"cannot write the container to {destination}: that is one of the files it is made from")
 
 
 def _json_labels(labels):
@@ -102,23 +103,23 @@ def _json_labels(labels):
     try:
         decoded = json.loads(canonical_json(labels or {}).decode())
     except (TypeError, ValueError) as error:
-        raise BadDescription("the labels cannot be written as JSON: %s" % error) from error
+        raise BadDescription(f"the labels cannot be written as JSON: {error}") from error
     if not isinstance(decoded, dict):
-        raise BadDescription("the labels must be a dictionary, not %s" % type(labels).__name__)
+        raise BadDescription(f"the labels must be a dictionary, not {type(labels).__name__}")
     return decoded
 
 
 def _open(description, path, line, what):
     where = description.where(line)
     if not os.path.exists(path):
-        raise BadDescription("%sthe %s %s does not exist" % (where, what, path))
+        raise BadDescription(f"{where}the {what} {path} does not exist")
     try:
         image = ElfImage.open(path)
         if image.type != "ET_DYN":
             raise image.bad("is an executable, not a shared library")
         build_id = image.require_build_id()
         if len(build_id) > BUILD_ID_SIZE:
-            raise image.bad("has a build ID of %d bytes; link it with -Wl,--build-id=sha1" % len(build_id))
+            raise image.bad(f"has a build ID of {len(build_id)} bytes; link it with -Wl,--build-id=sha1")
     except (BadElf, FileProblem) as error:
         error.args = (where + str(error),)
         raise
@@ -135,12 +136,11 @@ def _resolve_target(description, target, patch, warnings):
         old = resolver.resolve(function.old, where)
         other = by_address.setdefault(old.address, function.old)
         if other != function.old:
-            raise BadDescription("%s%s and %s are two names of one function of %s" % (
-                where, other, function.old, image.name))
+            raise BadDescription(f"{where}{other} and {function.old} are two names of one function of {image.name}")
         new_offset = _resolve_new(patch, function.new, where)
         pairs.append(FunctionPair(function.old, function.new, old.address, old.size, new_offset))
         warnings.extend(
-            "%s%s also has %s, a copy of %s that is not replaced" % (where, image.name, clone, function.old)
+            f"{where}{image.name} also has {clone}, a copy of {function.old} that is not replaced"
             for clone in resolver.clones(function.old)
         )
     pairs.sort(key=lambda pair: pair.old_offset)
@@ -156,8 +156,8 @@ class _TargetFunctions:
         self.patchable = {function.address: function for function in patchable_functions(image)}
         if not self.patchable:
             raise NotPatchable(
-                "%s was built without padding, so none of its functions can be replaced; compile it with"
-                " -fpatchable-function-entry=16,14" % image.name)
+                f"{image.name} was built without padding, so none of its functions can be replaced; compile it with"
+                " -fpatchable-function-entry=16,14")
         self.symbols = {}
         for symbol in image.symbols() + image.dynamic_symbols():
             if symbol.defined and symbol.type in ("STT_FUNC", "STT_GNU_IFUNC", "STT_NOTYPE", "STT_OBJECT"):
@@ -172,15 +172,18 @@ class _TargetFunctions:
         if not addresses:
             raise self._unknown(name, symbols, where)
         if len(addresses) > 1:
-            raise BadDescription("%s%s has several functions called %s (at %s), and their names do not tell which is"
-                                 " meant" % (where, self.image.name, name, ", ".join("%#x" % a for a in addresses)))
+            places = ", ".join(f"{address:#x}" for address in addresses)
+            raise BadDescription(
+                f"{where}{self.image.name} has several functions called {name} (at {places}), and their names do not"
+                " tell which is meant")
         function = self.patchable.get(addresses[0])
         if function is None:
-            raise NotPatchable("%sthe function %s of %s cannot be replaced: it was compiled without padding" % (
-                where, name, self.image.name), [name])
+            raise NotPatchable(
+                f"{where}the function {name} of {self.image.name} cannot be replaced: it was compiled without padding",
+                [name])
         if function.refusal is not None:
-            raise NotPatchable("%sthe function %s of %s cannot be replaced: %s" % (
-                where, name, self.image.name, function.refusal), [name])
+            raise NotPatchable(
+                f"{where}the function {name} of {self.image.name} cannot be replaced: {function.refusal}", [name])
         return function
 
     def clones(self, name):
@@ -190,21 +193,20 @@ class _TargetFunctions:
     def _address(self, symbol):
         """The function that a symbol leads to, through the trampoline of a post-processed library too."""
         function = self.patchable.get(symbol.value + PAD_BEFORE)
-        if function is not None and function.trampoline and self.image.read(symbol.value, 2) == TRAMPOLINE:
-            return function.address
-        return symbol.value
+        return function.address if function is not None and function.trampoline else symbol.value
 
     def _unknown(self, name, symbols, where):
         if any(symbol.type == "STT_GNU_IFUNC" for symbol in symbols):
-            return NotPatchable("%sthe function %s of %s cannot be replaced: it is chosen at load time (IFUNC); replace"
-                                " the implementation that is chosen" % (where, name, self.image.name), [name])
+            return NotPatchable(
+                f"{where}the function {name} of {self.image.name} cannot be replaced: it is chosen at load time"
+                " (IFUNC); replace the implementation that is chosen", [name])
         if symbols:
-            return BadDescription("%s%s of %s is not a function" % (where, name, self.image.name))
+            return BadDescription(f"{where}{name} of {self.image.name} is not a function")
         clones = self.clones(name)
         if clones:
-            return BadDescription("%s%s has %s only as %s" % (where, self.image.name, name, ", ".join(clones)))
+            return BadDescription(f"{where}{self.image.name} has {name} only as {', '.join(clones)}")
         hint = "" if self.image.symbols() else "; its symbol table is stripped, so only exported functions can be found"
-        return BadDescription("%s%s has no function %s%s" % (where, self.image.name, name, hint))
+        return BadDescription(f"{where}{self.image.name} has no function {name}{hint}")
 
 
 def _names(symbol):
@@ -212,9 +214,9 @@ def _names(symbol):
     names = {symbol_label(symbol), symbol.name}
     if symbol.version:
         names.discard(symbol.name)
-        names.update((symbol_label(symbol), "%s@%s" % (symbol.name, symbol.version)))
+        names.update((symbol_label(symbol), f"{symbol.name}@{symbol.version}"))
         if not symbol.hidden:
-            names.add("%s@@%s" % (symbol.name, symbol.version))
+            names.add(f"{symbol.name}@@{symbol.version}")
     return names
 
 
@@ -224,12 +226,13 @@ def _resolve_new(patch, name, where):
         symbols = [symbol for symbol in table if symbol.defined and name in _names(symbol)]
         addresses = sorted({symbol.value for symbol in symbols if is_function(symbol)})
         if len(addresses) > 1:
-            raise BadDescription("%s%s has several functions called %s" % (where, patch.name, name))
+            raise BadDescription(f"{where}{patch.name} has several functions called {name}")
         if addresses:
             if not patch.is_executable_address(addresses[0]):
-                raise patch.bad("is damaged: its function %s does not lie in code" % name)
+                raise patch.bad(f"is damaged: its function {name} does not lie in code")
             return addresses[0]
         if any(symbol.type == "STT_GNU_IFUNC" for symbol in symbols):
-            raise BadDescription("%sthe new function %s of %s is chosen at load time (IFUNC); name the implementation"
-                                 % (where, name, patch.name))
-    raise BadDescription("%s%s has no function %s" % (where, patch.name, name))
+            raise BadDescription(
+                f"{where}the new function {name} of {patch.name} is chosen at load time (IFUNC); name the"
+                " implementation")
+    raise BadDescription(f"{where}{patch.name} has no function {name}")

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Post-process a library: make every exported function enterable through a trampoline before it.
+
+The exported symbol moves 14 bytes down to the trampoline, ``jmp f``, which the
+runtime later turns into the way through its entry check; the two nops at every
+function's entry become one instruction, so that a thread can never stand
+between them.  Nothing else moves: symbol hashes, versions and relocations go by
+name and index, so they follow.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple
+
+from ..abi import PAD_BEFORE
+from ..atomic_file import back_up_file, read_file, replace_file
+from ..errors import NotPatchable, UlpError
+from .image import ElfImage
+from .patchable import (
+    ENTRY_NOPS,
+    MERGED_ENTRY_NOP,
+    TRAMPOLINE,
+    code_sections,
+    is_function,
+    patchable_functions,
+    symbol_label,
+)
+
+_SYMBOL_SIZE = 24
+_SYMBOL_VALUE_AND_SIZE = struct.Struct("<QQ")
+_SYMBOL_VALUE_OFFSET = 8
+_NOP = b"\x90"
+
+
+class MovedSymbol(NamedTuple):
+    """An exported symbol that post moves from its function to the trampoline; link-time addresses in bytes."""
+
+    name: str
+    function: int
+    trampoline: int
+
+
+class PostResult(NamedTuple):
+    """What ``post_process`` did.
+
+    ``changed``: whether the file at ``path`` was (in check mode: would be) written; ``build_id`` in hex;
+    ``functions``: how many functions have padding; ``trampolines``: how many of them are entered through a
+    trampoline; ``moved``: list of MovedSymbol, empty when the library was post-processed already; ``untracked``:
+    names of the exported functions without padding that were accepted; ``warnings``: sentences for whoever builds
+    the library; ``backup_file``: path of the backup, or None.
+    """
+
+    changed: bool
+    path: str
+    build_id: str
+    functions: int
+    trampolines: int
+    moved: list[MovedSymbol]
+    untracked: list[str]
+    warnings: list[str]
+    backup_file: str | None
+
+
+def post_process(path, destination=None, backup=False, allow_untracked=False, check=False):
+    """Post-process the library at ``path``; a post-processed one comes out unchanged.
+
+    :param path: the library.
+    :param destination: where to write; ``path`` itself when None.
+    :param backup: copy the file that is overwritten first.
+    :param allow_untracked: accept exported functions without padding, which a thread can enter unnoticed.
+    :param check: write nothing, only tell.
+    :return: PostResult.
+    :raises FileProblem: a file cannot be read or written.
+    :raises BadElf: the file is no sound library, or has no build ID.
+    :raises NotPatchable: it has no padding, or functions that cannot be handled, all of which are named.
+    """
+    target = str(path if destination is None else destination)
+    if os.path.isdir(target):
+        raise UlpError(f"cannot write the library to {target}: it is a directory")
+    image = ElfImage.open(path)
+    rewritten = rewrite(image, allow_untracked)
+    exists = os.path.exists(target)
+    changed = not exists or (image.data if destination is None else read_file(target)) != rewritten.data
+    backup_file = None
+    if changed and not check:
+        if backup and exists:
+            backup_file = back_up_file(target)
+        replace_file(target, rewritten.data, template=path)
+    return PostResult(
+        changed=changed,
+        path=target,
+        build_id=image.build_id.hex(),
+        functions=rewritten.functions,
+        trampolines=rewritten.trampolines,
+        moved=rewritten.moved,
+        untracked=rewritten.untracked,
+        warnings=rewritten.warnings,
+        backup_file=backup_file,
+    )
+
+
+class Rewritten(NamedTuple):
+    """A post-processed library in memory; the fields are those of PostResult, ``data`` all bytes of the file."""
+
+    data: bytes
+    functions: int
+    trampolines: int
+    moved: list[MovedSymbol]
+    untracked: list[str]
+    warnings: list[str]
+
+
+def rewrite(image, allow_untracked=False):
+    """Post-process in memory; parameters, errors and result as for post_process.
+
+    :return: Rewritten.
+    """
+    if image.type != "ET_DYN":
+        raise image.bad("is an executable, not a shared library; only libraries can be post-processed")
+    image.require_build_id()
+    functions = patchable_functions(image)
+    if not functions:
+        raise NotPatchable(
+            f"{image.name} was built without padding; compile it with -fpatchable-function-entry=16,14")
+    untracked = _untracked_exports(image, functions)
+    _refuse(image, functions, [] if allow_untracked else untracked)
+
+    data = bytearray(image.data)
+    for function in functions:
+        offset = image.offset_of(function.entry, len(ENTRY_NOPS))
+        if data[offset:offset + len(ENTRY_NOPS)] == ENTRY_NOPS:
+            data[offset:offset + len(ENTRY_NOPS)] = MERGED_ENTRY_NOP
+        if function.exported:
+            offset = image.offset_of(function.address - PAD_BEFORE, PAD_BEFORE)
+            data[offset:offset + PAD_BEFORE] = TRAMPOLINE.ljust(PAD_BEFORE, _NOP)
+    moved = _move_symbols(image, data, {function.address for function in functions if function.exported})
+    return Rewritten(
+        data=bytes(data),
+        functions=len(functions),
+        trampolines=sum(function.exported for function in functions),
+        moved=moved,
+        untracked=untracked,
+        warnings=_warnings(image, functions),
+    )
+
+
+def _untracked_exports(image, functions):
+    """The names of the exported functions, and of labels in code, that have no padding."""
+    covered = {function.address for function in functions}
+    covered.update(function.address - PAD_BEFORE for function in functions if function.trampoline)
+    code = [(section.address, section.address + section.size) for section in code_sections(image)]
+    return sorted({
+        symbol_label(symbol)
+        for symbol in image.dynamic_symbols()
+        if symbol.value not in covered and (is_function(symbol) or (
+            # A label from assembly code can be called as well.
+            symbol.type == "STT_NOTYPE" and symbol.defined
+            and any(start <= symbol.value < end for start, end in code)))
+    })
+
+
+def _refuse(image, functions, untracked):
+    """Raise NotPatchable when anything is in the way, with every function concerned."""
+    reasons = {}
+    for function in functions:
+        if function.refusal is not None:
+            reasons.setdefault(function.refusal, []).append(function.label)
+    problems = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    if untracked:
+        problems.append(
+            f"{', '.join(untracked)}: exported without padding; compile with -fpatchable-function-entry=16,14,"
+            " or allow untracked functions")
+    if problems:
+        concerned = [name for names in reasons.values() for name in names] + untracked
+        raise NotPatchable(f"{image.name} cannot be post-processed ({'; '.join(problems)})", concerned)
+
+
+def _move_symbols(image, data, exported):
+    """Lead the exported symbols of the functions at ``exported`` to their trampolines; returns the moved ones."""
+    section = image.symbol_section("SHT_DYNSYM")
+    moved = []
+    for symbol in image.dynamic_symbols():
+        if is_function(symbol) and symbol.value in exported:
+            trampoline = symbol.value - PAD_BEFORE
+            _SYMBOL_VALUE_AND_SIZE.pack_into(
+                data, section.offset + symbol.index * _SYMBOL_SIZE + _SYMBOL_VALUE_OFFSET,
+                trampoline, symbol.size + PAD_BEFORE if symbol.size else 0)
+            moved.append(MovedSymbol(symbol_label(symbol), symbol.value, trampoline))
+    return moved
+
+
+def _warnings(image, functions):
+    taken = [function.label for function in functions if function.exported and function.address_taken]
+    if not taken:
+        return []
+    names = ", ".join(taken)
+    return [(
+        f"{image.name} may take the address of {names} without the symbol table (-Bsymbolic, protected visibility):"
+        " such a pointer is not equal to the one that other objects get"
+    )]
