@@ -11,8 +11,6 @@
 #ifndef ULP_ABI_H
 #define ULP_ABI_H
 
-#include <stdint.h>
-
 #define ULP_ABI_VERSION 1u
 
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
@@ -29,6 +27,12 @@
 #define ULP_DETAIL_SIZE    160
 #define ULP_THREAD_SETS   4096
 #define ULP_THREAD_WAYS      4
+
+/* trm.o puts an ELF note with this type and the name "ulp" into a library; see below. */
+#define ULP_NOTE_TRM 1
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
 
 /* ------------------------------------------------------------------ state */
 
@@ -233,12 +237,9 @@ struct ulp_block {
 /* ------------------------------------------------------------------- trm.o */
 
 /*
- * trm.o puts an ELF note (name "ulp", type ULP_NOTE_TRM) into the library.
- * Its 8 descriptor bytes are: uint32_t version (1); int32_t, the distance from
+ * The 8 descriptor bytes of the note (ULP_NOTE_TRM) are: uint32_t version (1); int32_t, the distance from
  * this very field to the struct ulp_trm.
  */
-#define ULP_NOTE_TRM 1u
-
 struct ulp_trm {
 	uint64_t version;        /* 1 */
 	int64_t  tls_offset;     /* of the library's own universe slot; filled in by the loader */
@@ -284,4 +285,5 @@ enum ulp_error {
 	ULP_NOT_APPLIED       = 28,
 };
 
+#endif /* __ASSEMBLER__ */
 #endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the runtime asks of the architecture.  Nothing outside arch/ knows an
+ * opcode or a byte of code.
+ */
+#ifndef ULP_ARCH_H
+#define ULP_ARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ulp/abi.h>
+
+/* ---- stub_pool.S, slow_path.S, request_entry.S */
+extern unsigned char ulp_stub_pool[];
+void ulp_request_entry(void);
+void ulp_slow_path(void);
+
+/* ---- cpu.c */
+void ulp_cpu_detect(void);
+
+/* ---- code.c: stubs */
+
+/* What a stub hands to the slow path; it stands at the end of the stub itself. */
+struct ulp_stub_descriptor {
+	uint64_t function; /* struct ulp_function * */
+};
+
+struct ulp_stub {
+	int64_t tls_offset;   /* of the thread's universe number */
+	const uint64_t *universe;
+	uint64_t function;    /* for the descriptor */
+	uint32_t from;        /* the first universe that sees the replacement; 0: no replacement */
+	uint64_t replacement;
+	uint64_t older;       /* where everybody else goes */
+};
+
+#define ULP_STUB_SIZE 96
+
+/*
+ * Writes the code of a stub that will stand at `address` into `code`.  Returns
+ * false if it can't reach the universe word or the slow path from there.
+ */
+bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address, unsigned char code[ULP_STUB_SIZE]);
+
+/*
+ * Where a stub goes on once the thread's number is settled: from here on only
+ * numbers decide.  A newer stub of the same function leads here as its `older`.
+ */
+uint64_t ulp_code_chain(uint64_t stub);
+uint64_t ulp_code_chain_of(const struct ulp_stub_descriptor *descriptor);
+
+/* ---- code.c: the padding around a function's entry */
+
+/* One patch of the padding: bytes that are written, in order, one after the other. */
+struct ulp_code_patch {
+	uint64_t address;
+	unsigned size;
+	unsigned char bytes[6];
+};
+
+/* Where the function goes on behind its entry nops. */
+uint64_t ulp_code_resume(uint64_t function, bool endbr);
+
+/*
+ * True if the padding is as the compiler, post, or an earlier hook left it, so that
+ * it may be hooked; `trampoline` says that post's trampoline must stand there.
+ */
+bool ulp_code_hookable(uint64_t function, bool endbr, bool trampoline);
+
+/* The jump through the slot, dead code until a hook is switched on. */
+bool ulp_code_slot_jump(uint64_t function, bool endbr, uint64_t slot, struct ulp_code_patch patches[2],
+                        unsigned *count);
+
+/* Switching the entry on: write hop[0], barrier, write hop[1]. Single bytes. */
+void ulp_code_entry_hop(uint64_t function, bool endbr, struct ulp_code_patch hop[2]);
+
+/* Switching post's trampoline on: a single byte. */
+void ulp_code_trampoline_hop(uint64_t function, bool endbr, struct ulp_code_patch *hop);
+
+/* ---- callsite.c */
+
+/*
+ * The address that the call before `return_address` went to, followed through one
+ * procedure linkage table entry; 0 if the instruction is not a call whose target
+ * can be known afterwards.
+ */
+uint64_t ulp_callsite_target(uint64_t return_address);
+
+/* The interrupted system call in `registers` is to fail with EINTR, not to be made again. */
+void ulp_registers_fail_with_eintr(uint64_t registers[27]);
+uint64_t ulp_registers_instruction_pointer(const uint64_t registers[27]);
+
+static inline uint64_t ulp_thread_pointer(void)
+{
+	return (uint64_t)__builtin_thread_pointer();
+}
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The addresses are put in by the loader, as for any reference to these functions,
+ * so nothing has to be looked up in a process that is never patched.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/msg.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/blocked_calls.h"
+
+#define F(name) ((const void *)name)
+
+static const void *const system_calls[] = {
+    F(nanosleep),  F(clock_nanosleep), F(usleep),      F(sleep),      F(poll),      F(ppoll),
+    F(select),     F(pselect),         F(epoll_wait),  F(epoll_pwait), F(read),     F(readv),
+    F(pread),      F(preadv),          F(write),       F(writev),     F(pwrite),    F(pwritev),
+    F(recv),       F(recvfrom),        F(recvmsg),     F(recvmmsg),   F(send),      F(sendto),
+    F(sendmsg),    F(sendmmsg),        F(accept),      F(accept4),    F(connect),   F(pause),
+    F(sigsuspend), F(sigwait),         F(sigwaitinfo), F(sigtimedwait), F(wait),    F(waitpid),
+    F(waitid),     F(wait3),           F(wait4),       F(msgrcv),     F(msgsnd),    F(semop),
+    F(semtimedop), F(flock),           F(fcntl),       F(ioctl),      F(fsync),     F(fdatasync),
+    F(syscall),    F(sched_yield),     F(getpid),      F(getppid),    F(kill),      F(clock_gettime),
+    F(gettimeofday), F(time),
+};
+
+static const void *const leaves[] = {
+    F(memcpy),  F(memmove), F(memset), F(memcmp), F(memchr),  F(strlen),
+    F(strnlen), F(strcmp),  F(strncmp), F(strchr), F(strrchr),
+};
+
+static const void *const lock_calls[] = {
+    F(pthread_cond_wait),      F(pthread_cond_timedwait),    F(pthread_cond_clockwait),
+    F(pthread_mutex_lock),     F(pthread_mutex_timedlock),   F(pthread_mutex_unlock),
+    F(pthread_rwlock_rdlock),  F(pthread_rwlock_wrlock),     F(pthread_rwlock_unlock),
+    F(pthread_barrier_wait),   F(pthread_cond_signal),       F(pthread_cond_broadcast),
+    F(sem_wait),               F(sem_timedwait),             F(sem_clockwait),
+    F(sem_post),
+};
+
+static const void *const join_calls[] = {
+    F(pthread_join),
+    F(pthread_timedjoin_np),
+};
+
+#define LISTED(list, function) listed(list, sizeof(list) / sizeof *(list), function)
+
+static bool listed(const void *const *list, unsigned count, uint64_t function)
+{
+	for (unsigned i = 0; i < count; i++)
+		if ((uint64_t)list[i] == function)
+			return true;
+	return false;
+}
+
+enum ulp_call_kind ulp_call_kind(uint64_t function)
+{
+	if (LISTED(system_calls, function))
+		return ULP_CALL_SYSTEM;
+	if (LISTED(lock_calls, function))
+		return ULP_CALL_LOCK;
+	if (LISTED(leaves, function))
+		return ULP_CALL_LEAF;
+	if (LISTED(join_calls, function))
+		return ULP_CALL_JOIN;
+	return ULP_CALL_UNKNOWN;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the diverted thread does: hardly anything.  It claims the runtime, makes sure
+ * that a thread may be started from here, starts the worker, and goes back to what
+ * it did.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/restart.h"
+#include "runtime/safe_point.h"
+#include "runtime/state.h"
+#include "runtime/worker.h"
+
+void ulp_entry(struct ulp_block *block);
+
+/*
+ * One request at a time. An owner with another process ID is what a child of fork()
+ * inherited from its parent, whose worker does not exist here.
+ */
+static bool claim(void)
+{
+	uint32_t self = (uint32_t)getpid();
+	uint32_t owner = __atomic_load_n(&ulp_state.owner, __ATOMIC_ACQUIRE);
+
+	return owner != self &&
+	       __atomic_compare_exchange_n(&ulp_state.owner, &owner, self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static void release(void)
+{
+	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
+}
+
+static void refuse(struct ulp_result *result, enum ulp_error error, const char *why)
+{
+	strncpy(result->detail, why, sizeof result->detail - 1);
+	ulp_result_close(result, ULP_STAGE_REFUSED, error);
+}
+
+static void serve(struct ulp_block *block, struct ulp_result *result)
+{
+	const char *why = "";
+
+	if (!claim()) {
+		refuse(result, ULP_BUSY, "another request is being carried out");
+		return;
+	}
+	if (!ulp_safe_point(block->interrupted != 0, &why)) {
+		release();
+		refuse(result, ULP_UNSAFE, why);
+		return;
+	}
+	__atomic_store_n(&result->stage, ULP_STAGE_STARTED, __ATOMIC_RELEASE);
+	if (!ulp_worker_start(block->nonce, result)) {
+		release();
+		refuse(result, ULP_NO_THREAD, "no thread can be started");
+	}
+}
+
+void ulp_entry(struct ulp_block *block)
+{
+	uint64_t start = ulp_clock_ns(CLOCK_MONOTONIC);
+	int saved_errno = errno;
+	struct ulp_result *result;
+
+	ulp_restart_block_signals();
+	result = ulp_result_open(block->nonce);
+	serve(block, result);
+	if (result->nonce == block->nonce)
+		result->entry_ns = ulp_clock_ns(CLOCK_MONOTONIC) - start;
+	errno = saved_errno;
+	ulp_restart_settle(block);
+}

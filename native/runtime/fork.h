@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * fork() while the worker is at work: the child must not inherit half a change.  So a
+ * fork waits for the worker, within a limit; after the limit the child refuses further
+ * requests, and what it has is complete as far as it was published.
+ */
+#ifndef ULP_FORK_H
+#define ULP_FORK_H
+
+#include <stdbool.h>
+
+/* Called by the worker, not before: a process that is never patched gets no handler. */
+bool ulp_fork_prepare_for(void);
+
+/* The worker's change begins, and ends. */
+void ulp_fork_hold(void);
+void ulp_fork_release(void);
+
+/* True in a process that was forked in the middle of a change. */
+bool ulp_fork_broke_change(void);
+
+#endif

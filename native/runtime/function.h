@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The functions whose entry leads, or will lead, through a stub. */
+#ifndef ULP_FUNCTION_H
+#define ULP_FUNCTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A patch's version of a function. */
+struct ulp_version {
+	struct ulp_version *older;
+	uint32_t patch; /* index into ulp_state.patches */
+	uint64_t target;
+};
+
+/* Once the slow path may see one, it stays at its address for the life of the process. */
+struct ulp_function {
+	uint64_t address;
+	uint64_t *slot;     /* what its padding jumps through; holds `stub` */
+	uint64_t stub;      /* the newest stub */
+	uint64_t chain;     /* of that stub: where the next newer one sends the older threads */
+	uint32_t library;   /* index into ulp_state.libraries */
+	uint32_t domain;
+	uint32_t flags;     /* ULP_SITE_* */
+	uint32_t hooked;    /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE: what is switched on */
+	struct ulp_version *versions; /* of the applied patches, newest first */
+};
+
+/* The function at `address`, or NULL. */
+struct ulp_function *ulp_function_find(uint64_t address);
+
+/*
+ * Room for `count` more functions, not to be found before ulp_function_publish().
+ * NULL if there is no memory.
+ */
+struct ulp_function *ulp_function_reserve(uint32_t count);
+/* Makes the first `count` of a reserved block findable; they are in ascending order. */
+bool ulp_function_publish(struct ulp_function *block, uint32_t count);
+
+/* Calls `visit` with every function, until it returns false. */
+void ulp_function_each(bool (*visit)(struct ulp_function *function, void *argument), void *argument);
+
+#endif

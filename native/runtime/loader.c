@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dlfcn.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/loader.h"
+
+static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id_size)
+{
+	size_t at = 0;
+
+	while (size - at >= sizeof(ElfW(Nhdr))) {
+		const ElfW(Nhdr) *note = (const void *)(notes + at);
+		size_t name = at + sizeof *note;
+		size_t description = name + ((note->n_namesz + 3u) & ~3u);
+		size_t next = description + ((note->n_descsz + 3u) & ~3u);
+
+		if (next > size || next <= at)
+			return NULL;
+		if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
+		    memcmp(notes + name, "GNU", 4) == 0) {
+			*id_size = note->n_descsz;
+			return (const uint8_t *)(notes + description);
+		}
+		at = next;
+	}
+	return NULL;
+}
+
+static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
+{
+	*object = (struct ulp_object){.base = info->dlpi_addr, .text_start = UINT64_MAX};
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+		uint64_t start = info->dlpi_addr + segment->p_vaddr;
+
+		if (segment->p_type == PT_LOAD && (segment->p_flags & PF_X)) {
+			if (start < object->text_start)
+				object->text_start = start;
+			if (start + segment->p_memsz > object->text_end)
+				object->text_end = start + segment->p_memsz;
+		}
+		if (segment->p_type == PT_NOTE && !object->build_id)
+			object->build_id = find_build_id((const char *)start, segment->p_memsz, &object->build_id_size);
+	}
+}
+
+struct wanted {
+	uint64_t base;
+	struct ulp_object *object;
+	char *name; /* allocated: outside the loader's lock it could go away */
+};
+
+static int match(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	struct wanted *wanted = argument;
+
+	(void)size;
+	if (info->dlpi_addr != wanted->base)
+		return 0;
+	/* An object that is not position independent has the base 0, and so has the vdso's like. */
+	describe(info, wanted->object);
+	if (wanted->object->text_end == 0)
+		return 0;
+	wanted->name = strdup(info->dlpi_name);
+	return 1;
+}
+
+static uint64_t base_of(void *handle)
+{
+	struct link_map *map = NULL;
+
+	if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0)
+		return UINT64_MAX;
+	return map->l_addr;
+}
+
+static bool find(uint64_t base, struct ulp_object *object, char **name)
+{
+	struct wanted wanted = {.base = base, .object = object};
+
+	if (!dl_iterate_phdr(match, &wanted) || !wanted.name)
+		return false;
+	*name = wanted.name;
+	return true;
+}
+
+enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char *detail)
+{
+	void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	char *name;
+
+	if (!handle) {
+		const char *words = dlerror();
+
+		snprintf(detail, ULP_DETAIL_SIZE, "%s", words ? words : "dlopen failed");
+		return ULP_LOAD_FAILED;
+	}
+	if (!find(base_of(handle), object, &name)) {
+		snprintf(detail, ULP_DETAIL_SIZE, "%s was loaded but cannot be found", path);
+		dlclose(handle);
+		return ULP_LOAD_FAILED;
+	}
+	free(name);
+	/* The handle is kept: nothing is unloaded while a thread could be in it. */
+	return ULP_OK;
+}
+
+enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object)
+{
+	char *name = NULL;
+	void *handle;
+
+	if (!find(base, object, &name))
+		return ULP_LIBRARY_CHANGED;
+	/* RTLD_NOLOAD raises the count of what is loaded already; no name is the program itself. */
+	handle = dlopen(*name ? name : NULL, RTLD_LAZY | RTLD_NOLOAD);
+	free(name);
+	if (!handle)
+		return ULP_LIBRARY_CHANGED;
+	if (base_of(handle) != base) {
+		dlclose(handle);
+		return ULP_LIBRARY_CHANGED;
+	}
+	return ULP_OK;
+}
+
+bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id, uint32_t size)
+{
+	return object->build_id && object->build_id_size == size && memcmp(object->build_id, build_id, size) == 0;
+}

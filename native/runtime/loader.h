@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Objects in the process: loading a patch library, and holding on to a target. */
+#ifndef ULP_LOADER_H
+#define ULP_LOADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ulp/abi.h>
+
+struct ulp_object {
+	uint64_t base;       /* load bias */
+	uint64_t text_start; /* over its executable segments */
+	uint64_t text_end;
+	const uint8_t *build_id; /* in the object's own memory; NULL if it has none */
+	uint32_t build_id_size;
+};
+
+/*
+ * Loads the patch library at `path`, for good.  On failure `detail` (ULP_DETAIL_SIZE
+ * bytes) has the loader's words.
+ */
+enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char *detail);
+
+/*
+ * Finds the object that is loaded at `base`, and makes sure that it stays.  Returns
+ * ULP_LIBRARY_CHANGED if there is none.
+ */
+enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object);
+
+bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id, uint32_t size);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/checksum.h"
+#include "runtime/request.h"
+#include "runtime/state.h"
+
+static const void *at(const struct ulp_request *request, uint32_t offset)
+{
+	return (const char *)request + offset;
+}
+
+const struct ulp_request_library *ulp_request_libraries(const struct ulp_request *request)
+{
+	return at(request, request->libraries);
+}
+
+const struct ulp_request_site *ulp_request_sites(const struct ulp_request *request,
+                                                 const struct ulp_request_library *library)
+{
+	return at(request, library->sites);
+}
+
+const struct ulp_request_replacement *ulp_request_replacements(const struct ulp_request *request,
+                                                               const struct ulp_request_library *library)
+{
+	return at(request, library->replacements);
+}
+
+const char *ulp_request_string(const struct ulp_request *request, uint32_t offset)
+{
+	return at(request, offset);
+}
+
+static bool table_inside(const struct ulp_request *request, uint32_t offset, uint64_t count, size_t element)
+{
+	return offset % 4 == 0 && offset >= sizeof *request && offset <= request->size &&
+	       count <= (request->size - offset) / element;
+}
+
+static bool string_inside(const struct ulp_request *request, uint32_t offset)
+{
+	return offset >= sizeof *request && offset < request->size &&
+	       memchr(at(request, offset), 0, request->size - offset) != NULL;
+}
+
+static bool library_inside(const struct ulp_request *request, const struct ulp_request_library *library)
+{
+	if (library->build_id_size == 0 || library->build_id_size > ULP_BUILD_ID_SIZE ||
+	    library->text_start >= library->text_end || !string_inside(request, library->name) ||
+	    !table_inside(request, library->sites, library->site_count, sizeof(struct ulp_request_site)) ||
+	    library->replacements % 8 != 0 ||
+	    !table_inside(request, library->replacements, library->replacement_count,
+	                  sizeof(struct ulp_request_replacement)))
+		return false;
+	const struct ulp_request_site *site = ulp_request_sites(request, library);
+
+	/* Ascending, and in the library's text: what comes behind searches and writes there. */
+	for (uint32_t i = 0; i < library->site_count; i++) {
+		uint64_t address = library->base + site[i].function;
+
+		if ((i > 0 && site[i].function <= site[i - 1].function) ||
+		    address < library->text_start + ULP_PAD_BEFORE || address + 16 > library->text_end ||
+		    !(site[i].flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)))
+			return false;
+	}
+	return true;
+}
+
+static bool well_formed(const struct ulp_request *request)
+{
+	if (request->magic != ULP_REQUEST_MAGIC || request->abi_version != ULP_ABI_VERSION ||
+	    (request->operation != ULP_APPLY && request->operation != ULP_REVERT) ||
+	    request->patch_build_id_size > ULP_BUILD_ID_SIZE || request->libraries % 8 != 0 ||
+	    !string_inside(request, request->patch_path) || !string_inside(request, request->patch_name) ||
+	    !table_inside(request, request->libraries, request->library_count, sizeof(struct ulp_request_library)))
+		return false;
+	for (uint32_t i = 0; i < request->library_count; i++)
+		if (!library_inside(request, &ulp_request_libraries(request)[i]))
+			return false;
+	return request->operation == ULP_REVERT || request->library_count > 0;
+}
+
+enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_request **copy)
+{
+	const struct ulp_request *offered = (const struct ulp_request *)ulp_request_buffer;
+	uint32_t size = __atomic_load_n(&offered->size, __ATOMIC_ACQUIRE);
+	struct ulp_request *request;
+
+	if (size < sizeof *request || size > ULP_REQUEST_CAPACITY)
+		return ULP_STALE_REQUEST;
+	request = malloc(size);
+	if (!request)
+		return ULP_NO_MEMORY;
+	memcpy(request, ulp_request_buffer, size);
+	if (request->size != size || request->nonce != nonce ||
+	    request->checksum != ulp_checksum(request + 1, size - sizeof *request)) {
+		free(request);
+		return ULP_STALE_REQUEST;
+	}
+	if (!well_formed(request)) {
+		enum ulp_error error = request->abi_version == ULP_ABI_VERSION ? ULP_BAD_REQUEST : ULP_BAD_VERSION;
+
+		free(request);
+		return error;
+	}
+	*copy = request;
+	return ULP_OK;
+}

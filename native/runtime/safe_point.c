@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+
+#include "runtime/blocked_calls.h"
+#include "runtime/safe_point.h"
+#include "runtime/stack.h"
+#include "runtime/state.h"
+
+/* Two pages, on every kernel so far. */
+#define VDSO_SIZE 8192
+
+struct range {
+	uint64_t start;
+	uint64_t end;
+};
+
+static struct range c_library;
+static struct range loader;
+static struct range kernel_code; /* the vdso */
+static struct range allocator; /* empty when it is the C library */
+/* The program brings its own allocator: then its frames tell nothing. */
+static bool allocator_in_program;
+
+/* What qsort calls between itself and the comparison function. */
+#define SORT_FUNCTIONS 8
+static uint64_t sort_functions[SORT_FUNCTIONS];
+static unsigned sort_function_count;
+
+static bool within(const struct range *range, uint64_t address)
+{
+	return address >= range->start && address < range->end;
+}
+
+static struct range object_of(const void *address, const struct link_map **map)
+{
+	struct dl_find_object object;
+
+	if (_dl_find_object((void *)address, &object) != 0)
+		return (struct range){0, 0};
+	if (map)
+		*map = object.dlfo_link_map;
+	return (struct range){(uint64_t)object.dlfo_map_start, (uint64_t)object.dlfo_map_end};
+}
+
+void ulp_safe_point_learn_objects(void)
+{
+	const struct link_map *map = NULL;
+
+	c_library = object_of((const void *)getauxval, NULL);
+	kernel_code.start = getauxval(AT_SYSINFO_EHDR);
+	kernel_code.end = kernel_code.start ? kernel_code.start + VDSO_SIZE : 0;
+	loader = object_of((const void *)getauxval(AT_BASE), NULL);
+	allocator = object_of((const void *)malloc, &map);
+	if (allocator.start == c_library.start)
+		allocator = (struct range){0, 0};
+	else if (map && !map->l_prev)
+		allocator_in_program = true;
+}
+
+static bool note_sort_function(const struct ulp_frame *frame, void *argument)
+{
+	bool *in_library = argument;
+
+	if (within(&c_library, frame->instruction)) {
+		*in_library = true;
+		if (sort_function_count < SORT_FUNCTIONS)
+			sort_functions[sort_function_count++] = frame->function;
+		return true;
+	}
+	return !*in_library;
+}
+
+static int compare_while_learning(const void *a, const void *b)
+{
+	bool in_library = false;
+
+	ulp_stack_walk(note_sort_function, &in_library);
+	return *(const char *)a - *(const char *)b;
+}
+
+/*
+ * A comparison function may run for long under qsort, which holds no lock then. The
+ * names of its inner functions are not public, so they are learnt by being called.
+ * Three elements sort in place: nothing is allocated.
+ */
+static void learn_sort_functions(void)
+{
+	static const char *const search_for = "b";
+	char elements[] = {'c', 'a', 'b'};
+
+	qsort(elements, sizeof elements, 1, compare_while_learning);
+	if (!bsearch(search_for, elements, sizeof elements, 1, compare_while_learning))
+		abort();
+}
+
+static bool is_sort_function(uint64_t function)
+{
+	for (unsigned i = 0; i < sort_function_count; i++)
+		if (sort_functions[i] == function)
+			return true;
+	return false;
+}
+
+#define FRAMES 384
+
+struct frames {
+	struct ulp_frame frame[FRAMES];
+	unsigned count;
+	bool too_many;
+};
+
+/* Not on the stack of a thread that may have little left; whoever asks owns the runtime. */
+static struct frames frames;
+
+static bool collect(const struct ulp_frame *frame, void *argument)
+{
+	struct frames *all = argument;
+
+	if (all->count == FRAMES) {
+		all->too_many = true;
+		return false;
+	}
+	all->frame[all->count++] = *frame;
+	return true;
+}
+
+/* The diverted thread's own frames begin behind the runtime's. */
+static unsigned first_of_thread(const struct frames *all)
+{
+	unsigned i = 0;
+
+	while (i < all->count && !all->frame[i].interrupted)
+		i++;
+	return i;
+}
+
+static bool in_c_library(const struct ulp_frame *frame)
+{
+	return within(&c_library, frame->instruction);
+}
+
+/*
+ * The frames that started the thread: contiguous, at the outer end.  A program's
+ * own entry point may stand behind them.  When main() has returned, exit() stands
+ * among them, with its lock.
+ */
+static unsigned start_frames(const struct frames *all, unsigned first)
+{
+	unsigned end = all->count;
+
+	if (end > first + 1 && !in_c_library(&all->frame[end - 1]) && in_c_library(&all->frame[end - 2]))
+		end--;
+	while (end > first && in_c_library(&all->frame[end - 1]) &&
+	       all->frame[end - 1].function != (uint64_t)exit &&
+	       all->frame[end - 1].function != (uint64_t)quick_exit &&
+	       all->frame[end - 1].function != (uint64_t)pthread_exit)
+		end--;
+	return end;
+}
+
+/*
+ * [from, to) are frames of the C library, innermost first, on top of frames that are
+ * not: the function that was called from there decides.
+ */
+static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsigned to, bool blocked)
+{
+	switch (ulp_call_kind(all->frame[to - 1].function)) {
+	case ULP_CALL_SYSTEM:
+		return true;
+	case ULP_CALL_LOCK:
+		return !allocator_in_program;
+	case ULP_CALL_LEAF:
+		return to - from == 1 && !allocator_in_program;
+	case ULP_CALL_JOIN:
+		return blocked;
+	default:
+		return false;
+	}
+}
+
+bool ulp_safe_point(bool blocked, const char **why)
+{
+	unsigned first, end, i;
+	bool innermost = true;
+
+	if (!sort_function_count)
+		learn_sort_functions();
+	frames.count = 0;
+	frames.too_many = false;
+	if (!ulp_stack_walk(collect, &frames)) {
+		*why = frames.too_many ? "its stack is too deep to be looked at"
+		                       : "its stack has a frame without unwind information";
+		return false;
+	}
+	first = first_of_thread(&frames);
+	end = start_frames(&frames, first);
+	if (first == end) {
+		*why = "it runs no code of the program";
+		return false;
+	}
+	for (i = first; i < end; i++) {
+		const struct ulp_frame *frame = &frames.frame[i];
+		unsigned to = i;
+
+		/* Code of the kernel's, called by the C library; what is below decides. */
+		if (within(&kernel_code, frame->instruction))
+			continue;
+		/* The frame below was interrupted by a signal: again an innermost one. */
+		if (i > first && frame->interrupted)
+			innermost = true;
+		if (within(&loader, frame->instruction)) {
+			*why = "it is in the dynamic loader";
+			return false;
+		}
+		if (!allocator_in_program && within(&allocator, frame->instruction)) {
+			*why = "it is in the memory allocator";
+			return false;
+		}
+		if (frame->instruction >= ulp_state.text_start && frame->instruction < ulp_state.text_end) {
+			*why = "it is deciding on its universe";
+			return false;
+		}
+		if (!in_c_library(frame)) {
+			if (innermost && allocator_in_program) {
+				*why = "it computes, perhaps in the program's own memory allocator";
+				return false;
+			}
+			innermost = false;
+			continue;
+		}
+		while (to < end && in_c_library(&frames.frame[to]) && (to == i || !frames.frame[to].interrupted))
+			to++;
+		if (to < end && frames.frame[to].interrupted) {
+			/* The trampoline that a signal handler returns to. */
+			i = to - 1;
+			continue;
+		}
+		if (innermost) {
+			if (!innermost_call_is_safe(&frames, i, to, blocked)) {
+				*why = "it is in the C library";
+				return false;
+			}
+			innermost = false;
+		} else {
+			for (unsigned k = i; k < to; k++) {
+				if (!is_sort_function(frames.frame[k].function)) {
+					*why = "it is called back by the C library";
+					return false;
+				}
+			}
+		}
+		i = to - 1;
+	}
+	return true;
+}

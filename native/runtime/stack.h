@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading the calling thread's own stack. Nothing on it is ever changed. */
+#ifndef ULP_STACK_H
+#define ULP_STACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One frame of a walk, innermost first. */
+struct ulp_frame {
+	uint64_t instruction;  /* 0 at the true end of a stack */
+	uint64_t cfa_of_callee; /* the frame's stack pointer once its callee has returned */
+	uint64_t function;     /* start of the function, 0 if unknown */
+	bool interrupted;      /* by a signal, or diverted: not at a call */
+};
+
+typedef bool ulp_frame_visitor(const struct ulp_frame *frame, void *argument);
+
+/*
+ * Visits the frames of the calling thread until `visit` returns false or the stack
+ * ends.  Returns true if the walk came to the true end of the stack; false if the
+ * visitor stopped it, or if there is no frame description for the last frame
+ * visited.  Takes no lock and makes no system call.
+ */
+bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument);
+
+/*
+ * Visits every aligned word from `from` to the end of the main thread's stack.
+ * Returns false, having visited nothing, if `from` does not lie on it: elsewhere
+ * nobody can tell without a system call where the stack ends.
+ */
+bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <elf.h>
+#include <string.h>
+#include <time.h>
+
+#include "arch/x86_64/arch.h"
+#include "arch/x86_64/layout.h"
+#include "runtime/message.h"
+#include "runtime/safe_point.h"
+#include "runtime/state.h"
+#include "runtime/thread_table.h"
+
+__attribute__((visibility("default"))) struct ulp_state ulp_state;
+
+unsigned char ulp_request_buffer[ULP_REQUEST_CAPACITY];
+
+static uint32_t next_result;
+
+uint64_t ulp_clock_ns(int clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+struct ulp_result *ulp_result_open(uint64_t nonce)
+{
+	struct ulp_result *result;
+
+	/* Never the one that the worker is about to fill in; there is one worker at a time. */
+	do
+		result = &ulp_state.results[__atomic_fetch_add(&next_result, 1, __ATOMIC_RELAXED) % ULP_RESULTS];
+	while (__atomic_load_n(&result->stage, __ATOMIC_ACQUIRE) == ULP_STAGE_STARTED && ulp_state.owner);
+
+	__atomic_store_n(&result->stage, ULP_STAGE_EMPTY, __ATOMIC_RELEASE);
+	result->error = ULP_OK;
+	result->entry_ns = 0;
+	result->worker_ns = 0;
+	result->universe = 0;
+	memset(result->detail, 0, sizeof result->detail);
+	__atomic_store_n(&result->nonce, nonce, __ATOMIC_RELEASE);
+	return result;
+}
+
+void ulp_result_close(struct ulp_result *result, enum ulp_stage stage, enum ulp_error error)
+{
+	result->error = (int32_t)error;
+	__atomic_store_n(&result->stage, (uint32_t)stage, __ATOMIC_RELEASE);
+}
+
+void ulp_state_begin_change(void)
+{
+	__atomic_store_n(&ulp_state.sequence, ulp_state.sequence + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void ulp_state_end_change(void)
+{
+	__atomic_store_n(&ulp_state.sequence, ulp_state.sequence + 1, __ATOMIC_RELEASE);
+}
+
+extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
+
+static void find_own_text(void)
+{
+	uint64_t base = (uint64_t)&__ehdr_start;
+	const Elf64_Phdr *segment = (const Elf64_Phdr *)(base + __ehdr_start.e_phoff);
+
+	for (int i = 0; i < __ehdr_start.e_phnum; i++, segment++) {
+		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X))
+			continue;
+		ulp_state.text_start = base + segment->p_vaddr;
+		ulp_state.text_end = ulp_state.text_start + segment->p_memsz;
+	}
+}
+
+/* All that a process which is never patched sees of the runtime. */
+__attribute__((constructor)) static void set_up(void)
+{
+	ulp_cpu_detect();
+	ulp_safe_point_learn_objects();
+	find_own_text();
+	ulp_state.abi_version = ULP_ABI_VERSION;
+	ulp_state.size = sizeof ulp_state;
+	memcpy(ulp_state.runtime_version, ULP_VERSION, sizeof ULP_VERSION);
+	ulp_state.entry = (uint64_t)ulp_request_entry;
+	ulp_state.request = (uint64_t)ulp_request_buffer;
+	ulp_state.request_capacity = sizeof ulp_request_buffer;
+	ulp_state.threads = (uint64_t)ulp_threads;
+	ulp_state.messages = (uint64_t)&ulp_messages;
+	ulp_state.stubs_start = (uint64_t)ulp_stub_pool;
+	ulp_state.stubs_size = ULP_STUB_POOL_SIZE;
+	__atomic_store_n(&ulp_state.magic, ULP_STATE_MAGIC, __ATOMIC_RELEASE);
+}

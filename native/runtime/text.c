@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "runtime/text.h"
+
+#define PAGE 4096ull
+
+static bool membarrier(int command)
+{
+	return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
+enum ulp_error ulp_text_open(struct ulp_text *text)
+{
+	text->memory = -1;
+	if (!membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE))
+		return ULP_NO_BARRIER;
+	text->memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	return ULP_OK;
+}
+
+void ulp_text_close(struct ulp_text *text)
+{
+	if (text->memory >= 0)
+		close(text->memory);
+	text->memory = -1;
+}
+
+bool ulp_text_barrier(void)
+{
+	return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
+}
+
+/* Without /proc: the pages stay executable meanwhile, other threads may be on them. */
+static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
+{
+	uint64_t start = address & ~(PAGE - 1);
+	size_t length = (size_t)(((address + size + PAGE - 1) & ~(PAGE - 1)) - start);
+
+	if (mprotect((void *)start, length, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
+		return false;
+	/* A single byte is a single store. */
+	if (size == 1)
+		*(volatile unsigned char *)address = *(const unsigned char *)bytes;
+	else
+		memcpy((void *)address, bytes, size);
+	return mprotect((void *)start, length, PROT_READ | PROT_EXEC) == 0;
+}
+
+bool ulp_text_write(const struct ulp_text *text, uint64_t address, const void *bytes, size_t size)
+{
+	if (text->memory >= 0 && pwrite(text->memory, bytes, size, (off_t)address) == (ssize_t)size)
+		return true;
+	return write_unprotected(address, bytes, size);
+}

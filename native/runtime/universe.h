@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Universes: which versions of functions a thread sees.
+ *
+ * A thread that is inside a domain's libraries keeps its number; one that comes in
+ * from outside takes the domain's.  Whether it comes from outside is read off its
+ * stack, at its first entry after a publish; nothing was left there before.
+ */
+#ifndef ULP_UNIVERSE_H
+#define ULP_UNIVERSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arch/x86_64/arch.h"
+
+/*
+ * Text that counts as inside `domain`: a library's, or that of a patch library
+ * which replaces part of it.  Returns false if the table is full.
+ */
+bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end);
+
+/* The distance of the runtime's own slot for `domain` from the thread pointer. */
+int64_t ulp_universe_own_slot(uint32_t domain);
+
+/*
+ * Called by the slow path.  `return_address` points to the word at the stack
+ * pointer of the entry.  Settles the calling thread's number and returns the
+ * address to go on at.
+ */
+uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor, const uint64_t *return_address);
+
+#endif

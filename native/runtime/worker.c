@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/detour.h"
+#include "runtime/fork.h"
+#include "runtime/message.h"
+#include "runtime/request.h"
+#include "runtime/state.h"
+#include "runtime/worker.h"
+
+#define STACK_SIZE (512u << 10) /* constructors of patch libraries run on it */
+
+/* There is one worker at a time: whoever starts it owns the runtime. */
+static struct {
+	uint64_t nonce;
+	struct ulp_result *result;
+} order;
+
+static const char *patch_name(const struct ulp_request *request)
+{
+	return ulp_request_string(request, request->patch_name);
+}
+
+static enum ulp_error carry_out(struct ulp_result *result)
+{
+	struct ulp_request *request = NULL;
+	enum ulp_error error;
+
+	if (ulp_fork_broke_change()) {
+		snprintf(result->detail, sizeof result->detail,
+		         "this process was forked in the middle of an apply; restart it");
+		return ULP_BAD_REQUEST;
+	}
+	error = ulp_request_take(order.nonce, &request);
+	if (error)
+		return error;
+	if (!ulp_fork_prepare_for()) {
+		free(request);
+		return ULP_NO_MEMORY;
+	}
+	ulp_fork_hold();
+	if (request->operation == ULP_APPLY)
+		error = ulp_detour_apply(request, &result->universe, result->detail);
+	else
+		error = ulp_detour_revert(request, &result->universe, result->detail);
+	ulp_message("%s %s: error %d%s%s, universe %llu", request->operation == ULP_APPLY ? "apply" : "revert",
+	            patch_name(request), error, *result->detail ? ": " : "", result->detail,
+	            (unsigned long long)result->universe);
+	ulp_fork_release();
+	free(request);
+	return error;
+}
+
+static void *work(void *argument)
+{
+	struct ulp_result *result = order.result;
+	uint64_t start = ulp_clock_ns(CLOCK_MONOTONIC);
+	enum ulp_error error;
+
+	(void)argument;
+	error = carry_out(result);
+	result->worker_ns = ulp_clock_ns(CLOCK_MONOTONIC) - start;
+	if (error)
+		ulp_state.last_error = (uint32_t)error;
+	/* Free for the next request before anybody can know that this one is done. */
+	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
+	ulp_result_close(result, error ? ULP_STAGE_FAILED : ULP_STAGE_DONE, error);
+	return NULL;
+}
+
+bool ulp_worker_start(uint64_t nonce, struct ulp_result *result)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	bool started;
+
+	order.nonce = nonce;
+	order.result = result;
+	if (pthread_attr_init(&attributes) != 0)
+		return false;
+	/* The caller has every signal blocked, and so will the worker. */
+	started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+	          pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
+	          pthread_create(&thread, &attributes, work, NULL) == 0;
+	pthread_attr_destroy(&attributes);
+	return started;
+}
