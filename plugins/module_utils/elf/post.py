@@ -12,13 +12,14 @@ name and index, so they follow.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE
 from ..atomic_file import back_up_file, read_file, replace_file
-from ..errors import NotPatchable, UlpError
+from ..errors import BadElf, NotPatchable, UlpError
 from .image import ElfImage
 from .patchable import (
     ENTRY_NOPS,
@@ -51,7 +52,8 @@ class PostResult(NamedTuple):
     ``functions``: how many functions have padding; ``trampolines``: how many of them are entered through a
     trampoline; ``moved``: list of MovedSymbol, empty when the library was post-processed already; ``untracked``:
     names of the exported functions without padding that were accepted; ``warnings``: sentences for whoever builds
-    the library; ``backup_file``: path of the backup, or None.
+    the library; ``backup_file``: path of the backup, or None; ``before`` and ``after``: text about the file at
+    ``path`` to compare, as describe_exports() gives it.
     """
 
     changed: bool
@@ -63,6 +65,8 @@ class PostResult(NamedTuple):
     untracked: list[str]
     warnings: list[str]
     backup_file: str | None
+    before: str
+    after: str
 
 
 def post_process(path, destination=None, backup=False, allow_untracked=False, check=False):
@@ -83,11 +87,13 @@ def post_process(path, destination=None, backup=False, allow_untracked=False, ch
         raise UlpError(f"cannot write the library to {target}: it is a directory")
     image = ElfImage.open(path)
     rewritten = rewrite(image, allow_untracked)
-    exists = os.path.exists(target)
-    changed = not exists or (image.data if destination is None else read_file(target)) != rewritten.data
+    existing = image.data
+    if destination is not None:
+        existing = read_file(target) if os.path.exists(target) else None
+    changed = existing != rewritten.data
     backup_file = None
     if changed and not check:
-        if backup and exists:
+        if backup and existing is not None:
             backup_file = back_up_file(target)
         replace_file(target, rewritten.data, template=path)
     return PostResult(
@@ -100,7 +106,27 @@ def post_process(path, destination=None, backup=False, allow_untracked=False, ch
         untracked=rewritten.untracked,
         warnings=rewritten.warnings,
         backup_file=backup_file,
+        before=describe_exports(existing, target),
+        after=describe_exports(rewritten.data, target),
     )
+
+
+def describe_exports(data, name):
+    """Text about the library with the bytes ``data``: its SHA-256, then where its exported functions begin.
+
+    :param data: all bytes of the file, or None when there is no file, which gives an empty text.
+    :param name: what to call it.
+    """
+    if data is None:
+        return ""
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}"]
+    try:
+        symbols = [symbol for symbol in ElfImage.parse(data, name).dynamic_symbols() if is_function(symbol)]
+    except BadElf as error:
+        lines.append(str(error))
+    else:
+        lines.extend(sorted(f"{symbol_label(symbol)} {symbol.value:#x}" for symbol in symbols))
+    return "\n".join(lines) + "\n"
 
 
 class Rewritten(NamedTuple):

@@ -115,7 +115,15 @@ def read_container(path):
     :raises BadElf: it is not a sound ELF file.
     :raises BadContainer: it has no metadata, or they are malformed or do not belong to this file.
     """
-    image = ElfImage.open(path)
+    return _read(ElfImage.open(path), path)
+
+
+def parse_container(data, name):
+    """Check ``data``, all bytes of a file that messages are to call ``name``; otherwise as read_container."""
+    return _read(ElfImage.parse(data, name), name)
+
+
+def _read(image, path):
     section = image.section(SECTION_NAME)
     if section is None:
         raise BadContainer(

@@ -19,9 +19,12 @@ def dump(path):
     :raises BadElf: it is not a sound ELF file.
     :raises BadContainer: it is not a sound container.
     """
-    container = read_container(path)
+    return dict(metadata_fields(read_container(path)), path=str(path))
+
+
+def metadata_fields(container):
+    """The metadata of a Container as a JSON-able dict."""
     return {
-        "path": container.path,
         "format_version": container.format_version,
         "patch_id": container.patch_id,
         "patch_build_id": container.patch_build_id,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from ..abi import BUILD_ID_SIZE
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..elf.patchable import PAD_BEFORE, is_function, patchable_functions, symbol_label
-from ..errors import BadDescription, BadElf, FileProblem, NotPatchable
-from .container import FunctionPair, Target, build_container, canonical_json, is_patch_id
+from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
+from .container import FunctionPair, Target, build_container, canonical_json, is_patch_id, parse_container
+from .dump import metadata_fields
 
 # What compilers append to the name of a copy that they made of a function.
 _CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
@@ -24,7 +26,8 @@ class PackResult(NamedTuple):
     """What ``pack`` did.
 
     ``changed`` says whether the container at ``path`` was (in check mode: would be) written; ``patch_id`` is hex;
-    ``targets`` is a list of container.Target; ``warnings`` are sentences for the patch author.
+    ``targets`` is a list of container.Target; ``warnings`` are sentences for the patch author; ``before`` and
+    ``after`` are text about the container at ``path`` to compare, empty when there is none.
     """
 
     changed: bool
@@ -33,6 +36,8 @@ class PackResult(NamedTuple):
     patch_build_id: str
     targets: list[Target]
     warnings: list[str]
+    before: str
+    after: str
 
     @property
     def functions(self):
@@ -80,10 +85,31 @@ def pack(description, destination=None, labels=None, dependencies=(), check=Fals
                 raise BadDescription(
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
     data, patch_id = build_container(patch, targets, dependencies, labels)
-    changed = not os.path.exists(destination) or read_file(destination) != data
+    existing = read_file(destination) if os.path.exists(destination) else None
+    changed = existing != data
     if changed and not check:
         replace_file(destination, data, template=description.livepatch)
-    return PackResult(changed, destination, patch_id, patch.build_id.hex(), targets, warnings)
+    return PackResult(
+        changed=changed,
+        path=destination,
+        patch_id=patch_id,
+        patch_build_id=patch.build_id.hex(),
+        targets=targets,
+        warnings=warnings,
+        before=_describe(existing, destination),
+        after=_describe(data, destination),
+    )
+
+
+def _describe(data, name):
+    """The metadata of a container with the bytes ``data``, indented, or what else is in that file; empty for None."""
+    if data is None:
+        return ""
+    try:
+        container = parse_container(data, name)
+    except UlpError as error:
+        return f"{error} (SHA-256 {hashlib.sha256(data).hexdigest()})\n"
+    return json.dumps(metadata_fields(container), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _check_destination(description, destination):

@@ -1,0 +1,149 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ulp_dump
+short_description: Show what is in a livepatch container
+version_added: 1.0.0
+description:
+  - Reads a livepatch container, checks that it is intact, and returns its metadata.
+author:
+  - libpulp.livepatch contributors (@libpulp)
+requirements:
+  - python3-pyelftools
+extends_documentation_fragment:
+  - libpulp.livepatch.attributes
+attributes:
+  check_mode:
+    support: full
+    details: The module changes nothing.
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+  platform:
+    support: full
+options:
+  path:
+    description: The container.
+    type: path
+    required: true
+seealso:
+  - module: libpulp.livepatch.ulp_pack
+"""
+
+EXAMPLES = r"""
+- name: Read a livepatch container
+  libpulp.livepatch.ulp_dump:
+    path: /usr/local/lib/livepatch/answer.ulp
+  register: answer
+
+- name: Show which libraries it is for
+  ansible.builtin.debug:
+    msg: "{{ answer.targets | map(attribute='soname') }}"
+"""
+
+RETURN = r"""
+path:
+  description: The container.
+  returned: success
+  type: str
+  sample: /usr/local/lib/livepatch/answer.ulp
+format_version:
+  description: The version of the container's format.
+  returned: success
+  type: int
+  sample: 1
+patch_id:
+  description: The livepatch's ID, the SHA-256 over the patch library and the metadata, in hexadecimal.
+  returned: success
+  type: str
+  sample: 96ce0551055a112bca9890780ec018c011f87c5a9d2ac285dcaee11b324f8f25
+patch_build_id:
+  description: The patch library's build ID in hexadecimal.
+  returned: success
+  type: str
+  sample: 727548f884d544a31ddfa2639147d1b48d6d8e13
+targets:
+  description: The target libraries.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    soname:
+      description: The library's shared object name, or its file name if it has none.
+      type: str
+      sample: libanswer.so.1
+    path:
+      description: The library's path when the livepatch was packed.
+      type: str
+      sample: /usr/local/lib/libanswer.so.1
+    build_id:
+      description: The library's build ID in hexadecimal.
+      type: str
+      sample: 8af5b4dba0e7ae0b8b1a6f2fd44cc63be7ef0a4b
+    functions:
+      description: The functions of this library that are replaced.
+      type: list
+      elements: dict
+      contains:
+        old:
+          description: The function's name.
+          type: str
+          sample: answer
+        new:
+          description: The name of its replacement in the patch library.
+          type: str
+          sample: answer_fixed
+        old_offset:
+          description: The function's address in the target library, relative to the library's base.
+          type: int
+          sample: 4446
+        old_size:
+          description: The function's size in bytes.
+          type: int
+          sample: 11
+        new_offset:
+          description: The replacement's address in the patch library, relative to the library's base.
+          type: int
+          sample: 4345
+dependencies:
+  description: The patch IDs of livepatches that must be applied before this one.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+labels:
+  description: Anything else that was stored with the livepatch.
+  returned: success
+  type: dict
+  sample:
+    cve:
+      - CVE-2026-0001
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import dump
+
+
+def dump_container(module):
+    """Read the container that the module's parameters name; returns the module's result."""
+    return dict(dump(module.params["path"]), changed=False)
+
+
+def main():
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={"path": {"type": "path", "required": True}},
+        supports_check_mode=True,
+    )
+    run_module(module, dump_container)
+
+
+if __name__ == "__main__":
+    main()

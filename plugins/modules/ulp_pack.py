@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ulp_pack
+short_description: Make a livepatch container
+version_added: 1.0.0
+description:
+  - Makes a livepatch container from a patch library and the names of the functions that it replaces.
+  - All functions are looked up in the target libraries, and everything that stands in the way is found, now rather than
+    when the livepatch is applied.
+  - The same input gives the same bytes, and an equal container is left alone.
+author:
+  - libpulp.livepatch contributors (@libpulp)
+requirements:
+  - python3-pyelftools
+extends_documentation_fragment:
+  - libpulp.livepatch.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  platform:
+    support: full
+options:
+  description:
+    description:
+      - A description file. Its first line is the absolute path of the patch library; a line with C(@) and the absolute
+        path of a target library follows, then lines C(old:new) with the names of functions.
+      - Further target libraries, each with its functions, may follow. Lines that begin with C(!) are comments.
+    type: path
+  livepatch:
+    description: The absolute path of the patch library, instead of O(description).
+    type: path
+  target:
+    description: The absolute path of the target library, instead of O(description).
+    type: path
+  functions:
+    description:
+      - The names of the functions to replace, each with the name of its replacement, instead of O(description).
+    type: dict
+  dest:
+    description:
+      - The container to write.
+      - Without it, it is written beside O(description), or else beside O(livepatch), with the extension C(.ulp).
+    type: path
+  labels:
+    description: Anything else worth knowing about the livepatch, such as the CVE numbers that it fixes.
+    type: dict
+  dependencies:
+    description: The patch IDs of livepatches that must be applied before this one.
+    type: list
+    elements: str
+    default: []
+seealso:
+  - module: libpulp.livepatch.ulp_dump
+  - module: libpulp.livepatch.ulp_dispatch
+"""
+
+EXAMPLES = r"""
+- name: Pack a livepatch from a description file
+  libpulp.livepatch.ulp_pack:
+    description: /usr/local/src/fix/answer.dsc
+
+- name: Pack a livepatch without a description file
+  libpulp.livepatch.ulp_pack:
+    livepatch: /usr/local/lib/livepatch/answer.so
+    target: /usr/local/lib/libanswer.so.1
+    functions:
+      answer: answer_fixed
+    dest: /usr/local/lib/livepatch/answer.ulp
+    labels:
+      cve:
+        - CVE-2026-0001
+"""
+
+RETURN = r"""
+path:
+  description: The container that was, or in check mode would be, written.
+  returned: success
+  type: str
+  sample: /usr/local/lib/livepatch/answer.ulp
+patch_id:
+  description: The livepatch's ID, the SHA-256 over the patch library and the metadata, in hexadecimal.
+  returned: success
+  type: str
+  sample: 96ce0551055a112bca9890780ec018c011f87c5a9d2ac285dcaee11b324f8f25
+patch_build_id:
+  description: The patch library's build ID in hexadecimal.
+  returned: success
+  type: str
+  sample: 727548f884d544a31ddfa2639147d1b48d6d8e13
+targets:
+  description: The target libraries.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    soname:
+      description: The library's shared object name, or its file name if it has none.
+      type: str
+      sample: libanswer.so.1
+    path:
+      description: The library's path as it was given.
+      type: str
+      sample: /usr/local/lib/libanswer.so.1
+    build_id:
+      description: The library's build ID in hexadecimal.
+      type: str
+      sample: 8af5b4dba0e7ae0b8b1a6f2fd44cc63be7ef0a4b
+    functions:
+      description: The functions of this library that are replaced; each as in RV(functions).
+      type: list
+      elements: dict
+functions:
+  description: All functions that are replaced.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    old:
+      description: The function's name.
+      type: str
+      sample: answer
+    new:
+      description: The name of its replacement in the patch library.
+      type: str
+      sample: answer_fixed
+    old_offset:
+      description: The function's address in the target library, relative to the library's base.
+      type: int
+      sample: 4446
+    old_size:
+      description: The function's size in bytes.
+      type: int
+      sample: 11
+    new_offset:
+      description: The replacement's address in the patch library, relative to the library's base.
+      type: int
+      sample: 4345
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import (
+    describe,
+    parse_description,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import target_fields
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
+
+
+def pack_container(module):
+    """Make the container that the module's parameters ask for; returns the module's result."""
+    params = module.params
+    if params["description"] is not None:
+        description = parse_description(params["description"])
+    else:
+        description = describe(params["livepatch"], params["target"], params["functions"])
+    result = pack(
+        description,
+        destination=params["dest"],
+        labels=params["labels"],
+        dependencies=params["dependencies"],
+        check=module.check_mode,
+    )
+    return {
+        "changed": result.changed,
+        "path": result.path,
+        "patch_id": result.patch_id,
+        "patch_build_id": result.patch_build_id,
+        "targets": [target_fields(target) for target in result.targets],
+        "functions": [pair._asdict() for pair in result.functions],
+        "warnings": result.warnings,
+        "diff": {"before": result.before, "after": result.after},
+    }
+
+
+def main():
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "description": {"type": "path"},
+            "livepatch": {"type": "path"},
+            "target": {"type": "path"},
+            "functions": {"type": "dict"},
+            "dest": {"type": "path"},
+            "labels": {"type": "dict"},
+            "dependencies": {"type": "list", "elements": "str", "default": []},
+        },
+        required_one_of=[("description", "livepatch")],
+        mutually_exclusive=[("description", "livepatch"), ("description", "target"), ("description", "functions")],
+        required_together=[("livepatch", "target", "functions")],
+        supports_check_mode=True,
+    )
+    run_module(module, pack_container)
+
+
+if __name__ == "__main__":
+    main()
