@@ -13,9 +13,10 @@ the process's own root directory, and then only if device and inode agree.
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 from ..elf.image import ElfImage
+from ..elf.patchable import patchable_functions
 from ..errors import BadElf
 from .errors import StateUnreadable
 from .maps import Mapping
@@ -42,11 +43,11 @@ class LoadedLibrary(NamedTuple):
 
 
 def _map_file(pid, mapping):
-    return "/proc/%d/map_files/%x-%x" % (pid, mapping.start, mapping.end)
+    return f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
 
 
 def _inside(pid, mapping):
-    return "/proc/%d/root%s" % (pid, mapping.path)
+    return f"/proc/{pid}/root{mapping.path}"
 
 
 def open_mapped(pid, mapping):
@@ -74,8 +75,8 @@ def open_mapped(pid, mapping):
 def _unreachable(pid, mapping):
     return StateUnreadable(
         pid,
-        "the file that process %d has mapped as %s cannot be reached any more by this user; run as root"
-        % (pid, mapping.path),
+        f"the file that process {pid} has mapped as {mapping.path} cannot be reached any more by this user;"
+        " run as root",
     )
 
 
@@ -85,6 +86,7 @@ class MappedFiles:
     def __init__(self):
         self._surveys = {}
         self._images = {}
+        self._functions = {}
 
     def _key(self, pid, mapping):
         for path in (_map_file(pid, mapping), _inside(pid, mapping)):
@@ -127,12 +129,23 @@ class MappedFiles:
             try:
                 image = ElfImage.parse(stream.read(), mapping.path)
             except OSError as error:
-                raise BadElf("%s cannot be read: %s" % (mapping.path, error.strerror)) from error
+                raise BadElf(f"{mapping.path} cannot be read: {error.strerror}") from error
         if key is not None:
             self._images[key] = image
         return image
 
-    def libraries(self, pid, mappings) -> List[LoadedLibrary]:
+    def functions(self, pid, mapping):
+        """The patchable functions of the library behind ``mapping`` (elf.patchable.PatchableFunction).
+
+        :raises: as image().
+        """
+        image = self.image(pid, mapping)
+        if id(image) not in self._functions:
+            # The image is kept along with them, so that no other one can have its id.
+            self._functions[id(image)] = image, patchable_functions(image)
+        return self._functions[id(image)][1]
+
+    def libraries(self, pid, mappings) -> list[LoadedLibrary]:
         """The ELF files loaded into ``pid``, one for each load bias, ascending by address.
 
         :param mappings: of the process (maps.Mapping); only executable mappings of files matter.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import List, NamedTuple
+from typing import NamedTuple
 
 from .procfs import read_bytes
 
@@ -65,12 +65,12 @@ def _mapping(match):
     )
 
 
-def parse_maps(data, executable_only=False) -> List[Mapping]:
+def parse_maps(data, executable_only=False) -> list[Mapping]:
     """The mappings in the bytes of a maps file, ascending by address."""
     return [_mapping(match) for match in (_EXECUTABLE if executable_only else _ANY).finditer(data)]
 
 
-def read_maps(pid, tid=None) -> List[Mapping]:
+def read_maps(pid, tid=None) -> list[Mapping]:
     """The mappings of ``pid``, ascending; empty for a kernel thread or a zombie.
 
     :param tid: ask through this thread: the map of a process whose main thread
@@ -78,7 +78,7 @@ def read_maps(pid, tid=None) -> List[Mapping]:
     :raises ProcessGone: there is no such process.
     :raises ProcessForbidden: it belongs to somebody else.
     """
-    return parse_maps(read_bytes(pid, "maps" if tid is None else "task/%d/maps" % tid))
+    return parse_maps(read_bytes(pid, "maps" if tid is None else f"task/{tid}/maps"))
 
 
 def mapping_at(mappings, address):

@@ -45,7 +45,7 @@ process_vm_writev = _bind("process_vm_writev")
 
 
 def _unmapped(pid, address, size):
-    return StateUnreadable(pid, "process %d has no readable memory at %#x (%d bytes)" % (pid, address, size))
+    return StateUnreadable(pid, f"process {pid} has no readable memory at {address:#x} ({size} bytes)")
 
 
 def _failure(pid, address, size, number):
@@ -104,7 +104,7 @@ def _read_file(pid, ranges):
     parts = []
     address = size = 0
     try:
-        descriptor = os.open("/proc/%d/mem" % pid, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for address, size in ranges:
                 part = os.pread(descriptor, size, address)
@@ -136,7 +136,7 @@ def write_memory(pid, address, data):
         if number not in (errno.ENOSYS, errno.EPERM):
             raise _failure(pid, address, len(data), number)
     try:
-        descriptor = os.open("/proc/%d/mem" % pid, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
         try:
             if os.pwrite(descriptor, data, address) != len(data):
                 raise _unmapped(pid, address, len(data))
@@ -152,7 +152,7 @@ def may_write(pid):
     :raises ProcessGone: the process has ended.
     """
     try:
-        os.close(os.open("/proc/%d/mem" % pid, os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         found = explained(pid, error)
         if isinstance(found, ProcessGone):

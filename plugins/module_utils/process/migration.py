@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 from .. import abi
 from .errors import ProcessGone, StateUnreadable
@@ -39,13 +39,13 @@ class Migration(NamedTuple):
     """How far the threads of a process are."""
 
     threads: int
-    pending: Tuple[int, ...]  # TIDs
+    pending: tuple[int, ...]  # TIDs
 
 
 class Inside(NamedTuple):
     """What counts as being inside: address ranges (start, end), and words that do not count although in range."""
 
-    ranges: Tuple[Tuple[int, int], ...]
+    ranges: tuple[tuple[int, int], ...]
     entry_points: frozenset
 
 
@@ -88,8 +88,9 @@ def first_inside(data, inside):
 class _Census:
     """One process's threads, examined again and again until all is known or time is over."""
 
-    def __init__(self, pid, state, domain, universe, inside):
+    def __init__(self, pid, via, state, domain, universe, inside):
         self.pid = pid
+        self.via = via
         self.state = state
         self.domain = domain
         self.universe = universe
@@ -117,7 +118,7 @@ class _Census:
             except ProcessGone:
                 continue
         size = abi.THREAD_WAYS * abi.THREAD.size
-        sets = read_ranges(self.pid, [
+        sets = read_ranges(self.via, [
             (self.state.threads + inner % abi.THREAD_SETS * size, size) for _tid, inner in keys
         ])
         found = {}
@@ -135,7 +136,7 @@ class _Census:
         found = {}
         for tid, record in records.items():
             try:
-                data = read_memory(self.pid, record.thread_pointer + offset, 8)
+                data = read_memory(self.via, record.thread_pointer + offset, 8)
             except StateUnreadable:
                 # The thread has ended and its memory is gone.
                 continue
@@ -158,14 +159,14 @@ class _Census:
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
         if counts(where.instruction_pointer, self.inside):
             return True
-        stack = mapping_at(read_maps(self.pid), where.stack_pointer)
+        stack = mapping_at(read_maps(self.via), where.stack_pointer)
         if stack is None or stack.end - where.stack_pointer > STACK_LIMIT:
             return True
         address = where.stack_pointer & ~7
         while address < stack.end:
             size = min(CHUNK, stack.end - address)
             try:
-                data = read_memory(self.pid, address, size)
+                data = read_memory(self.via, address, size)
             except StateUnreadable:
                 return True
             if first_inside(data, self.inside) is not None:
@@ -199,9 +200,10 @@ class _Census:
         return kept, unknown
 
 
-def pending_threads(pid, state, domain, universe, inside, seconds=0.05, until_migrated=0.0) -> Migration:
+def pending_threads(pid, via, state, domain, universe, inside, seconds=0.05, until_migrated=0.0) -> Migration:
     """Which threads of ``pid`` have not reached ``universe`` of ``domain``.
 
+    :param via: a thread of it that has not ended: the main one, as a rule.
     :param state: runtime.RuntimeState of the process.
     :param inside: what inside_domain() gave.
     :param seconds: how long to sample a running thread until it blocks or shows its number.
@@ -210,7 +212,7 @@ def pending_threads(pid, state, domain, universe, inside, seconds=0.05, until_mi
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
-    census = _Census(pid, state, domain, universe, inside)
+    census = _Census(pid, via, state, domain, universe, inside)
     started = time.monotonic()
     alive = census.survivors()
     total = len(alive)

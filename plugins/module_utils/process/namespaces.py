@@ -12,8 +12,8 @@ from .procfs import explained, read_status
 
 def _shares(pid, kind):
     try:
-        theirs = os.stat("/proc/%d/ns/%s" % (pid, kind))
-        ours = os.stat("/proc/self/ns/%s" % kind)
+        theirs = os.stat(f"/proc/{pid}/ns/{kind}")
+        ours = os.stat(f"/proc/self/ns/{kind}")
     except OSError as error:
         raise explained(pid, error) from error
     return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
@@ -40,7 +40,7 @@ def same_file_inside(pid, path):
     """
     ours = os.stat(path)
     try:
-        theirs = os.stat("/proc/%d/root%s" % (pid, path))
+        theirs = os.stat(f"/proc/{pid}/root{path}")
     except FileNotFoundError:
         # Tells a missing file from a missing process.
         read_status(pid)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 from .errors import ProcessForbidden, ProcessGone
 
@@ -55,7 +55,7 @@ class Status(NamedTuple):
     uid: int  # effective
     tracer_pid: int
     seccomp: int
-    namespace_pids: Tuple[int, ...]  # the PID in each PID namespace, the reader's first
+    namespace_pids: tuple[int, ...]  # the PID in each PID namespace, the reader's first
     shadow_stack: bool
     pending: int  # signal masks: bit N - 1 stands for signal N
     blocked: int
@@ -77,7 +77,7 @@ def read_bytes(pid, path):
     :raises ProcessForbidden: it belongs to somebody else.
     """
     try:
-        descriptor = os.open("/proc/%d/%s" % (pid, path), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"/proc/{pid}/{path}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             chunks = []
             while True:
@@ -94,12 +94,12 @@ def read_bytes(pid, path):
 def explained(pid, error):
     """The ProcessError that says what OSError ``error`` means for process ``pid``."""
     if error.errno in (errno.ENOENT, errno.ESRCH):
-        return ProcessGone(pid, "process %d does not exist, or it has ended" % pid)
+        return ProcessGone(pid, f"process {pid} does not exist, or it has ended")
     if error.errno in (errno.EACCES, errno.EPERM):
         return ProcessForbidden(
-            pid, "process %d may not be examined by this user; run as root or as the process's owner" % pid
+            pid, f"process {pid} may not be examined by this user; run as root or as the process's owner"
         )
-    return ProcessForbidden(pid, "process %d cannot be examined: %s" % (pid, os.strerror(error.errno)))
+    return ProcessForbidden(pid, f"process {pid} cannot be examined: {os.strerror(error.errno)}")
 
 
 def process_ids():
@@ -123,7 +123,7 @@ def parse_stat(data):
 
 def read_stat(pid, tid=None):
     """Stat of process ``pid``, or of its thread ``tid``; raises ProcessGone, ProcessForbidden."""
-    return parse_stat(read_bytes(pid, "stat" if tid is None else "task/%d/stat" % tid))
+    return parse_stat(read_bytes(pid, "stat" if tid is None else f"task/{tid}/stat"))
 
 
 def parse_status(data):
@@ -148,13 +148,13 @@ def parse_status(data):
 
 def read_status(pid, tid=None):
     """Status of process ``pid``, or of its thread ``tid``; raises ProcessGone, ProcessForbidden."""
-    return parse_status(read_bytes(pid, "status" if tid is None else "task/%d/status" % tid))
+    return parse_status(read_bytes(pid, "status" if tid is None else f"task/{tid}/status"))
 
 
 def thread_ids(pid):
     """The TIDs of all threads of ``pid``, ascending; raises ProcessGone, ProcessForbidden."""
     try:
-        return sorted(int(entry) for entry in os.listdir("/proc/%d/task" % pid))
+        return sorted(int(entry) for entry in os.listdir(f"/proc/{pid}/task"))
     except OSError as error:
         raise explained(pid, error) from error
 
@@ -170,7 +170,7 @@ def confirm(who):
     :raises ProcessGone: it has ended; its PID may belong to another by now.
     """
     if read_stat(who.pid).start_ticks != who.start_ticks:
-        raise ProcessGone(who.pid, "process %d has ended, and its PID belongs to another process now" % who.pid)
+        raise ProcessGone(who.pid, f"process {who.pid} has ended, and its PID belongs to another process now")
 
 
 def read_system_call(pid, tid):
@@ -180,9 +180,9 @@ def read_system_call(pid, tid):
     :raises ProcessGone: the thread has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
-    fields = read_bytes(pid, "task/%d/syscall" % tid).split()
+    fields = read_bytes(pid, f"task/{tid}/syscall").split()
     if not fields:
-        raise ProcessGone(pid, "thread %d of process %d has ended" % (tid, pid))
+        raise ProcessGone(pid, f"thread {tid} of process {pid} has ended")
     if fields[0] == b"running":
         return None
     return SystemCall(int(fields[0]), int(fields[-2], 16), int(fields[-1], 16))
@@ -198,13 +198,13 @@ def process_name(pid, comm):
         return comm
 
 
-def executable_key(pid) -> Optional[Tuple[int, int]]:
+def executable_key(pid) -> tuple[int, int] | None:
     """(device, inode) of the program that ``pid`` runs, or None for a kernel thread or a zombie.
 
     :raises ProcessForbidden: the process belongs to somebody else.
     """
     try:
-        found = os.stat("/proc/%d/exe" % pid)
+        found = os.stat(f"/proc/{pid}/exe")
     except FileNotFoundError:
         return None
     except OSError as error:

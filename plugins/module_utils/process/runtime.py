@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 from .. import abi
 from .errors import StateUnreadable
@@ -93,9 +93,9 @@ class RuntimeState(NamedTuple):
     text_start: int
     text_end: int
     last_error: int
-    domains: Tuple[Domain, ...]
-    libraries: Tuple[PatchedLibrary, ...]
-    patches: Tuple[LoadedPatch, ...]
+    domains: tuple[Domain, ...]
+    libraries: tuple[PatchedLibrary, ...]
+    patches: tuple[LoadedPatch, ...]
 
     def patch(self, patch_id):
         """The LoadedPatch with this ID (hexadecimal), or None."""
@@ -110,7 +110,7 @@ def runtime_mapping(mappings):
     for mapping in mappings:
         if mapping.inode and mapping.executable:
             name = os.path.basename(mapping.path)
-            if name == RUNTIME_NAME or name.startswith(RUNTIME_NAME + "."):
+            if name == RUNTIME_NAME or name.startswith(f"{RUNTIME_NAME}."):
                 return mapping
     return None
 
@@ -127,31 +127,30 @@ def state_address(pid, mapping, files):
     symbol = files.image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None
     if symbol is None:
         raise StateUnreadable(
-            pid, "%s in process %d is not the livepatch runtime: it has no %s" % (mapping.path, pid, STATE_SYMBOL)
+            pid, f"{mapping.path} in process {pid} is not the livepatch runtime: it has no {STATE_SYMBOL}"
         )
     return base + symbol.value
 
 
 def _check_header(pid, header):
     if header.magic == 0:
-        raise StateUnreadable(pid, "process %d is only just starting; try again in a moment" % pid)
+        raise StateUnreadable(pid, f"process {pid} is only just starting; try again in a moment")
     if header.magic != abi.STATE_MAGIC:
-        raise StateUnreadable(pid, "the runtime's state block in process %d is damaged: restart the process" % pid)
+        raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
     if header.abi_version != abi.ABI_VERSION or header.size != abi.STATE.size:
         raise StateUnreadable(
             pid,
-            "the runtime in process %d speaks version %d of the interface, and this tool version %d;"
-            " use the tool of that runtime, or restart the process with this one's"
-            % (pid, header.abi_version, abi.ABI_VERSION),
+            f"the runtime in process {pid} speaks version {header.abi_version} of the interface, and this tool version"
+            f" {abi.ABI_VERSION}; use the tool of that runtime, or restart the process with this one's",
         )
     if (header.domain_count > abi.DOMAINS or header.library_count > abi.LIBRARIES
             or header.patch_count > abi.PATCHES):
-        raise StateUnreadable(pid, "the runtime's state block in process %d is damaged: restart the process" % pid)
+        raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
 
 
 _ARRAYS = ("results", "domains", "libraries", "patches")
 _HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in _ARRAYS]
-_HEADER = struct.Struct("<QIIII%ds10QIIII" % abi.VERSION_SIZE)
+_HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")
 _Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])
 
 
@@ -180,7 +179,7 @@ def read_state(pid, address) -> RuntimeState:
             return _decode(pid, address, header, domains, libraries, patches)
         if time.monotonic() > deadline:
             raise StateUnreadable(
-                pid, "the state of process %d does not come to rest: a livepatch is being applied; try again" % pid
+                pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"
             )
         time.sleep(0.0002)
 

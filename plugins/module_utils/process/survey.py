@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -50,11 +50,11 @@ class Survey(NamedTuple):
     """What a first look at an ELF file tells."""
 
     native: bool  # 64-bit, little endian, x86-64; if not, nothing else is known
-    build_id: Optional[str]  # hexadecimal
-    soname: Optional[str]
+    build_id: str | None  # hexadecimal
+    soname: str | None
     interpreter: bool  # PT_INTERP: a program that the dynamic loader starts
     padded: bool  # has __patchable_function_entries
-    segments: Tuple[ExecutableSegment, ...]
+    segments: tuple[ExecutableSegment, ...]
 
     def load_bias(self, mapping):
         """What to add to link-time addresses, by an executable ``mapping`` (maps.Mapping) of the file.
@@ -122,13 +122,13 @@ def _survey(descriptor):
 
 def _read(descriptor, offset, size):
     if size > _TABLE_LIMIT:
-        raise ValueError("a table of %d bytes" % size)
+        raise ValueError(f"a table of {size} bytes")
     return os.pread(descriptor, size, offset)
 
 
 def _table(descriptor, entry, offset, entry_size, count):
     if count and entry_size != entry.size:
-        raise ValueError("entries of %d bytes" % entry_size)
+        raise ValueError(f"entries of {entry_size} bytes")
     return list(entry.iter_unpack(_read(descriptor, offset, entry.size * count)))
 
 
@@ -160,6 +160,6 @@ def _section_names(descriptor, offset, entry_size, count, names_index):
     if not count or names_index >= count:
         return b""
     if entry_size != _SECTION.size:
-        raise ValueError("entries of %d bytes" % entry_size)
+        raise ValueError(f"entries of {entry_size} bytes")
     names = _SECTION.unpack(_read(descriptor, offset + names_index * _SECTION.size, _SECTION.size))
     return _read(descriptor, names[4], names[5])

@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Addresses on a stack that lead into a library but are no return addresses: pointers to its functions."""
+
+from __future__ import annotations
+
+from ..abi import PAD_BEFORE
+from ..elf.patchable import is_post_processed
+
+
+def entry_points(pid, libraries, files):
+    """The addresses through which a thread that follows them enters the libraries anew, through an entry check.
+
+    :param libraries: mapped.LoadedLibrary of those that the runtime has hooked.
+    :param files: mapped.MappedFiles.
+    :return: frozenset of absolute addresses.
+    :raises StateUnreadable, BadElf: a library's file cannot be read any more.
+    """
+    found = set()
+    for library in libraries:
+        post_processed = is_post_processed(files.image(pid, library.mapping))
+        for function in files.functions(pid, library.mapping):
+            if function.refusal is not None:
+                continue
+            if function.trampoline:
+                found.add(library.base + function.address - PAD_BEFORE)
+            if function.address_taken or not post_processed:
+                found.add(library.base + function.address)
+    return frozenset(found)

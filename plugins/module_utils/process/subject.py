@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One process, examined: can it be livepatched, and if not, why not?
+
+Nothing here touches the process; reading is all.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from .errors import ProcessGone, ProcessUnavailable, ProcessUnpatchable
+from .maps import Mapping, read_maps
+from .memory import may_write
+from .procfs import (
+    PF_KTHREAD,
+    Identity,
+    explained,
+    process_name,
+    read_stat,
+    read_status,
+    thread_ids,
+)
+from .runtime import RuntimeState, read_state, runtime_mapping, state_address
+from .survey import survey
+
+_ZOMBIE = ("Z", "X")
+_STOPPED = {
+    "T": "is stopped by a signal; continue it first (SIGCONT)",
+    "t": "is stopped by a debugger; detach that first",
+}
+
+
+class Subject(NamedTuple):
+    """A process that has the runtime in it."""
+
+    pid: int
+    via: int  # the thread through which /proc shows its memory: the main one, unless that has ended
+    name: str
+    identity: Identity
+    mappings: list[Mapping]
+    state: RuntimeState
+
+
+def alive(pid):
+    """(Stat, TID to look through) of a process that could have user code in it.
+
+    :raises ProcessGone: it does not exist.
+    :raises ProcessUnpatchable: it is a kernel thread or a zombie.
+    """
+    stat = read_stat(pid)
+    if stat.flags & PF_KTHREAD:
+        raise ProcessUnpatchable(pid, f"process {pid} ({stat.name}) is a kernel thread")
+    if stat.state not in _ZOMBIE:
+        return stat, pid
+    # The main thread may end, by pthread_exit(3), before the others.
+    for tid in thread_ids(pid):
+        try:
+            if tid != pid and read_stat(pid, tid).state not in _ZOMBIE:
+                return stat, tid
+        except ProcessGone:
+            continue
+    raise ProcessUnpatchable(pid, f"process {pid} ({stat.name}) has ended already and is a zombie")
+
+
+def without_runtime(pid, via, name):
+    """The ProcessUnpatchable that says why process ``pid`` has no runtime in it.
+
+    :raises ProcessGone: it has ended.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    try:
+        descriptor = os.open(f"/proc/{via}/exe", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise explained(pid, error) from error
+    try:
+        program = survey(descriptor)
+    finally:
+        os.close(descriptor)
+    if program is not None and not program.native:
+        return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than x86-64")
+    if program is not None and not program.interpreter and program.soname is None:
+        return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a statically linked program: no library to patch")
+    return ProcessUnpatchable(
+        pid,
+        f"process {pid} ({name}) was started without the livepatch runtime;"
+        " restart it with LD_PRELOAD set to libpulp.so",
+    )
+
+
+def examine(pid, files) -> Subject:
+    """Look at process ``pid``.
+
+    :param files: mapped.MappedFiles.
+    :return: Subject, of a process that has the runtime.
+    :raises ProcessGone: it does not exist.
+    :raises ProcessForbidden: it may not be examined.
+    :raises ProcessUnpatchable: it cannot be livepatched, and why.
+    :raises StateUnreadable: its runtime is of another version, or damaged.
+    """
+    stat, via = alive(pid)
+    mappings = read_maps(via)
+    mapping = runtime_mapping(mappings)
+    if mapping is None:
+        raise without_runtime(pid, via, stat.name)
+    return Subject(
+        pid=pid,
+        via=via,
+        name=process_name(pid, stat.name),
+        identity=Identity(pid, stat.start_ticks),
+        mappings=mappings,
+        state=read_state(via, state_address(via, mapping, files)),
+    )
+
+
+def require_available(pid):
+    """Make sure that a thread of the process may be held now.
+
+    :raises ProcessUnavailable: it is stopped, or a debugger holds it, or this user may not.
+    :raises ProcessUnpatchable: its kernel protects return addresses in a way that diversion would break.
+    """
+    stat = read_stat(pid)
+    status = read_status(pid)
+    if status.tracer_pid:
+        raise ProcessUnavailable(
+            pid, f"process {pid} ({stat.name}) is traced by process {status.tracer_pid}, a debugger; detach that first"
+        )
+    if stat.state in _STOPPED:
+        raise ProcessUnavailable(pid, f"process {pid} ({stat.name}) {_STOPPED[stat.state]}")
+    if status.shadow_stack:
+        raise ProcessUnpatchable(
+            pid, f"process {pid} ({stat.name}) runs with a shadow stack, which is not supported yet"
+        )
+    if not may_write(pid):
+        raise ProcessUnavailable(
+            pid, f"process {pid} ({stat.name}) belongs to another user; run as root or as its owner"
+        )

@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holding one thread of another process, for microseconds, whatever happens to us.
+
+The work is done on an operating-system thread of its own.  Python delivers
+signals only to its main thread, so no KeyboardInterrupt can break in between
+two steps; and the kernel lets a held thread go when its tracer ends, be it this
+thread (after a thread that would not stop) or, killed, the whole program.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import gc
+import os
+import signal
+import time
+
+from . import requests
+from .errors import ThreadEnded, ThreadRefused
+from .requests import request
+
+# How long a thread may take to stop, in seconds: one in uninterruptible sleep does not.
+STOP_SECONDS = 0.25
+# For so long, in seconds, waiting is a busy loop: threads stop in microseconds.
+_SPIN_SECONDS = 0.001
+_PAUSE_SECONDS = 0.0001
+
+
+def held(work):
+    """Call ``work()`` on a thread of its own with all signals blocked and no garbage collection.
+
+    :return: what it returns; its exception is raised here.  A signal that
+        comes meanwhile (KeyboardInterrupt) is raised when ``work`` is done.
+    """
+    requests.require_binding()
+    outcome = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run():
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+            outcome.append((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
+            outcome.append((None, error))
+        finally:
+            done.release()
+
+    interruption = None
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        _thread.start_new_thread(run, ())
+        while not outcome:
+            try:
+                done.acquire()
+            except BaseException as error:  # noqa: BLE001 - raised again when the thread has been let go
+                interruption = error
+    finally:
+        if collecting:
+            gc.enable()
+    if interruption is not None:
+        raise interruption
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
+
+
+class Custody:
+    """One thread, stopped.  A context manager: leaving it lets the thread go.
+
+    Use it only inside held().  ``held_ns`` is, afterwards, the time in
+    nanoseconds from asking the thread to stop until it was let go: an upper
+    bound of how long it stood still.
+    """
+
+    def __init__(self, pid, tid):
+        self.pid = pid
+        self.tid = tid
+        self.held_ns = 0
+        self._started = 0
+        self._stopped = False
+
+    def __enter__(self):
+        request(requests.SEIZE, self.pid, self.tid)
+        self._started = time.monotonic_ns()
+        request(requests.INTERRUPT, self.pid, self.tid)
+        self._wait_for_stop()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self._stopped:
+            self.release()
+
+    def release(self):
+        """Let the thread go, with the registers it has now."""
+        self._stopped = False
+        # Killed while it was held: nothing is left to be let go.
+        with contextlib.suppress(ThreadEnded):
+            request(requests.DETACH, self.pid, self.tid)
+        self.held_ns = time.monotonic_ns() - self._started
+
+    def _wait_for_stop(self):
+        while True:
+            status = self.wait(STOP_SECONDS)
+            if status is None:
+                # Only a stopped thread can be detached: the end of this tracer thread does it.
+                raise self._refusal(f"thread {self.tid} of process {self.pid} does not stop: it sleeps in the kernel")
+            number = status >> 8 & 0xFF
+            if status >> 16 == requests.EVENT_STOP:
+                self._stopped = True
+                if number != signal.SIGTRAP:
+                    name = signal.Signals(number).name
+                    raise self._refusal(f"process {self.pid} is stopped ({name}); continue it first")
+                return
+            # A signal came first and swallowed the interruption: ask again, then let the signal take its course.
+            request(requests.INTERRUPT, self.pid, self.tid)
+            request(requests.CONT, self.pid, self.tid, 0, number)
+
+    def wait(self, seconds):
+        """Wait for the thread to stop.
+
+        :return: the wait status, or None when ``seconds`` are over.
+        :raises ThreadEnded: it ended instead.
+        """
+        started = time.monotonic()
+        while True:
+            try:
+                found, status = os.waitpid(self.tid, os.WNOHANG | requests.WALL)
+            except ChildProcessError as error:
+                raise ThreadEnded(self.pid, self.tid) from error
+            if found:
+                if not os.WIFSTOPPED(status):
+                    raise ThreadEnded(self.pid, self.tid)
+                return status
+            elapsed = time.monotonic() - started
+            if elapsed > seconds:
+                return None
+            if elapsed > _SPIN_SECONDS:
+                time.sleep(_PAUSE_SECONDS)
+
+    def _refusal(self, sentence):
+        return ThreadRefused(self.pid, self.tid, sentence)
+
+    def step(self, number, seconds):
+        """Let the thread execute one instruction, delivering signal ``number`` (0: none) first.
+
+        :return: the signal that stopped it again instead of the step's own trap, else 0;
+            None when it did not stop within ``seconds``: it sleeps in a system call.
+        """
+        self._stopped = False
+        request(requests.SINGLESTEP, self.pid, self.tid, 0, number)
+        status = self.wait(seconds)
+        if status is None:
+            request(requests.INTERRUPT, self.pid, self.tid)
+            self._wait_for_stop()
+            return None
+        self._stopped = True
+        stopped_by = status >> 8 & 0xFF
+        if status >> 16 == 0 and stopped_by != signal.SIGTRAP:
+            return stopped_by
+        return 0

@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sending one thread through the runtime's request entry.
+
+The thread's registers, as they must be when it goes on, and its vector state
+are written below its stack pointer; the entry puts them back itself
+(native/include/ulp/abi.h, "diversion").  So nobody has to wait for it: from
+PTRACE_SETREGS on, the request completes even if we are killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from typing import NamedTuple
+
+from .. import abi
+from ..process.memory import IoVector, process_vm_readv, process_vm_writev
+from . import registers as regs
+from . import requests
+from .custody import Custody, held
+from .errors import StepFailed, ThreadRefused
+from .requests import request
+from .stack import MAIN_STACK, room_below
+
+NT_X86_XSTATE = 0x202
+XSTATE_LIMIT = 16384
+# Bytes of stack that the entry needs below the block.
+ENTRY_STACK = 24576
+_ALL_SIGNALS = (1 << 64) - 1
+_SYSCALL_INSTRUCTION = b"\x0f\x05"
+
+
+class RseqConfiguration(ctypes.Structure):
+    """struct ptrace_rseq_configuration, linux/ptrace.h."""
+
+    _fields_ = (
+        ("address", ctypes.c_uint64),
+        ("size", ctypes.c_uint32),
+        ("signature", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+    )
+
+
+class Diverted(NamedTuple):
+    """A thread was sent off."""
+
+    held_ns: int  # from asking it to stop until it was let go
+    interrupted: int  # the kernel's error of the system call it was in, or 0
+
+
+class Diversion:
+    """Everything that diverting one thread needs, allocated before the thread is touched."""
+
+    def __init__(self, pid, tid, entry, nonce, mappings):
+        """
+        :param entry: absolute address of the runtime's request entry.
+        :param nonce: of the request that lies in the runtime's buffer.
+        :param mappings: of the process, ascending (maps.Mapping).
+        """
+        requests.require_binding()
+        self.pid = pid
+        self.tid = tid
+        self.entry = entry
+        self.mappings = mappings
+        self.custody = Custody(pid, tid)
+        self.registers = regs.Registers()
+        self.mask = ctypes.c_uint64()
+        self.all_signals = ctypes.c_uint64(_ALL_SIGNALS)
+        self.rseq = RseqConfiguration()
+        self.block = ctypes.create_string_buffer(abi.BLOCK_XSTATE + XSTATE_LIMIT)
+        self.block_address = ctypes.addressof(self.block)
+        self.xstate = IoVector(self.block_address + abi.BLOCK_XSTATE, XSTATE_LIMIT)
+        self.interrupted = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["interrupted"])
+        self.saved_mask = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["signal_mask"])
+        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["nonce"]).value = nonce
+        self.word = ctypes.create_string_buffer(32)
+        self.local = IoVector()
+        self.remote = IoVector()
+
+    def run(self, prepare=None):
+        """Hold the thread, divert it, let it go.
+
+        :param prepare: called with the Custody before the thread is diverted.
+        :return: Diverted.
+        :raises ThreadRefused: the thread was not diverted, and goes on as if nothing had been.
+        """
+        return held(lambda: self._hold(prepare))
+
+    def _hold(self, prepare):
+        with self.custody:
+            if prepare is not None:
+                prepare(self.custody)
+            interrupted = self._divert()
+            self.custody.release()
+        return Diverted(self.custody.held_ns, interrupted)
+
+    def _divert(self):
+        pid, tid, registers = self.pid, self.tid, self.registers
+        request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
+        if registers.cs != regs.USER_CS:
+            raise self._refusal("executes 32-bit code")
+        if registers.orig_rax == regs.NO_SYSTEM_CALL and self._in_critical_section():
+            raise self._refusal("is inside a restartable sequence")
+        self.xstate.length = XSTATE_LIMIT
+        request(requests.GETREGSET, pid, tid, NT_X86_XSTATE, ctypes.addressof(self.xstate))
+        size = self.xstate.length
+        block = (registers.rsp - abi.BLOCK_RED_ZONE - abi.BLOCK_XSTATE - size) & ~63
+        self._check_room(registers, block, size)
+        request(requests.GETSIGMASK, pid, tid, 8, ctypes.addressof(self.mask))
+        entered = registers.rsp, registers.rip
+        interrupted = regs.interruption(registers)
+        if interrupted:
+            if self._read(registers.rip - regs.SYSTEM_CALL_SIZE, regs.SYSTEM_CALL_SIZE) != _SYSCALL_INSTRUCTION:
+                raise self._refusal("was stopped in a system call that it did not make by the instruction syscall")
+            regs.make_again(registers, interrupted)
+        self.interrupted.value = interrupted
+        self.saved_mask.value = self.mask.value
+        ctypes.memmove(self.block_address, ctypes.addressof(registers), ctypes.sizeof(registers))
+        regs.divert(registers, self.entry, block)
+        self._write(block, abi.BLOCK_XSTATE + size, entered)
+        request(requests.SETREGS, pid, tid, 0, ctypes.addressof(registers))
+        # From here on the thread carries the request out, whatever becomes of us.
+        # A kernel may lack it: then signals come a moment earlier, and the entry restores the mask that is there.
+        with contextlib.suppress(StepFailed):
+            request(requests.SETSIGMASK, pid, tid, 8, ctypes.addressof(self.all_signals))
+        return interrupted
+
+    def _check_room(self, registers, block, size):
+        room = room_below(self.mappings, self.pid == self.tid, registers.rsp, registers.fs_base)
+        needed = registers.rsp - block
+        main = self.pid == self.tid and any(
+            mapping.path == MAIN_STACK and mapping.start < registers.rsp <= mapping.end for mapping in self.mappings
+        )
+        # The entry itself can make the main stack grow; we cannot.
+        if room < needed + (0 if main else ENTRY_STACK):
+            raise self._refusal("has too little stack left, or is on a stack whose end cannot be told")
+
+    def _in_critical_section(self):
+        """Whether the thread is between the start and the commit of a restartable sequence (rseq(2))."""
+        try:
+            request(requests.GET_RSEQ_CONFIGURATION, self.pid, self.tid, ctypes.sizeof(self.rseq),
+                    ctypes.addressof(self.rseq))
+        except StepFailed:
+            # Before Linux 5.13 the kernel does not tell; the C library of that time registers none.
+            return False
+        if not self.rseq.address:
+            return False
+        pointer = int.from_bytes(self._read(self.rseq.address + 8, 8), "little")
+        if not pointer:
+            return False
+        section = self._read(pointer, 32)
+        start = int.from_bytes(section[8:16], "little")
+        length = int.from_bytes(section[16:24], "little")
+        return 0 <= self.registers.rip - start < length
+
+    def _read(self, address, size):
+        self.local.base, self.local.length = ctypes.addressof(self.word), size
+        self.remote.base, self.remote.length = address, size
+        if process_vm_readv(self.pid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
+            raise self._refusal(f"has memory at {address:#x} that cannot be read")
+        return self.word.raw[:size]
+
+    def _write(self, address, size, entered):
+        self.local.base, self.local.length = self.block_address, size
+        self.remote.base, self.remote.length = address, size
+        if process_vm_writev(self.pid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
+            raise self._refusal(f"has a stack at {entered[0]:#x} that cannot be written")
+
+    def _refusal(self, what):
+        return ThreadRefused(self.pid, self.tid, f"thread {self.tid} of process {self.pid} {what}")

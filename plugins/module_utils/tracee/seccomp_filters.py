@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seccomp filters of a thread, fetched from the kernel (ptrace(2), PTRACE_SECCOMP_GET_FILTER)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+
+from . import requests
+from .custody import Custody, held
+from .errors import StepFailed
+from .requests import request
+
+_INSTRUCTION = 8  # bytes of struct sock_filter
+_INSTRUCTION_LIMIT = 4096  # BPF_MAXINSNS
+
+
+def fetch_filters(pid, tid):
+    """The classic BPF programs that judge every system call of the thread, newest first.
+
+    The thread is held for some microseconds.
+
+    :return: a list of bytes, arrays of struct sock_filter.
+    :raises ThreadRefused: the thread cannot be held, or the kernel does not show its filters (that needs root).
+    """
+    custody = Custody(pid, tid)
+    data = ctypes.create_string_buffer(_INSTRUCTION * _INSTRUCTION_LIMIT)
+
+    def fetch():
+        programs = []
+        with custody:
+            while True:
+                try:
+                    count = request(
+                        requests.SECCOMP_GET_FILTER, pid, tid, len(programs), ctypes.addressof(data)
+                    )
+                except StepFailed as error:
+                    # The kernel's way to say that there is no filter of this number.
+                    if error.error == errno.ENOENT:
+                        return programs
+                    raise
+                programs.append(data.raw[:count * _INSTRUCTION])
+
+    return held(fetch)

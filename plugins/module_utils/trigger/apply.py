@@ -1,0 +1,263 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Apply a livepatch to one process, or revert it.
+
+Whatever happens, the outcome is a Row; what this module raises is only what
+is wrong with the tool's own side: a missing package, an interrupt.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import abi
+from ..elf.patchable import is_post_processed
+from ..errors import MissingDependency, UlpError
+from ..livepatch.container import read_container
+from ..process.errors import ProcessUnpatchable
+from ..process.mapped import open_mapped
+from ..process.maps import mapping_at, read_maps
+from ..process.namespaces import same_file_inside
+from ..process.runtime import read_state
+from ..process.subject import alive, examine, require_available
+from ..tracee.requests import require_binding
+from . import outcome
+from .borrow import Borrower
+from .outcome import Row
+from .progress import migration
+from .request import ResolvedLibrary, build_request, sites
+from .resolve import resolve
+
+
+class Trigger:
+    """One container for any number of processes: what is read of shared libraries is read once."""
+
+    def __init__(self, container, files, options):
+        """
+        :param container: livepatch.container.Container.
+        :param files: process.mapped.MappedFiles.
+        :param options: Options.
+        """
+        self.container = container
+        self.files = files
+        self.options = options
+        self.path = os.path.abspath(container.path)
+
+    # ------------------------------------------------------------- public
+
+    def apply(self, pid):
+        """Apply the livepatch to process ``pid``; Row."""
+        return self._guarded(pid, self._apply)
+
+    def revert(self, pid):
+        """Revert the livepatch in process ``pid``; Row."""
+        return self._guarded(pid, self._revert)
+
+    def check(self, pid):
+        """Say whether the livepatch is applied in process ``pid``, touching nothing; Row.
+
+        The outcome is ``already_patched``, ``pending`` or ``reverted``; for a process
+        that the livepatch is for but that does not have it, ``failed``.
+        """
+        return self._guarded(pid, self._check)
+
+    # ------------------------------------------------------------ guarding
+
+    def _guarded(self, pid, work):
+        name = ""
+        try:
+            stat, via = alive(pid)
+            name = stat.name
+            return work(pid, via, name)
+        except MissingDependency:
+            raise
+        except ProcessUnpatchable as error:
+            return Row(pid, name, outcome.NOT_PATCHABLE, str(error))
+        except UlpError as error:
+            return Row(pid, name, outcome.FAILED, str(error))
+
+    def _examine(self, pid, via, name):
+        """(Subject, Resolution, None), or (None, None, Row) when there is nothing to do."""
+        resolution = resolve(self.container, self.files.libraries(via, read_maps(via)))
+        if not resolution.concerned:
+            wanted = " or ".join(target.soname for target in self.container.targets)
+            return None, None, Row(
+                pid, name, outcome.NOT_APPLICABLE, f"process {pid} ({name}) has not loaded {wanted}"
+            )
+        if resolution.others and not resolution.matches and not resolution.doubles:
+            why = _other_build(pid, name, resolution.others[0])
+            return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
+        subject = examine(pid, self.files)
+        if resolution.doubles:
+            raise ProcessUnpatchable(
+                pid, f"process {pid} ({name}) has loaded {resolution.doubles[0].library.path} more than once"
+            )
+        if resolution.others:
+            raise ProcessUnpatchable(pid, _other_build(pid, name, resolution.others[0]))
+        return subject, resolution, None
+
+    # --------------------------------------------------------------- apply
+
+    def _apply(self, pid, via, name):
+        subject, resolution, row = self._examine(pid, via, name)
+        if row is not None:
+            return row
+        patch = subject.state.patch(self.container.patch_id)
+        if patch is not None and patch.applied:
+            return self._settled(subject, patch, outcome.ALREADY_PATCHED)
+        self._require_dependencies(subject)
+        require_available(pid)
+        libraries = [self._resolved(subject, match) for match in resolution.matches]
+        for library in libraries:
+            sites(library, self.container.imports)
+        if not same_file_inside(via, self.path):
+            raise UlpError(
+                f"process {pid} ({name}) does not see the file {self.path}, because it runs in another root directory;"
+                " copy the livepatch to the same place there"
+            )
+        if self.options.check:
+            return Row(pid, subject.name, outcome.PATCHED, changed=True)
+        return self._request(subject, abi.APPLY, libraries, outcome.PATCHED)
+
+    def _resolved(self, subject, match):
+        image = self.files.image(subject.via, match.library.mapping)
+        return ResolvedLibrary(
+            match.target,
+            match.library,
+            image,
+            self.files.functions(subject.via, match.library.mapping),
+            is_post_processed(image),
+        )
+
+    def _require_dependencies(self, subject):
+        for patch_id in self.container.dependencies:
+            patch = subject.state.patch(patch_id)
+            if patch is None or not patch.applied:
+                raise UlpError(
+                    f"{self.container.path} depends on the livepatch {patch_id[:16]}, which is not applied to"
+                    f" process {subject.pid} ({subject.name}); apply that first"
+                )
+
+    # -------------------------------------------------------------- revert
+
+    def _revert(self, pid, via, name):
+        subject, _resolution, row = self._examine(pid, via, name)
+        if row is not None:
+            return row
+        patch = subject.state.patch(self.container.patch_id)
+        if patch is None:
+            return Row(
+                pid, subject.name, outcome.NOT_APPLICABLE, f"the livepatch is not applied to process {pid} ({name})"
+            )
+        if not patch.applied:
+            return self._settled(subject, patch, outcome.REVERTED)
+        self._require_independence(subject)
+        require_available(pid)
+        if self.options.check:
+            return Row(pid, subject.name, outcome.REVERTED, changed=True)
+        return self._request(subject, abi.REVERT, [], outcome.REVERTED)
+
+    def _require_independence(self, subject):
+        for patch in subject.state.patches:
+            if not patch.applied or patch.patch_id == self.container.patch_id:
+                continue
+            mapping = mapping_at(subject.mappings, patch.text_start)
+            if mapping is None:
+                continue
+            descriptor = open_mapped(subject.via, mapping)
+            try:
+                other = read_container(f"/proc/self/fd/{descriptor}")
+            finally:
+                os.close(descriptor)
+            if self.container.patch_id in other.dependencies:
+                raise UlpError(
+                    f"the livepatch {patch.name}, applied to process {subject.pid} ({subject.name}),"
+                    " depends on this one; revert that first"
+                )
+
+    # --------------------------------------------------------------- check
+
+    def _check(self, pid, via, name):
+        subject, _resolution, row = self._examine(pid, via, name)
+        if row is not None:
+            return row
+        patch = subject.state.patch(self.container.patch_id)
+        if patch is None:
+            return Row(pid, subject.name, outcome.FAILED, f"the livepatch is not applied to process {pid} ({name})")
+        return self._settled(subject, patch, outcome.ALREADY_PATCHED if patch.applied else outcome.REVERTED)
+
+    # ------------------------------------------------------------- request
+
+    def _request(self, subject, operation, libraries, done):
+        require_binding()
+
+        def build(nonce):
+            return build_request(operation, nonce, self.container, self.path, libraries)
+
+        size = len(build(1))
+        if size > subject.state.request_capacity:
+            raise ProcessUnpatchable(
+                subject.pid,
+                f"process {subject.pid} ({subject.name}): the request for so many functions is {size} bytes long,"
+                f" and the runtime takes {subject.state.request_capacity}",
+            )
+        answer = Borrower(subject, build, self.files, self.options).run()
+        return self._judge(subject, answer, done)
+
+    def _judge(self, subject, answer, done):
+        pid, name, result = subject.pid, subject.name, answer.result
+        row = Row(pid, name, outcome.FAILED, held_us=answer.held_us)
+        if result is None:
+            why = answer.refusal or "all its threads sleep in the kernel"
+            return row._replace(reason=f"no thread of process {pid} ({name}) could be borrowed: {why}")
+        if result.stage == abi.STAGE_STARTED:
+            return row._replace(
+                outcome=outcome.PENDING,
+                changed=True,
+                reason=f"process {pid} ({name}) is still loading the livepatch after {self.options.timeout:g} seconds;"
+                " check it later",
+            )
+        if result.error == abi.ALREADY_APPLIED and done == outcome.PATCHED:
+            # Somebody else was faster.
+            return self._settled(self._again(subject), None, outcome.ALREADY_PATCHED)
+        if result.stage != abi.STAGE_DONE:
+            what = abi.error_sentence(result.error)
+            detail = f" ({result.detail})" if result.detail else ""
+            tries = f", after {answer.attempts} attempts" if abi.is_retryable(result.error) else ""
+            return row._replace(reason=f"process {pid} ({name}): {what}{detail}{tries}")
+        settled = self._settled(self._again(subject), None, done)
+        return settled._replace(held_us=answer.held_us, changed=True)
+
+    @staticmethod
+    def _again(subject):
+        """The Subject with its state as it is now; the map has changed, too, since a patch was loaded."""
+        return subject._replace(state=read_state(subject.via, subject.state.address))
+
+    def _settled(self, subject, patch, done):
+        """The Row of a process in which the patch is as it should be, with the threads that are not there yet."""
+        if patch is None:
+            patch = subject.state.patch(self.container.patch_id)
+        found = migration(subject, patch, self.files, 0.0 if self.options.check else self.options.wait_migrated)
+        pending = len(found.pending)
+        if not pending:
+            return Row(subject.pid, subject.name, done, threads=found.threads)
+        change = "livepatch" if patch.applied else "revert"
+        return Row(
+            subject.pid,
+            subject.name,
+            outcome.PENDING,
+            f"{pending} of {found.threads} threads of process {subject.pid} ({subject.name}) are still inside the"
+            f" library, or may be; they take the {change} when they next enter it",
+            threads=found.threads,
+            threads_pending=pending,
+        )
+
+
+def _other_build(pid, name, match):
+    found = match.library.survey.build_id
+    has = f"with build ID {found}" if found else "without build ID"
+    return (
+        f"process {pid} ({name}) runs {match.library.name} {has}, and the livepatch is for build ID"
+        f" {match.target.build_id}"
+    )

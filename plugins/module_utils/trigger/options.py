@@ -1,0 +1,20 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How hard to try."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TIMEOUT_SECONDS = 10.0
+RETRIES = 400
+
+
+class Options(NamedTuple):
+    """Limits of one operation on one process."""
+
+    timeout: float = TIMEOUT_SECONDS  # seconds until the runtime must have answered
+    retries: int = RETRIES  # how often to ask again after a thread could not serve
+    wait_migrated: float = 0.0  # seconds to wait until no thread is pending
+    check: bool = False  # say what would be done; touch nothing

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of one process: the row that every tool shows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PATCHED = "patched"
+ALREADY_PATCHED = "already_patched"
+REVERTED = "reverted"
+NOT_APPLICABLE = "not_applicable"
+ALREADY_FIXED_ON_DISK = "already_fixed_on_disk"
+NOT_PATCHABLE = "not_patchable"
+EXCLUDED = "excluded"
+PENDING = "pending"
+FAILED = "failed"
+
+OUTCOMES = (
+    PATCHED,
+    ALREADY_PATCHED,
+    REVERTED,
+    NOT_APPLICABLE,
+    ALREADY_FIXED_ON_DISK,
+    NOT_PATCHABLE,
+    EXCLUDED,
+    PENDING,
+    FAILED,
+)
+
+
+class Row(NamedTuple):
+    """One process and what became of it."""
+
+    pid: int
+    name: str
+    outcome: str
+    reason: str = ""  # one sentence, or "" where the outcome says it all
+    threads: int = 0
+    threads_pending: int = 0
+    held_us: float | None = None  # the longest time that a thread was held, microseconds; None: none was
+    changed: bool = False  # whether the process is now another than before
+
+    def as_dict(self):
+        """The row as modules and ``--json`` give it."""
+        fields = self._asdict()
+        del fields["changed"]
+        return fields

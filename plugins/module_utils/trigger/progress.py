@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far the threads of a process are with one livepatch."""
+
+from __future__ import annotations
+
+from ..errors import UlpError
+from ..process.entry_points import entry_points
+from ..process.migration import Migration, inside_domain, pending_threads
+
+# How long a running thread is watched until it can be judged, in seconds.
+SAMPLE_SECONDS = 0.05
+
+
+def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS) -> Migration:
+    """Which threads do not see ``patch`` yet as it is now: applied, or reverted.
+
+    :param subject: process.subject.Subject.
+    :param patch: process.runtime.LoadedPatch, of that process.
+    :param files: process.mapped.MappedFiles.
+    :param until_migrated: how long to wait, in seconds, until no thread is pending.
+    :param seconds: how long to watch running threads.
+    :raises ProcessGone: the process has ended.
+    """
+    hooked = {library.base for library in subject.state.libraries if library.domain == patch.domain}
+    libraries = [
+        library for library in files.libraries(subject.via, subject.mappings) if library.base in hooked
+    ]
+    try:
+        pointers = entry_points(subject.via, libraries, files)
+    except UlpError:
+        # Without them, pointers to functions count as return addresses: a delay, not an error.
+        pointers = frozenset()
+    inside = inside_domain(subject.state, patch.domain, pointers)
+    return pending_threads(
+        subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated
+    )

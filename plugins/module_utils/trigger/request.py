@@ -1,0 +1,158 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The request that the runtime gets: everything resolved, so that the process has nothing to look up.
+
+Layout: struct ulp_request in native/include/ulp/abi.h.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from typing import NamedTuple
+
+from .. import abi
+from ..elf.image import ElfImage
+from ..elf.patchable import PatchableFunction
+from ..errors import NotPatchable
+from ..livepatch.container import Target
+from ..process.mapped import LoadedLibrary
+
+_NO_BUILD_ID = b"\0" * abi.BUILD_ID_SIZE
+
+
+class ResolvedLibrary(NamedTuple):
+    """A target with everything that the request says about it."""
+
+    target: Target
+    library: LoadedLibrary
+    image: ElfImage
+    functions: list[PatchableFunction]
+    post_processed: bool
+
+
+def sites(resolved, imports):
+    """The places where a library is entered.
+
+    :param resolved: ResolvedLibrary.
+    :param imports: names of the symbols that the patch library takes from elsewhere.
+    :return: list of (link-time address of the function, abi.SITE_* flags), ascending.
+    :raises NotPatchable: a function that is to be replaced cannot be hooked.
+    """
+    replaced = {pair.old_offset: pair for pair in resolved.target.functions}
+    found = []
+    for function in resolved.functions:
+        pair = replaced.pop(function.address, None)
+        if function.refusal is not None:
+            if pair is not None:
+                raise NotPatchable(
+                    f"{resolved.library.path}: the function {pair.old} cannot be replaced: {function.refusal}",
+                    [pair.old],
+                )
+            continue
+        flags = abi.SITE_TRAMPOLINE if function.trampoline else 0
+        if pair is not None or function.address_taken or not resolved.post_processed:
+            flags |= abi.SITE_ENTRY
+        if not flags:
+            continue
+        if function.endbr:
+            flags |= abi.SITE_ENDBR
+        if function.tail_target or any(name.partition("@")[0] in imports for name in function.names):
+            flags |= abi.SITE_TAIL
+        found.append((function.address, flags))
+    if replaced:
+        names = [pair.old for pair in replaced.values()]
+        raise NotPatchable(
+            f"{resolved.library.path}: no padding at the address of {', '.join(names)}; pack the livepatch again", names
+        )
+    return found
+
+
+class _Writer:
+    """Tables one behind the other, each aligned to 8 bytes; offsets count from the start of the request."""
+
+    def __init__(self, start):
+        self.data = bytearray()
+        self.start = start
+
+    def add(self, table):
+        self.data += b"\0" * (-len(self.data) % 8)
+        offset = self.start + len(self.data)
+        self.data += table
+        return offset
+
+    def add_string(self, text):
+        return self.add(os.fsencode(text) + b"\0")
+
+
+def build_request(operation, nonce, container, path, libraries):
+    """The bytes of a request.
+
+    :param operation: abi.APPLY or abi.REVERT.
+    :param nonce: not 0; the same must stand in the diversion block.
+    :param container: livepatch.container.Container.
+    :param path: absolute path of the container as the process sees it.
+    :param libraries: list of ResolvedLibrary; may be empty for a revert.
+    :raises NotPatchable: a function that is to be replaced cannot be hooked.
+    """
+    writer = _Writer(abi.REQUEST.size)
+    records = writer.add(b"\0" * (abi.REQUEST_LIBRARY.size * len(libraries)))
+    described = b"".join(_library(writer, resolved, container.imports) for resolved in libraries)
+    position = records - writer.start
+    writer.data[position:position + len(described)] = described
+    patch_path = writer.add_string(path)
+    patch_name = writer.add_string(os.path.basename(container.path))
+    build_id = bytes.fromhex(container.patch_build_id)
+    header = abi.REQUEST.pack(
+        magic=abi.REQUEST_MAGIC,
+        abi_version=abi.ABI_VERSION,
+        size=writer.start + len(writer.data),
+        nonce=nonce,
+        checksum=zlib.crc32(writer.data),
+        operation=operation,
+        patch_id=bytes.fromhex(container.patch_id),
+        patch_build_id=build_id,
+        patch_build_id_size=len(build_id),
+        patch_path=patch_path,
+        patch_name=patch_name,
+        library_count=len(libraries),
+        libraries=records,
+    )
+    return header + bytes(writer.data)
+
+
+def _library(writer, resolved, imports):
+    places = sites(resolved, imports)
+    site_table = writer.add(b"".join(
+        abi.REQUEST_SITE.pack(function=address, flags=flags) for address, flags in places
+    ))
+    replacements = sorted((pair.old_offset, pair.new_offset) for pair in resolved.target.functions)
+    replacement_table = writer.add(b"".join(
+        abi.REQUEST_REPLACEMENT.pack(function=old, replacement=new) for old, new in replacements
+    ))
+    build_id = bytes.fromhex(resolved.target.build_id)
+    trm = resolved.image.trm_descriptor()
+    return abi.REQUEST_LIBRARY.pack(
+        base=resolved.library.base,
+        text_start=resolved.library.text_start,
+        text_end=resolved.library.text_end,
+        trm=resolved.library.base + trm if trm is not None else 0,
+        build_id=build_id,
+        build_id_size=len(build_id),
+        flags=abi.LIBRARY_POST_PROCESSED if resolved.post_processed else 0,
+        name=writer.add_string(resolved.library.name),
+        sites=site_table,
+        site_count=len(places),
+        replacements=replacement_table,
+        replacement_count=len(replacements),
+    )
+
+
+def new_nonce():
+    """A random 64-bit number that is not 0."""
+    while True:
+        (nonce,) = struct.unpack("<Q", os.urandom(8))
+        if nonce:
+            return nonce

@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which libraries of a process a livepatch is for."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from ..livepatch.container import Target
+from ..process.mapped import LoadedLibrary
+
+
+class Match(NamedTuple):
+    """A target of the livepatch, and the library of the process that it is."""
+
+    target: Target
+    library: LoadedLibrary
+
+
+class Resolution(NamedTuple):
+    """How a livepatch's targets and a process's libraries correspond."""
+
+    matches: list[Match]
+    others: list[Match]  # the library's name is right, its build ID is not
+    doubles: list[Match]  # loaded more than once (dlmopen(3))
+
+    @property
+    def concerned(self):
+        """Whether the process has any library that the livepatch is about."""
+        return bool(self.matches or self.others or self.doubles)
+
+
+def resolve(container, libraries):
+    """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
+
+    :return: Resolution; a target that the process does not load is in none of its lists.
+    """
+    resolution = Resolution([], [], [])
+    for target in container.targets:
+        same_build = [library for library in libraries if library.survey.build_id == target.build_id]
+        if len(same_build) == 1:
+            resolution.matches.append(Match(target, same_build[0]))
+        elif same_build:
+            resolution.doubles.append(Match(target, same_build[0]))
+        else:
+            resolution.others.extend(
+                Match(target, library) for library in libraries if _is_called(library, target)
+            )
+    return resolution
+
+
+def _is_called(library, target):
+    if library.survey.soname is not None:
+        return library.survey.soname == target.soname
+    return os.path.basename(library.path) == target.soname

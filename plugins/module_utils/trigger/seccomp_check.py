@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Would a thread's seccomp filter kill the worker that the runtime starts from it?"""
+
+from __future__ import annotations
+
+from ..process.errors import ProcessUnpatchable
+from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status
+from ..process.seccomp import ALLOW, ERRNO, LOG, denied
+from ..tracee.errors import StepFailed
+from ..tracee.seccomp_filters import fetch_filters
+
+_PROT_READ_EXEC = 5
+_PROT_ALL = 7
+_AT_FDCWD = -100
+_O_RDWR = 2
+_CLONE_THREAD_FLAGS = 0x3D0F00
+
+# (name, number, arguments) of what pthread_create(3), dlopen(3), writing code and ending a thread come down to.
+NEEDED = (
+    ("rt_sigprocmask", 14, ()),
+    ("rt_sigpending", 127, ()),
+    ("clone", 56, (_CLONE_THREAD_FLAGS,)),
+    ("mmap", 9, (0, 4096, _PROT_READ_EXEC, 2, 3)),
+    ("mprotect", 10, (0, 4096, _PROT_READ_EXEC)),
+    ("munmap", 11, ()),
+    ("openat", 257, (_AT_FDCWD,)),
+    ("read", 0, ()),
+    ("close", 3, ()),
+    ("futex", 202, ()),
+    ("membarrier", 324, ()),
+    ("exit", 60, ()),
+)
+# An error is no harm here: the caller has another way, or does without.
+TOLERATED = (
+    ("clone3", 435, ()),
+    ("set_robust_list", 273, ()),
+    ("rseq", 334, ()),
+    ("madvise", 28, ()),
+    ("pread64", 17, ()),
+    ("pwrite64", 18, ()),
+    ("openat", 257, (_AT_FDCWD, 0, _O_RDWR)),
+    ("mprotect", 10, (0, 4096, _PROT_ALL)),
+    ("fstat", 5, ()),
+    ("newfstatat", 262, ()),
+    ("lseek", 8, ()),
+    ("readlink", 89, ()),
+    ("gettid", 186, ()),
+    ("getpid", 39, ()),
+    ("sched_yield", 24, ()),
+    ("clock_gettime", 228, ()),
+    ("prlimit64", 302, ()),
+    ("rt_sigaction", 13, ()),
+)
+
+
+def require_permitted(pid, tid):
+    """Make sure that no system call that the runtime needs is denied to thread ``tid``.
+
+    :raises ProcessUnpatchable: one is; the sentence names it.
+    :raises ThreadRefused: the thread could not be held to ask.
+    """
+    mode = read_status(pid, tid).seccomp
+    if mode == SECCOMP_STRICT:
+        raise ProcessUnpatchable(pid, f"process {pid} runs in strict seccomp mode, which permits no livepatching")
+    if mode != SECCOMP_FILTER:
+        return
+    try:
+        programs = fetch_filters(pid, tid)
+    except StepFailed as error:
+        raise ProcessUnpatchable(
+            pid, f"process {pid} runs under a seccomp filter that cannot be examined; run as root outside of any filter"
+        ) from error
+    try:
+        name = denied(programs, NEEDED) or denied(programs, TOLERATED, (ALLOW, LOG, ERRNO))
+    except ValueError as error:
+        raise ProcessUnpatchable(
+            pid, f"process {pid} runs under a seccomp filter that makes no sense: {error}"
+        ) from error
+    if name is not None:
+        raise ProcessUnpatchable(
+            pid, f"process {pid} runs under a seccomp filter that denies the system call {name}, which patching needs"
+        )

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which thread to borrow first.
+
+The best one sleeps in a system call that can simply be made again.  One that
+is in epoll_wait or its kin will do, but its time limit starts anew; one that
+runs may be anywhere, so that the runtime may refuse it.
+"""
+
+from __future__ import annotations
+
+from ..process.errors import ProcessError
+from ..process.procfs import read_stat, read_system_call, thread_ids
+from ..tracee.registers import EINTR_WHEN_STOPPED
+
+# More threads than these are not looked at in one round.
+ROUND = 64
+
+_SLEEPING, _RUNNING, _TIMED_ANEW = range(3)
+_HOLDABLE = ("S", "R")
+
+
+def candidates(pid, round_number=0):
+    """TIDs of ``pid`` that may be held, the most suitable first.
+
+    :param round_number: with more threads than ROUND, later rounds look at other ones.
+    :return: a list, perhaps empty: all threads sleep uninterruptibly.
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    tids = thread_ids(pid)
+    first = round_number * ROUND % len(tids)
+    ranked = []
+    for tid in (tids[first:] + tids[:first])[:ROUND]:
+        try:
+            if read_stat(pid, tid).state in _HOLDABLE:
+                ranked.append((_rank(read_system_call(pid, tid)), tid))
+        except ProcessError:
+            # It ended meanwhile; if the whole process did, the next look says so.
+            continue
+    # Stable, and turned a little each round: a thread that refused comes later next time.
+    return [tid for _rank_of, tid in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _rank(where):
+    if where is None or where.number < 0:
+        return _RUNNING
+    if where.number in EINTR_WHEN_STOPPED:
+        return _TIMED_ANEW
+    return _SLEEPING
