@@ -233,7 +233,7 @@ THREAD = Layout(
     ("tid", "Q"),
     ("born_ns", "Q"),
     ("thread_pointer", "Q"),
-    ("reserved", "Q"),
+    ("unprovable", "Q"),
 )
 
 MESSAGES = Layout(
@@ -320,7 +320,8 @@ BLOCK = Layout(
     ("registers", "216s"),
     ("interrupted", "Q"),
     ("nonce", "Q"),
-    ("reserved", "24s"),
+    ("signal_mask", "Q"),
+    ("reserved", "16s"),
 )
 
 TRM = Layout("ulp_trm", ("version", "Q"), ("tls_offset", "q"))
