@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the integration tests: libraries in every variant, and victims that must end well."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Callable, Iterator, Sequence
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from harness.command import Ulp
+from harness.library import Build, Hazard
+from harness.livepatch import Livepatch
+from harness.paths import COMMAND, RUNTIME, TRM
+from harness.variant import USUAL, Variant, every_variant
+from harness.victim import Victim
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-variant", action="store_true",
+                     help="build each target library in every mode, at every level, with every compiler")
+    parser.addoption("--cycles", type=int, default=200, help="apply/revert cycles of the tests that count them")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    variants = every_variant() if metafunc.config.getoption("--every-variant") else list(USUAL)
+    if "variant" in metafunc.fixturenames:
+        metafunc.parametrize("variant", variants, ids=[variant.name for variant in variants], scope="session")
+    if "mode_variant" in metafunc.fixturenames:
+        both = list(USUAL[:2])
+        metafunc.parametrize("mode_variant", both, ids=[variant.mode for variant in both], scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built() -> None:
+    """The tests need what ``make build`` makes: without it they fail, they do not skip."""
+    missing = [str(path) for path in (COMMAND, RUNTIME, TRM) if not path.exists()]
+    if missing:
+        pytest.fail("run `make build` first: {} not there".format(", ".join(missing)))
+
+
+@pytest.fixture(scope="session")
+def ulp() -> Ulp:
+    return Ulp()
+
+
+# What each folder of tests/targets is built from, where it is not just library.c.
+SOURCES: dict[str, Sequence[str]] = {
+    "exceptions": ("library.cc",),
+    "cancel": ("library.c", "destructor.cc"),
+}
+FLAGS: dict[str, Sequence[str]] = {"arguments": ("-mavx", "-Wno-psabi")}
+
+
+@pytest.fixture(scope="session")
+def hazards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Hazard]:
+    """Gives the hazard of a folder of tests/targets; built once a session."""
+    known: dict[str, Hazard] = {}
+
+    def hazard(name: str) -> Hazard:
+        if name not in known:
+            known[name] = Hazard(name, tmp_path_factory.mktemp(name), SOURCES.get(name, ("library.c",)),
+                                 FLAGS.get(name, ()))
+        return known[name]
+
+    return hazard
+
+
+@pytest.fixture
+def target(hazards: Callable[[str], Hazard], ulp: Ulp) -> Callable[[str, Variant], Build]:
+    """Gives the library of a folder of tests/targets in one variant."""
+
+    def build(name: str, variant: Variant) -> Build:
+        return hazards(name).build(variant, ulp)
+
+    return build
+
+
+@pytest.fixture
+def livepatch(ulp: Ulp) -> Callable[[Path], Livepatch]:
+    def make(container: Path) -> Livepatch:
+        return Livepatch(ulp, container)
+
+    return make
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Victim]]:
+    """Starts victims, and at the end of the test has every one end by itself, or the test fails."""
+    victims: list[Victim] = []
+
+    def launch(build: Build, source: str = "app.c", flags: Sequence[str] = (), **options) -> Victim:
+        victim = Victim([build.program(source, flags)], libraries=[build.directory], **options)
+        victims.append(victim)
+        return victim
+
+    yield launch
+    failures = []
+    for victim in victims:
+        if victim.process.stdin.closed:
+            continue  # the test ended it itself
+        try:
+            victim.finish()
+        except AssertionError as error:
+            victim.kill()
+            failures.append(str(error))
+    if failures:
+        pytest.fail("\n".join(failures))

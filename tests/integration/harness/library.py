@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Target libraries, patch libraries and containers, made from the sources in tests/targets."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Iterable, Sequence
+
+from .command import Ulp
+from .paths import TARGETS, TRM
+from .variant import PADDING, Variant
+
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-g")
+
+
+def run(command: Sequence[object]) -> str:
+    """Run a tool; the test fails with what it said when it fails."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    assert done.returncode == 0, "{}\n{}".format(" ".join(words), done.stdout)
+    return done.stdout
+
+
+def compiler_for(source: Path, compilers: tuple[str, str]) -> str:
+    return compilers[1] if source.suffix == ".cc" else compilers[0]
+
+
+class Hazard:
+    """One folder of tests/targets, built into ``directory``: the programs once, the library for each variant."""
+
+    def __init__(self, name: str, directory: Path, sources: Iterable[str] = ("library.c",), flags: Sequence[str] = ()):
+        self.name = name
+        self.directory = directory
+        self.folder = TARGETS / name
+        self.sources = tuple(sources)
+        self.flags = tuple(flags)
+        self.soname = f"lib{name}.so.1"
+        self._built: dict[Variant, Build] = {}
+        self._programs: dict[str, Path] = {}
+
+    def build(self, variant: Variant, ulp: Ulp) -> Build:
+        """The library and its patches for one variant, from the cache when it was built before."""
+        if variant not in self._built:
+            self._built[variant] = Build(self, variant, ulp)
+        return self._built[variant]
+
+    def program(self, source: str, library: Path, flags: Sequence[str] = ()) -> Path:
+        """A victim program, linked against the library by its soname."""
+        if source not in self._programs:
+            path = self.directory / f"{self.name}-{Path(source).stem}"
+            source_path = TARGETS / source if "/" in source else self.folder / source
+            run([compiler_for(source_path, ("gcc", "g++")), *WARNINGS, *self.flags, *flags, "-O2", "-pthread",
+                 "-o", path, source_path, library])
+            self._programs[source] = path
+        return self._programs[source]
+
+
+class Build:
+    """A hazard's library in one variant."""
+
+    def __init__(self, hazard: Hazard, variant: Variant, ulp: Ulp) -> None:
+        self.hazard = hazard
+        self.variant = variant
+        self.ulp = ulp
+        self.directory = hazard.directory / variant.name
+        self.directory.mkdir(parents=True)
+        self.library = self.directory / hazard.soname
+        self._patches: dict[str, Path] = {}
+        self._link()
+        if variant.post_processed:
+            ulp.succeed("post", self.library)
+
+    def _link(self) -> None:
+        objects: list[object] = []
+        for source in self.hazard.sources:
+            path = self.hazard.folder / source
+            made = self.directory / (path.stem + ".o")
+            run([compiler_for(path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *self.variant.flags,
+                 PADDING, "-fPIC", "-c", "-o", made, path])
+            objects.append(made)
+        if self.variant.post_processed:
+            objects.append(TRM)
+        linker = self.variant.compilers[any(source.endswith(".cc") for source in self.hazard.sources)]
+        run([linker, "-shared", "-Wl,--build-id", "-Wl,-soname," + self.hazard.soname, "-pthread",
+             "-o", self.library, *objects])
+
+    def patch(
+        self,
+        name: str,
+        pairs: dict[str, str],
+        source: str | None = None,
+        flags: Sequence[str] = (),
+        link: Sequence[object] = (),
+    ) -> Path:
+        """The container of a patch that replaces the functions ``pairs`` (old: new), from the cache when packed."""
+        if name in self._patches:
+            return self._patches[name]
+        source_path = self.hazard.folder / (source or "patch.c")
+        library = self.directory / f"{name}.so"
+        run([compiler_for(source_path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *flags, "-O2",
+             "-fPIC", "-shared", "-Wl,--build-id", "-o", library, source_path, *link])
+        description = self.directory / f"{name}.dsc"
+        lines = [str(library), "@" + str(self.library), *("{}:{}".format(*pair) for pair in pairs.items())]
+        description.write_text("\n".join(lines) + "\n")
+        container = self.directory / f"{name}.ulp"
+        self.ulp.succeed("pack", description, "-o", container)
+        self._patches[name] = container
+        return container
+
+    def program(self, source: str = "app.c", flags: Sequence[str] = ()) -> Path:
+        return self.hazard.program(source, self.library, flags)

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls back into the application from the library: nested entries, and jumps over the library's frames."""
+
+from __future__ import annotations
+
+
+def prepare(variant, target, start, livepatch):
+    build = target("callback", variant)
+    return start(build), livepatch(build.patch("version", {"version": "version_new"}))
+
+
+def everyone_gets(victim, version):
+    assert victim.number("version") == version
+    assert victim.number("nested") == 111 * version
+    assert victim.numbers("jump") == [version, version]
+    assert victim.number("leave") == version
+
+
+def test_nested_entries_keep_the_outer_universe(variant, target, start, livepatch):
+    """Guards the search for *any* library frame at an entry, not only the nearest: app, library, app, library."""
+    victim, patch = prepare(variant, target, start, livepatch)
+    everyone_gets(victim, 1)
+    assert victim.ask("park return") == "parked"
+    patch.apply(victim)
+    everyone_gets(victim, 2)
+    assert victim.numbers("release") == [111, 111, 2]
+
+    assert victim.ask("park return") == "parked"
+    patch.revert(victim)
+    everyone_gets(victim, 1)
+    assert victim.numbers("release") == [222, 222, 1]
+
+
+def test_longjmp_over_the_library(variant, target, start, livepatch):
+    """Guards that leaving by longjmp counts as leaving: bookkeeping undone on return would keep the thread back."""
+    victim, patch = prepare(variant, target, start, livepatch)
+    assert victim.ask("park jump") == "parked"
+    patch.apply(victim)
+    assert victim.numbers("release") == [111, 0, 2]
+    everyone_gets(victim, 2)
+
+    assert victim.ask("park jump") == "parked"
+    patch.revert(victim)
+    assert victim.numbers("release") == [222, 0, 1]
+    everyone_gets(victim, 1)

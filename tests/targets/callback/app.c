@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ *   version          -> the version that the main thread gets
+ *   nested           -> around(version): three digits, all the same
+ *   jump             -> "VERSION NEXT": a callback jumps over the library; the version it saw within,
+ *                       and the one after the jump
+ *   leave            -> the version that the library left with
+ *   park HOW         -> a thread blocks in a callback from the library.  HOW: return, jump
+ *   release          -> "WITHIN RESULT NEXT" where WITHIN is what the callback got from a nested
+ *                       call, RESULT what around gave (0 for jump), NEXT a call after it
+ */
+#include "../victim.h"
+#include "callback.h"
+
+static struct {
+	pthread_t thread;
+	int pipe[2];
+	int inside;
+	int jumps;
+	int within;
+	int result;
+	int next;
+	jmp_buf buffer;
+} parked;
+
+static int call_version(void *argument)
+{
+	(void)argument;
+	return version();
+}
+
+/* Enters the library twice more before it looks: app, library, app, library, app, library. */
+static int call_nested(void *argument)
+{
+	return around(call_version, argument) % 10;
+}
+
+static void run_version(char **arguments)
+{
+	(void)arguments;
+	answer("%d", version());
+}
+
+static void run_nested(char **arguments)
+{
+	(void)arguments;
+	answer("%d", around(call_nested, NULL));
+}
+
+struct jump {
+	jmp_buf buffer;
+	int within;
+};
+
+static int jump_over(void *argument)
+{
+	struct jump *jump = argument;
+
+	jump->within = version();
+	longjmp(jump->buffer, 1);
+}
+
+static void run_jump(char **arguments)
+{
+	struct jump jump;
+
+	(void)arguments;
+	if (!setjmp(jump.buffer))
+		around(jump_over, &jump);
+	answer("%d %d", jump.within, version());
+}
+
+static void run_leave(char **arguments)
+{
+	jmp_buf buffer;
+	int seen;
+
+	(void)arguments;
+	seen = setjmp(buffer);
+	if (!seen)
+		leave(buffer);
+	answer("%d", seen);
+}
+
+static int block(void *argument)
+{
+	char byte;
+
+	(void)argument;
+	__atomic_store_n(&parked.inside, 1, __ATOMIC_RELEASE);
+	while (read(parked.pipe[0], &byte, 1) != 1)
+		;
+	parked.within = around(call_nested, NULL);
+	if (parked.jumps)
+		longjmp(parked.buffer, 1);
+	return version();
+}
+
+static void *park(void *argument)
+{
+	(void)argument;
+	if (!setjmp(parked.buffer))
+		parked.result = around(block, NULL);
+	parked.next = version();
+	return NULL;
+}
+
+static void run_park(char **arguments)
+{
+	memset(&parked, 0, sizeof(parked));
+	parked.jumps = !strcmp(arguments[1], "jump");
+	make_pipe(parked.pipe);
+	parked.thread = start_thread(park, NULL);
+	wait_for_flag(&parked.inside);
+	answer("parked");
+}
+
+static void run_release(char **arguments)
+{
+	(void)arguments;
+	send_byte(parked.pipe[1]);
+	join_thread(parked.thread);
+	answer("%d %d %d", parked.within, parked.result, parked.next);
+}
+
+int main(void)
+{
+	static const struct victim_command commands[] = {
+		{"version", run_version},
+		{"nested", run_nested},
+		{"jump", run_jump},
+		{"leave", run_leave},
+		{"park", run_park},
+		{"release", run_release},
+		{NULL, NULL},
+	};
+
+	return serve(commands);
+}

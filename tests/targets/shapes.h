@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Attributes that keep the shape of a library's code as its source shows it. */
+#ifndef SHAPES_H
+#define SHAPES_H
+
+#ifdef __cplusplus
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+#else
+#define EXPORTED __attribute__((visibility("default")))
+#endif
+
+/* A function inside the library that callers reach directly, by a relative call. */
+#define HIDDEN __attribute__((visibility("hidden")))
+
+/* Never inlined, cloned or analysed: every call is a call. */
+#ifdef __clang__
+#define OPAQUE __attribute__((noinline, optnone))
+#else
+#define OPAQUE __attribute__((noipa))
+#endif
+
+#endif
