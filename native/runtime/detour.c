@@ -331,7 +331,9 @@ static uint32_t add_domain(const struct ulp_request_library *first)
 	const struct ulp_trm *trm = (const struct ulp_trm *)first->trm;
 
 	if (trm && trm->version == 1) {
-		domain->tls_offset = trm->tls_offset;
+		int64_t (*tls_offset)(void) = (int64_t (*)(void))((uint64_t)&trm->locate + (uint64_t)trm->locate);
+
+		domain->tls_offset = tls_offset();
 		domain->flags = ULP_DOMAIN_TLS_OF_LIBRARY;
 	} else {
 		domain->tls_offset = ulp_universe_own_slot(index);

@@ -6,8 +6,9 @@
  * the entry check is one instruction without a call.
  *
  * Everything is local, so that two libraries with trm.o never share a slot and no
- * symbol is added to the library's interface.  The note is found by its name; the
- * descriptor by its distance from the note, whatever the linker does in between.
+ * symbol is added to the library's interface.  The note is found by its name; it
+ * leads to the descriptor, and that to the function, by distances that the linker
+ * settles: nothing is left for the loader but the slot itself.
  */
 #include <ulp/abi.h>
 
@@ -16,12 +17,22 @@
 universe:
 	.zero	8
 
-	/* struct ulp_trm; the loader fills in the offset (R_X86_64_TPOFF64) */
-	.section .data.rel.ro.ulp_trm, "aw", @progbits
+	/* Only the loader knows the distance; it puts it into the offset table. */
+	.section .text.ulp_trm, "ax", @progbits
+	.type	locate, @function
+locate:
+	.cfi_startproc
+	mov	universe@gottpoff(%rip), %rax
+	ret
+	.cfi_endproc
+	.size	locate, . - locate
+
+	/* struct ulp_trm */
+	.section .rodata.ulp_trm, "a", @progbits
 	.balign 8
 descriptor:
 	.quad	1
-	.quad	universe@tpoff
+	.quad	locate - .
 
 	.section .note.ulp, "aR", @note
 	.balign 4

@@ -324,7 +324,7 @@ BLOCK = Layout(
     ("reserved", "16s"),
 )
 
-TRM = Layout("ulp_trm", ("version", "Q"), ("tls_offset", "q"))
+TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))
 
 LAYOUTS = (
     DOMAIN, LIBRARY, PATCH, RESULT, THREAD, MESSAGES, STATE,

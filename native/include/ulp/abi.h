@@ -242,7 +242,8 @@ struct ulp_block {
  */
 struct ulp_trm {
 	uint64_t version;        /* 1 */
-	int64_t  tls_offset;     /* of the library's own universe slot; filled in by the loader */
+	int64_t  locate;         /* distance from this field to a function int64_t (*)(void) that
+	                            returns the universe slot's distance from the thread pointer */
 };
 
 /* ------------------------------------------------------------------- code */

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <cpuid.h>
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+#include <time.h>
+
+#include "harness.h"
+#include "runtime/checksum.h"
+
+void divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
+
+/* The runtime's own is hidden in the library; this one is the definition of CRC-32. */
+uint32_t ulp_checksum(const void *data, size_t size)
+{
+	const unsigned char *byte = data;
+	uint32_t remainder = ~0u;
+
+	for (size_t i = 0; i < size * 8; i++) {
+		uint32_t bit = (byte[i / 8] >> (i % 8)) & 1u;
+
+		remainder = (remainder >> 1) ^ ((remainder ^ bit) & 1 ? 0xedb88320u : 0);
+	}
+	return ~remainder;
+}
+
+struct ulp_state *runtime_state(void)
+{
+	static struct ulp_state *state;
+
+	if (!state)
+		state = dlsym(RTLD_DEFAULT, "ulp_state");
+	CHECK(state && state->magic == ULP_STATE_MAGIC);
+	return state;
+}
+
+struct object {
+	const char *name;
+	uint64_t address;
+	uint64_t base, text_start, text_end;
+	const uint8_t *id;
+	uint32_t id_size;
+};
+
+static int describe(struct dl_phdr_info *info, size_t size, void *argument)
+{
+	struct object *object = argument;
+	bool match = object->name && strcmp(info->dlpi_name, object->name) == 0;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum && !object->name; i++) {
+		uint64_t start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+
+		match |= info->dlpi_phdr[i].p_type == PT_LOAD && object->address >= start &&
+		         object->address < start + info->dlpi_phdr[i].p_memsz;
+	}
+	if (!match)
+		return 0;
+	object->base = info->dlpi_addr;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+		uint64_t start = info->dlpi_addr + segment->p_vaddr;
+
+		if (segment->p_type == PT_LOAD && segment->p_flags & PF_X) {
+			object->text_start = start;
+			object->text_end = start + segment->p_memsz;
+		}
+		if (segment->p_type != PT_NOTE)
+			continue;
+		for (uint64_t at = start; at < start + segment->p_memsz;) {
+			const ElfW(Nhdr) *note = (const void *)at;
+
+			if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4) {
+				object->id = (const uint8_t *)(note + 1) + 4;
+				object->id_size = note->n_descsz;
+			}
+			at += sizeof *note + ((note->n_namesz + 3u) & ~3u) + ((note->n_descsz + 3u) & ~3u);
+		}
+	}
+	return 1;
+}
+
+void seal(struct ulp_request *request)
+{
+	request->checksum = ulp_checksum(request + 1, request->size - sizeof *request);
+}
+
+static uint64_t new_nonce(void)
+{
+	static uint64_t nonce = 1000;
+
+	return ++nonce;
+}
+
+static struct ulp_request *new_request(unsigned char patch, const char *path, enum ulp_operation operation)
+{
+	struct ulp_request *request = calloc(1, 65536);
+
+	CHECK(request);
+	request->magic = ULP_REQUEST_MAGIC;
+	request->abi_version = ULP_ABI_VERSION;
+	request->operation = (uint32_t)operation;
+	memset(request->patch_id, patch, sizeof request->patch_id);
+	request->size = sizeof *request;
+	request->patch_path = request->size;
+	strcpy((char *)request + request->size, path);
+	request->size += (uint32_t)strlen(path) + 1;
+	request->patch_name = request->patch_path;
+	request->size = (request->size + 7) & ~7u;
+	request->libraries = request->size;
+	return request;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
+                                  const struct pair *pairs)
+{
+	struct ulp_request *request = new_request(patch, path, ULP_APPLY);
+	struct object target = {.address = (uint64_t)functions[0]}, loaded = {.name = path};
+	void *handle = dlopen(path, RTLD_NOW);
+	struct ulp_request_library *library = (void *)((char *)request + request->libraries);
+	struct ulp_request_replacement *replacement = (void *)(library + 1);
+	struct ulp_request_site *site;
+	uint64_t sorted[64];
+	uint32_t count = 0;
+
+	CHECK(handle && dl_iterate_phdr(describe, &target) && dl_iterate_phdr(describe, &loaded));
+	CHECK(target.id && loaded.id);
+	memcpy(request->patch_build_id, loaded.id, loaded.id_size);
+	request->patch_build_id_size = loaded.id_size;
+	request->library_count = 1;
+	library->base = target.base;
+	library->text_start = target.text_start;
+	library->text_end = target.text_end;
+	memcpy(library->build_id, target.id, target.id_size);
+	library->build_id_size = target.id_size;
+	library->name = request->patch_name;
+	library->replacements = (uint32_t)((char *)replacement - (char *)request);
+	for (; pairs->old; pairs++, replacement++, library->replacement_count++) {
+		void *address = dlsym(handle, pairs->replacement);
+
+		CHECK(address);
+		replacement->function = (uint32_t)((uint64_t)pairs->old - target.base);
+		replacement->replacement = (uint64_t)address - loaded.base;
+	}
+	site = (void *)replacement;
+	library->sites = (uint32_t)((char *)site - (char *)request);
+	while (functions[count] && count < 64) {
+		sorted[count] = (uint64_t)functions[count];
+		count++;
+	}
+	qsort(sorted, count, sizeof *sorted, by_address);
+	for (uint32_t i = 0; i < count; i++, site++) {
+		site->function = (uint32_t)(sorted[i] - target.base);
+		site->flags = ULP_SITE_ENTRY | (endbr ? ULP_SITE_ENDBR : 0);
+	}
+	library->site_count = count;
+	request->size = (uint32_t)((char *)site - (char *)request);
+	request->nonce = new_nonce();
+	seal(request);
+	return request;
+}
+
+struct ulp_result send(struct ulp_request *request)
+{
+	uint32_t a, b, xstate_size, d;
+
+	__cpuid_count(0xd, 0, a, b, xstate_size, d);
+	memcpy((void *)STATE->request, request, request->size);
+	divert((void (*)(void))STATE->entry, request->nonce, xstate_size, 0);
+	for (int i = 0; i < 20000; i++) {
+		for (int k = 0; k < ULP_RESULTS; k++) {
+			struct ulp_result result = STATE->results[k];
+
+			if (result.nonce == request->nonce && result.stage != ULP_STAGE_STARTED &&
+			    result.stage != ULP_STAGE_EMPTY) {
+				free(request);
+				return result;
+			}
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	CHECK(!"an answer");
+	abort();
+}
+
+void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions, const struct pair *pairs)
+{
+	struct ulp_result result = send(prepare_apply(patch, path, endbr, functions, pairs));
+
+	if (result.stage != ULP_STAGE_DONE)
+		fprintf(stderr, "apply: stage %u, error %d, %s\n", result.stage, result.error, result.detail);
+	CHECK(result.stage == ULP_STAGE_DONE);
+}
+
+void revert(unsigned char patch)
+{
+	struct ulp_request *request = new_request(patch, "x", ULP_REVERT);
+	struct ulp_result result;
+
+	request->nonce = new_nonce();
+	seal(request);
+	result = send(request);
+	if (result.stage != ULP_STAGE_DONE)
+		fprintf(stderr, "revert: stage %u, error %d, %s\n", result.stage, result.error, result.detail);
+	CHECK(result.stage == ULP_STAGE_DONE);
+}

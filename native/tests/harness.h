@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <ulp/abi.h>
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+/* Found as the core finds it: by name. A plain reference would move it into the program. */
+struct ulp_state *runtime_state(void);
+#define STATE runtime_state()
+
+/* A pair of functions, by address in the target and by name in the patch library. */
+struct pair {
+	const void *old;
+	const char *replacement;
+};
+
+/* The patch number n has the ID n, n, n, ...; its library is PATCH_PATH. */
+void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions, const struct pair *pairs);
+void revert(unsigned char patch);
+
+/* Puts a request together without sending it, for tests that spoil it. */
+struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
+                                  const struct pair *pairs);
+/* Diverts the calling thread; waits for the answer. */
+struct ulp_result send(struct ulp_request *request);
+void seal(struct ulp_request *request);
+
+#endif

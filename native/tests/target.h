@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef TARGET_H
+#define TARGET_H
+
+#include <stdint.h>
+
+int answer(int question);
+int twice(int question);
+/* Calls back, then answers. */
+int answer_after(void (*callback)(void *), void *argument, int question);
+/* Writes down every register that can carry an argument, in the order of registers.S. */
+void record(void);
+struct recorded {
+	uint64_t general[10];   /* rax rdi rsi rdx rcx r8 r9 r10 r11 rsp */
+	uint64_t vector[16][4]; /* ymm0..15 */
+};
+const struct recorded *recorded(void);
+
+#endif

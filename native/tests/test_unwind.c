@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From every single instruction between a caller and a patched function, and between
+ * the diversion of a thread and its return, an unwinder reaches main().
+ *
+ * The processor's trap flag stops after each instruction; the handler unwinds.
+ */
+#include <dlfcn.h>
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+#include <unwind.h>
+
+#include "harness.h"
+#include "target.h"
+
+int main(void);
+
+static const void *const functions[] = {answer, twice, answer_after, NULL};
+static const struct pair pairs[] = {{answer, "new_answer"}, {NULL, NULL}};
+
+static volatile unsigned long steps, in_runtime, incomplete;
+static volatile uint64_t first_incomplete;
+
+struct trace {
+	bool caller;
+	bool complete;
+	void *start_of_caller;
+};
+
+static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *argument)
+{
+	struct trace *trace = argument;
+
+	if (_Unwind_GetIP(context) == 0)
+		trace->complete = true;
+	else if ((void *)_Unwind_GetRegionStart(context) == trace->start_of_caller)
+		trace->caller = true;
+	return _URC_NO_REASON;
+}
+
+static void *caller_to_find;
+
+static void on_step(int signal_number, siginfo_t *info, void *context)
+{
+	uint64_t instruction = (uint64_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+	struct trace trace = {.start_of_caller = caller_to_find};
+
+	(void)signal_number;
+	(void)info;
+	steps++;
+	if (instruction >= STATE->text_start && instruction < STATE->text_end)
+		in_runtime++;
+	else if (instruction < (uint64_t)answer - ULP_PAD_BEFORE || instruction > (uint64_t)answer)
+		return; /* a library function that the runtime calls: not ours to describe */
+	/* The padding belongs to no frame description unless post gave it one. */
+	if (instruction < (uint64_t)answer && instruction >= (uint64_t)answer - ULP_PAD_BEFORE)
+		return;
+	_Unwind_Backtrace(look, &trace);
+	if (!trace.caller || !trace.complete) {
+		if (!incomplete)
+			first_incomplete = instruction;
+		incomplete++;
+	}
+}
+
+static inline void start_stepping(void)
+{
+	__asm__ volatile("pushf; orl $0x100, (%%rsp); popf" ::: "memory", "cc");
+}
+
+static inline void stop_stepping(void)
+{
+	__asm__ volatile("pushf; andl $~0x100, (%%rsp); popf" ::: "memory", "cc");
+}
+
+__attribute__((noinline)) static int stepped_call(int question)
+{
+	int result;
+
+	start_stepping();
+	result = answer(question);
+	stop_stepping();
+	return result;
+}
+
+static void expect_complete(const char *what)
+{
+	printf("%s: %lu steps, %lu of them in the runtime\n", what, steps, in_runtime);
+	if (incomplete)
+		fprintf(stderr, "%s: %lu instructions without a complete way out, first at runtime+0x%llx\n", what, incomplete,
+		        (unsigned long long)(first_incomplete - STATE->text_start));
+	CHECK(incomplete == 0);
+	CHECK(in_runtime > 5);
+	steps = in_runtime = 0;
+}
+
+int main(void)
+{
+	struct sigaction action = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO};
+
+	CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
+	caller_to_find = (void *)stepped_call;
+	runtime_state();
+	apply(1, PATCH_PATH, TARGET_ENDBR, functions, pairs);
+	CHECK(stepped_call(1) == 1001);
+	expect_complete("slow path, stub and detour");
+	CHECK(stepped_call(1) == 1001);
+	expect_complete("stub and detour");
+	revert(1);
+	CHECK(stepped_call(1) == 2);
+	expect_complete("slow path to the original");
+	CHECK(stepped_call(1) == 2);
+	expect_complete("stub to the original");
+	return 0;
+}
