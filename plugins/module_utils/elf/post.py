@@ -212,6 +212,8 @@ def _move_symbols(image, data, exported):
     for symbol in image.dynamic_symbols():
         if is_function(symbol) and symbol.value in exported:
             trampoline = symbol.value - PAD_BEFORE
+            if symbol.size >= 1 << 47:
+                raise image.bad(f"is damaged: the function {symbol_label(symbol)} is larger than the address space")
             _SYMBOL_VALUE_AND_SIZE.pack_into(
                 data, section.offset + symbol.index * _SYMBOL_SIZE + _SYMBOL_VALUE_OFFSET,
                 trampoline, symbol.size + PAD_BEFORE if symbol.size else 0)

@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 _NO_PATCH_ID = "0" * (2 * PATCH_ID_SIZE)
 _PATCH_ID = re.compile(rf"[0-9a-f]{{{2 * PATCH_ID_SIZE}}}")
 _BUILD_ID = re.compile(rf"([0-9a-f]{{2}}){{1,{BUILD_ID_SIZE}}}")
-_LARGEST_OFFSET = (1 << 32) - 1  # what struct ulp_request_site can hold
+LARGEST_OFFSET = (1 << 32) - 1  # what struct ulp_request_site can hold
 
 
 class FunctionPair(NamedTuple):
@@ -212,7 +212,7 @@ def _decode_target(path, value, image):
     for function in fields["functions"]:
         pair = FunctionPair(**_fields(path, function, "a function", {
             "old": str, "new": str, "old_offset": int, "old_size": int, "new_offset": int}))
-        if not 0 <= pair.old_offset <= _LARGEST_OFFSET or pair.old_size < 0:
+        if not 0 <= pair.old_offset <= LARGEST_OFFSET or pair.old_size < 0:
             raise _damaged(path, f"the offset of the function {pair.old} is out of range")
         if not image.is_executable_address(pair.new_offset):
             raise _damaged(path, f"the function {pair.new} does not lie in its code")

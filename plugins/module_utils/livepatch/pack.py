@@ -15,7 +15,15 @@ from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..elf.patchable import PAD_BEFORE, is_function, patchable_functions, symbol_label
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
-from .container import FunctionPair, Target, build_container, canonical_json, is_patch_id, parse_container
+from .container import (
+    LARGEST_OFFSET,
+    FunctionPair,
+    Target,
+    build_container,
+    canonical_json,
+    is_patch_id,
+    parse_container,
+)
 from .dump import metadata_fields
 
 # What compilers append to the name of a copy that they made of a function.
@@ -160,6 +168,8 @@ def _resolve_target(description, target, patch, warnings):
     for function in target.functions:
         where = description.where(function.line)
         old = resolver.resolve(function.old, where)
+        if old.address > LARGEST_OFFSET:
+            raise image.bad(f"is larger than 4 GiB; its function {function.old} is out of reach")
         other = by_address.setdefault(old.address, function.old)
         if other != function.old:
             raise BadDescription(f"{where}{other} and {function.old} are two names of one function of {image.name}")

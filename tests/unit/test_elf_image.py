@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading ELF files: what gcc made is understood, and whatever is damaged gives one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import rewrite
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf, FileProblem, UlpError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+NATIVE = Path(__file__).resolve().parents[2] / "native"
+
+SOURCE = r"""
+#include <stdlib.h>
+static int __attribute__((noinline)) hidden(int x) { return x * x + 7; }
+int visible(int x) { return hidden(x) + 1; }
+int twice(int x) { return visible(x) * 2; }
+void *table[] = { hidden, visible };
+void *grab(int n) { return malloc(n); }
+"""
+
+
+def readelf(*arguments):
+    return subprocess.run(
+        ["readelf", "-W", *map(str, arguments)], check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
+
+
+def test_what_the_compiler_made_is_understood(compile_library):
+    path = compile_library(SOURCE, "-Wl,-soname,libvisible.so.3", "-Wl,--no-as-needed", "-lm")
+    image = ElfImage.open(path)
+    assert image.type == "ET_DYN"
+    assert image.soname == "libvisible.so.3"
+    assert "libm.so.6" in image.needed
+    assert f"Build ID: {image.build_id.hex()}" in readelf("-n", path)
+    visible = image.find_dynamic_symbol("visible")
+    assert (visible.type, visible.binding, visible.visibility) == ("STT_FUNC", "STB_GLOBAL", "STV_DEFAULT")
+    assert f"{visible.value:016x}" in readelf("--dyn-syms", path)
+    assert image.find_dynamic_symbol("hidden") is None
+    assert image.find_dynamic_symbol("malloc") is None  # imported, not defined
+    hidden = next(symbol for symbol in image.symbols() if symbol.name == "hidden")
+    assert image.text_range[0] <= hidden.value < image.text_range[1]
+    assert hidden.value in image.relative_addresses().values()
+    assert image.read(hidden.value, 2) == b"\x90\x90"
+
+
+def test_relocations_packed_as_relr_are_read(compile_library):
+    path = compile_library(SOURCE, "-Wl,-z,pack-relative-relocs")
+    assert "RELR" in readelf("-d", path)
+    image = ElfImage.open(path)
+    hidden = next(symbol for symbol in image.symbols() if symbol.name == "hidden")
+    assert hidden.value in image.relative_addresses().values()
+
+
+def test_the_descriptor_of_trm_is_found(compile_file, compile_library, tmp_path):
+    trm = tmp_path / "trm.o"
+    subprocess.run(
+        ["gcc", "-c", "-I", str(NATIVE / "include"), "-o", str(trm), str(NATIVE / "trm" / "trm.S")], check=True)
+    path = compile_library(SOURCE, str(trm))
+    image = ElfImage.open(path)
+    descriptor = next(symbol for symbol in image.symbols() if symbol.name == "descriptor")
+    assert image.trm_descriptor() == descriptor.value
+    assert image.read(image.trm_descriptor(), 8) == (1).to_bytes(8, "little")
+    assert ElfImage.open(compile_library(SOURCE, name="without.so")).trm_descriptor() is None
+
+
+def test_a_library_without_section_headers_still_has_a_build_id(compile_library):
+    path = compile_library(SOURCE)
+    data = bytearray(path.read_bytes())
+    data[0x28:0x30] = bytes(8)
+    data[0x3c:0x40] = bytes(4)
+    image = ElfImage.parse(bytes(data), "library")
+    assert image.build_id == ElfImage.open(path).build_id
+    assert image.sections == [] and image.dynamic_symbols() == []
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"", "is not an ELF file"),
+    (b"#!/bin/sh\n", "is not an ELF file"),
+    (b"\x7fELF\x02\x01\x01", "is a truncated ELF file"),
+])
+def test_files_that_are_not_elf_are_refused(tmp_path, content, message):
+    path = tmp_path / "file.so"
+    path.write_bytes(content)
+    with pytest.raises(BadElf) as caught:
+        ElfImage.open(path)
+    assert str(caught.value).startswith(f"{path} {message}")
+
+
+def test_a_missing_file_and_a_directory_are_refused(tmp_path):
+    with pytest.raises(FileProblem, match=r"cannot read .*absent\.so: No such file"):
+        ElfImage.open(tmp_path / "absent.so")
+    with pytest.raises(FileProblem, match="Is a directory"):
+        ElfImage.open(tmp_path)
+
+
+def test_other_classes_machines_and_types_are_refused(compile_file, tmp_path):
+    elf32 = tmp_path / "elf32.o"
+    source = tmp_path / "empty.s"
+    source.write_text("nop\n", encoding="utf-8")
+    subprocess.run(["as", "--32", "-o", str(elf32), str(source)], check=True)
+    with pytest.raises(BadElf, match="is not a 64-bit ELF file"):
+        ElfImage.open(elf32)
+    relocatable = compile_file("int f(void) { return 1; }", "-c", name="object.o")
+    with pytest.raises(BadElf, match="neither a shared library nor an executable, but of type ET_REL"):
+        ElfImage.open(relocatable)
+    data = bytearray(relocatable.read_bytes())
+    data[18:20] = (183).to_bytes(2, "little")  # EM_AARCH64
+    with pytest.raises(BadElf, match="built for another architecture"):
+        ElfImage.parse(bytes(data), "object.o")
+
+
+def test_a_library_without_build_id_says_how_to_get_one(compile_file):
+    path = compile_file(SOURCE, "-shared", "-fPIC", "-Wl,--build-id=none")
+    with pytest.raises(BadElf, match="has no build ID; link it with -Wl,--build-id"):
+        ElfImage.open(path).require_build_id()
+
+
+def read_everything(data):
+    """Everything that any part of the core asks of a library."""
+    image = ElfImage.parse(data, "library.so")
+    image.symbols()
+    image.dynamic_symbols()
+    image.relocations()
+    image.relative_addresses()
+    image.trm_descriptor()
+    return [image.soname, image.needed, image.text_range, rewrite(image, allow_untracked=True).functions]
+
+
+@pytest.fixture(scope="module", name="sound")
+def fixture_sound(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("sound")
+    (directory / "library.c").write_text(SOURCE, encoding="utf-8")
+    (directory / "library.map").write_text("V1 { global: visible; twice; grab; local: *; };\n", encoding="utf-8")
+    subprocess.run([
+        "gcc", "-O2", "-g", "-fPIC", "-shared", "-fpatchable-function-entry=16,14", "-Wl,--build-id",
+        f"-Wl,--version-script={directory}/library.map", "-o", str(directory / "library.so"),
+        str(directory / "library.c")], check=True)
+    data = (directory / "library.so").read_bytes()
+    assert read_everything(data)[-1] == 4
+    return data
+
+
+def one_sentence(error, name):
+    text = str(error)
+    assert text and "\n" not in text and name in text
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_truncation_anywhere_gives_one_sentence(sound, data):
+    length = data.draw(st.integers(0, len(sound) - 1))
+    with pytest.raises(UlpError) as caught:
+        read_everything(sound[:length])
+    one_sentence(caught.value, "library.so")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damage_anywhere_gives_one_sentence_or_is_harmless(sound, data):
+    damaged = bytearray(sound)
+    # Headers and tables get most of the damage: code and text are most of the file, and hardly matter.
+    image = ElfImage.parse(sound, "library.so")
+    tables = [(0, 64 + 56 * len(image.segments)), (image.header["e_shoff"], len(sound))]
+    tables += [(section.offset, section.offset + section.size) for section in image.sections if section.size]
+    for _count in range(data.draw(st.integers(1, 6))):
+        start, end = data.draw(st.sampled_from(tables))
+        position = data.draw(st.integers(start, end - 1))
+        change = data.draw(st.one_of(
+            st.binary(min_size=1, max_size=8), st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\xff\xff\xff\x7f"])))
+        damaged[position:position + len(change)] = change
+    try:
+        read_everything(bytes(damaged[:len(sound)]))
+    except UlpError as error:
+        one_sentence(error, "library.so")
+
+
+def test_a_missing_pyelftools_names_the_package(tmp_path):
+    program = (
+        "import sys; sys.modules['elftools'] = None\n"
+        f"sys.path[:0] = {sys.path!r}\n"
+        "from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage\n"
+        "from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import MissingDependency\n"
+        "try:\n    ElfImage.parse(b'', 'x')\nexcept MissingDependency as error:\n    print(error)\n")
+    result = subprocess.run(
+        [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, encoding="utf-8", cwd=tmp_path)
+    assert result.stdout.strip().endswith("install the package python3-pyelftools")
