@@ -144,9 +144,9 @@ lint-copy:
 	@cd $(LINTED) && git init -q . && git add -A && git -c user.name=lint -c user.email=lint@localhost commit -q -m lint
 
 lint-ansible: venv lint-copy
-	cd $(LINTED) && ANSIBLE_CONFIG=/dev/null ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(BUILD)/lint $(BIN)/ansible-lint --offline
+	cd $(LINTED) && env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(BUILD)/lint $(BIN)/ansible-lint --offline
 lint-sanity: venv lint-copy
-	cd $(LINTED) && ANSIBLE_CONFIG=/dev/null $(CURDIR)/tools/sanity.sh
+	cd $(LINTED) && env -u ANSIBLE_CONFIG $(CURDIR)/tools/sanity.sh
 
 # -------------------------------------------------------------------- clean
 
