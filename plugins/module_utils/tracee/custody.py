@@ -142,25 +142,9 @@ class Custody:
                 return None
             if elapsed > _SPIN_SECONDS:
                 time.sleep(_PAUSE_SECONDS)
+            else:
+                # The thread may have been woken on this very processor.
+                os.sched_yield()
 
     def _refusal(self, sentence):
         return ThreadRefused(self.pid, self.tid, sentence)
-
-    def step(self, number, seconds):
-        """Let the thread execute one instruction, delivering signal ``number`` (0: none) first.
-
-        :return: the signal that stopped it again instead of the step's own trap, else 0;
-            None when it did not stop within ``seconds``: it sleeps in a system call.
-        """
-        self._stopped = False
-        request(requests.SINGLESTEP, self.pid, self.tid, 0, number)
-        status = self.wait(seconds)
-        if status is None:
-            request(requests.INTERRUPT, self.pid, self.tid)
-            self._wait_for_stop()
-            return None
-        self._stopped = True
-        stopped_by = status >> 8 & 0xFF
-        if status >> 16 == 0 and stopped_by != signal.SIGTRAP:
-            return stopped_by
-        return 0

@@ -80,19 +80,16 @@ class Diversion:
         self.local = IoVector()
         self.remote = IoVector()
 
-    def run(self, prepare=None):
+    def run(self):
         """Hold the thread, divert it, let it go.
 
-        :param prepare: called with the Custody before the thread is diverted.
         :return: Diverted.
         :raises ThreadRefused: the thread was not diverted, and goes on as if nothing had been.
         """
-        return held(lambda: self._hold(prepare))
+        return held(self._hold)
 
-    def _hold(self, prepare):
+    def _hold(self):
         with self.custody:
-            if prepare is not None:
-                prepare(self.custody)
             interrupted = self._divert()
             self.custody.release()
         return Diverted(self.custody.held_ns, interrupted)

@@ -202,7 +202,7 @@ class Trigger:
                 f"process {subject.pid} ({subject.name}): the request for so many functions is {size} bytes long,"
                 f" and the runtime takes {subject.state.request_capacity}",
             )
-        answer = Borrower(subject, build, self.files, self.options).run()
+        answer = Borrower(subject, build, self.options).run()
         return self._judge(subject, answer, done)
 
     def _judge(self, subject, answer, done):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ from ..process.procfs import confirm
 from ..process.runtime import Result
 from ..tracee.diversion import Diversion
 from ..tracee.errors import ThreadRefused
-from ..tracee.stepping import step_out
 from .answer import await_result
 from .request import new_nonce
 from .seccomp_check import require_permitted
@@ -25,12 +23,9 @@ from .threads import candidates
 
 # After a round in which no thread could serve, seconds.
 _PAUSE = 0.001
-# The last resort: so many threads are stepped out of the C library, each for so many seconds at the most.
-_STEP_ATTEMPTS = 8
-_STEP_SECONDS = 0.03
-# Of the time limit, the part that is kept for it.
-_STEP_SHARE = 0.25
-_LIBRARIES_TO_LEAVE = ("libc.so", "libc-", "ld-linux", "libpthread", "libjemalloc", "libtcmalloc", "libmimalloc")
+# A process whose threads are all but always inside malloc or printf takes hundreds of attempts. Then, in seconds:
+_PATIENT_AFTER = 1000
+_PATIENT_PAUSE = 0.005
 
 
 class Answer(NamedTuple):
@@ -45,16 +40,14 @@ class Answer(NamedTuple):
 class Borrower:
     """Carries one request to one process."""
 
-    def __init__(self, subject, build, files, options):
+    def __init__(self, subject, build, options):
         """
         :param subject: process.subject.Subject.
         :param build: function of a nonce that gives the request's bytes.
-        :param files: process.mapped.MappedFiles.
         :param options: Options.
         """
         self.subject = subject
         self.build = build
-        self.files = files
         self.options = options
         self.held_ns = 0
         self.attempts = 0
@@ -68,56 +61,36 @@ class Borrower:
         :raises ProcessGone: the process has ended.
         :raises ProcessUnpatchable: a seccomp filter denies what patching needs.
         """
-        started = time.monotonic()
-        deadline = started + self.options.timeout
-        result = self._ask_in_turn(started + self.options.timeout * (1 - _STEP_SHARE), deadline)
-        if result is None or (result.stage == abi.STAGE_REFUSED and result.error == abi.UNSAFE):
-            result = self._step_and_ask(deadline) or result
+        deadline = time.monotonic() + self.options.timeout
+        result = self._ask_in_turn(deadline)
         return Answer(result, self.held_ns / 1000 if self.held_ns else None, self.attempts, self.refusal)
 
-    def _ask_in_turn(self, until, deadline):
+    def _ask_in_turn(self, deadline):
         result = None
         round_number = 0
         while True:
             for tid in candidates(self.subject.pid, round_number):
-                if self.attempts > self.options.retries or time.monotonic() > until:
+                if self._is_over(deadline):
                     return result
                 answer = self._ask(tid, deadline)
                 if answer is not None:
                     result = answer
                     if not self._is_retryable(answer):
                         return answer
-            if self.attempts > self.options.retries or time.monotonic() > until:
+            if self._is_over(deadline):
                 return result
             round_number += 1
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE)
             confirm(self.subject.identity)
 
-    def _step_and_ask(self, deadline):
-        ranges = self._ranges_to_leave()
-        result = None
-        for tid in candidates(self.subject.pid)[:_STEP_ATTEMPTS]:
-            if time.monotonic() > deadline:
-                break
-            answer = self._ask(tid, deadline, lambda custody: step_out(custody, ranges, _STEP_SECONDS))
-            if answer is not None:
-                result = answer
-                if not self._is_retryable(answer):
-                    break
-        return result
-
-    def _ranges_to_leave(self):
-        return [
-            (library.text_start, library.text_end)
-            for library in self.files.libraries(self.subject.via, self.subject.mappings)
-            if os.path.basename(library.path).startswith(_LIBRARIES_TO_LEAVE)
-        ]
+    def _is_over(self, deadline):
+        return self.attempts > self.options.retries or time.monotonic() > deadline
 
     @staticmethod
     def _is_retryable(result):
         return result.stage in (abi.STAGE_REFUSED, abi.STAGE_FAILED) and abi.is_retryable(result.error)
 
-    def _ask(self, tid, deadline, prepare=None):
+    def _ask(self, tid, deadline):
         """Send thread ``tid`` off with the request; Result, or None when it was not sent."""
         subject, state = self.subject, self.subject.state
         self.attempts += 1
@@ -129,7 +102,7 @@ class Borrower:
             diversion = Diversion(subject.pid, tid, state.entry, nonce, read_maps(subject.via))
             write_memory(subject.via, state.request, self.build(nonce))
             confirm(subject.identity)
-            diverted = diversion.run(prepare)
+            diverted = diversion.run()
         except ThreadRefused as error:
             self.refusal = str(error)
             return None

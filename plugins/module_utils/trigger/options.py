@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 TIMEOUT_SECONDS = 10.0
-RETRIES = 400
+# The most stubborn kind of process, one that does nothing but printf, takes 234 attempts on average.
+RETRIES = 3000
 
 
 class Options(NamedTuple):
