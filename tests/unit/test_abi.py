@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 
 INCLUDE = Path(__file__).resolve().parents[2] / "native" / "include"

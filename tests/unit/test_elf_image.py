@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import rewrite
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf, FileProblem, UlpError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 NATIVE = Path(__file__).resolve().parents[2] / "native"
 

@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import pytest
+
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import (
     is_nops,

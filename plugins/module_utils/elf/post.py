@@ -178,11 +178,13 @@ def _untracked_exports(image, functions):
     """The names of the exported functions, and of labels in code, that have no padding."""
     covered = {function.address for function in functions}
     covered.update(function.address - PAD_BEFORE for function in functions if function.trampoline)
+    # Those with the wrong padding are refused anyway, with a better reason.
+    refused = {name for function in functions if function.refusal is not None for name in function.names}
     code = [(section.address, section.address + section.size) for section in code_sections(image)]
     return sorted({
         symbol_label(symbol)
         for symbol in image.dynamic_symbols()
-        if symbol.value not in covered and (is_function(symbol) or (
+        if symbol.value not in covered and symbol_label(symbol) not in refused and (is_function(symbol) or (
             # A label from assembly code can be called as well.
             symbol.type == "STT_NOTYPE" and symbol.defined
             and any(start <= symbol.value < end for start, end in code)))
