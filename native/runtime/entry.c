@@ -6,9 +6,11 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/x86_64/arch.h"
 #include "runtime/restart.h"
 #include "runtime/safe_point.h"
 #include "runtime/state.h"
@@ -40,6 +42,13 @@ static void refuse(struct ulp_result *result, enum ulp_error error, const char *
 	ulp_result_close(result, ULP_STAGE_REFUSED, error);
 }
 
+static enum ulp_wait wait_of(const struct ulp_block *block)
+{
+	if (!block->interrupted)
+		return ULP_RUNS;
+	return ulp_registers_system_call(block->registers) == SYS_futex ? ULP_WAITS_FOR_LOCK : ULP_WAITS;
+}
+
 static void serve(struct ulp_block *block, struct ulp_result *result)
 {
 	const char *why = "";
@@ -48,7 +57,7 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 		refuse(result, ULP_BUSY, "another request is being carried out");
 		return;
 	}
-	if (!ulp_safe_point(block->interrupted != 0, &why)) {
+	if (!ulp_safe_point(wait_of(block), &why)) {
 		release();
 		refuse(result, ULP_UNSAFE, why);
 		return;

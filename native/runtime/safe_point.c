@@ -165,10 +165,14 @@ static unsigned start_frames(const struct frames *all, unsigned first)
 
 /*
  * [from, to) are frames of the C library, innermost first, on top of frames that are
- * not: the function that was called from there decides.
+ * not: the function that was called from there decides.  But whoever waits in the
+ * kernel, and not for a lock, is not in the allocator, which never does; the library's
+ * other locks, such as a stream's, are not needed to start a thread.
  */
-static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsigned to, bool blocked)
+static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsigned to, enum ulp_wait wait)
 {
+	if (wait == ULP_WAITS)
+		return true;
 	switch (ulp_call_kind(all->frame[to - 1].function)) {
 	case ULP_CALL_SYSTEM:
 		return true;
@@ -177,13 +181,13 @@ static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsi
 	case ULP_CALL_LEAF:
 		return to - from == 1 && !allocator_in_program;
 	case ULP_CALL_JOIN:
-		return blocked;
+		return wait == ULP_WAITS_FOR_LOCK;
 	default:
 		return false;
 	}
 }
 
-bool ulp_safe_point(bool blocked, const char **why)
+bool ulp_safe_point(enum ulp_wait wait, const char **why)
 {
 	unsigned first, end, i;
 	bool innermost = true;
@@ -211,8 +215,10 @@ bool ulp_safe_point(bool blocked, const char **why)
 		if (within(&kernel_code, frame->instruction))
 			continue;
 		/* The frame below was interrupted by a signal: again an innermost one. */
-		if (i > first && frame->interrupted)
+		if (i > first && frame->interrupted) {
 			innermost = true;
+			wait = ULP_RUNS;
+		}
 		if (within(&loader, frame->instruction)) {
 			*why = "it is in the dynamic loader";
 			return false;
@@ -241,7 +247,7 @@ bool ulp_safe_point(bool blocked, const char **why)
 			continue;
 		}
 		if (innermost) {
-			if (!innermost_call_is_safe(&frames, i, to, blocked)) {
+			if (!innermost_call_is_safe(&frames, i, to, wait)) {
 				*why = "it is in the C library";
 				return false;
 			}

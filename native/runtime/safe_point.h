@@ -15,10 +15,14 @@
 /* Where the C library, the loader and the allocator lie. Called once, at start. */
 void ulp_safe_point_learn_objects(void);
 
-/*
- * `blocked` says that the interrupted thread was blocked in a system call.  On
- * false, `*why` names the reason, a static string.
- */
-bool ulp_safe_point(bool blocked, const char **why);
+/* What the interrupted thread was doing. */
+enum ulp_wait {
+	ULP_RUNS,
+	ULP_WAITS_FOR_LOCK, /* in futex(): perhaps for a lock of the C library's */
+	ULP_WAITS,          /* in any other system call that can be made again */
+};
+
+/* On false, `*why` names the reason, a static string. */
+bool ulp_safe_point(enum ulp_wait wait, const char **why);
 
 #endif

@@ -38,6 +38,7 @@
 #define REG_RDX     96
 #define REG_RSI    104
 #define REG_RDI    112
+#define REG_ORIG_RAX 120
 #define REG_RIP    128
 #define REG_RSP    152
 
