@@ -241,11 +241,9 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 		}
 		while (to < end && in_c_library(&frames.frame[to]) && (to == i || !frames.frame[to].interrupted))
 			to++;
-		if (to < end && frames.frame[to].interrupted) {
-			/* The trampoline that a signal handler returns to. */
-			i = to - 1;
+		/* The trampoline that a signal handler returns to, alone. */
+		if (to < end && to == i + 1 && frames.frame[to].interrupted)
 			continue;
-		}
 		if (innermost) {
 			if (!innermost_call_is_safe(&frames, i, to, wait)) {
 				*why = "it is in the C library";
