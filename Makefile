@@ -69,7 +69,9 @@ build-command: venv
 
 .PHONY: demo
 demo: packages-build venv build collection-install ## patch a running network service while its clients stay connected
-	@ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(INSTALLED) $(BIN)/ansible-playbook libpulp.livepatch.demo
+	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(INSTALLED) ANSIBLE_LOCALHOST_WARNING=false \
+		ANSIBLE_INVENTORY_UNPARSED_WARNING=false \
+		$(BIN)/ansible-playbook libpulp.livepatch.demo -e demo_runtime=$(CURDIR)/$(BUILD)/libpulp.so
 
 # -------------------------------------------------------------------- check
 
@@ -116,8 +118,8 @@ collection: venv ## the artefact build/artefact/libpulp-livepatch-VERSION.tar.gz
 .PHONY: collection-install
 collection-install: collection
 	@rm -rf $(INSTALLED)
-	@$(BIN)/ansible-galaxy collection install --offline --no-deps -p $(INSTALLED) $(BUILD)/artefact/libpulp-livepatch-*.tar.gz \
-		2> >(grep -v -e "not part of the configured" -e "^$$" >&2)
+	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(INSTALLED) $(BIN)/ansible-galaxy collection install \
+		--offline --no-deps -p $(INSTALLED) $(BUILD)/artefact/libpulp-livepatch-*.tar.gz
 
 # --------------------------------------------------------------------- lint
 
