@@ -135,7 +135,8 @@ def _check_destination(description, destination):
 def _json_labels(labels):
     """The labels as they come back from JSON, so that what is written is canonical."""
     try:
-        decoded = json.loads(canonical_json(labels or {}).decode())
+        decoded = json.loads(json.dumps(labels or {}, allow_nan=False))
+        canonical_json(decoded)
     except (TypeError, ValueError) as error:
         raise BadDescription(f"the labels cannot be written as JSON: {error}") from error
     if not isinstance(decoded, dict):
@@ -194,6 +195,8 @@ class _TargetFunctions:
             raise NotPatchable(
                 f"{image.name} was built without padding, so none of its functions can be replaced; compile it with"
                 " -fpatchable-function-entry=16,14")
+        self.refused = {name: function for function in self.patchable.values() if function.refusal is not None
+                        for name in function.names}
         self.symbols = {}
         for symbol in image.symbols() + image.dynamic_symbols():
             if symbol.defined and symbol.type in ("STT_FUNC", "STT_GNU_IFUNC", "STT_NOTYPE", "STT_OBJECT"):
@@ -212,7 +215,7 @@ class _TargetFunctions:
             raise BadDescription(
                 f"{where}{self.image.name} has several functions called {name} (at {places}), and their names do not"
                 " tell which is meant")
-        function = self.patchable.get(addresses[0])
+        function = self.patchable.get(addresses[0]) or self.refused.get(name)
         if function is None:
             raise NotPatchable(
                 f"{where}the function {name} of {self.image.name} cannot be replaced: it was compiled without padding",
