@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from ..abi import PAD_BEFORE
-from ..elf.patchable import is_post_processed
 
 
 def entry_points(pid, libraries, files):
@@ -19,7 +18,7 @@ def entry_points(pid, libraries, files):
     """
     found = set()
     for library in libraries:
-        post_processed = is_post_processed(files.image(pid, library.mapping))
+        post_processed = files.is_post_processed(pid, library.mapping)
         for function in files.functions(pid, library.mapping):
             if function.refusal is not None:
                 continue

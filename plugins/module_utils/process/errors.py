@@ -28,6 +28,10 @@ class ProcessUnpatchable(ProcessError):
     """The process, as it was started, cannot be livepatched."""
 
 
+class ProcessDead(ProcessUnpatchable):
+    """The process has ended, but its parent has not asked for its status: a zombie."""
+
+
 class ProcessUnavailable(ProcessError):
     """The process could be livepatched, but not now: it is stopped, or a debugger holds it."""
 

@@ -16,7 +16,7 @@ import os
 from typing import NamedTuple
 
 from ..elf.image import ElfImage
-from ..elf.patchable import patchable_functions
+from ..elf.patchable import is_post_processed, patchable_functions
 from ..errors import BadElf
 from .errors import StateUnreadable
 from .maps import Mapping
@@ -87,6 +87,7 @@ class MappedFiles:
         self._surveys = {}
         self._images = {}
         self._functions = {}
+        self._post_processed = {}
 
     def _key(self, pid, mapping):
         for path in (_map_file(pid, mapping), _inside(pid, mapping)):
@@ -144,6 +145,13 @@ class MappedFiles:
             # The image is kept along with them, so that no other one can have its id.
             self._functions[id(image)] = image, patchable_functions(image)
         return self._functions[id(image)][1]
+
+    def is_post_processed(self, pid, mapping):
+        """Whether the library behind ``mapping`` is post-processed; raises as image()."""
+        image = self.image(pid, mapping)
+        if id(image) not in self._post_processed:
+            self._post_processed[id(image)] = image, is_post_processed(image)
+        return self._post_processed[id(image)][1]
 
     def libraries(self, pid, mappings) -> list[LoadedLibrary]:
         """The ELF files loaded into ``pid``, one for each load bias, ascending by address.

@@ -81,6 +81,11 @@ def read_maps(pid, tid=None) -> list[Mapping]:
     return parse_maps(read_bytes(pid, "maps" if tid is None else f"task/{tid}/maps"))
 
 
+def read_code_maps(pid) -> list[Mapping]:
+    """Only the executable mappings of ``pid``: a quarter of the work; otherwise as read_maps."""
+    return parse_maps(read_bytes(pid, "maps"), executable_only=True)
+
+
 def mapping_at(mappings, address):
     """The mapping that contains ``address``, or None.  ``mappings`` ascend by address."""
     low, high = 0, len(mappings)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .errors import ProcessGone, ProcessUnavailable, ProcessUnpatchable
-from .maps import Mapping, read_maps
+from .errors import ProcessDead, ProcessGone, ProcessUnavailable, ProcessUnpatchable
+from .maps import Mapping, read_code_maps
 from .memory import may_write
 from .procfs import (
     PF_KTHREAD,
@@ -40,7 +40,7 @@ class Subject(NamedTuple):
     via: int  # the thread through which /proc shows its memory: the main one, unless that has ended
     name: str
     identity: Identity
-    mappings: list[Mapping]
+    mappings: list[Mapping]  # the executable ones
     state: RuntimeState
 
 
@@ -48,7 +48,8 @@ def alive(pid):
     """(Stat, TID to look through) of a process that could have user code in it.
 
     :raises ProcessGone: it does not exist.
-    :raises ProcessUnpatchable: it is a kernel thread or a zombie.
+    :raises ProcessUnpatchable: it is a kernel thread.
+    :raises ProcessDead: it is a zombie.
     """
     stat = read_stat(pid)
     if stat.flags & PF_KTHREAD:
@@ -62,7 +63,7 @@ def alive(pid):
                 return stat, tid
         except ProcessGone:
             continue
-    raise ProcessUnpatchable(pid, f"process {pid} ({stat.name}) has ended already and is a zombie")
+    raise ProcessDead(pid, f"process {pid} ({stat.name}) has ended already and is a zombie")
 
 
 def without_runtime(pid, via, name):
@@ -101,7 +102,7 @@ def examine(pid, files) -> Subject:
     :raises StateUnreadable: its runtime is of another version, or damaged.
     """
     stat, via = alive(pid)
-    mappings = read_maps(via)
+    mappings = read_code_maps(via)
     mapping = runtime_mapping(mappings)
     if mapping is None:
         raise without_runtime(pid, via, stat.name)

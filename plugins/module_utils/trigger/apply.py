@@ -12,12 +12,11 @@ from __future__ import annotations
 import os
 
 from .. import abi
-from ..elf.patchable import is_post_processed
 from ..errors import MissingDependency, UlpError
 from ..livepatch.container import read_container
 from ..process.errors import ProcessUnpatchable
 from ..process.mapped import open_mapped
-from ..process.maps import mapping_at, read_maps
+from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import same_file_inside
 from ..process.runtime import read_state
 from ..process.subject import alive, examine, require_available
@@ -79,7 +78,7 @@ class Trigger:
 
     def _examine(self, pid, via, name):
         """(Subject, Resolution, None), or (None, None, Row) when there is nothing to do."""
-        resolution = resolve(self.container, self.files.libraries(via, read_maps(via)))
+        resolution = resolve(self.container, self.files.libraries(via, read_code_maps(via)))
         if not resolution.concerned:
             wanted = " or ".join(target.soname for target in self.container.targets)
             return None, None, Row(
@@ -127,7 +126,7 @@ class Trigger:
             match.library,
             image,
             self.files.functions(subject.via, match.library.mapping),
-            is_post_processed(image),
+            self.files.is_post_processed(subject.via, match.library.mapping),
         )
 
     def _require_dependencies(self, subject):

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line of ``ulp``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..trigger.options import RETRIES, TIMEOUT_SECONDS
+
+
+def _pid(text):
+    value = int(text)
+    if value <= 0:
+        raise ValueError
+    return value
+
+
+def _seconds(text):
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise ValueError
+    return value
+
+
+def _count(text):
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+# argparse names the type in its message.
+_pid.__name__ = "process ID"
+_seconds.__name__ = "number of seconds"
+_count.__name__ = "number"
+
+
+def parser():
+    """The ArgumentParser; the chosen verb is in ``verb``."""
+    top = argparse.ArgumentParser(prog="ulp", description="Patch functions of shared libraries in running processes.")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name, text):
+        added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        added.add_argument("--json", action="store_true", help="print the result as JSON")
+        return added
+
+    post = verb("post", "make a shared library livepatchable")
+    post.add_argument("library", metavar="LIB.so")
+    post.add_argument("-o", "--output", metavar="OUT", help="write the result here instead of replacing the library")
+    post.add_argument("--allow-untracked", action="store_true", help="accept exported functions without padding")
+
+    pack = verb("pack", "make a livepatch container from a description file")
+    pack.add_argument("description", metavar="PATCH.dsc")
+    pack.add_argument("-o", "--output", metavar="OUT.ulp")
+
+    dump = verb("dump", "show what is in a livepatch container")
+    dump.add_argument("container", metavar="FILE.ulp")
+
+    trigger = verb("trigger", "apply a livepatch to one process, or revert it")
+    trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
+    trigger.add_argument("container", metavar="FILE.ulp")
+    trigger.add_argument("--revert", action="store_true", help="revert the livepatch instead of applying it")
+    _limits(trigger)
+
+    check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
+    check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
+    check.add_argument("container", metavar="FILE.ulp")
+
+    dispatch = verb("dispatch", "apply, revert or check a livepatch in many processes")
+    dispatch.add_argument("operation", choices=("patch", "revert", "check"))
+    dispatch.add_argument("container", metavar="FILE.ulp")
+    dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")
+    dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[], help="only processes so called")
+    dispatch.add_argument("--exclude", metavar="WILDCARD", action="append", default=[], help="no process so called")
+    dispatch.add_argument("--dry-run", action="store_true", help="say what would be done and touch no process")
+    _limits(dispatch)
+
+    listing = verb("list", "show the livepatchable processes and their state")
+    listing.add_argument("-p", "--process", metavar="PID", type=_pid)
+
+    messages = verb("messages", "show what the runtime in a process has logged")
+    messages.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
+    return top
+
+
+def _limits(verb):
+    verb.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=TIMEOUT_SECONDS,
+                      help="until the process must have answered; default: %(default)s")
+    verb.add_argument("--retries", metavar="N", type=_count, default=RETRIES,
+                      help="how often to ask again; default: %(default)s")
+    verb.add_argument("--wait-migrated", metavar="SECONDS", type=_seconds, default=0.0,
+                      help="how long to wait until no thread is pending; default: %(default)s")

@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command ``ulp``: a thin shell around the core.
+
+Exit status: 0 done, 1 not so or refused, 2 wrong usage; ``ulp check`` has 3
+for a livepatch that some threads do not see yet.  Results go to standard
+output, and one sentence for everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from ..dispatch.dispatch import dispatch
+from ..dispatch.facts import gather
+from ..dispatch.select import Selection
+from ..elf.post import post_process
+from ..errors import UlpError
+from ..livepatch.container import read_container
+from ..livepatch.description import parse_description
+from ..livepatch.dump import dump, target_fields
+from ..livepatch.pack import pack
+from ..process.mapped import MappedFiles
+from ..process.runtime import read_messages
+from ..process.subject import examine
+from ..trigger import outcome
+from ..trigger.apply import Trigger
+from ..trigger.options import Options
+from .arguments import parser
+from .report import outcome_table, state_lines
+
+DONE = 0
+REFUSED = 1
+PENDING = 3
+INTERRUPTED = 130
+
+
+def _complain(sentence):
+    print(f"ulp: {sentence}", file=sys.stderr)
+
+
+def _print_json(value):
+    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def _show(arguments, value, lines):
+    if arguments.json:
+        _print_json(value)
+    else:
+        for line in lines:
+            print(line)
+
+
+def _post(arguments):
+    result = post_process(
+        arguments.library, destination=arguments.output, allow_untracked=arguments.allow_untracked
+    )
+    for warning in result.warnings:
+        _complain(warning)
+    done = "post-processed" if result.changed else "unchanged"
+    _show(
+        arguments,
+        {
+            "changed": result.changed,
+            "path": result.path,
+            "build_id": result.build_id,
+            "functions": result.functions,
+            "trampolines": result.trampolines,
+        },
+        [f"{result.path}: {done}, {result.functions} functions, {result.trampolines} trampolines"],
+    )
+    return DONE
+
+
+def _pack(arguments):
+    result = pack(parse_description(arguments.description), arguments.output)
+    for warning in result.warnings:
+        _complain(warning)
+    _show(
+        arguments,
+        {
+            "changed": result.changed,
+            "path": result.path,
+            "patch_id": result.patch_id,
+            "targets": [target_fields(target) for target in result.targets],
+            "functions": [pair.old for pair in result.functions],
+        },
+        [f"{result.path}: {len(result.functions)} functions, patch ID {result.patch_id}"],
+    )
+    return DONE
+
+
+def _dump(arguments):
+    _print_json(dump(arguments.container))
+    return DONE
+
+
+def _options(arguments):
+    return Options(
+        timeout=arguments.timeout,
+        retries=arguments.retries,
+        wait_migrated=arguments.wait_migrated,
+        check=getattr(arguments, "dry_run", False),
+    )
+
+
+def _is_good(row):
+    """Whether the process is as it was asked to be, if only for threads that have not got there yet."""
+    return row.outcome in (outcome.PATCHED, outcome.ALREADY_PATCHED, outcome.REVERTED) or (
+        row.outcome == outcome.PENDING and row.threads_pending > 0
+    )
+
+
+def _trigger(arguments):
+    trigger = Trigger(read_container(arguments.container), MappedFiles(), _options(arguments))
+    row = (trigger.revert if arguments.revert else trigger.apply)(arguments.process)
+    good = _is_good(row)
+    _show(arguments, row.as_dict(), outcome_table([row]) if good else [])
+    if good:
+        return DONE
+    _complain(row.reason)
+    return REFUSED
+
+
+def _check(arguments):
+    row = Trigger(read_container(arguments.container), MappedFiles(), Options()).check(arguments.process)
+    _show(arguments, row.as_dict(), outcome_table([row]) if _is_good(row) else [])
+    if row.outcome == outcome.ALREADY_PATCHED:
+        return DONE
+    if row.outcome == outcome.PENDING:
+        return PENDING
+    _complain(row.reason or f"the livepatch was reverted in process {row.pid} ({row.name})")
+    return REFUSED
+
+
+def _dispatch(arguments):
+    selection = Selection(tuple(arguments.pids), tuple(arguments.name), tuple(arguments.exclude))
+    result = dispatch(arguments.container, arguments.operation, selection, _options(arguments))
+    for warning in result.warnings:
+        _complain(warning)
+    lines = outcome_table(result.rows) if result.rows else ["no process runs a library that this livepatch is for"]
+    _show(arguments, [row.as_dict() for row in result.rows], lines)
+    failures = result.failures(selection.pids)
+    for row in failures:
+        _complain(row.reason)
+    return REFUSED if failures else DONE
+
+
+def _list(arguments):
+    facts = gather(Selection(pids=(arguments.process,)) if arguments.process else None)
+    _show(arguments, facts, state_lines(facts))
+    if arguments.process and facts["unpatchable"]:
+        _complain(facts["unpatchable"][0]["reason"])
+        return REFUSED
+    return DONE
+
+
+def _messages(arguments):
+    subject = examine(arguments.process, MappedFiles())
+    lines = read_messages(subject.via, subject.state)
+    _show(arguments, lines, lines)
+    return DONE
+
+
+VERBS = {
+    "post": _post,
+    "pack": _pack,
+    "dump": _dump,
+    "trigger": _trigger,
+    "check": _check,
+    "dispatch": _dispatch,
+    "list": _list,
+    "messages": _messages,
+}
+
+
+def main(argv=None):
+    """Run the command.
+
+    :param argv: its arguments; those of the process when None.
+    :return: the exit status.
+    """
+    try:
+        arguments = parser().parse_args(argv)
+    except SystemExit as error:
+        return error.code
+    try:
+        status = VERBS[arguments.verb](arguments)
+        sys.stdout.flush()
+    except UlpError as error:
+        _complain(error)
+        return REFUSED
+    except BrokenPipeError:
+        # The reader of our output has gone; keep the interpreter from complaining about that at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
+    except KeyboardInterrupt:
+        _complain("interrupted; no thread is held")
+        return INTERRUPTED
+    return status

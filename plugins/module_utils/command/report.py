@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the command prints for people to read."""
+
+from __future__ import annotations
+
+
+def table(rows, headings):
+    """Lines of text in columns.
+
+    :param rows: tuples of cells.
+    :param headings: tuple of str.
+    """
+    cells = [tuple(str(cell) for cell in row) for row in [headings, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
+
+
+def outcome_table(rows):
+    """The lines that show trigger.outcome.Row ``rows``."""
+    return table(
+        [
+            (
+                row.pid, row.name, row.outcome, row.threads, row.threads_pending,
+                "-" if row.held_us is None else f"{row.held_us:.0f} us", row.reason,
+            )
+            for row in rows
+        ],
+        ("PID", "NAME", "OUTCOME", "THREADS", "PENDING", "HELD", "REASON"),
+    )
+
+
+def state_lines(facts):
+    """The lines that show what dispatch.facts.gather() found of the processes that have the runtime."""
+    lines = []
+    for process in facts["processes"]:
+        pending = f", {process['threads_pending']} pending" if process["threads_pending"] else ""
+        lines.append(
+            f"{process['pid']} {process['name']}: runtime {process['runtime_version']},"
+            f" {process['threads']} threads{pending}"
+        )
+        for library in process["libraries"]:
+            kind = "post-processed" if library["post_processed"] else "padding only"
+            deleted = ", replaced on disk" if library["deleted"] else ""
+            lines.append(
+                f"  {library['path']} ({kind}{deleted}), build ID {library['build_id']}, universe {library['universe']}"
+            )
+        for patch in process["patches"]:
+            lines.append(
+                f"  {patch['name']} {patch['status']} {patch['time']}, {patch['functions']} functions of"
+                f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
+            )
+    return lines

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One livepatch, many processes."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from ..livepatch.container import read_container
+from ..process.errors import ProcessError, ProcessForbidden
+from ..process.mapped import MappedFiles
+from ..process.maps import read_code_maps
+from ..process.subject import alive
+from ..trigger import outcome
+from ..trigger.apply import Trigger
+from ..trigger.outcome import Row
+from ..trigger.resolve import resolve
+from .select import choose
+
+PATCH = "patch"
+REVERT = "revert"
+CHECK = "check"
+
+# Between two looks at threads that are still inside, in seconds.
+_PAUSE = 0.01
+
+
+class Dispatched(NamedTuple):
+    """What became of all processes."""
+
+    rows: list[Row]
+    warnings: list[str]
+
+    @property
+    def changed(self):
+        """Whether any process is now another than before."""
+        return any(row.changed for row in self.rows)
+
+    def failures(self, named=()):
+        """The rows that a caller must not take for success.
+
+        :param named: PIDs that were asked for by number: of those, one that cannot be patched is a failure too.
+        """
+        return [
+            row for row in self.rows
+            if row.outcome == outcome.FAILED
+            or (row.outcome == outcome.PENDING and not row.threads_pending)
+            or (row.outcome == outcome.NOT_PATCHABLE and row.pid in named)
+        ]
+
+
+def dispatch(path, operation, selection, options) -> Dispatched:
+    """Apply, revert or check the livepatch at ``path`` in every process that it is for.
+
+    :param path: of the container.
+    :param operation: PATCH, REVERT or CHECK.
+    :param selection: select.Selection.
+    :param options: trigger.options.Options.
+    :return: Dispatched, with a row for every process that loads a target library, and for every one that was
+        asked for by PID or name.
+    :raises BadContainer, BadElf, FileProblem: the container cannot be used.
+    :raises MissingDependency: a Python package is missing.
+    """
+    trigger = Trigger(read_container(path), MappedFiles(), options._replace(wait_migrated=0.0))
+    work = {PATCH: trigger.apply, REVERT: trigger.revert, CHECK: trigger.check}[operation]
+    rows = []
+    hidden = 0
+    for candidate in choose(selection):
+        if not candidate.named:
+            try:
+                if not _is_concerned(trigger, candidate.pid):
+                    continue
+            except ProcessForbidden:
+                hidden += 1
+                continue
+            except ProcessError:
+                # Not one that could be patched, or it has ended: nobody asked for it.
+                continue
+        if candidate.excluded:
+            rows.append(Row(candidate.pid, candidate.name, outcome.EXCLUDED, "its name is on the exclude list"))
+        else:
+            rows.append(work(candidate.pid)._replace(name=candidate.name))
+    if options.wait_migrated and not options.check:
+        rows = _migrated(trigger, rows, time.monotonic() + options.wait_migrated)
+    warnings = []
+    if hidden:
+        warnings.append(f"{hidden} processes of other users were not examined; run as root to reach them")
+    return Dispatched(rows, warnings)
+
+
+def _is_concerned(trigger, pid):
+    _stat, via = alive(pid)
+    return resolve(trigger.container, trigger.files.libraries(via, read_code_maps(via))).concerned
+
+
+def _migrated(trigger, rows, deadline):
+    """The rows as they are once no thread is pending, or at ``deadline`` (time.monotonic())."""
+    waiting = [index for index, row in enumerate(rows) if row.threads_pending]
+    while waiting and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+        for index in waiting:
+            rows[index] = _updated(rows[index], trigger.check(rows[index].pid))
+        waiting = [index for index in waiting if rows[index].threads_pending]
+    return rows
+
+
+def _updated(before, now):
+    """``before`` with what a later check said."""
+    result = now.outcome
+    if before.changed and result == outcome.ALREADY_PATCHED:
+        result = outcome.PATCHED
+    return now._replace(name=before.name, outcome=result, held_us=before.held_us, changed=before.changed)

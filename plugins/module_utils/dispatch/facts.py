@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is to patch on this machine, and in which state; read from memory only."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from ..errors import MissingDependency, UlpError
+from ..process.errors import ProcessDead, ProcessError, ProcessGone
+from ..process.mapped import MappedFiles
+from ..process.procfs import PF_KTHREAD, read_stat
+from ..process.subject import examine
+from ..trigger.progress import migration
+from .select import Selection, choose
+
+# Facts have no time to watch a running thread for long, in seconds.
+_SAMPLE_SECONDS = 0.002
+
+
+def gather(selection=None):
+    """The livepatching state of the selected processes.
+
+    :param selection: select.Selection; every process when None.
+    :return: dict with ``runtime_versions`` (list of str), ``processes`` (those that have the runtime: ``pid``,
+        ``name``, ``runtime_version``, ``threads``, ``threads_pending``, ``libraries``, ``patches``) and
+        ``unpatchable`` (``pid``, ``name``, ``reason``); kernel threads and processes that end meanwhile are left out.
+    :raises ProcessGone: a process that was asked for by its PID does not exist.
+    :raises MissingDependency: a Python package is missing.
+    """
+    files = MappedFiles()
+    processes = []
+    unpatchable = []
+    for candidate in choose(selection or Selection()):
+        try:
+            stat = read_stat(candidate.pid)
+            if stat.flags & PF_KTHREAD and not candidate.named:
+                continue
+            processes.append(describe(examine(candidate.pid, files), files, stat.threads))
+        except ProcessGone:
+            if candidate.named:
+                raise
+        except ProcessError as error:
+            if candidate.named or not _is_dead(error):
+                unpatchable.append({"pid": candidate.pid, "name": candidate.name, "reason": str(error)})
+    return {
+        "runtime_versions": sorted({process["runtime_version"] for process in processes}),
+        "processes": processes,
+        "unpatchable": unpatchable,
+    }
+
+
+def _is_dead(error):
+    return isinstance(error, ProcessDead)
+
+
+def describe(subject, files, threads):
+    """The facts of one process (process.subject.Subject) that has ``threads`` threads."""
+    pending = _pending(subject, files)
+    return {
+        "pid": subject.pid,
+        "name": subject.name,
+        "runtime_version": subject.state.version,
+        "threads": threads,
+        "threads_pending": len(pending),
+        "libraries": _libraries(subject, files),
+        "patches": [_patch(subject, patch) for patch in subject.state.patches],
+    }
+
+
+def _pending(subject, files):
+    """TIDs of the threads that lag behind the newest universe of any library."""
+    newest = {}
+    for patch in subject.state.patches:
+        if patch.domain not in newest or patch.universe > newest[patch.domain].universe:
+            newest[patch.domain] = patch
+    pending = set()
+    for patch in newest.values():
+        pending.update(migration(subject, patch, files, seconds=_SAMPLE_SECONDS).pending)
+    return pending
+
+
+def _libraries(subject, files):
+    hooked = {library.base: library for library in subject.state.libraries}
+    described = []
+    for library in files.libraries(subject.via, subject.mappings):
+        if not library.survey.padded:
+            continue
+        known = hooked.get(library.base)
+        described.append({
+            "path": library.path,
+            "deleted": library.deleted,
+            "soname": library.survey.soname,
+            "build_id": library.survey.build_id,
+            "post_processed": _is_post_processed(subject, library, files),
+            "universe": subject.state.domains[known.domain].universe if known else 0,
+            "patches": [
+                patch.patch_id for patch in subject.state.patches if known and patch.domain == known.domain
+                and patch.applied
+            ],
+        })
+    return described
+
+
+def _is_post_processed(subject, library, files):
+    try:
+        return files.is_post_processed(subject.via, library.mapping)
+    except MissingDependency:
+        raise
+    except UlpError:
+        # Somebody damaged the file after it was mapped; what is in memory is not known to be post-processed.
+        return False
+
+
+def _patch(subject, patch):
+    return {
+        "patch_id": patch.patch_id,
+        "name": patch.name,
+        "status": "applied" if patch.applied else "reverted",
+        "universe": patch.universe,
+        "functions": patch.functions,
+        "time": datetime.fromtimestamp(patch.loaded_ns / 1e9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "libraries": [library.name for library in subject.state.libraries if library.domain == patch.domain],
+    }

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which processes are meant."""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from ..process.errors import ProcessError
+from ..process.procfs import process_ids, process_name, read_stat
+
+
+class Selection(NamedTuple):
+    """What a caller asked for; PIDs and names add up, and nothing at all means every process."""
+
+    pids: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()  # wildcards, as in a shell
+    exclude: tuple[str, ...] = ()  # wildcards; they win over everything
+
+    @property
+    def everything(self):
+        """Whether every process is meant."""
+        return not self.pids and not self.names
+
+
+class Chosen(NamedTuple):
+    """One process to look at."""
+
+    pid: int
+    name: str
+    named: bool  # the caller asked for this very process, and wants to hear of it whatever becomes of it
+    excluded: bool
+
+
+def matches(name, patterns):
+    """Whether ``name`` matches any of the wildcards."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def choose(selection) -> list[Chosen]:
+    """The processes that Selection ``selection`` means, ascending by PID; this very process is never one.
+
+    A PID that was asked for is in it even if there is no such process.
+    """
+    chosen = []
+    wanted = set(selection.pids)
+    pids = wanted if selection.pids and not selection.names else wanted.union(process_ids())
+    for pid in sorted(pids - {os.getpid()}):
+        try:
+            name = process_name(pid, read_stat(pid).name)
+        except ProcessError:
+            if pid in wanted:
+                chosen.append(Chosen(pid, "", True, False))
+            continue
+        named = pid in wanted or matches(name, selection.names)
+        if named or selection.everything:
+            chosen.append(Chosen(pid, name, named, matches(name, selection.exclude)))
+    return chosen
