@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that cannot be patched get one sentence that names them, and go on as if nobody had asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from harness import snapshot
+from harness.command import Ulp
+from harness.library import run
+from harness.paths import COMMAND, RUNTIME
+from harness.polling import wait_until
+from harness.victim import Victim
+
+NOBODY = 65534
+PTRACE_ATTACH = 16
+PTRACE_SEIZE = 0x4206
+
+
+@pytest.fixture
+def build(mode_variant, target):
+    return target("blocked", mode_variant)
+
+
+@pytest.fixture
+def container(build):
+    return build.patch("patch2", {"version": "patched_version", "hidden_version": "patched_hidden_version",
+                                  "pointed_version": "patched_pointed_version"}, flags=("-DVERSION=2",))
+
+
+def state_of(pid):
+    """The letter that procfs has for what the process does."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def refuse_process(ulp, pid, container, naming=None):
+    """Neither apply, revert nor check does anything but say why not."""
+    ulp.refuse("trigger", "-p", pid, container, naming=naming or pid)
+    ulp.refuse("trigger", "-p", pid, container, "--revert", naming=naming or pid)
+
+
+def refuse_victim(ulp, victim, container):
+    before = snapshot.of_process(victim)
+    refuse_process(ulp, victim.pid, container)
+    assert snapshot.of_process(victim) == before
+    assert victim.number("version") == 1
+
+
+def test_without_the_runtime(build, container, start, ulp):
+    victim = start(build, preload=())
+    refuse_victim(ulp, victim, container)
+
+
+def test_without_the_library(container, ulp):
+    """The runtime is there, but not the library: nothing to patch."""
+    with subprocess.Popen(["sleep", "60"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
+        try:
+            wait_until(lambda: "libpulp" in Path(f"/proc/{process.pid}/maps").read_text(), "runtime is mapped")
+            refuse_process(ulp, process.pid, container)
+        finally:
+            process.kill()
+
+
+def test_statically_linked(container, ulp, tmp_path):
+    source = tmp_path / "static.c"
+    source.write_text("#include <unistd.h>\nint main(void) { pause(); return 0; }\n")
+    run(["gcc", "-static", "-o", tmp_path / "static", source])
+    with subprocess.Popen([tmp_path / "static"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
+        try:
+            refuse_process(ulp, process.pid, container)
+        finally:
+            process.kill()
+
+
+def test_another_build_of_the_library(build, container, start, ulp, tmp_path):
+    """Guards the comparison of build IDs: the same soname, but not the library that the container was made for."""
+    other = tmp_path / build.library.name
+    run(["gcc", "-shared", "-Wl,--build-id=0x" + "5a" * 20, "-Wl,-soname," + build.hazard.soname,
+         "-o", other, build.directory / "library.o"])
+    victim = Victim([build.program()], libraries=[tmp_path])
+    try:
+        refuse_victim(ulp, victim, container)
+    finally:
+        victim.finish()
+
+
+def test_no_such_process(container, ulp):
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    refuse_process(ulp, process.pid, container)
+    ulp.refuse("check", "-p", process.pid, container, naming=process.pid)
+    ulp.refuse("messages", "-p", process.pid, naming=process.pid)
+
+
+def test_zombie(container, ulp):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    try:
+        wait_until(lambda: state_of(pid) == "Z", "zombie")
+        refuse_process(ulp, pid, container)
+    finally:
+        os.waitpid(pid, 0)
+
+
+def kernel_threads():
+    """PIDs whose command line is empty and that have PF_KTHREAD; none in a PID namespace of its own."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    flags = int(file.read().rpartition(")")[2].split()[6])
+            except OSError:
+                continue  # ended meanwhile
+            if flags & 0x00200000:
+                found.append(int(name))
+    return found
+
+
+def test_kernel_thread(container, ulp):
+    threads = kernel_threads()
+    if not threads:
+        pytest.skip("no kernel thread can be seen from this PID namespace")
+    refuse_process(ulp, threads[0], container)
+
+
+def test_process_of_another_user(build, container, start, ulp, tmp_path_factory):
+    """An ordinary user gets a sentence, not a traceback, about somebody else's process."""
+    if os.geteuid() != 0:
+        refuse_process(ulp, 1, container)
+        return
+    victim = start(build)
+    open_to_all = tmp_path_factory.mktemp("open")
+    for directory in (open_to_all, open_to_all.parent, open_to_all.parent.parent):
+        directory.chmod(directory.stat().st_mode | 0o055)
+    command = shutil.copy(COMMAND, open_to_all / "ulp")
+    copy = shutil.copy(container, open_to_all / container.name)
+    os.chmod(command, 0o755)
+    os.chmod(copy, 0o644)
+    as_nobody = Ulp(("/usr/bin/python3", str(command)),
+                    wrap=("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"))
+    refuse_victim(as_nobody, victim, copy)
+    # The other way round it works: root patches a process of nobody.
+    ulp.succeed("trigger", "-p", victim.pid, container)
+    assert victim.number("version") == 2
+    ulp.succeed("trigger", "-p", victim.pid, container, "--revert")
+
+
+@pytest.mark.parametrize("request_number", [PTRACE_ATTACH, PTRACE_SEIZE], ids=["attached", "seized"])
+def test_stopped_by_a_debugger(request_number, build, container, start, ulp):
+    """Guards the look at TracerPid: there can be only one tracer, and ours must not disturb the other."""
+    victim = start(build)
+    before = snapshot.of_process(victim)
+    tracer = subprocess.Popen(
+        [sys.executable, "-c", TRACER, str(request_number), str(victim.pid)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert tracer.stdout.readline() == "traced\n"
+        refuse_process(ulp, victim.pid, container)
+    finally:
+        tracer.communicate(timeout=30)
+    assert tracer.returncode == 0
+    assert snapshot.of_process(victim) == before
+    assert victim.number("version") == 1
+    # And once the debugger is gone it can be patched.
+    ulp.succeed("trigger", "-p", victim.pid, container)
+    assert victim.number("version") == 2
+    ulp.succeed("trigger", "-p", victim.pid, container, "--revert")
+    assert victim.number("version") == 1
+
+
+# Traces a process until its standard input ends.
+TRACER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+libc.ptrace.restype = ctypes.c_long
+request, pid = int(sys.argv[1]), int(sys.argv[2])
+if libc.ptrace(request, pid, None, None):
+    sys.exit(os.strerror(ctypes.get_errno()))
+if request == 16:
+    os.waitpid(pid, 0x40000000)
+print("traced", flush=True)
+sys.stdin.read()
+if request == 0x4206:
+    libc.ptrace(0x4207, pid, None, None)
+    os.waitpid(pid, 0x40000000)
+if libc.ptrace(17, pid, None, None):
+    sys.exit(os.strerror(ctypes.get_errno()))
+"""
+
+
+def test_stopped_by_a_signal(build, container, start, ulp):
+    """A process in a job-control stop is refused or patched, but never set going by us."""
+    victim = start(build)
+    os.kill(victim.pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(victim.pid) == "T", "stopped")
+    answer = ulp.run("trigger", "-p", victim.pid, container, "--timeout", 3)
+    assert state_of(victim.pid) == "T"
+    assert answer.status in (0, 1), str(answer)
+    if answer.status:
+        assert str(victim.pid) in answer.errors
+        assert len(answer.errors.splitlines()) == 1
+    os.kill(victim.pid, signal.SIGCONT)
+    assert victim.number("version") in (1, 2)
+
+
+def test_ends_meanwhile(build, container, ulp, start):
+    """Guards every step of a trigger against a process that is killed just then: a sentence, and no hang."""
+    begin = time.monotonic()
+    ulp.succeed("trigger", "-p", start(build).pid, container)
+    usual = time.monotonic() - begin
+    refused = 0
+    rounds = 16
+    for step in range(rounds):
+        victim = Victim([build.program()], libraries=[build.directory])
+        killer = os.fork()
+        if killer == 0:
+            time.sleep(usual * step / rounds)
+            os.kill(victim.pid, signal.SIGKILL)
+            os._exit(0)
+        answer = ulp.run("trigger", "-p", victim.pid, container, "--timeout", 10)
+        os.waitpid(killer, 0)
+        victim.kill()
+        assert answer.status in (0, 1), str(answer)
+        if answer.status:
+            refused += 1
+            assert str(victim.pid) in answer.errors, str(answer)
+            assert len(answer.errors.splitlines()) == 1, str(answer)
+    assert refused
