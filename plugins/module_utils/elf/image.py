@@ -155,6 +155,7 @@ class ElfImage:
         self._dynamic = None
         self._notes = None
         self._check_identity()
+        self._check_header_tables()
         try:
             elf = ELFFile(io.BytesIO(data))
         except Exception as error:
@@ -208,6 +209,14 @@ class ElfImage:
         if ident[6] != 1:
             raise self.bad(f"has ELF version {ident[6]}; only version 1 exists")
 
+    def _check_header_tables(self):
+        # Before pyelftools sees them: some of its versions follow the section headers at once.
+        segments, sections = struct.unpack_from("<QQ", self.data, 0x20)
+        segment_size, segment_count, section_size, section_count = struct.unpack_from("<HHHH", self.data, 0x36)
+        self._check_range(segments, segment_count * segment_size, "the program header table")
+        if sections:
+            self._check_range(sections, section_count * section_size, "the section header table")
+
     def _check_range(self, offset, size, what):
         if offset > len(self.data) or size > len(self.data) - offset:
             raise self.bad(f"is truncated or damaged: {what} lies beyond the end of the file")
@@ -217,7 +226,6 @@ class ElfImage:
             return []
         if entry_size != expected:
             raise self.bad(f"has {what} entries of {entry_size} bytes instead of {expected}")
-        self._check_range(offset, count * entry_size, "the " + what + " table")
         stream = io.BytesIO(self.data[offset:offset + count * entry_size])
         return [struct_parse(kind, stream) for _index in range(count)]
 
