@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
 
+#include <ulp/abi.h>
+
 #include "runtime/function.h"
 
-/* Only the worker, of which there is one at a time, reads or changes this list. */
+/* Only the worker, of which there is one at a time, adds to this list; nothing leaves it. */
 struct block {
 	struct block *next;
 	struct ulp_function *functions;
@@ -14,7 +16,7 @@ static struct block *blocks;
 
 struct ulp_function *ulp_function_find(uint64_t address)
 {
-	for (const struct block *block = blocks; block; block = block->next) {
+	for (const struct block *block = __atomic_load_n(&blocks, __ATOMIC_ACQUIRE); block; block = block->next) {
 		uint32_t low = 0, high = block->count;
 
 		while (low < high) {
@@ -31,6 +33,16 @@ struct ulp_function *ulp_function_find(uint64_t address)
 	return NULL;
 }
 
+bool ulp_function_entry(uint64_t address)
+{
+	const struct ulp_function *function = ulp_function_find(address);
+
+	if (function)
+		return function->hooked & ULP_SITE_ENTRY;
+	function = ulp_function_find(address + ULP_PAD_BEFORE);
+	return function && function->hooked & ULP_SITE_TRAMPOLINE;
+}
+
 struct ulp_function *ulp_function_reserve(uint32_t count)
 {
 	return calloc(count, sizeof(struct ulp_function));
@@ -45,7 +57,7 @@ bool ulp_function_publish(struct ulp_function *functions, uint32_t count)
 	block->next = blocks;
 	block->functions = functions;
 	block->count = count;
-	blocks = block;
+	__atomic_store_n(&blocks, block, __ATOMIC_RELEASE);
 	return true;
 }
 

@@ -26,8 +26,11 @@ struct ulp_function {
 	struct ulp_version *versions; /* of the applied patches, newest first */
 };
 
-/* The function at `address`, or NULL. */
+/* The function at `address`, or NULL. Takes no lock; may be called from anywhere. */
 struct ulp_function *ulp_function_find(uint64_t address);
+
+/* Whether whoever goes to `address` comes to an entry check: a hooked function's, or its trampoline's. */
+bool ulp_function_entry(uint64_t address);
 
 /*
  * Room for `count` more functions, not to be found before ulp_function_publish().

@@ -25,9 +25,9 @@ typedef bool ulp_frame_visitor(const struct ulp_frame *frame, void *argument);
 bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument);
 
 /*
- * Visits every aligned word from `from` to the end of the main thread's stack.
- * Returns false, having visited nothing, if `from` does not lie on it: elsewhere
- * nobody can tell without a system call where the stack ends.
+ * Visits every aligned word from `from` to the end of the calling thread's stack, until
+ * `visit` returns false.  Returns false, having visited nothing, if `from` does not lie on
+ * the stack that the thread was started with.
  */
 bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument);
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <elf.h>
 #include <string.h>
 #include <time.h>
 
@@ -60,27 +59,11 @@ void ulp_state_end_change(void)
 	__atomic_store_n(&ulp_state.sequence, ulp_state.sequence + 1, __ATOMIC_RELEASE);
 }
 
-extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
-
-static void find_own_text(void)
-{
-	uint64_t base = (uint64_t)&__ehdr_start;
-	const Elf64_Phdr *segment = (const Elf64_Phdr *)(base + __ehdr_start.e_phoff);
-
-	for (int i = 0; i < __ehdr_start.e_phnum; i++, segment++) {
-		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X))
-			continue;
-		ulp_state.text_start = base + segment->p_vaddr;
-		ulp_state.text_end = ulp_state.text_start + segment->p_memsz;
-	}
-}
-
 /* All that a process which is never patched sees of the runtime. */
 __attribute__((constructor)) static void set_up(void)
 {
 	ulp_cpu_detect();
 	ulp_safe_point_learn_objects();
-	find_own_text();
 	ulp_state.abi_version = ULP_ABI_VERSION;
 	ulp_state.size = sizeof ulp_state;
 	memcpy(ulp_state.runtime_version, ULP_VERSION, sizeof ULP_VERSION);
@@ -91,5 +74,7 @@ __attribute__((constructor)) static void set_up(void)
 	ulp_state.messages = (uint64_t)&ulp_messages;
 	ulp_state.stubs_start = (uint64_t)ulp_stub_pool;
 	ulp_state.stubs_size = ULP_STUB_POOL_SIZE;
+	ulp_state.text_start = (uint64_t)ulp_entering_start;
+	ulp_state.text_end = (uint64_t)ulp_entering_end;
 	__atomic_store_n(&ulp_state.magic, ULP_STATE_MAGIC, __ATOMIC_RELEASE);
 }

@@ -50,9 +50,10 @@ static bool inside(uint32_t domain, uint64_t address)
 }
 
 /*
- * The runtime's own text counts as inside: a thread that was interrupted in a stub,
- * or at the end of the slow path, has its decision behind it, and what a signal
- * handler does now must not overturn it.
+ * The stubs and the slow path count as inside: a thread that was interrupted there may
+ * have its decision behind it, and what a signal handler does now must not overturn it.
+ * Whoever was interrupted in a function that the slow path calls has its return address
+ * there.
  */
 static bool inside_or_entering(uint32_t domain, uint64_t address)
 {
@@ -87,7 +88,8 @@ static bool look_for_word(uint64_t word, void *argument)
 {
 	struct search *search = argument;
 
-	search->found = inside_or_entering(search->domain, word);
+	/* A pointer to a hooked function is no frame: who goes there comes by the entry check. */
+	search->found = inside_or_entering(search->domain, word) && !ulp_function_entry(word);
 	return !search->found;
 }
 

@@ -25,6 +25,8 @@ uint32_t ulp_checksum(const void *data, size_t size)
 	return ~remainder;
 }
 
+const void *tail;
+
 struct ulp_state *runtime_state(void)
 {
 	static struct ulp_state *state;
@@ -159,7 +161,8 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 	qsort(sorted, count, sizeof *sorted, by_address);
 	for (uint32_t i = 0; i < count; i++, site++) {
 		site->function = (uint32_t)(sorted[i] - target.base);
-		site->flags = ULP_SITE_ENTRY | (endbr ? ULP_SITE_ENDBR : 0);
+		site->flags = ULP_SITE_ENTRY | (endbr ? ULP_SITE_ENDBR : 0) |
+		              (sorted[i] == (uint64_t)tail ? ULP_SITE_TAIL : 0);
 	}
 	library->site_count = count;
 	request->size = (uint32_t)((char *)site - (char *)request);

@@ -27,6 +27,9 @@ struct pair {
 	const char *replacement;
 };
 
+/* The one function, if any, that the library jumps to. */
+extern const void *tail;
+
 /* The patch number n has the ID n, n, n, ...; its library is PATCH_PATH. */
 void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions, const struct pair *pairs);
 void revert(unsigned char patch);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 int new_answer(int question);
 int newest_answer(int question);
+int new_tail_of(int question);
 
 int new_answer(int question)
 {
@@ -10,4 +11,9 @@ int new_answer(int question)
 int newest_answer(int question)
 {
 	return question + 2000;
+}
+
+int new_tail_of(int question)
+{
+	return question + 5000;
 }

@@ -23,6 +23,17 @@ int answer_after(void (*callback)(void *), void *argument, int question)
 	return result;
 }
 
+int tail_of(int question)
+{
+	return question + 5;
+}
+
+int jump_after(void (*callback)(void *), void *argument, int question)
+{
+	callback(argument);
+	return tail_of(question);
+}
+
 struct recorded written __attribute__((visibility("hidden")));
 
 /* The compiler adds nothing but the padding. */

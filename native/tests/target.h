@@ -8,6 +8,9 @@ int answer(int question);
 int twice(int question);
 /* Calls back, then answers. */
 int answer_after(void (*callback)(void *), void *argument, int question);
+/* Calls back, then jumps to tail_of: no frame of it is left. */
+int jump_after(void (*callback)(void *), void *argument, int question);
+int tail_of(int question);
 /* Writes down every register that can carry an argument, in the order of registers.S. */
 void record(void);
 struct recorded {

@@ -40,6 +40,7 @@ static _Unwind_Reason_Code look(struct _Unwind_Context *context, void *argument)
 }
 
 static void *caller_to_find;
+static uint64_t runtime_start, runtime_end;
 
 static void on_step(int signal_number, siginfo_t *info, void *context)
 {
@@ -49,7 +50,7 @@ static void on_step(int signal_number, siginfo_t *info, void *context)
 	(void)signal_number;
 	(void)info;
 	steps++;
-	if (instruction >= STATE->text_start && instruction < STATE->text_end)
+	if (instruction >= runtime_start && instruction < runtime_end)
 		in_runtime++;
 	else if (instruction < (uint64_t)answer - ULP_PAD_BEFORE || instruction > (uint64_t)answer)
 		return; /* a library function that the runtime calls: not ours to describe */
@@ -89,7 +90,7 @@ static void expect_complete(const char *what)
 	printf("%s: %lu steps, %lu of them in the runtime\n", what, steps, in_runtime);
 	if (incomplete)
 		fprintf(stderr, "%s: %lu instructions without a complete way out, first at runtime+0x%llx\n", what, incomplete,
-		        (unsigned long long)(first_incomplete - STATE->text_start));
+		        (unsigned long long)(first_incomplete - runtime_start));
 	CHECK(incomplete == 0);
 	CHECK(in_runtime > 5);
 	steps = in_runtime = 0;
@@ -101,7 +102,11 @@ int main(void)
 
 	CHECK(sigaction(SIGTRAP, &action, NULL) == 0);
 	caller_to_find = (void *)stepped_call;
-	runtime_state();
+	struct dl_find_object runtime;
+
+	CHECK(_dl_find_object(STATE, &runtime) == 0);
+	runtime_start = (uint64_t)runtime.dlfo_map_start;
+	runtime_end = (uint64_t)runtime.dlfo_map_end;
 	apply(1, PATCH_PATH, TARGET_ENDBR, functions, pairs);
 	CHECK(stepped_call(1) == 1001);
 	expect_complete("slow path, stub and detour");

@@ -16,6 +16,9 @@
 extern unsigned char ulp_stub_pool[];
 void ulp_request_entry(void);
 void ulp_slow_path(void);
+/* The section with the stubs and the slow path; the linker sets its ends. */
+extern unsigned char ulp_entering_start[] __asm__("__start_ulp_entering") __attribute__((visibility("hidden")));
+extern unsigned char ulp_entering_end[] __asm__("__stop_ulp_entering") __attribute__((visibility("hidden")));
 
 /* ---- cpu.c */
 void ulp_cpu_detect(void);

@@ -14,7 +14,8 @@
  */
 #include "arch/x86_64/layout.h"
 
-	.text
+	/* With the stubs: code that a thread passes on its way into a function. */
+	.section ulp_entering, "ax", @progbits
 	.globl	ulp_slow_path
 	.hidden	ulp_slow_path
 	.type	ulp_slow_path, @function

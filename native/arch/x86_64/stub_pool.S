@@ -11,7 +11,7 @@
  */
 #include "arch/x86_64/layout.h"
 
-	.section .text.ulp_stub_pool, "ax", @progbits
+	.section ulp_entering, "ax", @progbits
 	.balign 4096
 	.globl	ulp_stub_pool
 	.hidden	ulp_stub_pool

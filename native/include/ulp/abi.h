@@ -137,7 +137,8 @@ struct ulp_state {
 	uint64_t stubs_start;      /* the stub pool: code that belongs to no library */
 	uint64_t stubs_used;       /* bytes */
 	uint64_t stubs_size;       /* bytes */
-	uint64_t text_start;       /* the runtime's own executable segment, stub pool included */
+	uint64_t text_start;       /* code that a thread passes on its way into a function: the
+	                              stub pool, and the slow path */
 	uint64_t text_end;
 	uint32_t domain_count;
 	uint32_t library_count;
