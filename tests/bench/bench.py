@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What patching costs: a call, a held thread, everybody else, and reading the state.
+
+Prints medians, and ratios to the same call in a library that was built without anything. Writes all samples
+as JSON. Asserts nothing: a number depends on the machine, a test must not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ULP = ROOT / "build" / "ulp"
+RUNTIME = ROOT / "build" / "libpulp.so"
+TRM = ROOT / "build" / "trm.o"
+PADDING = ["-fpatchable-function-entry=16,14"]
+MODES = {"padding only": False, "post-processed": True}
+
+
+def run(*command):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def ulp(*arguments):
+    return json.loads(run(sys.executable, ULP, *arguments, "--json") or "null")
+
+
+class Scene:
+    """A folder with a library in one form, the programs that use it, and a livepatch for each of its functions."""
+
+    def __init__(self, folder, flags=(), post_processed=False):
+        self.folder = Path(folder)
+        self.library = self.folder / "libbench.so"
+        extra = [TRM] if post_processed else []
+        run("gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", "-Wl,-soname,libbench.so", *flags,
+            HERE / "library.c", *extra, "-o", self.library)
+        if post_processed:
+            run(sys.executable, ULP, "post", self.library)
+        for program in ("calls", "gaps"):
+            run("gcc", "-O2", "-pthread", HERE / f"{program}.c", "-o", self.folder / program, self.library,
+                f"-Wl,-rpath,{self.folder}")
+
+    def pack(self, function):
+        patch = self.folder / "libpatch.so"
+        run("gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", HERE / "patch.c", "-o", patch)
+        description = self.folder / f"{function}.dsc"
+        description.write_text(f"{patch}\n@{self.library}\n{function}:new_{function}\n")
+        run(sys.executable, ULP, "pack", description, "-o", self.folder / f"{function}.ulp")
+        return self.folder / f"{function}.ulp"
+
+    @contextlib.contextmanager
+    def start(self, program, *arguments, preload=True):
+        environment = dict(os.environ, **({"LD_PRELOAD": str(RUNTIME)} if preload else {}))
+        process = subprocess.Popen([self.folder / program, *map(str, arguments)], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True, bufsize=1, env=environment)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def ask(process, line):
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return process.stdout.readline().split()
+
+
+def trigger(process, container, *options):
+    """Apply or revert, and how long the diverted thread was held, in microseconds."""
+    run(sys.executable, ULP, "trigger", "-p", process.pid, container, *options)
+
+
+def measure_calls(rounds):
+    """Nanoseconds per call, by state of the library."""
+
+    def sample(process):
+        return [float(word) for word in ask(process, str(rounds))]
+
+    result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Scene(folder)
+        with scene.start("calls", preload=False) as process:
+            result["plain"] = sample(process)
+    for mode, post_processed in MODES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            scene = Scene(folder, PADDING, post_processed)
+            beside, measured = scene.pack("beside"), scene.pack("measured")
+            with scene.start("calls") as process:
+                result[f"{mode}, never patched"] = sample(process)
+                trigger(process, beside)
+                result[f"{mode}, another function patched"] = sample(process)
+                trigger(process, measured)
+                result[f"{mode}, patched"] = sample(process)
+                trigger(process, measured, "--revert")
+                result[f"{mode}, reverted"] = sample(process)
+    return result
+
+
+def measure_gaps(thread_counts, applies, seconds):
+    """The longest gap that any spinning thread saw, in microseconds: idle, and while patches come and go."""
+    result = {}
+    for threads in thread_counts:
+        with tempfile.TemporaryDirectory() as folder:
+            scene = Scene(folder, PADDING, True)
+            container = scene.pack("measured")
+            with scene.start("gaps", threads) as process:
+                time.sleep(0.5)
+                ask(process, "reset")
+                time.sleep(seconds)
+                idle = [float(word) for word in ask(process, "report")]
+                held = []
+                ask(process, "reset")
+                for index in range(applies):
+                    row = ulp("dispatch", "revert" if index % 2 else "patch", container, process.pid)
+                    held += [entry["held_us"] for entry in rows_of(row) if entry.get("held_us") is not None]
+                during = [float(word) for word in ask(process, "report")]
+                result[str(threads)] = {"idle": idle, "during": during, "held": held}
+    return result
+
+
+def rows_of(answer):
+    return answer["processes"] if isinstance(answer, dict) else answer
+
+
+def measure_listing(count):
+    """Seconds to list the state of so many patchable processes, command start included."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        scene = Scene(folder, PADDING, True)
+        for _each in range(count):
+            stack.enter_context(scene.start("calls"))
+        time.sleep(0.5)
+        samples = []
+        for _each in range(5):
+            start = time.monotonic()
+            ulp("list")
+            samples.append(time.monotonic() - start)
+    return samples
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--applies", type=int, default=24)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 16, 64, 256])
+    parser.add_argument("--processes", type=int, default=200)
+    options = parser.parse_args()
+
+    calls = measure_calls(options.rounds)
+    plain = statistics.median(calls["plain"])
+    print(f"{'call of a function':42} {'median ns':>10} {'ratio':>7}")
+    for name, samples in calls.items():
+        median = statistics.median(samples)
+        print(f"{name:42} {median:10.2f} {median / plain:7.2f}")
+
+    gaps = measure_gaps(options.threads, options.applies, 2)
+    print(f"\n{'spinning threads':>16} {'longest gap idle':>18} {'during applies':>16} {'held (median)':>15}   us")
+    for threads, sample in gaps.items():
+        held = statistics.median(sample["held"]) if sample["held"] else float("nan")
+        print(f"{threads:>16} {max(sample['idle']):18.1f} {max(sample['during']):16.1f} {held:15.1f}")
+
+    listing = measure_listing(options.processes)
+    print(f"\nlist the state of {options.processes} processes: {statistics.median(listing):.3f} s, command start included")
+
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps({"calls_ns": calls, "gaps_us": gaps, "list_s": listing}, indent=1) + "\n")
+    print(f"\nall samples: {options.output}")
+
+
+if __name__ == "__main__":
+    main()
