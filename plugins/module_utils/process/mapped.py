@@ -13,6 +13,7 @@ the process's own root directory, and then only if device and inode agree.
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
 from ..elf.image import ElfImage
@@ -21,6 +22,9 @@ from ..errors import BadElf
 from .errors import StateUnreadable
 from .maps import Mapping
 from .survey import Survey, survey
+
+# For so long, in seconds, a file is known by device and inode alone.
+FRESH_SECONDS = 1.0
 
 
 class LoadedLibrary(NamedTuple):
@@ -85,6 +89,7 @@ class MappedFiles:
 
     def __init__(self):
         self._surveys = {}
+        self._recent = {}
         self._images = {}
         self._functions = {}
         self._post_processed = {}
@@ -101,6 +106,16 @@ class MappedFiles:
 
     def survey(self, pid, mapping):
         """The Survey of the file behind ``mapping``, or None when it is no ELF file or cannot be reached."""
+        # An inode number that a live process has mapped is not given to another file in so short a time.
+        now = time.monotonic()
+        recent = self._recent.get((mapping.device, mapping.inode))
+        if recent is not None and now - recent[0] < FRESH_SECONDS:
+            return recent[1]
+        found = self._survey(pid, mapping)
+        self._recent[mapping.device, mapping.inode] = now, found
+        return found
+
+    def _survey(self, pid, mapping):
         key = self._key(pid, mapping)
         if key in self._surveys:
             return self._surveys[key]

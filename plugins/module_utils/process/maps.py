@@ -86,6 +86,23 @@ def read_code_maps(pid) -> list[Mapping]:
     return parse_maps(read_bytes(pid, "maps"), executable_only=True)
 
 
+def end_of_mapping(pid, address):
+    """The end of the mapping of ``pid`` that contains ``address``, or None; parses only the lines that it must."""
+    lines = read_bytes(pid, "maps").splitlines()
+    low, high = 0, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        start, _hyphen, rest = lines[middle].partition(b"-")
+        if address < int(start, 16):
+            high = middle
+            continue
+        end = int(rest.partition(b" ")[0], 16)
+        if address < end:
+            return end
+        low = middle + 1
+    return None
+
+
 def mapping_at(mappings, address):
     """The mapping that contains ``address``, or None.  ``mappings`` ascend by address."""
     low, high = 0, len(mappings)

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from .. import abi
 from .errors import ProcessGone, StateUnreadable
-from .maps import mapping_at, read_maps
+from .maps import end_of_mapping
 from .memory import read_memory, read_ranges
 from .namespaces import inner_thread_id, shares_pid_namespace
-from .procfs import CLOCK_TICKS, read_stat, read_status, read_system_call, thread_ids
+from .procfs import CLOCK_TICKS, read_stat, read_system_call, thread_ids, times_run
 
 # A thread that runs is looked at again after so many seconds.
 SAMPLE_SECONDS = 0.001
@@ -46,26 +46,26 @@ class Inside(NamedTuple):
     """What counts as being inside: address ranges (start, end), and words that do not count although in range."""
 
     ranges: tuple[tuple[int, int], ...]
-    entry_points: frozenset
+    entry_points: Callable[[], frozenset]  # asked only when such a word turns up
 
 
-def inside_domain(state, domain, entry_points=frozenset()):
+def inside_domain(state, domain, entry_points=frozenset):
     """The Inside of one domain.
 
     :param state: runtime.RuntimeState.
     :param domain: index of the domain.
-    :param entry_points: addresses through which a *new* entry leads into the domain's
-        libraries: pointers to functions, which threads may well keep on their stacks.
+    :param entry_points: function that gives the addresses through which a *new* entry leads into the
+        domain's libraries: pointers to functions, which threads may well keep on their stacks.
     """
     ranges = [(library.text_start, library.text_end) for library in state.libraries if library.domain == domain]
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
-    return Inside(tuple(ranges), frozenset(entry_points))
+    return Inside(tuple(ranges), entry_points)
 
 
 def counts(word, inside):
     """Whether ``word``, found on a stack, may be an address to return to inside."""
-    return word not in inside.entry_points and any(start <= word < end for start, end in inside.ranges)
+    return any(start <= word < end for start, end in inside.ranges) and word not in inside.entry_points()
 
 
 def first_inside(data, inside):
@@ -79,7 +79,7 @@ def first_inside(data, inside):
             while position >= 0:
                 if position % 8 == 3:
                     word = int.from_bytes(data[position - 3:position + 5], "little")
-                    if start <= word < end and word not in inside.entry_points:
+                    if start <= word < end and word not in inside.entry_points():
                         return word
                 position = data.find(needle, position + 1)
     return None
@@ -145,13 +145,13 @@ class _Census:
 
     def outside(self, tid):
         """True: the thread's stack shows it outside.  False: inside, or it may be.  None: it was running."""
-        before = read_status(self.pid, tid).switches
+        before = times_run(self.pid, tid)
         where = read_system_call(self.pid, tid)
         if where is None:
             return None
         found = self.search(where)
         # It has not run in between, so what was read belongs together.
-        if read_system_call(self.pid, tid) != where or read_status(self.pid, tid).switches != before:
+        if read_system_call(self.pid, tid) != where or times_run(self.pid, tid) != before:
             return None
         return not found
 
@@ -159,12 +159,12 @@ class _Census:
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
         if counts(where.instruction_pointer, self.inside):
             return True
-        stack = mapping_at(read_maps(self.via), where.stack_pointer)
-        if stack is None or stack.end - where.stack_pointer > STACK_LIMIT:
+        end = end_of_mapping(self.via, where.stack_pointer)
+        if end is None or end - where.stack_pointer > STACK_LIMIT:
             return True
         address = where.stack_pointer & ~7
-        while address < stack.end:
-            size = min(CHUNK, stack.end - address)
+        while address < end:
+            size = min(CHUNK, end - address)
             try:
                 data = read_memory(self.via, address, size)
             except StateUnreadable:

@@ -6,17 +6,23 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from .procfs import explained, read_status
+
+
+@lru_cache(maxsize=None)
+def _own(kind):
+    ours = os.stat(f"/proc/self/ns/{kind}")
+    return ours.st_dev, ours.st_ino
 
 
 def _shares(pid, kind):
     try:
         theirs = os.stat(f"/proc/{pid}/ns/{kind}")
-        ours = os.stat(f"/proc/self/ns/{kind}")
     except OSError as error:
         raise explained(pid, error) from error
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+    return (theirs.st_dev, theirs.st_ino) == _own(kind)
 
 
 def shares_pid_namespace(pid):

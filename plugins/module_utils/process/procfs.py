@@ -188,6 +188,22 @@ def read_system_call(pid, tid):
     return SystemCall(int(fields[0]), int(fields[-2], 16), int(fields[-1], 16))
 
 
+def times_run(pid, tid):
+    """A number that grows whenever thread ``tid`` of ``pid`` is put on a processor or taken off it.
+
+    :raises ProcessGone: the thread has ended.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    try:
+        # A tenth of the cost of the status file; but a kernel may lack it, or keep no statistics: all zeros then.
+        fields = read_bytes(pid, f"task/{tid}/schedstat").split()
+        if int(fields[2]):
+            return int(fields[2])
+    except (ProcessGone, IndexError):
+        pass
+    return read_status(pid, tid).switches
+
+
 def process_name(pid, comm):
     """The program's name; ``comm``, which the kernel cuts to 15 characters, completed where that is possible."""
     if psutil is None or len(comm) < COMM_LENGTH:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..errors import UlpError
 from ..process.entry_points import entry_points
 from ..process.migration import Migration, inside_domain, pending_threads
@@ -24,14 +26,18 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS)
     :raises ProcessGone: the process has ended.
     """
     hooked = {library.base for library in subject.state.libraries if library.domain == patch.domain}
-    libraries = [
-        library for library in files.libraries(subject.via, subject.mappings) if library.base in hooked
-    ]
-    try:
-        pointers = entry_points(subject.via, libraries, files)
-    except UlpError:
-        # Without them, pointers to functions count as return addresses: a delay, not an error.
-        pointers = frozenset()
+
+    @lru_cache(maxsize=None)
+    def pointers():
+        libraries = [
+            library for library in files.libraries(subject.via, subject.mappings) if library.base in hooked
+        ]
+        try:
+            return entry_points(subject.via, libraries, files)
+        except UlpError:
+            # Without them, pointers to functions count as return addresses: a delay, not an error.
+            return frozenset()
+
     inside = inside_domain(subject.state, patch.domain, pointers)
     return pending_threads(
         subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated
