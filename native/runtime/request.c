@@ -7,6 +7,9 @@
 #include "runtime/request.h"
 #include "runtime/state.h"
 
+/* endbr64 and the two nops: a function may be no longer. */
+#define LONGEST_ENTRY 6
+
 static const void *at(const struct ulp_request *request, uint32_t offset)
 {
 	return (const char *)request + offset;
@@ -62,7 +65,7 @@ static bool library_inside(const struct ulp_request *request, const struct ulp_r
 		uint64_t address = library->base + site[i].function;
 
 		if ((i > 0 && site[i].function <= site[i - 1].function) ||
-		    address < library->text_start + ULP_PAD_BEFORE || address + 16 > library->text_end ||
+		    address < library->text_start + ULP_PAD_BEFORE || address + LONGEST_ENTRY > library->text_end ||
 		    !(site[i].flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)))
 			return false;
 	}
