@@ -38,7 +38,7 @@ def run(*command):
 
 
 def ulp(*arguments):
-    return json.loads(run(sys.executable, ULP, *arguments, "--json") or "null")
+    return json.loads(run(ULP, *arguments, "--json") or "null")
 
 
 class Scene:
@@ -51,7 +51,7 @@ class Scene:
         run("gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", "-Wl,-soname,libbench.so", *flags,
             HERE / "library.c", *extra, "-o", self.library)
         if post_processed:
-            run(sys.executable, ULP, "post", self.library)
+            run(ULP, "post", self.library)
         for program in ("calls", "gaps"):
             run("gcc", "-O2", "-pthread", HERE / f"{program}.c", "-o", self.folder / program, self.library,
                 f"-Wl,-rpath,{self.folder}")
@@ -61,7 +61,7 @@ class Scene:
         run("gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", HERE / "patch.c", "-o", patch)
         description = self.folder / f"{function}.dsc"
         description.write_text(f"{patch}\n@{self.library}\n{function}:new_{function}\n")
-        run(sys.executable, ULP, "pack", description, "-o", self.folder / f"{function}.ulp")
+        run(ULP, "pack", description, "-o", self.folder / f"{function}.ulp")
         return self.folder / f"{function}.ulp"
 
     @contextlib.contextmanager
@@ -84,7 +84,7 @@ def ask(process, line):
 
 def trigger(process, container, *options):
     """Apply or revert, and how long the diverted thread was held, in microseconds."""
-    run(sys.executable, ULP, "trigger", "-p", process.pid, container, *options)
+    run(ULP, "trigger", "-p", process.pid, container, *options)
 
 
 def measure_calls(rounds):
