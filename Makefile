@@ -50,7 +50,7 @@ collection-path: ## make this checkout visible as libpulp.livepatch under build/
 # -------------------------------------------------------------------- build
 
 .PHONY: build
-build: build-native build-command ## build/libpulp.so, build/trm.o, build/ulp
+build: build-native build-command collection-path ## build/libpulp.so, build/trm.o, build/ulp
 
 .PHONY: build-native
 build-native: packages-build
@@ -76,7 +76,7 @@ demo: packages-build venv build collection-install ## patch a running network se
 # -------------------------------------------------------------------- check
 
 .PHONY: check
-check: packages-check-build venv build collection-path check-native check-unit check-integration check-playbooks check-collection ## every test
+check: packages-check-build venv build collection-path check-native check-unit check-integration check-collection ## every test
 	@echo "All tests passed."
 
 .PHONY: check-native
@@ -88,12 +88,8 @@ check-unit: packages-check-build venv build collection-path ## the Python core, 
 	$(PYTEST) tests/unit
 
 .PHONY: check-integration
-check-integration: packages-check-build venv build collection-path ## victim programs, patched while they run
+check-integration: packages-check-build venv build collection-path ## victim programs, playbooks and roles, on running processes
 	$(PYTEST) tests/integration
-
-.PHONY: check-playbooks
-check-playbooks: venv build collection-path ## roles and playbooks on localhost
-	$(PYTEST) tests/playbooks
 
 .PHONY: check-collection
 check-collection: venv collection-install ## the built artefact, installed into an empty path
@@ -126,16 +122,18 @@ collection-install: collection
 C_SOURCES = $(shell git ls-files -co --exclude-standard -- 'native/*.c' 'native/*.h' 'tests/*.c' 'tests/*.h' 'tests/*.cc' 'playbooks/*.c' 'playbooks/*.h')
 
 .PHONY: lint
-lint: packages-lint-build venv lint-python lint-yaml lint-native lint-changelog lint-ansible lint-sanity ## everything clean
+lint: packages-lint-build venv lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity ## everything clean
 	@echo "Nothing to complain about."
 
-.PHONY: lint-python lint-yaml lint-native lint-changelog lint-ansible lint-sanity lint-copy
+.PHONY: lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity lint-copy
 lint-python: venv
 	$(BIN)/ruff check --no-cache .
 lint-yaml: venv
 	$(BIN)/yamllint --strict .
 lint-native: packages-lint
 	clang-format --dry-run --Werror $(C_SOURCES)
+lint-shell: packages-lint
+	shellcheck .ci/run $(shell git ls-files -co --exclude-standard -- '*.sh' tests/roles/ssh-to-container)
 lint-changelog: venv
 	$(BIN)/antsibull-changelog lint
 

@@ -14,6 +14,7 @@ fi
 
 missing=
 for need in "$@"; do
+	# shellcheck disable=SC2013  # words on purpose: a while loop would set the variable in a subshell
 	for package in $(awk -v need="$need" '$1 == need { print $2 }' "$list"); do
 		case " $missing " in *" $package "*) continue ;; esac
 		status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) || status=

@@ -89,7 +89,7 @@ def test_runtime_is_built_once(runtime):
         "/usr/bin/ulp 755 root",
         "/var/lib/libpulp/build 700 root",
     ]
-    assert "1.0.0" in runtime.container.run("ulp", "--version")
+    assert json.loads(runtime.container.run("ulp", "list", "--json"))["processes"] == []
 
 
 def test_runtime_is_replaced_not_overwritten(runtime):

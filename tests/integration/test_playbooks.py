@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks as an operator runs them, by either name, on a running process of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from harness.command import Ulp
+from harness.paths import BUILD, CHECKOUT
+
+PAIRS = {"make": "make_new", "use": "use_new"}
+ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+
+
+class Played(NamedTuple):
+    """How a run of ansible-playbook ended."""
+
+    status: int
+    changed: int
+    output: str
+
+
+def play(playbook: str | Path, *options: str, **variables: object) -> Played:
+    """Run a playbook on this machine, without privileges that the test does not have."""
+    # In a user namespace where we are root, files can be given to root by anybody.
+    wrap = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
+    words = [*wrap, ANSIBLE_PLAYBOOK, "-i", "localhost,", "-c", "local", playbook, *options]
+    words += ["-e", f"ansible_python_interpreter={sys.executable}"]
+    for name, value in variables.items():
+        words += ["-e", f"{name}={value}"]
+    done = subprocess.run(
+        [str(word) for word in words], cwd=CHECKOUT, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
+    )
+    recap = re.search(r"^localhost\s.*changed=(\d+)", done.stdout, re.MULTILINE)
+    return Played(done.returncode, int(recap[1]) if recap else 0, done.stdout)
+
+
+def succeed(playbook: str | Path, *options: str, **variables: object) -> Played:
+    played = play(playbook, *options, **variables)
+    assert played.status == 0, played.output
+    assert "[WARNING]" not in played.output, played.output
+    return played
+
+
+@pytest.fixture
+def victim_and_variables(target, start, mode_variant, tmp_path):
+    """A victim, and the variables with which the playbooks deal with it alone."""
+    build = target("contract", mode_variant)
+    victim = start(build)
+    variables = {
+        "livepatch": build.patch("layout", PAIRS),
+        "livepatch_become": "false",
+        "ulp_livepatch_directory": tmp_path / "var" / "livepatches",
+    }
+    return victim, variables
+
+
+def row(output: str, pid: int) -> str:
+    """The line about a process in a report."""
+    found = re.search(rf'"({pid} .*)"', output)
+    assert found, output
+    return found[1]
+
+
+def test_apply_status_revert(victim_and_variables):
+    victim, variables = victim_and_variables
+    assert victim.number("call") == 1
+
+    played = succeed("libpulp.livepatch.apply_livepatch", "--check", **variables)
+    assert "patched" in row(played.output, victim.pid)
+    assert victim.number("call") == 1
+    assert not variables["ulp_livepatch_directory"].exists()
+
+    played = succeed("libpulp.livepatch.apply_livepatch", **variables)
+    assert played.changed > 0
+    assert " patched " in row(played.output, victim.pid)
+    assert victim.number("call") == 2
+
+    played = succeed(CHECKOUT / "playbooks" / "apply-livepatch.yml", **variables)
+    assert played.changed == 0
+    assert "already_patched" in row(played.output, victim.pid)
+
+    for name in ("libpulp.livepatch.livepatch_status", CHECKOUT / "playbooks" / "livepatch-status.yml"):
+        played = succeed(name, livepatch_become="false")
+        assert played.changed == 0
+        assert re.search(r" patched .*layout.*applied.*libcontract", row(played.output, victim.pid))
+        # This very process was started without the runtime.
+        assert "not patchable" in row(played.output, os.getpid())
+
+    played = succeed(CHECKOUT / "playbooks" / "revert-livepatch.yml", **variables)
+    assert played.changed == 1
+    assert " reverted " in row(played.output, victim.pid)
+    assert victim.number("call") == 1
+
+    played = succeed("libpulp.livepatch.revert_livepatch", **variables)
+    assert played.changed == 0
+    assert " reverted " in row(succeed("libpulp.livepatch.livepatch_status", livepatch_become="false").output, victim.pid)
+
+
+@pytest.mark.parametrize("name", ["missing", "directory", "text"])
+def test_bad_livepatch_is_one_sentence(name, tmp_path):
+    path = tmp_path / "fix.ulp"
+    if name == "directory":
+        path.mkdir()
+    elif name == "text":
+        path.write_text("not a container\n")
+    played = play(
+        "libpulp.livepatch.apply_livepatch", livepatch=path, livepatch_become="false",
+        ulp_livepatch_directory=tmp_path / "livepatches",
+    )
+    assert played.status != 0
+    assert "Traceback" not in played.output
+    assert str(path) in played.output or "fix-" in played.output
+
+
+def test_livepatch_must_be_named():
+    played = play("libpulp.livepatch.apply_livepatch", livepatch_become="false")
+    assert played.status != 0
+    assert "-e livepatch=FILE.ulp" in played.output
+
+
+def test_runtime_role_installs_a_given_build_and_removes_it(tmp_path):
+    """On this machine, but elsewhere; the whole of it, with systemd and packages, is what `make check-roles` tests."""
+    place = tmp_path / "lib"
+    variables = {
+        "ulp_runtime_build": BUILD, "ulp_runtime_directory": place, "ulp_runtime_command": tmp_path / "ulp",
+        "ulp_runtime_build_directory": tmp_path / "build", "ulp_runtime_install_packages": "false",
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text("[{hosts: all, gather_facts: false, roles: [libpulp.livepatch.ulp_runtime]}]\n")
+    assert succeed(playbook, **variables).changed == 3
+    assert succeed(playbook, **variables).changed == 0
+    for name in ("libpulp.so", "trm.o"):
+        assert (place / name).read_bytes() == (BUILD / name).read_bytes()
+    assert "processes" in Ulp(command=(sys.executable, str(tmp_path / "ulp"))).succeed("list", "--json").json()
+    # Another file of that name, not other bytes in the file that processes have mapped.
+    inode = (place / "libpulp.so").stat().st_ino
+    (place / "libpulp.so").write_bytes(b"damaged")
+    assert succeed(playbook, **variables).changed == 1
+    assert (place / "libpulp.so").stat().st_ino != inode
+    assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 1
+    assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 0
+    assert not place.exists()
+
+
+def test_runtime_role_builds_from_the_collection_once(tmp_path):
+    variables = {
+        "ulp_runtime_directory": tmp_path / "lib", "ulp_runtime_command": tmp_path / "ulp",
+        "ulp_runtime_build_directory": tmp_path / "var" / "build", "ulp_runtime_install_packages": "false",
+    }
+    playbook = tmp_path / "play.yml"
+    playbook.write_text("[{hosts: all, gather_facts: false, roles: [libpulp.livepatch.ulp_runtime]}]\n")
+    assert succeed(playbook, **variables).changed > 0
+    built = (tmp_path / "var" / "build" / "out" / "libpulp.so").stat().st_mtime_ns
+    assert succeed(playbook, **variables).changed == 0
+    assert (tmp_path / "var" / "build" / "out" / "libpulp.so").stat().st_mtime_ns == built
+    assert (tmp_path / "var" / "build").stat().st_mode & 0o777 == 0o700
