@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import NamedTuple
 
 from ..livepatch.container import read_container
-from ..process.errors import ProcessError, ProcessForbidden
+from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
 from ..process.mapped import MappedFiles
 from ..process.maps import read_code_maps
 from ..process.subject import alive
@@ -25,13 +26,26 @@ CHECK = "check"
 
 # Between two looks at threads that are still inside, in seconds.
 _PAUSE = 0.01
+# So many PIDs are named in a warning.
+_LISTED = 5
+
+
+_APPLIED = (outcome.PATCHED, outcome.ALREADY_PATCHED)
+_UNCONCERNED = (outcome.NOT_APPLICABLE, outcome.ALREADY_FIXED_ON_DISK, outcome.EXCLUDED)
 
 
 class Dispatched(NamedTuple):
     """What became of all processes."""
 
+    operation: str  # PATCH, REVERT or CHECK
+    patch_id: str
     rows: list[Row]
     warnings: list[str]
+
+    @property
+    def applied(self):
+        """Whether every process that the livepatch is for has it on every thread."""
+        return all(row.outcome in _APPLIED or row.outcome in _UNCONCERNED for row in self.rows)
 
     @property
     def changed(self):
@@ -66,14 +80,14 @@ def dispatch(path, operation, selection, options) -> Dispatched:
     trigger = Trigger(read_container(path), MappedFiles(), options._replace(wait_migrated=0.0))
     work = {PATCH: trigger.apply, REVERT: trigger.revert, CHECK: trigger.check}[operation]
     rows = []
-    hidden = 0
+    hidden = []
     for candidate in choose(selection):
         if not candidate.named:
             try:
                 if not _is_concerned(trigger, candidate.pid):
                     continue
             except ProcessForbidden:
-                hidden += 1
+                hidden.append(candidate.pid)
                 continue
             except ProcessError:
                 # Not one that could be patched, or it has ended: nobody asked for it.
@@ -81,18 +95,44 @@ def dispatch(path, operation, selection, options) -> Dispatched:
         if candidate.excluded:
             rows.append(Row(candidate.pid, candidate.name, outcome.EXCLUDED, "its name is on the exclude list"))
         else:
-            rows.append(work(candidate.pid)._replace(name=candidate.name))
+            row = work(candidate.pid)
+            if row.outcome == outcome.FAILED and not candidate.named and _has_ended(candidate.pid):
+                continue
+            rows.append(row._replace(name=candidate.name))
     if options.wait_migrated and not options.check:
         rows = _migrated(trigger, rows, time.monotonic() + options.wait_migrated)
     warnings = []
     if hidden:
-        warnings.append(f"{hidden} processes of other users were not examined; run as root to reach them")
-    return Dispatched(rows, warnings)
+        warnings.append(f"processes that this user may not examine were left out: {_listed(hidden)}")
+    return Dispatched(operation, trigger.container.patch_id, rows, warnings)
+
+
+def count_outcomes(rows):
+    """{outcome: number of ``rows`` that have it}, only those that occur."""
+    return dict(Counter(row.outcome for row in rows))
+
+
+def state_text(result, after):
+    """Text to compare: a line for each process that Dispatched ``result`` changed, as it was or is ``after``."""
+    state = "applied" if (result.operation == PATCH) == after else "not applied"
+    return "".join(f"{row.pid} {row.name}: {result.patch_id[:16]} {state}\n" for row in result.rows if row.changed)
+
+
+def _listed(pids):
+    return ", ".join(str(pid) for pid in pids[:_LISTED]) + (", ..." if len(pids) > _LISTED else "")
 
 
 def _is_concerned(trigger, pid):
     _stat, via = alive(pid)
     return resolve(trigger.container, trigger.files.libraries(via, read_code_maps(via))).concerned
+
+
+def _has_ended(pid):
+    try:
+        alive(pid)
+    except (ProcessGone, ProcessDead):
+        return True
+    return False
 
 
 def _migrated(trigger, rows, deadline):

@@ -1,0 +1,122 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ulp_check
+short_description: Tell whether a livepatch is applied to running processes
+version_added: 1.0.0
+description:
+  - Looks whether a livepatch is applied to the processes that have loaded the library that it is for, and whether
+    every thread of them uses it.
+  - It reads memory only. No process is stopped, not even for a moment.
+author:
+  - libpulp.livepatch contributors (@libpulp)
+requirements:
+  - python3-pyelftools
+notes:
+  - Run it as root, or as the owner of the processes.
+extends_documentation_fragment:
+  - libpulp.livepatch.attributes
+attributes:
+  check_mode:
+    support: full
+    details: The module changes nothing.
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+  platform:
+    support: full
+options:
+  patch:
+    description: The livepatch container on the host.
+    type: path
+    required: true
+  pids:
+    description: Look at these processes only; without it at all on the host.
+    type: list
+    elements: int
+    default: []
+seealso:
+  - module: libpulp.livepatch.ulp_dispatch
+"""
+
+EXAMPLES = r"""
+- name: Wait until every thread of every process uses the livepatch
+  libpulp.livepatch.ulp_check:
+    patch: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
+  register: check
+  until: check.applied
+  retries: 10
+  delay: 5
+"""
+
+RETURN = r"""
+applied:
+  description:
+    - Whether the livepatch is applied to every process concerned, and every thread of them uses it.
+    - A process is concerned if it has loaded a target library with the build ID that the livepatch is for.
+  returned: success
+  type: bool
+  sample: true
+patch_id:
+  description: The livepatch's ID, 64 hexadecimal digits.
+  returned: success
+  type: str
+  sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+processes:
+  description:
+    - One row for each process that has loaded a target library or was asked for, as
+      RV(libpulp.livepatch.ulp_dispatch#module:processes).
+    - The outcome is V(already_patched), V(pending), V(reverted), V(not_applicable), V(already_fixed_on_disk),
+      V(not_patchable), or V(failed) for a process that the livepatch is not applied to.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - pid: 4711
+      name: nginx
+      outcome: already_patched
+      reason: ""
+      threads: 8
+      threads_pending: 0
+      held_us: null
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import CHECK, dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+
+
+def run(module):
+    """Look at the processes that the module's parameters name; returns the module's result."""
+    result = dispatch(module.params["patch"], CHECK, Selection(tuple(module.params["pids"])), Options())
+    return {
+        "changed": False,
+        "applied": result.applied,
+        "patch_id": result.patch_id,
+        "processes": [row.as_dict() for row in result.rows],
+        "warnings": result.warnings,
+    }
+
+
+def main():
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "patch": {"type": "path", "required": True},
+            "pids": {"type": "list", "elements": "int", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ulp_facts
+short_description: Tell which processes can be livepatched and what is applied to them
+version_added: 1.0.0
+description:
+  - Finds the processes that have the livepatch runtime, their livepatchable libraries, and the livepatches that are
+    applied to them; and the processes that can not be livepatched, with the reason.
+  - It reads memory only. No process is stopped, not even for a moment.
+author:
+  - libpulp.livepatch contributors (@libpulp)
+requirements:
+  - python3-pyelftools
+notes:
+  - Run it as root to see the processes of all users.
+extends_documentation_fragment:
+  - libpulp.livepatch.attributes
+attributes:
+  check_mode:
+    support: full
+    details: The module changes nothing.
+  diff_mode:
+    support: none
+    details: The module changes nothing.
+  facts:
+    description: Whether the module returns facts.
+    support: full
+  platform:
+    support: full
+options: {}
+seealso:
+  - module: libpulp.livepatch.ulp_dispatch
+  - module: libpulp.livepatch.ulp_check
+"""
+
+EXAMPLES = r"""
+- name: Look for livepatchable processes
+  libpulp.livepatch.ulp_facts:
+
+- name: Show the names of the processes that have threads with old functions
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts.ulp.processes | selectattr('threads_pending') | map(attribute='name') }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The facts.
+  returned: success
+  type: dict
+  contains:
+    ulp:
+      description: Everything about livepatching on this host.
+      type: dict
+      contains:
+        runtime_versions:
+          description: The versions of the runtime that processes have loaded.
+          type: list
+          elements: str
+          sample: [1.0.0]
+        processes:
+          description: The processes that have the runtime, ascending by process ID.
+          type: list
+          elements: dict
+          contains:
+            pid:
+              description: Process ID.
+              type: int
+              sample: 4711
+            name:
+              description: Name of the program.
+              type: str
+              sample: nginx
+            runtime_version:
+              description: Version of its runtime.
+              type: str
+              sample: 1.0.0
+            threads:
+              description: How many threads it has.
+              type: int
+              sample: 8
+            threads_pending:
+              description: How many of them do not use the newest functions yet, as far as can be told in a moment.
+              type: int
+              sample: 0
+            libraries:
+              description: Its livepatchable libraries, ascending by address.
+              type: list
+              elements: dict
+              contains:
+                path:
+                  description: Path as the process sees it.
+                  type: str
+                  sample: /usr/lib/libanswer.so.1
+                deleted:
+                  description: Whether the file was replaced or removed since the process started.
+                  type: bool
+                  sample: false
+                soname:
+                  description: Name of the shared object, or null.
+                  type: str
+                  sample: libanswer.so.1
+                build_id:
+                  description: Build ID in hexadecimal, or null.
+                  type: str
+                  sample: 8af5b4dba0e7ae0b8b1a6f2fd44cc63be7ef0a4b
+                post_processed:
+                  description: Whether it is post-processed; if not, it has padding only, and can be patched too.
+                  type: bool
+                  sample: true
+                universe:
+                  description: How many times its functions have changed, by applying and reverting.
+                  type: int
+                  sample: 1
+                patches:
+                  description: The IDs of the livepatches that are applied to it.
+                  type: list
+                  elements: str
+                  sample: [9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3]
+            patches:
+              description: The livepatches that it has loaded, in the order of loading.
+              type: list
+              elements: dict
+              contains:
+                patch_id:
+                  description: The livepatch's ID, 64 hexadecimal digits.
+                  type: str
+                  sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+                name:
+                  description: Name of its file.
+                  type: str
+                  sample: cve-2026-0001.ulp
+                status:
+                  description: V(applied) or V(reverted).
+                  type: str
+                  sample: applied
+                universe:
+                  description: The universe number from which on a thread sees it so.
+                  type: int
+                  sample: 1
+                functions:
+                  description: How many functions it replaces.
+                  type: int
+                  sample: 2
+                time:
+                  description: When it was applied or reverted last, in UTC.
+                  type: str
+                  sample: "2026-11-24T12:00:00Z"
+                libraries:
+                  description: The names of the libraries that it is for.
+                  type: list
+                  elements: str
+                  sample: [libanswer.so.1]
+        unpatchable:
+          description: The other processes, ascending by process ID.
+          type: list
+          elements: dict
+          contains:
+            pid:
+              description: Process ID.
+              type: int
+              sample: 1
+            name:
+              description: Name of the program.
+              type: str
+              sample: systemd
+            reason:
+              description: Why it cannot be livepatched, one sentence.
+              type: str
+              sample: >-
+                process 1 (systemd) was started without the livepatch runtime; restart it with LD_PRELOAD set to
+                libpulp.so
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
+
+
+def run(_module):
+    """Gather the facts; returns the module's result."""
+    return {"changed": False, "ansible_facts": {"ulp": gather()}}
+
+
+def main():
+    """Entry point of the module."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    run_module(module, run)
+
+
+if __name__ == "__main__":
+    main()
