@@ -213,8 +213,7 @@ def _inspect(image, start, symbols):
     if nops not in (ENTRY_NOPS, MERGED_ENTRY_NOP):
         return endbr, f"there is something else than two nops at its entry ({nops.hex()})"
     if (start + entry) % 8 == 7:
-        return endbr, "its entry at %#x is not aligned: the two nops must lie in one aligned 8-byte word" % (
-            start + entry)
+        return endbr, "its entry is not aligned, the two nops cross an 8-byte word; compile with -falign-functions=16"
     return endbr, None
 
 

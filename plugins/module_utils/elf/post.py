@@ -30,6 +30,7 @@ from .patchable import (
     patchable_functions,
     symbol_label,
 )
+from .unwind import extend_over_padding
 
 _SYMBOL_SIZE = 24
 _SYMBOL_VALUE_AND_SIZE = struct.Struct("<QQ")
@@ -51,8 +52,9 @@ class PostResult(NamedTuple):
     ``changed``: whether the file at ``path`` was (in check mode: would be) written; ``build_id`` in hex;
     ``functions``: how many functions have padding; ``trampolines``: how many of them are entered through a
     trampoline; ``moved``: list of MovedSymbol, empty when the library was post-processed already; ``untracked``:
-    names of the exported functions without padding that were accepted; ``warnings``: sentences for whoever builds
-    the library; ``backup_file``: path of the backup, or None; ``before`` and ``after``: text about the file at
+    names of the exported functions without padding that were accepted; ``unwind_gaps``: names of the functions whose
+    unwind information could not be extended over their padding; ``warnings``: sentences for whoever builds the library;
+    ``backup_file``: path of the backup, or None; ``before`` and ``after``: text about the file at
     ``path`` to compare, as describe_exports() gives it.
     """
 
@@ -63,6 +65,7 @@ class PostResult(NamedTuple):
     trampolines: int
     moved: list[MovedSymbol]
     untracked: list[str]
+    unwind_gaps: list[str]
     warnings: list[str]
     backup_file: str | None
     before: str
@@ -104,6 +107,7 @@ def post_process(path, destination=None, backup=False, allow_untracked=False, ch
         trampolines=rewritten.trampolines,
         moved=rewritten.moved,
         untracked=rewritten.untracked,
+        unwind_gaps=rewritten.unwind_gaps,
         warnings=rewritten.warnings,
         backup_file=backup_file,
         before=describe_exports(existing, target),
@@ -137,6 +141,7 @@ class Rewritten(NamedTuple):
     trampolines: int
     moved: list[MovedSymbol]
     untracked: list[str]
+    unwind_gaps: list[str]
     warnings: list[str]
 
 
@@ -163,6 +168,7 @@ def rewrite(image, allow_untracked=False):
         if function.exported:
             offset = image.offset_of(function.address - PAD_BEFORE, PAD_BEFORE)
             data[offset:offset + PAD_BEFORE] = TRAMPOLINE.ljust(PAD_BEFORE, _NOP)
+    unwind_gaps = extend_over_padding(image, data, functions)
     moved = _move_symbols(image, data, {function.address for function in functions if function.exported})
     return Rewritten(
         data=bytes(data),
@@ -170,6 +176,7 @@ def rewrite(image, allow_untracked=False):
         trampolines=sum(function.exported for function in functions),
         moved=moved,
         untracked=untracked,
+        unwind_gaps=unwind_gaps,
         warnings=_warnings(image, functions),
     )
 
