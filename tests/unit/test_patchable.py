@@ -136,6 +136,16 @@ def test_every_byte_around_the_entry_counts(compile_library, shift, padding, ent
     assert functions["even"].refusal is None
 
 
+def test_a_short_function_may_stand_at_the_very_end_of_the_code(compile_library):
+    path = compile_library("void last(void) { }", "-nostdlib", "-nostartfiles")
+    image = ElfImage.open(path)
+    (function,) = patchable_functions(image)
+    assert function.refusal is None
+    assert image.end_of_segment(function.address) - function.address == 3  # two nops and a ret
+    post_process(path)
+    assert by_name(path)["last"].trampoline
+
+
 def test_nops_of_every_length_are_recognised(compile_file, tmp_path):
     for length in range(1, 16):
         path = compile_file(f'__asm__(".globl f; f: .nops {length}");', "-c", name=f"nops{length}.o")

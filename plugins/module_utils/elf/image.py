@@ -326,6 +326,12 @@ class ElfImage:
         offset = self.offset_of(vaddr, size)
         return bytes(self.data[offset:offset + size])
 
+    def end_of_segment(self, vaddr):
+        """The link-time address behind the file-backed part of the segment that holds ``vaddr``, or BadElf."""
+        self.offset_of(vaddr)
+        return next(segment.vaddr + segment.filesz for segment in self.segments
+                    if segment.type == "PT_LOAD" and segment.vaddr <= vaddr < segment.vaddr + segment.filesz)
+
     def executable_segments(self):
         """The PT_LOAD segments that are executable."""
         return [segment for segment in self.segments if segment.type == "PT_LOAD" and segment.flags & PF_X]

@@ -196,7 +196,9 @@ def _inspect(image, start, symbols):
     address = start + PAD_BEFORE
     if not image.is_executable_address(start):
         return False, "its padding does not lie in code"
-    code = image.read(start, PAD_BEFORE + len(ENDBR64) + PAD_ENTRY)
+    # A short function may stand at the very end of the code.
+    end = min(start + PAD_BEFORE + len(ENDBR64) + PAD_ENTRY, image.end_of_segment(start))
+    code = image.read(start, end - start)
     endbr = code.startswith(ENDBR64, PAD_BEFORE)
     entry = PAD_BEFORE + (len(ENDBR64) if endbr else 0)
     following = symbols.next_address(start)
