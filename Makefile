@@ -70,7 +70,8 @@ build-command: venv
 .PHONY: demo
 demo: packages-build venv build collection-install ## patch a running network service while its clients stay connected
 	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(INSTALLED) ANSIBLE_LOCALHOST_WARNING=false \
-		ANSIBLE_INVENTORY_UNPARSED_WARNING=false \
+		ANSIBLE_INVENTORY_UNPARSED_WARNING=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false \
+		ANSIBLE_CALLBACK_RESULT_FORMAT=yaml \
 		$(BIN)/ansible-playbook libpulp.livepatch.demo -e demo_runtime=$(CURDIR)/$(BUILD)/libpulp.so
 
 # -------------------------------------------------------------------- check

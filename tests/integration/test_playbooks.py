@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -33,9 +34,8 @@ def play(playbook: str | Path, *options: str, **variables: object) -> Played:
     # In a user namespace where we are root, files can be given to root by anybody.
     wrap = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
     words = [*wrap, ANSIBLE_PLAYBOOK, "-i", "localhost,", "-c", "local", playbook, *options]
-    words += ["-e", f"ansible_python_interpreter={sys.executable}"]
-    for name, value in variables.items():
-        words += ["-e", f"{name}={value}"]
+    variables["ansible_python_interpreter"] = sys.executable
+    words += ["-e", json.dumps(variables, default=str)]
     done = subprocess.run(
         [str(word) for word in words], cwd=CHECKOUT, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
@@ -59,6 +59,7 @@ def victim_and_variables(target, start, mode_variant, tmp_path):
     variables = {
         "livepatch": build.patch("layout", PAIRS),
         "livepatch_become": "false",
+        "ulp_livepatch_pids": [victim.pid],
         "ulp_livepatch_directory": tmp_path / "var" / "livepatches",
     }
     return victim, variables
@@ -103,7 +104,8 @@ def test_apply_status_revert(victim_and_variables):
 
     played = succeed("libpulp.livepatch.revert_livepatch", **variables)
     assert played.changed == 0
-    assert " reverted " in row(succeed("libpulp.livepatch.livepatch_status", livepatch_become="false").output, victim.pid)
+    played = succeed("libpulp.livepatch.livepatch_status", livepatch_become="false")
+    assert " reverted " in row(played.output, victim.pid)
 
 
 @pytest.mark.parametrize("name", ["missing", "directory", "text"])
