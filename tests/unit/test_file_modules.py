@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules ulp_post, ulp_pack and ulp_dump, run by Ansible."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ansible = pytest.importorskip("ansible")
+
+
+@pytest.fixture(name="play")
+def fixture_play(tmp_path):
+    """A function that runs tasks, given as {name: (module, arguments, task keywords)}; returns {name: result}."""
+
+    def play(tasks):
+        entries = []
+        for name, (module, arguments, *keywords) in tasks.items():
+            entries.append({
+                f"libpulp.livepatch.{module}": arguments, "register": name, "ignore_errors": True,
+                **(keywords[0] if keywords else {}),
+            })
+        results = ", ".join(f"'{name}': {name}" for name in tasks)
+        entries.append({"ansible.builtin.copy": {
+            "dest": str(tmp_path / "results.json"), "content": "{{ {" + results + "} | to_json }}", "mode": "0600"}})
+        playbook = tmp_path / "playbook.json"
+        playbook.write_text(json.dumps([{
+            "hosts": "localhost", "gather_facts": False, "connection": "local",
+            "vars": {"ansible_python_interpreter": sys.executable}, "tasks": entries}]), encoding="utf-8")
+        command = Path(sys.executable).parent / "ansible-playbook"
+        result = subprocess.run([str(command), "-i", "localhost,", str(playbook)], check=False, capture_output=True,
+                                encoding="utf-8", env=dict(os.environ, ANSIBLE_HOME=str(tmp_path / "ansible")))
+        assert result.returncode == 0, result.stdout + result.stderr
+        return json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+
+    return play
+
+
+def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_library, play, tmp_path):
+    target = compile_library("int f(int x) { return x; }\nint g(int x) { return x + 1; }", name="target.so")
+    patch = compile_library("int new_f(int x) { return x + 40; }", name="patch.so", padding=())
+    description = tmp_path / "fix.dsc"
+    description.write_text(f"{patch}\n@{target}\nf:new_f\n", encoding="utf-8")
+    original = target.read_bytes()
+    parameters = {"livepatch": str(patch), "target": str(target), "functions": {"f": "new_f"},
+                  "labels": {"cve": ["CVE-1"]}, "dest": str(tmp_path / "other.ulp")}
+    results = play({
+        "post_check": ("ulp_post", {"path": str(target)}, {"check_mode": True, "diff": True}),
+        "post_elsewhere": ("ulp_post", {"path": str(target), "dest": str(tmp_path / "copy.so")}),
+        "post": ("ulp_post", {"path": str(target), "backup": True}, {"diff": True}),
+        "post_again": ("ulp_post", {"path": str(target)}, {"diff": True}),
+        "post_missing": ("ulp_post", {"path": str(tmp_path / "missing.so")}),
+        "post_text": ("ulp_post", {"path": str(description)}),
+        "pack_check": ("ulp_pack", {"description": str(description)}, {"check_mode": True}),
+        "pack": ("ulp_pack", {"description": str(description)}, {"diff": True}),
+        "pack_again": ("ulp_pack", {"description": str(description)}),
+        "pack_parameters": ("ulp_pack", parameters),
+        "pack_both": ("ulp_pack", dict(parameters, description=str(description))),
+        "pack_unknown": ("ulp_pack", dict(parameters, functions={"absent": "new_f"})),
+        "dump": ("ulp_dump", {"path": str(tmp_path / "other.ulp")}),
+        "dump_library": ("ulp_dump", {"path": str(target)}),
+    })
+    assert results["post_check"]["changed"] and results["post"]["changed"]
+    assert results["post_check"]["diff"] == results["post"]["diff"]
+    assert results["post"]["diff"]["before"] != results["post"]["diff"]["after"]
+    assert (results["post"]["functions"], results["post"]["trampolines"]) == (2, 2)
+    assert (results["post"]["untracked"], results["post"]["unwind_gaps"]) == ([], [])
+    assert Path(results["post"]["backup_file"]).read_bytes() == original
+    assert (tmp_path / "copy.so").read_bytes() == target.read_bytes() != original
+    assert not results["post_again"]["changed"] and "backup_file" not in results["post_again"]
+    assert results["post_missing"]["failed"]
+    assert results["post_missing"]["msg"] == f"cannot read {tmp_path}/missing.so: No such file or directory"
+    assert results["post_text"]["msg"] == f"{description} is not an ELF file"
+
+    assert results["pack_check"]["changed"] and results["pack"]["changed"] and not results["pack_again"]["changed"]
+    assert results["pack_check"]["patch_id"] == results["pack"]["patch_id"]
+    assert results["pack"]["diff"]["before"] == "" and results["pack"]["patch_id"] in results["pack"]["diff"]["after"]
+    assert results["pack"]["path"] == str(tmp_path / "fix.ulp")
+    assert results["pack"]["targets"][0]["build_id"] == results["post"]["build_id"]
+    assert results["pack"]["functions"] == results["pack"]["targets"][0]["functions"]
+    assert results["pack_both"]["failed"] and "mutually exclusive" in results["pack_both"]["msg"]
+    assert results["pack_unknown"]["msg"] == f"{target} has no function absent"
+
+    assert not results["dump"]["changed"]
+    assert results["dump"]["patch_id"] == results["pack_parameters"]["patch_id"]
+    assert results["dump"]["labels"] == {"cve": ["CVE-1"]}
+    assert results["dump"]["targets"] == results["pack_parameters"]["targets"]
+    assert "is not a livepatch container" in results["dump_library"]["msg"]
