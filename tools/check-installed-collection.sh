@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Check a collection that was installed from the built artefact: check-installed-collection.sh COLLECTIONS_PATH.
 # Everything here must work from there alone, in a directory that is not the checkout.

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Run ansible-test sanity, all of it, on the collection in the current directory. Arguments go to ansible-test.
 #

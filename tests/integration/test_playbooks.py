@@ -38,7 +38,7 @@ def play(playbook: str | Path, *options: str, **variables: object) -> Played:
     words += ["-e", json.dumps(variables, default=str)]
     done = subprocess.run(
         [str(word) for word in words], cwd=CHECKOUT, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False,
     )
     recap = re.search(r"^localhost\s.*changed=(\d+)", done.stdout, re.MULTILINE)
     return Played(done.returncode, int(recap[1]) if recap else 0, done.stdout)
