@@ -136,6 +136,33 @@ def test_every_byte_around_the_entry_counts(compile_library, shift, padding, ent
     assert functions["even"].refusal is None
 
 
+NEIGHBOURS = r"""
+__asm__(".text; .balign 16;"
+    "1: .zero 14, 0x90; .globl target; .type target, @function; target: 2: nop; nop; ret; .size target, . - target;"
+    ".type other, @function; other: CODE; ret; .size other, . - other;"
+    ".section __patchable_function_entries, \"awo\", @progbits, .text; .balign 8; .quad 1b; .text");
+"""
+
+
+@pytest.mark.parametrize(("code", "expected"), [
+    ("jmp 2b", True),
+    ("je 2b", True),
+    ("nop; jmp 2b", True),
+    ("jmp target", True),
+    # The operand looks like a jump: eb, and the distance from behind it back to target.
+    ("mov $0xfaeb, %eax", False),
+    ("nop; mov $0xf974, %eax", False),
+    # Nothing is ruled out where the code does not decode.
+    (".byte 0x06; mov $0xf9eb, %eax", True),
+    # A distance that leads elsewhere.
+    ("mov $0xf0eb, %eax", False),
+    (".byte 0x06; mov $0xf0eb, %eax", False),
+])
+def test_short_jumps_are_told_from_operands(compile_library, code, expected):
+    path = compile_library(NEIGHBOURS.replace("CODE", code))
+    assert by_name(path)["target"].tail_target == expected
+
+
 def test_a_short_function_may_stand_at_the_very_end_of_the_code(compile_library):
     path = compile_library("void last(void) { }", "-nostdlib", "-nostartfiles")
     image = ElfImage.open(path)

@@ -21,6 +21,7 @@ from .image import (
     R_X86_64_JUMP_SLOT,
     SHF_EXECINSTR,
 )
+from .instructions import instruction_starts
 
 SECTION_NAME = "__patchable_function_entries"
 ENDBR64 = b"\xf3\x0f\x1e\xfa"
@@ -135,7 +136,7 @@ def patchable_functions(image):
                    and image.read(start, 2) == TRAMPOLINE}
     symbols = _FunctionSymbols(image, trampolines)
     taken = addresses_taken(image)
-    jumped = jump_targets(image, trampolines)
+    jumped = jump_targets(image, starts, trampolines, symbols.containing)
     functions = []
     for start in starts:
         address = start + PAD_BEFORE
@@ -173,6 +174,14 @@ class _FunctionSymbols:
                 self._add(symbol, address, size)
                 self.exported.add(address)
         self._addresses = sorted(self.names)
+
+    def containing(self, address):
+        """(address, size in bytes) of the function that ``address`` lies in, or None when no symbol tells it."""
+        index = bisect_right(self._addresses, address) - 1
+        if index < 0:
+            return None
+        start = self._addresses[index]
+        return (start, self.sizes[start]) if address < start + self.sizes[start] else None
 
     def _add(self, symbol, address, size):
         self.names.setdefault(address, set()).add(symbol_label(symbol))
@@ -248,14 +257,20 @@ def addresses_taken(image):
     return addresses
 
 
-def jump_targets(image, trampolines=frozenset()):
-    """The link-time addresses that direct jumps in the library lead to, through its PLT too: a superset.
+def jump_targets(image, starts, trampolines, containing):
+    """Which patchable functions direct jumps in the library lead to, through its PLT too: a superset.
 
-    :param trampolines: addresses of the trampolines that post wrote; their own jumps do not count.
+    :param starts: link-time addresses of the padding of all functions.
+    :param trampolines: those of them at which post wrote a trampoline; its own jump does not count.
+    :param containing: function that gives (address, size) of the function around an address, or None.
+    :return: set of link-time addresses, of functions or of their padding.
     """
     slots = _slots_of_own_functions(image)
+    wanted = set(starts)
+    wanted.update(start + PAD_BEFORE for start in starts)
     stubs = {}
     targets = set()
+    decoder = _Decoder(image, containing)
     for section in code_sections(image):
         data = image.section_data(section)
         is_plt = section.name.startswith((".plt", ".iplt"))
@@ -271,6 +286,7 @@ def jump_targets(image, trampolines=frozenset()):
                         stubs[section.address + place - len(prefix)] = function
             else:
                 targets.add(function)
+    wanted.update(stubs)
     for section in code_sections(image):
         data = image.section_data(section)
         base = section.address
@@ -279,11 +295,31 @@ def jump_targets(image, trampolines=frozenset()):
         for match in _JUMP8.finditer(data):
             displacement = match.group(1)[0]
             place = base + match.start()
-            if displacement == 12 and place in trampolines:
-                continue
-            targets.add(place + 2 + displacement - (256 if displacement > 127 else 0))
+            target = place + 2 + displacement - (256 if displacement > 127 else 0)
+            # Two bytes look like a jump often enough: here it pays to ask whether they are an instruction.
+            if target in wanted and place not in trampolines and decoder.may_be_instruction(place):
+                targets.add(target)
     targets.update(function for stub, function in stubs.items() if stub in targets)
     return targets
+
+
+class _Decoder:
+    """Tells whether an instruction begins at an address."""
+
+    def __init__(self, image, containing):
+        self._image = image
+        self._containing = containing
+        self._starts = {}
+
+    def may_be_instruction(self, address):
+        """False only where the function around ``address`` decodes exactly, and no instruction begins there."""
+        function = self._containing(address)
+        if function is None:
+            return True
+        start, size = function
+        if start not in self._starts:
+            self._starts[start] = instruction_starts(self._image.read(start, size))
+        return self._starts[start] is None or address - start in self._starts[start]
 
 
 def _slots_of_own_functions(image):
