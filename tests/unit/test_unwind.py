@@ -127,55 +127,55 @@ static int steps, inside, lost;
 
 static _Unwind_Reason_Code frame(struct _Unwind_Context *context, void *found)
 {
-	if (_Unwind_GetCFA(context) == main_frame)
-		*(int *)found = 1;
-	return _URC_NO_REASON;
+    if (_Unwind_GetCFA(context) == main_frame)
+        *(int *)found = 1;
+    return _URC_NO_REASON;
 }
 
 static void step(int number, siginfo_t *info, void *context)
 {
-	uintptr_t pc = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
-	(void)number; (void)info;
-	steps++;
-	if (pc >= low && pc < high) {
-		int found = 0;
-		_Unwind_Backtrace(frame, &found);
-		inside++;
-		if (!found)
-			lost++;
-	}
+    uintptr_t pc = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    (void)number; (void)info;
+    steps++;
+    if (pc >= low && pc < high) {
+        int found = 0;
+        _Unwind_Backtrace(frame, &found);
+        inside++;
+        if (!found)
+            lost++;
+    }
 }
 
 static _Unwind_Reason_Code first(struct _Unwind_Context *context, void *skip)
 {
-	if ((*(int *)skip)--)
-		return _URC_NO_REASON;
-	main_frame = _Unwind_GetCFA(context);
-	return _URC_END_OF_STACK;
+    if ((*(int *)skip)--)
+        return _URC_NO_REASON;
+    main_frame = _Unwind_GetCFA(context);
+    return _URC_END_OF_STACK;
 }
 
 static int __attribute__((noinline, noclone)) work(int (*function)(int))
 {
-	int skip = 1, result;
-	struct sigaction action = { .sa_sigaction = step, .sa_flags = SA_SIGINFO };
-	_Unwind_Backtrace(first, &skip);
-	sigaction(SIGTRAP, &action, 0);
-	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
-	result = function(6);
-	__asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc");
-	return result;
+    int skip = 1, result;
+    struct sigaction action = { .sa_sigaction = step, .sa_flags = SA_SIGINFO };
+    _Unwind_Backtrace(first, &skip);
+    sigaction(SIGTRAP, &action, 0);
+    __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "memory", "cc");
+    result = function(6);
+    __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "memory", "cc");
+    return result;
 }
 
 int main(int argc, char **argv)
 {
-	void *library = dlopen(argv[1], RTLD_NOW);
-	int (*function)(int) = (int (*)(int))dlsym(library, argv[2]);
-	(void)argc;
-	low = (uintptr_t)function;
-	high = low + 16;
-	int result = work(function);
-	printf("%d %d %d %d", result, steps > 0, inside, lost);
-	return 0;
+    void *library = dlopen(argv[1], RTLD_NOW);
+    int (*function)(int) = (int (*)(int))dlsym(library, argv[2]);
+    (void)argc;
+    low = (uintptr_t)function;
+    high = low + 16;
+    int result = work(function);
+    printf("%d %d %d %d", result, steps > 0, inside, lost);
+    return 0;
 }
 """
 
@@ -225,13 +225,13 @@ extern "C" { int passes(int); int cleans(int); int catches(int); int callback(in
 static int throws(int) { throw 17; }
 int main()
 {
-	int caught = 0;
-	for (int round = 0; round < 1000; round++) {
-		try { passes(9); } catch (const std::runtime_error &) { caught++; }
-		try { cleans(9); } catch (const std::runtime_error &) { caught++; }
-		try { callback(throws, 1); } catch (int number) { caught += number; }
-	}
-	std::printf("%d %d %d %d", caught, catches(1), catches(9), callback(passes, 1));
+    int caught = 0;
+    for (int round = 0; round < 1000; round++) {
+        try { passes(9); } catch (const std::runtime_error &) { caught++; }
+        try { cleans(9); } catch (const std::runtime_error &) { caught++; }
+        try { callback(throws, 1); } catch (int number) { caught += number; }
+    }
+    std::printf("%d %d %d %d", caught, catches(1), catches(9), callback(passes, 1));
 }
 """
 
