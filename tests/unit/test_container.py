@@ -237,6 +237,16 @@ def test_copies_made_by_the_compiler_are_warned_of(compile_library, patch):
     (clone,) = [name for name in names if name.startswith("scale.")]
     with pytest.raises(BadDescription, match=f"has scale only as {clone}"):
         pack(describe(str(patch), str(target), {"scale": "new_visible"}))
+    source = """
+    int f(int x) { return x; }
+    int copy(int) __asm__("f.isra.0");
+    int copy(int x) { return x + 1; }
+    int other(int) __asm__("f.isra");
+    int other(int x) { return x + 2; }
+    """
+    target = compile_library(source, name="copies.so")
+    result = pack(describe(str(patch), str(target), {"f": "new_visible"}))
+    assert result.warnings == [f"{target} also has f.isra.0, a copy of f that is not replaced"]
 
 
 @pytest.mark.parametrize("which", ["patch", "target"])

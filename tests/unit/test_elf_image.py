@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,8 +99,13 @@ def test_files_that_are_not_elf_are_refused(tmp_path, content, message):
 def test_a_missing_file_and_a_directory_are_refused(tmp_path):
     with pytest.raises(FileProblem, match=r"cannot read .*absent\.so: No such file"):
         ElfImage.open(tmp_path / "absent.so")
-    with pytest.raises(FileProblem, match="Is a directory"):
+    with pytest.raises(UlpError, match="directory"):
         ElfImage.open(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(BadElf, match="fifo is not a regular file"):
+        ElfImage.open(tmp_path / "fifo")
+    with pytest.raises(BadElf, match="/dev/zero is not a regular file"):
+        ElfImage.open("/dev/zero")
 
 
 def test_other_classes_machines_and_types_are_refused(compile_file, tmp_path):

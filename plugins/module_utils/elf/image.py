@@ -15,6 +15,8 @@ Linux Standard Base (symbol versions).
 from __future__ import annotations
 
 import io
+import os
+import stat
 import struct
 from typing import NamedTuple
 
@@ -178,7 +180,10 @@ class ElfImage:
         :raises BadElf: it is not a sound x86-64 ELF library or executable.
         """
         try:
-            with open(path, "rb") as stream:
+            # Without O_NONBLOCK, opening a FIFO would wait for a writer.
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:
+                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                    raise BadElf(f"{path} is not a regular file")
                 data = stream.read()
         except OSError as error:
             raise FileProblem("read", path, error) from error
