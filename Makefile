@@ -97,7 +97,7 @@ check-collection: venv collection-install ## the built artefact, installed into 
 	tools/check-installed-collection.sh $(INSTALLED)
 
 .PHONY: check-roles
-check-roles: venv ## roles in systemd containers made with podman (not part of check)
+check-roles: venv build ## roles in systemd containers made with podman (not part of check)
 	@tools/install-system-packages.sh roles
 	$(PYTEST) tests/roles
 
