@@ -11,6 +11,7 @@
 #include "runtime/loader.h"
 #include "runtime/request.h"
 #include "runtime/state.h"
+#include "runtime/stub.h"
 #include "runtime/text.h"
 #include "runtime/universe.h"
 
@@ -18,38 +19,6 @@
 
 /* Load biases, of which the state block shows only the text they lead to. */
 static uint64_t patch_base[ULP_PATCHES];
-
-/* ------------------------------------------------------------------ stubs */
-
-static bool stubs_left(uint64_t count)
-{
-	return count * ULP_STUB_SIZE <= ulp_state.stubs_size - ulp_state.stubs_used;
-}
-
-/*
- * Writes one stub, which nobody reaches yet, and returns its address, or 0.  With
- * `from` = 0 it has no replacement: it only checks entries.
- */
-static uint64_t write_stub(const struct ulp_text *text, const struct ulp_function *function, uint64_t from,
-                           uint64_t replacement, uint64_t older)
-{
-	const struct ulp_domain *domain = &ulp_state.domains[function->domain];
-	uint64_t address = ulp_state.stubs_start + ulp_state.stubs_used;
-	unsigned char code[ULP_STUB_SIZE];
-	const struct ulp_stub stub = {
-	    .tls_offset = domain->tls_offset,
-	    .universe = &domain->universe,
-	    .function = (uint64_t)function,
-	    .from = (uint32_t)from,
-	    .replacement = replacement,
-	    .older = older,
-	};
-
-	if (!ulp_code_stub(&stub, address, code) || !ulp_text_write(text, address, code, sizeof code))
-		return 0;
-	ulp_state.stubs_used += ULP_STUB_SIZE;
-	return address;
-}
 
 static bool endbr(const struct ulp_function *function)
 {
@@ -160,12 +129,12 @@ static enum ulp_error plan_hooks(const struct ulp_request *request, const struct
 			__atomic_or_fetch(&function->flags, site->flags & ULP_SITE_TAIL, __ATOMIC_RELAXED);
 		}
 		kinds &= ~function->hooked;
-		if (kinds || !function->stub) {
+		if (kinds || !function->stubs) {
 			hooks->function[hooks->count] = function;
 			hooks->missing[hooks->count++] = kinds;
 		}
 	}
-	if (!stubs_left(hooks->created_count + wanted->replacement_count)) {
+	if (!ulp_stubs_left(hooks->created_count + wanted->replacement_count)) {
 		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs",
 		         hooks->created_count + wanted->replacement_count);
 		return ULP_FULL;
@@ -191,16 +160,14 @@ static enum ulp_error write_created(const struct ulp_text *text, struct hooks *h
 {
 	for (uint32_t i = 0; i < hooks->created_count; i++) {
 		struct ulp_function *function = &hooks->created[i];
-		uint64_t resume = ulp_code_resume(function->address, endbr(function));
+		struct ulp_stub_record *stub = ulp_stub_write(text, function, 0, 0);
 		struct ulp_code_patch jump[2];
 		unsigned count;
 
-		function->slot = &hooks->slots[i];
-		function->stub = write_stub(text, function, 0, 0, resume);
-		if (!function->stub)
+		if (!stub)
 			return ULP_TEXT_UNWRITABLE;
-		function->chain = ulp_code_chain(function->stub);
-		*function->slot = function->stub;
+		function->slot = &hooks->slots[i];
+		ulp_stub_put_in_place(function, stub);
 		if (!ulp_code_slot_jump(function->address, endbr(function), (uint64_t)function->slot, jump, &count))
 			return ULP_NO_MEMORY;
 		for (unsigned k = 0; k < count; k++)
@@ -398,6 +365,23 @@ static void publish(uint32_t patch, enum ulp_patch_status status)
 	ulp_state_end_change();
 }
 
+/*
+ * The core has seen that no thread is left in versions older than `settled`.  The floor is
+ * raised first: from then on whoever has an older number takes the newest without a proof,
+ * so that nobody can come to what is given up.
+ */
+static void settle(uint32_t domain_index, uint64_t settled)
+{
+	struct ulp_domain *domain = &ulp_state.domains[domain_index];
+
+	if (settled > domain->universe || settled <= domain->floor)
+		return;
+	ulp_state_begin_change();
+	__atomic_store_n(&domain->floor, settled, __ATOMIC_SEQ_CST);
+	ulp_state_end_change();
+	ulp_stubs_give_up(domain_index, settled);
+}
+
 /* ------------------------------------------------------------------ apply */
 
 /* The patch library, loaded now or by an earlier apply of the same patch. */
@@ -455,20 +439,21 @@ static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, ui
 struct pending {
 	struct ulp_function *function;
 	struct ulp_version *version;
-	uint64_t stub;
+	struct ulp_stub_record *stub; /* NULL: nothing changes for this function */
 };
 
 static void put_in_place(struct pending *pending, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		struct ulp_function *function = pending[i].function;
+	for (uint32_t i = 0; i < count; i++)
+		if (pending[i].stub)
+			ulp_stub_put_in_place(pending[i].function, pending[i].stub);
+}
 
-		if (!pending[i].stub)
-			continue;
-		function->stub = pending[i].stub;
-		function->chain = ulp_code_chain(function->stub);
-		__atomic_store_n(function->slot, function->stub, __ATOMIC_SEQ_CST);
-	}
+static void discard(struct pending *pending, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (pending[i].stub)
+			ulp_stub_discard(pending[i].stub);
 }
 
 static enum ulp_error write_replacements(const struct ulp_text *text, const struct ulp_request *request,
@@ -491,7 +476,7 @@ static enum ulp_error write_replacements(const struct ulp_text *text, const stru
 			next->function = function;
 			next->version->patch = patch;
 			next->version->target = patch_base[patch] + replacement[k].replacement;
-			next->stub = write_stub(text, function, universe, next->version->target, function->chain);
+			next->stub = ulp_stub_write(text, function, universe, next->version->target);
 			if (!next->stub)
 				return ULP_TEXT_UNWRITABLE;
 		}
@@ -522,6 +507,7 @@ static enum ulp_error replace(const struct ulp_text *text, const struct ulp_requ
 	if (!error && !ulp_text_barrier())
 		error = ULP_NO_BARRIER;
 	if (error) {
+		discard(pending, count);
 		for (uint32_t i = 0; i < count; i++)
 			free(pending[i].version);
 		free(pending);
@@ -578,6 +564,8 @@ enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *uni
 		error = load_patch(request, patch, &object, detail);
 	if (!error)
 		error = add_missing(request, &domain);
+	if (!error)
+		settle(domain, request->settled);
 	if (!error && !ulp_universe_add_text(domain, object.text_start, object.text_end))
 		error = ULP_FULL;
 	if (!error)
@@ -636,7 +624,7 @@ static bool write_older(struct ulp_function *function, void *argument)
 	if (version != function->versions)
 		return true; /* a newer patch covers it, before and after */
 	target = version->older ? version->older->target : ulp_code_resume(function->address, endbr(function));
-	next->stub = write_stub(revert->text, function, revert->universe, target, function->chain);
+	next->stub = ulp_stub_write(revert->text, function, revert->universe, target);
 	if (!next->stub)
 		revert->error = ULP_TEXT_UNWRITABLE;
 	return !revert->error;
@@ -659,8 +647,9 @@ enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *un
 
 	if (revert.patch == NONE || ulp_state.patches[revert.patch].status != ULP_PATCH_APPLIED)
 		return ULP_NOT_APPLIED;
+	settle(ulp_state.patches[revert.patch].domain, request->settled);
 	ulp_function_each(count_versions, &revert);
-	if (!stubs_left(revert.count)) {
+	if (!ulp_stubs_left(revert.count)) {
 		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs", revert.count);
 		return ULP_FULL;
 	}
@@ -684,6 +673,8 @@ enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *un
 		for (uint32_t i = 0; i < revert.count; i++)
 			drop_version(revert.pending[i].function, revert.pending[i].version);
 		*universe = ulp_state.patches[revert.patch].reverted_universe;
+	} else {
+		discard(revert.pending, revert.count);
 	}
 	free(revert.pending);
 	return revert.error;

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct ulp_stub_record;
+
 /* A patch's version of a function. */
 struct ulp_version {
 	struct ulp_version *older;
@@ -16,9 +18,8 @@ struct ulp_version {
 /* Once the slow path may see one, it stays at its address for the life of the process. */
 struct ulp_function {
 	uint64_t address;
-	uint64_t *slot;     /* what its padding jumps through; holds `stub` */
-	uint64_t stub;      /* the newest stub */
-	uint64_t chain;     /* of that stub: where the next newer one sends the older threads */
+	uint64_t *slot;     /* what its padding jumps through; holds the newest stub's address */
+	struct ulp_stub_record *stubs; /* newest first */
 	uint32_t library;   /* index into ulp_state.libraries */
 	uint32_t domain;
 	uint32_t flags;     /* ULP_SITE_* */

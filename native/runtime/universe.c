@@ -125,9 +125,15 @@ static bool called_by_name(const struct ulp_function *function, uint64_t return_
 	return target >= function->address - ULP_PAD_BEFORE && target <= function->address;
 }
 
-static enum proof prove_entry(const struct ulp_function *function, const uint64_t *return_address)
+static enum proof prove_entry(const struct ulp_function *function, const uint64_t *return_address, uint64_t number)
 {
-	enum proof proof = prove(function->domain, return_address);
+	const struct ulp_domain *domain = &ulp_state.domains[function->domain];
+	enum proof proof;
+
+	/* It was outside when the floor was settled, and has had no entry since: this is its first. */
+	if (number < __atomic_load_n(&domain->floor, __ATOMIC_ACQUIRE))
+		return OUTSIDE;
+	proof = prove(function->domain, return_address);
 
 	if (proof == OUTSIDE && (function->flags & ULP_SITE_TAIL) && !called_by_name(function, *return_address))
 		return NO_PROOF;
@@ -142,7 +148,7 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor, const 
 	/* Read before the proof: whatever is published meanwhile is for the next entry. */
 	uint64_t universe = __atomic_load_n(&domain->universe, __ATOMIC_ACQUIRE);
 	int saved_errno = errno;
-	enum proof proof = prove_entry(function, return_address);
+	enum proof proof = prove_entry(function, return_address, *number);
 
 	__atomic_add_fetch(&domain->slow_entries, 1, __ATOMIC_RELAXED);
 	switch (proof) {

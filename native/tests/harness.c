@@ -26,6 +26,7 @@ uint32_t ulp_checksum(const void *data, size_t size)
 }
 
 const void *tail;
+uint32_t settled;
 
 struct ulp_state *runtime_state(void)
 {
@@ -103,6 +104,7 @@ static struct ulp_request *new_request(unsigned char patch, const char *path, en
 	request->magic = ULP_REQUEST_MAGIC;
 	request->abi_version = ULP_ABI_VERSION;
 	request->operation = (uint32_t)operation;
+	request->settled = settled;
 	memset(request->patch_id, patch, sizeof request->patch_id);
 	request->size = sizeof *request;
 	request->patch_path = request->size;

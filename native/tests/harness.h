@@ -30,6 +30,9 @@ struct pair {
 /* The one function, if any, that the library jumps to. */
 extern const void *tail;
 
+/* What the next requests say of universes that are over; see struct ulp_request. */
+extern uint32_t settled;
+
 /* The patch number n has the ID n, n, n, ...; its library is PATCH_PATH. */
 void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions, const struct pair *pairs);
 void revert(unsigned char patch);

@@ -187,6 +187,7 @@ DOMAIN = Layout(
     ("unprovable", "Q"),
     ("library_count", "I"),
     ("flags", "I"),
+    ("floor", "Q"),
 )
 
 LIBRARY = Layout(
@@ -286,7 +287,7 @@ REQUEST = Layout(
     ("patch_name", "I"),
     ("library_count", "I"),
     ("libraries", "I"),
-    ("reserved", "I"),
+    ("settled", "I"),
 )
 
 REQUEST_LIBRARY = Layout(

@@ -48,6 +48,8 @@ struct ulp_domain {
 	uint64_t unprovable;    /* of those: nothing could be proved, number kept */
 	uint32_t library_count;
 	uint32_t flags;         /* ULP_DOMAIN_* */
+	uint64_t floor;         /* the settled universe: whoever has an older number has not been
+	                           inside since */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
 
@@ -177,7 +179,9 @@ struct ulp_request {
 	uint32_t patch_name;     /* offset of the name shown in the state block */
 	uint32_t library_count;
 	uint32_t libraries;      /* offset of struct ulp_request_library[] */
-	uint32_t reserved;
+	uint32_t settled;        /* a universe of the domain concerned which, the core has seen since it
+	                            was published, every thread has reached or will at its next
+	                            entry; 0: the core can't say.  Older versions are given up. */
 };
 
 struct ulp_request_library {

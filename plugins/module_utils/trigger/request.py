@@ -87,7 +87,7 @@ class _Writer:
         return self.add(os.fsencode(text) + b"\0")
 
 
-def build_request(operation, nonce, container, path, libraries):
+def build_request(operation, nonce, container, path, libraries, settled=0):
     """The bytes of a request.
 
     :param operation: abi.APPLY or abi.REVERT.
@@ -95,6 +95,7 @@ def build_request(operation, nonce, container, path, libraries):
     :param container: livepatch.container.Container.
     :param path: absolute path of the container as the process sees it.
     :param libraries: list of ResolvedLibrary; may be empty for a revert.
+    :param settled: a universe of the domain concerned that every thread has reached, or will at its next entry.
     :raises NotPatchable: a function that is to be replaced cannot be hooked.
     """
     writer = _Writer(abi.REQUEST.size)
@@ -119,6 +120,7 @@ def build_request(operation, nonce, container, path, libraries):
         patch_name=patch_name,
         library_count=len(libraries),
         libraries=records,
+        settled=settled,
     )
     return header + bytes(writer.data)
 
