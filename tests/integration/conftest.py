@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness.command import Ulp
+from harness.command import PreforkedUlp, Ulp
 from harness.library import Build, Hazard
 from harness.livepatch import Livepatch
 from harness.paths import COMMAND, RUNTIME, TRM
@@ -46,7 +46,16 @@ def built() -> None:
 
 @pytest.fixture(scope="session")
 def ulp() -> Ulp:
+    """The command as a user runs it."""
     return Ulp()
+
+
+@pytest.fixture(scope="session")
+def preforked(built: None) -> Iterator[Ulp]:
+    """The same for tests that run it often."""
+    command = PreforkedUlp()
+    yield command
+    command.close()
 
 
 # What each folder of tests/targets is built from, where it is not just library.c.
@@ -72,19 +81,19 @@ def hazards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Hazard]
 
 
 @pytest.fixture
-def target(hazards: Callable[[str], Hazard], ulp: Ulp) -> Callable[[str, Variant], Build]:
+def target(hazards: Callable[[str], Hazard], preforked: Ulp) -> Callable[[str, Variant], Build]:
     """Gives the library of a folder of tests/targets in one variant."""
 
     def build(name: str, variant: Variant) -> Build:
-        return hazards(name).build(variant, ulp)
+        return hazards(name).build(variant, preforked)
 
     return build
 
 
 @pytest.fixture
-def livepatch(ulp: Ulp) -> Callable[[Path], Livepatch]:
+def livepatch(preforked: Ulp) -> Callable[[Path], Livepatch]:
     def make(container: Path) -> Livepatch:
-        return Livepatch(ulp, container)
+        return Livepatch(preforked, container)
 
     return make
 
@@ -94,8 +103,9 @@ def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Victim]]:
     """Starts victims, and at the end of the test has every one end by itself, or the test fails."""
     victims: list[Victim] = []
 
-    def launch(build: Build, source: str = "app.c", flags: Sequence[str] = (), **options) -> Victim:
-        victim = Victim([build.program(source, flags)], libraries=[build.directory], **options)
+    def launch(build: Build, source: str = "app.c", flags: Sequence[str] = (), wrap: Sequence[object] = (),
+               **options) -> Victim:
+        victim = Victim([*wrap, build.program(source, flags)], libraries=[build.directory], **options)
         victims.append(victim)
         return victim
 

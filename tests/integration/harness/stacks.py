@@ -16,7 +16,7 @@ def stacks(pid: int) -> str:
         try:
             done = subprocess.run(
                 ["gdb", "-nx", "-batch", "-ex", "thread apply all bt 30", "-p", str(pid)],
-                stdin=subprocess.DEVNULL,
+                check=False, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

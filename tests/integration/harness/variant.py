@@ -36,7 +36,7 @@ USUAL = (
     Variant(POST, ("-O2",)),
     Variant(PADDING_ONLY, ("-O2",)),
     Variant(POST, ("-O3", "-fcf-protection")),
-    Variant(PADDING_ONLY, ("-O0", "-fcf-protection")),
+    Variant(PADDING_ONLY, ("-O0", "-falign-functions=16", "-fcf-protection")),
 )
 
 

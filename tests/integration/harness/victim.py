@@ -34,7 +34,7 @@ class Victim:
         environment: dict[str, str] | None = None,
         user: int | None = None,
     ) -> None:
-        self.name = Path(str(arguments[0])).name
+        self.name = Path(str(arguments[-1])).name
         values = dict(os.environ, **(environment or {}))
         values.pop("LD_PRELOAD", None)
         if preload:
