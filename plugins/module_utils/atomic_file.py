@@ -11,17 +11,24 @@ import stat
 import tempfile
 import time
 
-from .errors import FileProblem, UlpError
+from .errors import FileProblem
 
 # Signatures over the old contents (ima) and over the old inode (evm): copied, they would make the file unreadable.
 _CONTENT_ATTRIBUTES = ("security.ima", "security.evm")
 
 
 def read_file(path):
-    """All bytes of the file at ``path``; FileProblem when it cannot be read."""
+    """All bytes of the regular file at ``path``; FileProblem when it cannot be read or is something else."""
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
+        # Without O_NONBLOCK, opening a FIFO would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            with open(descriptor, "rb", closefd=False) as stream:
+                return stream.read()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise FileProblem("read", path, error) from error
 
@@ -90,7 +97,7 @@ def _stat_regular(path):
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise UlpError(f"cannot write {path}: it is not a regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return status
 
 

@@ -99,13 +99,11 @@ def test_files_that_are_not_elf_are_refused(tmp_path, content, message):
 def test_a_missing_file_and_a_directory_are_refused(tmp_path):
     with pytest.raises(FileProblem, match=r"cannot read .*absent\.so: No such file"):
         ElfImage.open(tmp_path / "absent.so")
-    with pytest.raises(UlpError, match="directory"):
-        ElfImage.open(tmp_path)
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(BadElf, match="fifo is not a regular file"):
-        ElfImage.open(tmp_path / "fifo")
-    with pytest.raises(BadElf, match="/dev/zero is not a regular file"):
-        ElfImage.open("/dev/zero")
+    for path in (tmp_path, tmp_path / "fifo", "/dev/zero"):
+        with pytest.raises(FileProblem) as caught:
+            ElfImage.open(path)
+        assert str(caught.value) == f"cannot read {path}: it is not a regular file"
 
 
 def test_other_classes_machines_and_types_are_refused(compile_file, tmp_path):

@@ -204,6 +204,11 @@ def test_another_destination_leaves_the_input_alone(compile_library, tmp_path):
     assert stat.S_IMODE(output.stat().st_mode) == 0o640
     with pytest.raises(UlpError, match="is a directory"):
         post_process(path, tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UlpError, match="it is not a regular file"):
+        post_process(path, tmp_path / "fifo")
+    with pytest.raises(FileProblem, match=r"cannot write .*: No such file or directory"):
+        post_process(path, tmp_path / "absent" / "output.so")
 
 
 def test_mode_owner_attributes_and_link_stay(compile_library, tmp_path):

@@ -15,12 +15,11 @@ Linux Standard Base (symbol versions).
 from __future__ import annotations
 
 import io
-import os
-import stat
 import struct
 from typing import NamedTuple
 
-from ..errors import BadElf, FileProblem, MissingDependency
+from ..atomic_file import read_file
+from ..errors import BadElf, MissingDependency
 
 try:
     from elftools.common.utils import struct_parse
@@ -176,18 +175,10 @@ class ElfImage:
     def open(cls, path):
         """Read and check the file at ``path``.
 
-        :raises FileProblem: it cannot be read.
+        :raises FileProblem: it cannot be read, or is no regular file.
         :raises BadElf: it is not a sound x86-64 ELF library or executable.
         """
-        try:
-            # Without O_NONBLOCK, opening a FIFO would wait for a writer.
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:
-                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                    raise BadElf(f"{path} is not a regular file")
-                data = stream.read()
-        except OSError as error:
-            raise FileProblem("read", path, error) from error
-        return cls(data, path)
+        return cls(read_file(path), path)
 
     @classmethod
     def parse(cls, data, name):
