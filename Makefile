@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 BUILD := build
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 NAME := livepatch
 COLLECTIONS := $(BUILD)/collections
 # Where `make demo` and `make check` install the built artefact: nothing but that is there.
@@ -17,7 +17,12 @@ INSTALLED := $(BUILD)/installed
 LINTED := $(BUILD)/lint/ansible_collections/libpulp/livepatch
 PYTEST := $(BIN)/python -m pytest
 
-export PATH := $(BIN):$(PATH)
+# LD_PRELOAD and PATH are lists, with spaces and colons between their entries.
+ifneq ($(words x$(subst :, ,$(CURDIR))),1)
+$(error the path of this checkout, $(CURDIR), has a space or a colon in it, which LD_PRELOAD cannot express: move it)
+endif
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -69,10 +74,10 @@ build-command: venv
 
 .PHONY: demo
 demo: packages-build venv build collection-install ## patch a running network service while its clients stay connected
-	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(INSTALLED) ANSIBLE_LOCALHOST_WARNING=false \
+	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(INSTALLED)" ANSIBLE_LOCALHOST_WARNING=false \
 		ANSIBLE_INVENTORY_UNPARSED_WARNING=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false \
 		ANSIBLE_CALLBACK_RESULT_FORMAT=yaml \
-		$(BIN)/ansible-playbook libpulp.livepatch.demo -e demo_runtime=$(CURDIR)/$(BUILD)/libpulp.so
+		$(BIN)/ansible-playbook libpulp.livepatch.demo -e '{"demo_runtime": "$(CURDIR)/$(BUILD)/libpulp.so"}'
 
 # -------------------------------------------------------------------- check
 
@@ -115,12 +120,12 @@ collection: venv ## the artefact build/artefact/libpulp-livepatch-VERSION.tar.gz
 .PHONY: collection-install
 collection-install: collection
 	@rm -rf $(INSTALLED)
-	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(INSTALLED) $(BIN)/ansible-galaxy collection install \
+	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(INSTALLED)" $(BIN)/ansible-galaxy collection install \
 		--offline --no-deps -p $(INSTALLED) $(BUILD)/artefact/libpulp-livepatch-*.tar.gz
 
 # --------------------------------------------------------------------- lint
 
-C_SOURCES = $(shell git ls-files -co --exclude-standard -- 'native/*.c' 'native/*.h' 'tests/*.c' 'tests/*.h' 'tests/*.cc' 'playbooks/*.c' 'playbooks/*.h')
+C_SOURCES := 'native/*.c' 'native/*.h' 'tests/*.c' 'tests/*.h' 'tests/*.cc' 'playbooks/*.c' 'playbooks/*.h'
 
 .PHONY: lint
 lint: packages-lint-build venv lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity ## everything clean
@@ -132,9 +137,9 @@ lint-python: venv
 lint-yaml: venv
 	$(BIN)/yamllint --strict .
 lint-native: packages-lint
-	clang-format --dry-run --Werror $(C_SOURCES)
+	git ls-files -co --exclude-standard -z -- $(C_SOURCES) | xargs -0 clang-format --dry-run --Werror
 lint-shell: packages-lint
-	shellcheck .ci/run $(shell git ls-files -co --exclude-standard -- '*.sh' tests/roles/ssh-to-container)
+	git ls-files -co --exclude-standard -z -- .ci/run '*.sh' tests/roles/ssh-to-container | xargs -0 shellcheck
 lint-changelog: venv
 	$(BIN)/antsibull-changelog lint
 
@@ -145,9 +150,9 @@ lint-copy:
 	@cd $(LINTED) && git init -q . && git add -A && git -c user.name=lint -c user.email=lint@localhost commit -q -m lint
 
 lint-ansible: venv lint-copy
-	cd $(LINTED) && env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(BUILD)/lint $(BIN)/ansible-lint --offline
+	cd $(LINTED) && env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(BUILD)/lint" ansible-lint --offline
 lint-sanity: venv lint-copy
-	cd $(LINTED) && env -u ANSIBLE_CONFIG $(CURDIR)/tools/sanity.sh
+	cd $(LINTED) && env -u ANSIBLE_CONFIG "$(CURDIR)/tools/sanity.sh"
 
 # -------------------------------------------------------------------- clean
 
