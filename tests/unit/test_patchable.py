@@ -211,9 +211,9 @@ def test_ten_thousand_functions_take_less_than_a_second(compile_library):
     source = ".bss\ntable: .zero 8\n.text\nlocal: ret\n.balign 16\n" + "".join(
         FUNCTION.format(number) for number in range(10000))
     image = ElfImage.open(compile_library(source, suffix=".s"))
-    start = time.perf_counter()
+    start = time.process_time()
     functions = patchable_functions(image)
-    elapsed = time.perf_counter() - start
+    elapsed = time.process_time() - start
     assert len(functions) == 10000
     assert {function.refusal for function in functions} == {None}
     assert elapsed < 1.0
