@@ -95,7 +95,7 @@ class _Census:
         self.domain = domain
         self.universe = universe
         self.inside = inside
-        self.renumbered = not shares_pid_namespace(pid)
+        self.renumbered = not shares_pid_namespace(via)
 
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""

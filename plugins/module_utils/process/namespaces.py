@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
+from ..errors import FileProblem
 from .procfs import explained, read_status
 
 
@@ -41,10 +42,14 @@ def same_file_inside(pid, path):
     A process in a container, or after chroot(2), may see another file there,
     or none.
 
+    :raises FileProblem: we do not see the file ourselves.
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
-    ours = os.stat(path)
+    try:
+        ours = os.stat(path)
+    except OSError as error:
+        raise FileProblem("read", path, error) from error
     try:
         theirs = os.stat(f"/proc/{pid}/root{path}")
     except FileNotFoundError:

@@ -137,13 +137,13 @@ def _check_header(pid, header):
         raise StateUnreadable(pid, f"process {pid} is only just starting; try again in a moment")
     if header.magic != abi.STATE_MAGIC:
         raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
-    if header.abi_version != abi.ABI_VERSION or header.size != abi.STATE.size:
+    if header.abi_version != abi.ABI_VERSION:
         raise StateUnreadable(
             pid,
             f"the runtime in process {pid} speaks version {header.abi_version} of the interface, and this tool version"
             f" {abi.ABI_VERSION}; use the tool of that runtime, or restart the process with this one's",
         )
-    if (header.domain_count > abi.DOMAINS or header.library_count > abi.LIBRARIES
+    if (header.size != abi.STATE.size or header.domain_count > abi.DOMAINS or header.library_count > abi.LIBRARIES
             or header.patch_count > abi.PATCHES):
         raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
 

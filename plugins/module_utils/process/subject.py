@@ -116,8 +116,10 @@ def examine(pid, files) -> Subject:
     )
 
 
-def require_available(pid):
+def require_available(pid, via):
     """Make sure that a thread of the process may be held now.
+
+    :param via: a thread of it that has not ended.
 
     :raises ProcessUnavailable: it is stopped, or a debugger holds it, or this user may not.
     :raises ProcessUnpatchable: its kernel protects return addresses in a way that diversion would break.
@@ -134,7 +136,7 @@ def require_available(pid):
         raise ProcessUnpatchable(
             pid, f"process {pid} ({stat.name}) runs with a shadow stack, which is not supported yet"
         )
-    if not may_write(pid):
+    if not may_write(via):
         raise ProcessUnavailable(
             pid, f"process {pid} ({stat.name}) belongs to another user; run as root or as its owner"
         )

@@ -74,8 +74,8 @@ class Custody:
     """One thread, stopped.  A context manager: leaving it lets the thread go.
 
     Use it only inside held().  ``held_ns`` is, afterwards, the time in
-    nanoseconds from asking the thread to stop until it was let go: an upper
-    bound of how long it stood still.
+    nanoseconds from when the thread was last seen running until it was let go:
+    an upper bound of how long it stood still.
     """
 
     def __init__(self, pid, tid):
@@ -84,6 +84,7 @@ class Custody:
         self.held_ns = 0
         self._started = 0
         self._stopped = False
+        self._seen_stopped = False
 
     def __enter__(self):
         request(requests.SEIZE, self.pid, self.tid)
@@ -129,6 +130,7 @@ class Custody:
         """
         started = time.monotonic()
         while True:
+            asked = time.monotonic_ns()
             try:
                 found, status = os.waitpid(self.tid, os.WNOHANG | requests.WALL)
             except ChildProcessError as error:
@@ -136,7 +138,10 @@ class Custody:
             if found:
                 if not os.WIFSTOPPED(status):
                     raise ThreadEnded(self.pid, self.tid)
+                self._seen_stopped = True
                 return status
+            if not self._seen_stopped:
+                self._started = asked
             elapsed = time.monotonic() - started
             if elapsed > seconds:
                 return None

@@ -47,7 +47,7 @@ class RseqConfiguration(ctypes.Structure):
 class Diverted(NamedTuple):
     """A thread was sent off."""
 
-    held_ns: int  # from asking it to stop until it was let go
+    held_ns: int  # from when it was last seen running until it was let go
     interrupted: int  # the kernel's error of the system call it was in, or 0
 
 
@@ -156,14 +156,14 @@ class Diversion:
     def _read(self, address, size):
         self.local.base, self.local.length = ctypes.addressof(self.word), size
         self.remote.base, self.remote.length = address, size
-        if process_vm_readv(self.pid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
+        if process_vm_readv(self.tid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
             raise self._refusal(f"has memory at {address:#x} that cannot be read")
         return self.word.raw[:size]
 
     def _write(self, address, size, entered):
         self.local.base, self.local.length = self.block_address, size
         self.remote.base, self.remote.length = address, size
-        if process_vm_writev(self.pid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
+        if process_vm_writev(self.tid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
             raise self._refusal(f"has a stack at {entered[0]:#x} that cannot be written")
 
     def _refusal(self, what):

@@ -24,7 +24,7 @@ from ..tracee.requests import require_binding
 from . import outcome
 from .borrow import Borrower
 from .outcome import Row
-from .progress import migration
+from .progress import migration, settled_universe
 from .request import ResolvedLibrary, build_request, sites
 from .resolve import resolve
 
@@ -106,7 +106,7 @@ class Trigger:
         if patch is not None and patch.applied:
             return self._settled(subject, patch, outcome.ALREADY_PATCHED)
         self._require_dependencies(subject)
-        require_available(pid)
+        require_available(pid, via)
         libraries = [self._resolved(subject, match) for match in resolution.matches]
         for library in libraries:
             sites(library, self.container.imports)
@@ -152,7 +152,7 @@ class Trigger:
         if not patch.applied:
             return self._settled(subject, patch, outcome.REVERTED)
         self._require_independence(subject)
-        require_available(pid)
+        require_available(pid, via)
         if self.options.check:
             return Row(pid, subject.name, outcome.REVERTED, changed=True)
         return self._request(subject, abi.REVERT, [], outcome.REVERTED)
@@ -191,8 +191,13 @@ class Trigger:
     def _request(self, subject, operation, libraries, done):
         require_binding()
 
+        bases = {library.library.base for library in libraries}
+        domain = next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
+        patch = subject.state.patch(self.container.patch_id)
+        settled = settled_universe(subject, domain if patch is None else patch.domain, self.files)
+
         def build(nonce):
-            return build_request(operation, nonce, self.container, self.path, libraries)
+            return build_request(operation, nonce, self.container, self.path, libraries, settled)
 
         size = len(build(1))
         if size > subject.state.request_capacity:

@@ -15,6 +15,21 @@ from ..process.migration import Migration, inside_domain, pending_threads
 SAMPLE_SECONDS = 0.05
 
 
+def settled_universe(subject, domain, files):
+    """A universe number of ``domain`` behind which no thread of the process is any more, or will be.
+
+    The runtime gives up the versions of functions that are older.
+
+    :param domain: index of the domain, or None.
+    :return: the number; 0 when it cannot be told, or when no livepatch was applied yet.
+    """
+    patches = [patch for patch in subject.state.patches if patch.domain == domain]
+    if not patches:
+        return 0
+    newest = max(patches, key=lambda patch: patch.universe)
+    return 0 if migration(subject, newest, files, seconds=0).pending else newest.universe
+
+
 def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS) -> Migration:
     """Which threads do not see ``patch`` yet as it is now: applied, or reverted.
 

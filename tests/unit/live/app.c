@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The victim.  Its mode, the first argument, says what its main thread does
+ * between commands: every mode but "commands" repeats one blocking call (or
+ * computes), counts, and exits with 1 as soon as a call gives something else
+ * than it would undisturbed.  "count" answers how many there were.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int answer(int value);
+int answer_later(int fd);
+
+#define PERIOD_NS 100000000L
+
+static long count;
+static const char *mode;
+static int inside[2];
+static int empty[2];
+
+static void say(const char *format, long value)
+{
+	char line[80];
+	int length = snprintf(line, sizeof line, format, value);
+
+	if (write(1, line, length) != length)
+		_exit(3);
+}
+
+static void disturbed(const char *what, long value)
+{
+	fprintf(stderr, "victim: %s %ld, errno %d\n", what, value, errno);
+	_exit(1);
+}
+
+static long now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000L + time.tv_nsec;
+}
+
+static void once(void)
+{
+	struct timespec period = { 0, PERIOD_NS };
+	struct timespec left = { 0, 0 };
+	struct pollfd none = { empty[0], POLLIN, 0 };
+	int word = 0;
+	long start = now();
+
+	if (!strcmp(mode, "nanosleep")) {
+		if (nanosleep(&period, &left))
+			disturbed("nanosleep", -1);
+	} else if (!strcmp(mode, "poll")) {
+		int result = poll(&none, 1, PERIOD_NS / 1000000);
+
+		if (result)
+			disturbed("poll", result);
+	} else if (!strcmp(mode, "futex")) {
+		long result = syscall(SYS_futex, &word, FUTEX_WAIT, 0, &period, NULL, 0);
+
+		if (result != -1 || errno != ETIMEDOUT)
+			disturbed("futex", result);
+	} else if (!strcmp(mode, "spin")) {
+		volatile double sum = 0;
+
+		for (int i = 0; i < 100000; i++)
+			sum += i * 0.5;
+		if (sum != 0.5 * 99999 * 50000)
+			disturbed("sum", (long)sum);
+		return;
+	}
+	if (now() - start < PERIOD_NS)
+		disturbed("too early", now() - start);
+}
+
+static void *wait_inside(void *unused)
+{
+	(void)unused;
+	return (void *)(long)answer_later(inside[0]);
+}
+
+static void *wait_outside(void *unused)
+{
+	/* A pointer to the function on the stack is no return address. */
+	int (*volatile pointer)(int) = answer;
+
+	(void)unused;
+	for (;;)
+		pause();
+	return pointer == NULL ? NULL : unused;
+}
+
+static void *spin(void *unused)
+{
+	for (volatile long i = 0;; i++)
+		;
+	return unused;
+}
+
+static pthread_t thread;
+
+static int obey(const char *command)
+{
+	if (!strcmp(command, "answer")) {
+		say("%ld\n", answer(1));
+	} else if (!strcmp(command, "count")) {
+		say("%ld\n", count);
+	} else if (!strcmp(command, "inside") || !strcmp(command, "outside") || !strcmp(command, "spinning")) {
+		void *(*body)(void *) = *command == 'i' ? wait_inside : *command == 'o' ? wait_outside : spin;
+
+		if (pthread_create(&thread, NULL, body, NULL))
+			_exit(2);
+		say("started\n", 0);
+	} else if (!strcmp(command, "release")) {
+		void *result;
+
+		if (write(inside[1], "x", 1) != 1 || pthread_join(thread, &result))
+			_exit(2);
+		say("%ld\n", (long)result);
+	} else {
+		return 0;
+	}
+	return 1;
+}
+
+/* Reads one line without stdio; 0 at the end of the input. */
+static int get_line(char *line, size_t size)
+{
+	size_t length = 0;
+
+	for (;;) {
+		char byte;
+		ssize_t got = read(0, &byte, 1);
+
+		if (got < 0)
+			disturbed("read", got);
+		if (got == 0)
+			return 0;
+		if (byte == '\n')
+			break;
+		if (length + 1 < size)
+			line[length++] = byte;
+	}
+	line[length] = '\0';
+	return 1;
+}
+
+static void *serve(void *unused)
+{
+	char line[80];
+
+	while (get_line(line, sizeof line))
+		if (!obey(line))
+			_exit(2);
+	_exit(0);
+	return unused;
+}
+
+/* Every system call is allowed but the one of this number, which gets `action`. */
+static void filter(long number, unsigned int action)
+{
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog whole = { sizeof program / sizeof *program, program };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole))
+		disturbed("seccomp", 0);
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t server;
+
+	mode = argv[1];
+	if (pipe(inside) || pipe(empty))
+		return 2;
+	if (answer(1) != 20)
+		return 2;
+	if (argc > 3)
+		filter(atol(argv[2]), strtoul(argv[3], NULL, 0));
+	say("ready\n", 0);
+	if (!strcmp(mode, "commands"))
+		serve(NULL);
+	/* The thread that answers is not the one to be borrowed first: it comes second. */
+	if (pthread_create(&server, NULL, serve, NULL))
+		return 2;
+	if (!strcmp(mode, "orphan"))
+		pthread_exit(NULL);
+	for (;;) {
+		once();
+		__atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST);
+	}
+}

@@ -1,0 +1,228 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real processes: a victim program, its library in both layouts, and the runtime."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import post_process
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.apply import Trigger
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent.parent
+PADDING = ("-fpatchable-function-entry=16,14",)
+OLD, NEW = 20, 5001
+ANSWER_SECONDS = 20
+
+
+class Layout(NamedTuple):
+    """One way to build the victim's library, with the livepatch for it."""
+
+    name: str
+    directory: Path
+    library: Path
+    container: Path
+    app: Path
+
+
+def compiled(*arguments):
+    subprocess.run(["gcc", "-O2", "-g", *map(str, arguments)], check=True)
+
+
+@pytest.fixture(scope="session", name="runtime")
+def fixture_runtime(tmp_path_factory):
+    """The directory with libpulp.so and trm.o: $ULP_TEST_BUILD, the checkout's build, or one made here."""
+    built = Path(os.environ.get("ULP_TEST_BUILD") or CHECKOUT / "build")
+    if (built / "libpulp.so").exists() and (built / "trm.o").exists():
+        return built
+    directory = tmp_path_factory.mktemp("native")
+    subprocess.run(["meson", "setup", directory, CHECKOUT / "native"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["meson", "compile", "-C", directory], check=True, stdout=subprocess.DEVNULL)
+    return directory
+
+
+@pytest.fixture(scope="session", name="layouts")
+def fixture_layouts(tmp_path_factory, runtime):
+    """Layout ``padded`` (padding only) and ``posted`` (trm.o linked, post-processed)."""
+    found = {}
+    for name in ("padded", "posted"):
+        directory = tmp_path_factory.mktemp(name)
+        library = directory / "libvictim.so"
+        tracking = [runtime / "trm.o"] if name == "posted" else []
+        compiled(
+            "-fPIC", "-shared", *PADDING, "-Wl,--build-id,-soname,libvictim.so", HERE / "library.c", *tracking,
+            "-o", library,
+        )
+        if name == "posted":
+            post_process(library)
+        patch = directory / "patch.so"
+        compiled("-fPIC", "-shared", "-Wl,--build-id", HERE / "patch.c", "-o", patch)
+        description = directory / "victim.dsc"
+        description.write_text(f"{patch}\n@{library}\nanswer:new_answer\n", encoding="utf-8")
+        container = directory / "victim.ulp"
+        pack(parse_description(description), container)
+        app = directory / "app"
+        compiled("-pthread", HERE / "app.c", "-L", directory, "-lvictim", "-o", app)
+        found[name] = Layout(name, directory, library, container, app)
+    return found
+
+
+@pytest.fixture(params=["padded", "posted"], name="layout")
+def fixture_layout(request, layouts):
+    """Both layouts in turn."""
+    return layouts[request.param]
+
+
+@pytest.fixture(name="padded")
+def fixture_padded(layouts):
+    return layouts["padded"]
+
+
+class Victim:
+    """One running victim program; it answers every line with one line."""
+
+    def __init__(self, layout, mode, runtime, *arguments, wrap=()):
+        environment = dict(os.environ, LD_LIBRARY_PATH=str(layout.directory))
+        environment.pop("LD_PRELOAD", None)
+        if runtime is not None:
+            environment["LD_PRELOAD"] = str(runtime / "libpulp.so")
+        self.layout = layout
+        self.process = subprocess.Popen(
+            [*wrap, str(layout.app), mode, *arguments], env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+        )
+        self.pid = self.process.pid
+        assert self.line() == "ready"
+
+    def line(self):
+        """The next line of output; the victim must give it in time."""
+        text = b""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not text.endswith(b"\n"):
+            ready = select.select([self.process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]
+            assert ready, f"no answer from victim {self.pid}, only {text!r}"
+            byte = self.process.stdout.read(1)
+            assert byte, f"victim {self.pid} has ended: {self.process.wait(5)}"
+            text += byte
+        return text.decode().rstrip("\n")
+
+    def ask(self, command):
+        self.process.stdin.write(command.encode() + b"\n")
+        return self.line()
+
+    def start_thread(self, command, number):
+        """Have it start a thread, which then sleeps in system call ``number`` (None: it never sleeps)."""
+        before = set(procfs.thread_ids(self.pid))
+        self.ask(command)
+        (tid,) = set(procfs.thread_ids(self.pid)) - before
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while number is not None:
+            where = procfs.read_system_call(self.pid, tid)
+            if where is not None and where.number == number:
+                break
+            assert time.monotonic() < deadline, f"thread {tid} of victim {self.pid} is at {where}"
+        return tid
+
+    def end(self):
+        """The exit status, 0 when nothing disturbed it, after telling it to stop."""
+        self.process.stdin.close()
+        return self.process.wait(ANSWER_SECONDS)
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture(name="start")
+def fixture_start(runtime):
+    """A function that starts a Victim of a layout; every one is killed at the end of the test."""
+    started = []
+
+    def start(layout, mode="commands", *arguments, preload=True, wrap=()):
+        victim = Victim(layout, mode, runtime if preload else None, *arguments, wrap=wrap)
+        started.append(victim)
+        return victim
+
+    yield start
+    for victim in started:
+        victim.kill()
+
+
+@pytest.fixture(name="files")
+def fixture_files():
+    return MappedFiles()
+
+
+@pytest.fixture(name="trigger")
+def fixture_trigger(files):
+    """A function that gives the Trigger of a layout's livepatch."""
+
+    def trigger(layout, **options):
+        return Trigger(read_container(layout.container), files, Options(**options))
+
+    return trigger
+
+
+@pytest.fixture(name="look")
+def fixture_look(files):
+    """A function that examines a victim."""
+    return lambda victim: examine(victim.pid, files)
+
+
+@pytest.fixture(name="foreign_program")
+def fixture_foreign_program(tmp_path):
+    """A running statically linked program."""
+    source = tmp_path / "static.c"
+    source.write_text("#include <unistd.h>\nint main(void) { for (;;) pause(); }\n", encoding="utf-8")
+    program = tmp_path / "static"
+    compiled("-static", source, "-o", program)
+    process = subprocess.Popen([program])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(name="as_nobody")
+def fixture_as_nobody():
+    """A function that calls another one as user nobody; str of its result, or ``Class: message`` of its exception."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+
+    def as_nobody(function, *arguments):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            try:
+                said = str(function(*arguments))
+            except Exception as error:  # noqa: BLE001 - told to the parent
+                said = f"{type(error).__name__}: {error}"
+            os.write(writer, said.encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            said = stream.read()
+        assert os.waitpid(child, 0)[1] == 0
+        return said
+
+    return as_nobody

@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many processes at once, facts, and the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import dispatch as dispatching
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import (
+    CHECK,
+    PATCH,
+    REVERT,
+    count_outcomes,
+    dispatch,
+    state_text,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection, choose
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+
+NO_PID = 2 ** 22 + 1
+
+
+def rows_by_pid(result):
+    return {row.pid: row for row in result.rows}
+
+
+def test_every_process_that_runs_the_library(layouts, start):
+    padded = layouts["padded"]
+    victims = [start(padded) for _index in range(3)]
+    unprepared = start(padded, preload=False)
+    other = start(layouts["posted"])
+    result = dispatch(padded.container, PATCH, Selection(), Options())
+    rows = rows_by_pid(result)
+    assert {rows[victim.pid].outcome for victim in victims} == {"patched"}
+    assert rows[unprepared.pid].outcome == "not_patchable"
+    assert rows[other.pid].outcome == "already_fixed_on_disk"
+    assert os.getppid() not in rows
+    assert result.changed
+    assert result.failures() == []
+    assert list(rows) == sorted(rows)
+    assert not result.applied
+    for victim in victims:
+        assert victim.ask("answer") == "5001"
+    before, after = state_text(result, False), state_text(result, True)
+    assert before.count("not applied") == 3
+    assert "not applied" not in after
+
+    again = dispatch(padded.container, PATCH, Selection(), Options())
+    assert not again.changed
+    assert count_outcomes(again.rows) == {"already_patched": 3, "not_patchable": 1, "already_fixed_on_disk": 1}
+    assert state_text(again, False) == ""
+    pids = tuple(victim.pid for victim in victims)
+    assert dispatch(padded.container, CHECK, Selection(pids), Options()).applied
+
+    back = dispatch(padded.container, REVERT, Selection(pids), Options())
+    assert count_outcomes(back.rows) == {"reverted": 3}
+    assert "not applied" in state_text(back, True)
+    assert not dispatch(padded.container, CHECK, Selection(pids), Options()).applied
+
+
+def test_named_processes(padded, start):
+    victim, other = start(padded), start(padded)
+    selection = Selection(pids=(victim.pid, NO_PID))
+    result = dispatch(padded.container, PATCH, selection, Options())
+    rows = rows_by_pid(result)
+    assert list(rows) == [victim.pid, NO_PID]
+    assert rows[NO_PID].outcome == "failed"
+    assert result.failures(selection.pids) == [rows[NO_PID]]
+    assert other.ask("answer") == "20"
+    assert victim.ask("answer") == "5001"
+
+
+def test_process_that_cannot_be_patched_is_a_failure_only_if_it_was_asked_for(padded, start):
+    victim = start(padded, preload=False)
+    selection = Selection(pids=(victim.pid,))
+    result = dispatch(padded.container, PATCH, selection, Options())
+    assert [row.pid for row in result.failures(selection.pids)] == [victim.pid]
+    assert result.failures() == []
+
+
+def test_names_and_exclusion(padded, start):
+    victim = start(padded)
+    result = dispatch(padded.container, PATCH, Selection(names=("no such*",)), Options())
+    assert result.rows == []
+    result = dispatch(padded.container, PATCH, Selection(names=("ap?",), exclude=("a*",)), Options())
+    assert rows_by_pid(result)[victim.pid].outcome == "excluded"
+    assert victim.ask("answer") == "20"
+    result = dispatch(padded.container, PATCH, Selection(exclude=("app",)), Options())
+    assert rows_by_pid(result)[victim.pid].outcome == "excluded"
+    result = dispatch(padded.container, PATCH, Selection(names=("ap?",)), Options())
+    assert rows_by_pid(result)[victim.pid].outcome == "patched"
+
+
+def test_choice_never_contains_this_process():
+    assert os.getpid() not in [candidate.pid for candidate in choose(Selection())]
+    assert choose(Selection(pids=(os.getpid(),))) == []
+
+
+def test_check_mode(padded, start):
+    victim = start(padded)
+    result = dispatch(padded.container, PATCH, Selection((victim.pid,)), Options(check=True))
+    assert result.changed
+    assert result.rows[0].outcome == "patched"
+    assert victim.ask("answer") == "20"
+
+
+def test_waiting_for_all_processes_together(padded, start):
+    victims = [start(padded) for _index in range(2)]
+    for victim in victims:
+        victim.start_thread("inside", 0)
+    pids = tuple(victim.pid for victim in victims)
+    started = time.monotonic()
+    result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=0.4))
+    assert time.monotonic() - started < 5
+    assert count_outcomes(result.rows) == {"pending": 2}
+    assert all(row.changed and row.held_us for row in result.rows)
+    for victim in victims:
+        assert victim.ask("release") == "20"
+    result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=10))
+    assert count_outcomes(result.rows) == {"already_patched": 2}
+
+
+def test_process_that_ends_between_two_looks_is_left_out(padded, start, monkeypatch):
+    victim = start(padded)
+    concerned = dispatching._is_concerned
+
+    def is_concerned(trigger, pid):
+        answer = concerned(trigger, pid)
+        if pid == victim.pid:
+            victim.kill()
+        return answer
+
+    monkeypatch.setattr(dispatching, "_is_concerned", is_concerned)
+    assert victim.pid not in rows_by_pid(dispatch(padded.container, PATCH, Selection(), Options()))
+
+
+# -------------------------------------------------------------------- facts
+
+
+def test_facts(layout, start, trigger):
+    victim, bare = start(layout), start(layout, preload=False)
+    facts = gather()
+    (process,) = [found for found in facts["processes"] if found["pid"] == victim.pid]
+    (library,) = process["libraries"]
+    assert library["path"] == str(layout.library)
+    assert library["post_processed"] == (layout.name == "posted")
+    assert (library["universe"], library["patches"], process["patches"]) == (0, [], [])
+    assert process["runtime_version"] in facts["runtime_versions"]
+    (refused,) = [found for found in facts["unpatchable"] if found["pid"] == bare.pid]
+    assert "started without the livepatch runtime" in refused["reason"]
+    assert not any("kernel thread" in found["reason"] for found in facts["unpatchable"])
+    trigger(layout).apply(victim.pid)
+    victim.start_thread("inside", 0)
+    (process,) = gather(Selection((victim.pid,)))["processes"]
+    (patch,) = process["patches"]
+    assert (patch["status"], patch["name"], patch["libraries"]) == ("applied", "victim.ulp", ["libvictim.so"])
+    assert process["libraries"][0]["patches"] == [patch["patch_id"]]
+    assert (process["threads"], process["threads_pending"]) == (2, 0)
+    trigger(layout).revert(victim.pid)
+    (process,) = gather(Selection((victim.pid,)))["processes"]
+    assert process["patches"][0]["status"] == "reverted"
+    assert process["threads_pending"] == 1
+    json.dumps(process)
+
+
+def test_facts_of_a_process_that_does_not_exist():
+    with pytest.raises(ProcessGone):
+        gather(Selection((NO_PID,)))
+
+
+def test_facts_of_many_processes_are_quick(padded, start):
+    for _index in range(50):
+        start(padded)
+    gather()
+    best = min(_timed(gather) for _round in range(5))
+    # 200 take a tenth of a second on an idle machine; here, others may be at work.
+    assert best < 0.25
+
+
+def _timed(function):
+    started = time.monotonic()
+    function()
+    return time.monotonic() - started
+
+
+# ------------------------------------------------------------------ command
+
+
+@pytest.fixture(scope="module", name="command")
+def fixture_command(tmp_path_factory):
+    """The command as it is shipped: one file, away from the checkout."""
+    from ansible_collections.libpulp.livepatch.tools.build_ulp import build
+
+    first = tmp_path_factory.mktemp("command") / "ulp"
+    second = first.with_name("again")
+    build(first)
+    build(second)
+    assert first.read_bytes() == second.read_bytes()
+    assert os.access(first, os.X_OK)
+    return first
+
+
+@pytest.fixture(name="ulp")
+def fixture_ulp(command, tmp_path):
+    """A function that runs it and gives (exit status, output, lines of errors)."""
+
+    def ulp(*arguments):
+        done = subprocess.run(
+            [sys.executable, str(command), *map(str, arguments)],
+            check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60,
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr.splitlines()
+
+    return ulp
+
+
+def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
+    posted = layouts["posted"]
+    status, output, errors = ulp("post", "--json", posted.library, "-o", tmp_path / "copy.so")
+    assert (status, errors) == (0, [])
+    assert json.loads(output)["trampolines"] == 3
+    status, output, errors = ulp("pack", posted.directory / "victim.dsc", "-o", tmp_path / "victim.ulp")
+    assert (status, errors) == (0, [])
+    container = tmp_path / "victim.ulp"
+    assert container.read_bytes() == posted.container.read_bytes()
+    status, output, errors = ulp("dump", container)
+    assert json.loads(output)["targets"][0]["soname"] == "libvictim.so"
+
+    victim = start(posted)
+    status, output, errors = ulp("check", "-p", victim.pid, container)
+    assert (status, errors) == (1, [f"ulp: the livepatch is not applied to process {victim.pid} (app)"])
+    status, output, errors = ulp("trigger", "-p", victim.pid, container, "--json")
+    assert (status, errors) == (0, [])
+    row = json.loads(output)
+    assert list(row) == ["held_us", "name", "outcome", "pid", "reason", "threads", "threads_pending"]
+    assert row["outcome"] == "patched"
+    assert ulp("check", "-p", victim.pid, container)[0] == 0
+    status, output, errors = ulp("list", "-p", victim.pid)
+    assert status == 0
+    assert "victim.ulp applied" in output
+    status, output, errors = ulp("list", "--json")
+    assert victim.pid in [process["pid"] for process in json.loads(output)["processes"]]
+    status, output, errors = ulp("dispatch", "revert", container, victim.pid)
+    assert (status, errors) == (0, [])
+    assert "reverted" in output
+    victim.start_thread("inside", 0)
+    assert ulp("trigger", "-p", victim.pid, container)[0] == 0
+    assert ulp("check", "-p", victim.pid, container)[0] == 3
+    assert ulp("trigger", "-p", victim.pid, container, "--revert")[0] == 0
+    status, output, errors = ulp("check", "-p", victim.pid, container)
+    assert (status, errors) == (1, [f"ulp: the livepatch was reverted in process {victim.pid} (app)"]) or status == 3
+    status, output, errors = ulp("messages", "-p", victim.pid)
+    assert status == 0
+    assert output.count("victim.ulp") == 4
+
+
+def test_command_refuses(padded, ulp, start, tmp_path):
+    victim = start(padded, preload=False)
+    text = tmp_path / "text"
+    text.write_text("no ELF file", encoding="utf-8")
+    for arguments, naming in (
+        (("trigger", "-p", victim.pid, padded.container), str(victim.pid)),
+        (("trigger", "-p", NO_PID, padded.container), str(NO_PID)),
+        (("trigger", "-p", victim.pid, text), str(text)),
+        (("trigger", "-p", victim.pid, tmp_path / "missing.ulp"), "missing.ulp"),
+        (("trigger", "-p", victim.pid, padded.library), "not a livepatch container"),
+        (("check", "-p", NO_PID, padded.container), str(NO_PID)),
+        (("dispatch", "patch", padded.container, NO_PID), str(NO_PID)),
+        (("list", "-p", victim.pid), str(victim.pid)),
+        (("messages", "-p", NO_PID), str(NO_PID)),
+        (("post", text), str(text)),
+        (("pack", text), str(text)),
+        (("dump", text), str(text)),
+    ):
+        status, _output, errors = ulp(*arguments)
+        assert (status, len(errors)) == (1, 1), (arguments, errors)
+        assert naming in errors[0], (arguments, errors)
+
+
+def test_command_usage(ulp, padded):
+    for arguments in (
+        (), ("unknown",), ("trigger", padded.container), ("trigger", "-p", "x", padded.container),
+        ("dispatch", "twist", padded.container), ("trigger", "-p", "1", padded.container, "--timeout", "-1"),
+    ):
+        status, _output, errors = ulp(*arguments)
+        assert status == 2, arguments
+        assert errors
+    assert ulp("--help")[0] == 0

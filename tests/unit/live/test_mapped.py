@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mapped files are the files that are mapped, whatever lies at their paths now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import mapped, maps
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import survey
+
+
+def library_of(victim, files):
+    libraries = files.libraries(victim.pid, maps.read_maps(victim.pid))
+    return next(library for library in libraries if library.name == "libvictim.so")
+
+
+def test_survey_agrees_with_the_thorough_reader(layout, start, files):
+    image = ElfImage.open(layout.library)
+    found = library_of(start(layout), files)
+    assert found.survey.build_id == image.build_id.hex()
+    assert found.survey.soname == image.soname == "libvictim.so"
+    assert found.survey.padded
+    assert not found.survey.interpreter
+    assert found.text_start == found.base + image.text_range[0]
+    assert found.text_end == found.base + image.text_range[1]
+    assert not found.deleted
+
+
+def test_load_bias_is_right(layout, start, files):
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
+
+    victim = start(layout)
+    found = library_of(victim, files)
+    image = ElfImage.open(layout.library)
+    address = image.find_dynamic_symbol("increment").value
+    assert read_memory(victim.pid, found.base + address, 16) == image.read(address, 16)
+
+
+@pytest.fixture(name="replaced")
+def fixture_replaced(padded, tmp_path, start):
+    """A victim whose library was replaced on disk after it had started."""
+    for name in ("libvictim.so", "app", "victim.ulp"):
+        shutil.copy(padded.directory / name, tmp_path / name)
+    moved = padded._replace(directory=tmp_path, library=tmp_path / "libvictim.so", app=tmp_path / "app")
+    victim = start(moved)
+    newer = tmp_path / "newer"
+    shutil.copy("/bin/true", newer)
+    os.replace(newer, moved.library)
+    return victim
+
+
+def test_replaced_file_is_read_through_the_mapping(replaced, padded, files):
+    found = library_of(replaced, files)
+    assert found.deleted
+    assert files.image(replaced.pid, found.mapping).build_id == ElfImage.open(padded.library).build_id
+
+
+def test_replaced_file_without_the_right_to_follow_the_mapping(replaced, files, monkeypatch):
+    monkeypatch.setattr(mapped, "_map_file", lambda pid, mapping: "/nonexistent")
+    mapping = next(found for found in maps.read_code_maps(replaced.pid) if found.path.endswith("libvictim.so"))
+    with pytest.raises(StateUnreadable, match=r"libvictim\.so cannot be reached any more"):
+        mapped.open_mapped(replaced.pid, mapping)
+    assert files.survey(replaced.pid, mapping) is None
+
+
+def test_path_is_good_enough_while_it_is_the_same_file(padded, start, files, monkeypatch):
+    monkeypatch.setattr(mapped, "_map_file", lambda pid, mapping: "/nonexistent")
+    victim = start(padded)
+    assert library_of(victim, files).survey.build_id == ElfImage.open(padded.library).build_id.hex()
+
+
+def test_library_is_read_once_for_all_processes(padded, start, files, monkeypatch):
+    first, second = start(padded), start(padded)
+    image = files.image(first.pid, library_of(first, files).mapping)
+    monkeypatch.setattr(ElfImage, "parse", None)
+    assert files.image(second.pid, library_of(second, files).mapping) is image
+
+
+@pytest.mark.parametrize("size", [0, 3, 63, 64, 200, 1000])
+def test_survey_of_damaged_files(padded, tmp_path, size):
+    part = tmp_path / "part"
+    part.write_bytes(padded.library.read_bytes()[:size])
+    with open(part, "rb") as stream:
+        found = survey(stream.fileno())
+    # Either it is seen to be damaged, or what it tells is what the file's remaining bytes say.
+    assert found is None or found.build_id in (None, ElfImage.open(padded.library).build_id.hex())
+
+
+def test_survey_of_a_foreign_file(padded, tmp_path):
+    data = bytearray(padded.library.read_bytes())
+    data[18:20] = (183).to_bytes(2, "little")
+    foreign = tmp_path / "aarch64"
+    foreign.write_bytes(data)
+    with open(foreign, "rb") as stream:
+        assert not survey(stream.fileno()).native

@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which threads are pending, found out without touching any."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import migration, procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.migration import Inside, first_inside
+
+READ, PAUSE = 0, 34
+
+
+def test_thread_inside_the_library_is_pending_until_it_leaves(layout, start, trigger):
+    victim = start(layout)
+    victim.start_thread("inside", READ)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads, row.threads_pending) == ("pending", 2, 1)
+    assert f"1 of 2 threads of process {victim.pid}" in row.reason
+    assert victim.ask("answer") == "5001"
+    assert trigger(layout).check(victim.pid).outcome == "pending"
+    assert victim.ask("release") == "20"
+    row = trigger(layout).check(victim.pid)
+    assert (row.outcome, row.threads, row.threads_pending) == ("already_patched", 1, 0)
+
+
+def test_thread_outside_with_a_pointer_into_the_library_is_not_pending(layout, start, trigger):
+    victim = start(layout)
+    victim.start_thread("outside", PAUSE)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads, row.threads_pending) == ("patched", 2, 0)
+
+
+def test_pointers_count_where_the_library_cannot_be_read(layout, start, trigger, files, monkeypatch):
+    victim = start(layout)
+    victim.start_thread("outside", PAUSE)
+    assert trigger(layout).apply(victim.pid).outcome == "patched"
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import progress
+
+    def unreadable(pid, *_arguments):
+        raise StateUnreadable(pid, "no")
+
+    monkeypatch.setattr(progress, "entry_points", unreadable)
+    row = trigger(layout).check(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+
+
+def test_thread_that_never_sleeps_is_pending(layout, start, trigger):
+    victim = start(layout)
+    victim.start_thread("spinning", None)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+
+
+def test_revert_leaves_the_same_thread_pending(layout, start, trigger):
+    victim = start(layout)
+    assert trigger(layout).apply(victim.pid).outcome == "patched"
+    victim.start_thread("inside", READ)
+    row = trigger(layout).revert(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+    assert victim.ask("release") == "5001"
+    assert victim.ask("answer") == "20"
+    assert trigger(layout).check(victim.pid).outcome == "reverted"
+
+
+def test_waiting_until_all_have_migrated(padded, start, trigger):
+    victim = start(padded)
+    victim.start_thread("inside", READ)
+    timer = threading.Timer(0.3, victim.ask, ("release",))
+    timer.start()
+    started = time.monotonic()
+    row = trigger(padded, wait_migrated=20).apply(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("patched", 0)
+    assert 0.2 < time.monotonic() - started < 15
+    timer.join()
+
+
+def test_waiting_ends(padded, start, trigger):
+    victim = start(padded)
+    victim.start_thread("inside", READ)
+    started = time.monotonic()
+    assert trigger(padded, wait_migrated=0.3).apply(victim.pid).outcome == "pending"
+    assert time.monotonic() - started >= 0.3
+
+
+def test_record_of_an_earlier_thread_with_the_same_number_does_not_count(padded, start, trigger, look, monkeypatch):
+    victim = start(padded)
+    victim.start_thread("inside", READ)
+    assert trigger(padded).apply(victim.pid).threads_pending == 1
+    state = look(victim).state
+    tid = max(procfs.thread_ids(victim.pid))
+    census = migration._Census(
+        victim.pid, victim.pid, state, 0, 1, Inside(((0, 1),), frozenset)
+    )
+    born_later = procfs.read_stat(victim.pid, tid).start_ticks + 100 * procfs.CLOCK_TICKS
+    assert victim.ask("release") == "20"
+    assert victim.ask("answer") == "5001"
+    main = {victim.pid: procfs.read_stat(victim.pid).start_ticks}
+    assert census.numbers(census.records(main)) == {victim.pid: 1}
+    assert census.records({victim.pid: born_later}) == {}
+
+
+def ranges(*pairs):
+    return Inside(pairs, lambda: frozenset((0x7F0012345678,)))
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ((1, 2, 3), None),
+        ((0x7F0012345000,), 0x7F0012345000),
+        ((0x7F0012344FFF, 0x7F0012346000), None),
+        ((5, 0x7F0012345FFF), 0x7F0012345FFF),
+        ((0x7F0012345678,), None),
+        ((0x7F0013000000, 0x7F0014000000), 0x7F0014000000),
+    ],
+)
+def test_words_on_a_stack(words, found):
+    data = struct.pack(f"<{len(words)}Q", *words)
+    inside = ranges((0x7F0012345000, 0x7F0012346000), (0x7F0013FFFFFF, 0x7F0014000001))
+    assert first_inside(data, inside) == found
+
+
+def test_words_are_aligned():
+    data = b"\0" + struct.pack("<Q", 0x7F0012345000) + b"\0" * 7
+    assert first_inside(data, ranges((0x7F0012345000, 0x7F0012346000))) is None
+
+
+def test_search_agrees_with_a_plain_loop():
+    inside = ranges((0x7F0000FFF000, 0x7F0003001000))
+    count = 0
+    for _round in range(200):
+        data = bytearray(os.urandom(512))
+        for position in range(0, 512, 8):
+            data[position + 4:position + 8] = (0x7F00).to_bytes(4, "little")
+        expected = [
+            word for (word,) in struct.iter_unpack("<Q", data)
+            if any(start <= word < end for start, end in inside.ranges) and word not in inside.entry_points()
+        ]
+        count += len(expected)
+        assert (first_inside(bytes(data), inside) in expected) if expected else first_inside(data, inside) is None
+    assert count > 20
+
+
+def test_main_thread_that_has_ended(layout, start, trigger, look):
+    victim = start(layout, "orphan")
+    while procfs.read_stat(victim.pid).state != "Z":
+        time.sleep(0.01)
+    assert look(victim).via != victim.pid
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads) == ("patched", 1), row
+    assert victim.ask("answer") == "5001"
+    assert trigger(layout).revert(victim.pid).outcome == "reverted"
+    assert victim.ask("answer") == "20"

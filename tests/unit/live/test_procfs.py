@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading /proc."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import maps, procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import (
+    ProcessDead,
+    ProcessGone,
+    ProcessUnpatchable,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import alive, examine
+
+NO_PID = 2 ** 22 + 1
+
+
+def test_stat_with_parentheses_in_the_name(tmp_path):
+    program = tmp_path / "a) R (b"
+    program.symlink_to("/bin/sleep")
+    process = subprocess.Popen([str(program), "60"])
+    try:
+        stat = procfs.read_stat(process.pid)
+        assert stat.name == "a) R (b"
+        assert stat.threads == 1
+        assert stat.start_ticks > 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_status_of_this_process():
+    status = procfs.read_status(os.getpid())
+    assert status.uid == os.geteuid()
+    assert status.namespace_pids[0] == os.getpid()
+    assert status.tracer_pid == 0
+
+
+def test_system_call_of_a_blocked_process():
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        while procfs.read_stat(process.pid).state != "S" or procfs.read_stat(process.pid).name != "cat":
+            pass
+        where = procfs.read_system_call(process.pid, process.pid)
+        found = maps.read_maps(process.pid)
+        assert where.number == 0
+        assert maps.mapping_at(found, where.stack_pointer).path == "[stack]"
+        assert maps.mapping_at(found, where.instruction_pointer).executable
+        assert maps.end_of_mapping(process.pid, where.stack_pointer) == maps.mapping_at(found, where.stack_pointer).end
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_no_such_process():
+    with pytest.raises(ProcessGone, match=f"process {NO_PID} does not exist"):
+        procfs.read_stat(NO_PID)
+    with pytest.raises(ProcessGone):
+        procfs.thread_ids(NO_PID)
+
+
+def test_identity_of_another_process_with_the_same_pid():
+    who = procfs.identity(os.getpid())
+    procfs.confirm(who)
+    with pytest.raises(ProcessGone, match="belongs to another process"):
+        procfs.confirm(who._replace(start_ticks=who.start_ticks - 1))
+
+
+def test_zombie_and_kernel_thread(files):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    while procfs.read_stat(process.pid).state != "Z":
+        pass
+    with pytest.raises(ProcessDead, match=f"process {process.pid} .* is a zombie"):
+        examine(process.pid, files)
+    process.wait()
+    with pytest.raises(ProcessGone):
+        examine(process.pid, files)
+    with pytest.raises(ProcessUnpatchable, match=r"process 2 \(kthreadd\) is a kernel thread"):
+        alive(2)
+
+
+def test_another_users_process(as_nobody, padded, start):
+    victim = start(padded)
+    assert as_nobody(maps.read_maps, victim.pid) == (
+        "ProcessForbidden: "
+        f"process {victim.pid} may not be examined by this user; run as root or as the process's owner"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            b"7f01-7f02 r-xp 00001000 fe:01 77                  /lib/a b.so (deleted)\n",
+            (0x7F01, 0x7F02, "r-xp", 0x1000, os.makedev(0xFE, 1), 77, "/lib/a b.so", True),
+        ),
+        (b"7f01-7f02 rw-p 00000000 00:00 0 \n", (0x7F01, 0x7F02, "rw-p", 0, 0, 0, "", False)),
+        (
+            b"7f01-7f02 r--p 00000000 00:21 5 /tmp/new\\012line\n",
+            (0x7F01, 0x7F02, "r--p", 0, os.makedev(0, 0x21), 5, "/tmp/new\nline", False),
+        ),
+    ],
+)
+def test_map_lines(line, expected):
+    assert maps.parse_maps(line) == [maps.Mapping(*expected)]
+
+
+def test_code_maps_are_the_executable_ones():
+    executable = [mapping for mapping in maps.read_maps(os.getpid()) if mapping.executable]
+    assert executable
+    assert maps.read_code_maps(os.getpid()) == executable

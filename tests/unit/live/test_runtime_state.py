@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runtime's state block, read from outside."""
+
+from __future__ import annotations
+
+import struct
+import threading
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import runtime
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import (
+    ProcessUnpatchable,
+    StateUnreadable,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
+
+
+def test_state_of_a_process_that_was_never_patched(padded, start, look):
+    state = look(start(padded)).state
+    assert state.version
+    assert (state.domains, state.libraries, state.patches) == ((), (), ())
+    assert state.last_error == 0
+
+
+def test_header_format_is_the_interfaces():
+    assert runtime._HEADER.size == abi.STATE_HEADER_SIZE
+    raw = abi.STATE.unpack(bytes(range(256)) * (abi.STATE.size // 256 + 1))
+    header = runtime._Header._make(runtime._HEADER.unpack_from(bytes(range(256)), 0))
+    assert {field: getattr(raw, field) for field in header._fields} == header._asdict()
+
+
+def test_state_after_apply_and_revert(layout, start, look, trigger):
+    victim = start(layout)
+    assert trigger(layout).apply(victim.pid).outcome == "patched"
+    state = look(victim).state
+    (library,), (patch,), (domain,) = state.libraries, state.patches, state.domains
+    assert library.name == "libvictim.so"
+    assert library.post_processed == (layout.name == "posted")
+    assert patch.applied
+    assert patch.name == "victim.ulp"
+    assert patch.universe == domain.universe == 1
+    assert state.patch(patch.patch_id) is patch
+    assert trigger(layout).revert(victim.pid).outcome == "reverted"
+    state = look(victim).state
+    assert not state.patches[0].applied
+    assert state.patches[0].universe == state.domains[0].universe == 2
+    messages = runtime.read_messages(victim.pid, state)
+    assert len(messages) >= 2
+    assert "victim.ulp" in messages[-1]
+
+
+def poke(victim, state, field, data):
+    write_memory(victim.pid, state.address + abi.STATE.offsets[field], data)
+
+
+def test_other_version_is_one_sentence(padded, start, look):
+    victim = start(padded)
+    poke(victim, look(victim).state, "abi_version", struct.pack("<I", abi.ABI_VERSION + 1))
+    with pytest.raises(StateUnreadable, match=f"speaks version {abi.ABI_VERSION + 1} .* this tool version"):
+        look(victim)
+
+
+@pytest.mark.parametrize(("field", "data", "sentence"), [
+    ("magic", struct.pack("<Q", 1), "is damaged"),
+    ("magic", struct.pack("<Q", 0), "is only just starting"),
+    ("patch_count", struct.pack("<I", 10000), "is damaged"),
+])
+def test_damaged_state(padded, start, look, field, data, sentence):
+    victim = start(padded)
+    poke(victim, look(victim).state, field, data)
+    with pytest.raises(StateUnreadable, match=sentence):
+        look(victim)
+
+
+def test_state_in_motion(padded, start, look, monkeypatch):
+    victim = start(padded)
+    state = look(victim).state
+    poke(victim, state, "sequence", struct.pack("<I", 7))
+    monkeypatch.setattr(runtime, "SETTLE_SECONDS", 0.05)
+    with pytest.raises(StateUnreadable, match="does not come to rest"):
+        look(victim)
+    monkeypatch.setattr(runtime, "SETTLE_SECONDS", 10)
+    timer = threading.Timer(0.1, poke, (victim, state, "sequence", struct.pack("<I", 8)))
+    timer.start()
+    assert look(victim).state == state
+    timer.join()
+
+
+def test_messages_that_went_round(padded, start, look):
+    victim = start(padded)
+    state = look(victim).state
+    size = abi.MESSAGES.sizes["data"]
+    lines = b"".join(b"line %d\n" % number for number in range(4000))
+    ring = bytearray(size)
+    for position in range(len(lines) - size, len(lines)):
+        ring[position % size] = lines[position]
+    write_memory(victim.pid, state.messages, struct.pack("<QQ", len(lines), size) + bytes(ring))
+    found = runtime.read_messages(victim.pid, state)
+    assert found[-1] == "line 3999"
+    assert found == [f"line {number}" for number in range(4000 - len(found), 4000)]
+
+
+def test_process_without_the_runtime(padded, start, files):
+    victim = start(padded, preload=False)
+    with pytest.raises(ProcessUnpatchable, match=f"process {victim.pid} .app. was started without the livepatch"):
+        examine(victim.pid, files)
+
+
+def test_static_program(foreign_program, files):
+    with pytest.raises(ProcessUnpatchable, match=f"process {foreign_program.pid} .* statically linked"):
+        examine(foreign_program.pid, files)

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Seccomp filters: what they say, and what that means for a process that is to be patched."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import seccomp
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
+
+ALLOW, ERRNO_EPERM, KILL_PROCESS = "0x7fff0000", "0x50001", "0x80000000"
+MEMBARRIER, CLONE3, GETITIMER = "324", "435", "36"
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel shows filters to root only")
+
+
+def program(*instructions):
+    return b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
+
+
+RETURN_A = (0x16, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "verdict"),
+    [
+        ([(0x06, 0, 0, 0x7FFF0000)], 0x7FFF0000),
+        # the number, its architecture, and the low half of the second argument
+        ([(0x20, 0, 0, 0), RETURN_A], 9),
+        ([(0x20, 0, 0, 4), RETURN_A], 0xC000003E),
+        ([(0x20, 0, 0, 24), RETURN_A], 0x1000),
+        ([(0x80, 0, 0, 0), RETURN_A], 64),
+        # if number >= 9 return 1, else 2
+        ([(0x20, 0, 0, 0), (0x35, 0, 1, 9), (0x06, 0, 0, 1), (0x06, 0, 0, 2)], 1),
+        ([(0x20, 0, 0, 0), (0x25, 0, 1, 9), (0x06, 0, 0, 1), (0x06, 0, 0, 2)], 2),
+        ([(0x20, 0, 0, 0), (0x45, 0, 1, 2), (0x06, 0, 0, 1), (0x06, 0, 0, 2)], 2),
+        ([(0x05, 0, 0, 1), (0x06, 0, 0, 1), (0x06, 0, 0, 2)], 2),
+        # arithmetic: ((9 & 8) << 4) + 1, kept in memory and moved through X
+        ([(0x20, 0, 0, 0), (0x54, 0, 0, 8), (0x64, 0, 0, 4), (0x04, 0, 0, 1), (0x02, 0, 0, 3), (0x61, 0, 0, 3),
+          (0x87, 0, 0, 0), RETURN_A], 129),
+        ([(0x00, 0, 0, 5), (0x07, 0, 0, 0), (0x00, 0, 0, 7), (0x1C, 0, 0, 0), RETURN_A], 2),
+        ([(0x00, 0, 0, 1), (0x84, 0, 0, 0), RETURN_A], 0xFFFFFFFF),
+    ],
+)
+def test_programs(instructions, verdict):
+    assert seccomp.evaluate(program(*instructions), seccomp.encode(9, (0, 0x1000))) == verdict
+
+
+def test_programs_that_the_kernel_would_not_take():
+    for instructions in ([(0x00, 0, 0, 5)], [(0x40, 0, 0, 5), RETURN_A], [(0xF4, 0, 0, 5), RETURN_A]):
+        with pytest.raises(ValueError, match=r"has no end|does not exist|not for seccomp"):
+            seccomp.evaluate(program(*instructions), seccomp.encode(9))
+
+
+@needs_root
+def test_filters_are_those_of_the_process(padded, start):
+    victim = start(padded, "commands", MEMBARRIER, KILL_PROCESS)
+    (fetched,) = fetch_filters(victim.pid, victim.pid)
+    assert seccomp.evaluate(fetched, seccomp.encode(int(MEMBARRIER))) == int(KILL_PROCESS, 16)
+    assert seccomp.evaluate(fetched, seccomp.encode(0)) == int(ALLOW, 16)
+    assert victim.ask("answer") == "20"
+
+
+@needs_root
+def test_harmless_filter(padded, start, trigger):
+    victim = start(padded, "commands", GETITIMER, ERRNO_EPERM)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    assert victim.ask("answer") == "5001"
+
+
+@needs_root
+def test_filter_with_a_fallback(padded, start, trigger):
+    victim = start(padded, "commands", CLONE3, "0x50026")
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    assert victim.ask("answer") == "5001"
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("number", "action", "name"),
+    [(MEMBARRIER, ERRNO_EPERM, "membarrier"), (MEMBARRIER, KILL_PROCESS, "membarrier"),
+     (CLONE3, KILL_PROCESS, "clone3"), ("257", ERRNO_EPERM, "openat")],
+)
+def test_filter_that_denies(padded, start, trigger, number, action, name):
+    victim = start(padded, "commands", number, action)
+    row = trigger(padded).apply(victim.pid)
+    assert row.outcome == "not_patchable"
+    assert f"denies the system call {name}" in row.reason
+    assert str(victim.pid) in row.reason
+    assert victim.ask("answer") == "20"
+
+
+@needs_root
+def test_check_mode_does_not_hold_a_thread_to_look_at_its_filter(padded, start, trigger, monkeypatch):
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import requests
+
+    victim = start(padded, "commands", MEMBARRIER, ERRNO_EPERM)
+    monkeypatch.setattr(requests, "send", None)
+    monkeypatch.setattr(requests, "require_binding", lambda: None)
+    assert trigger(padded, check=True).apply(victim.pid).outcome == "patched"

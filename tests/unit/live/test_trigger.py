@@ -1,0 +1,350 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applying to one process, and all the reasons not to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NotPatchable
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import (
+    ResolvedLibrary,
+    build_request,
+    sites,
+)
+
+NO_PID = 2 ** 22 + 1
+
+
+def test_apply_revert_and_apply_again(layout, start, trigger, look):
+    victim = start(layout)
+    patch = trigger(layout)
+    for round_number in range(1, 4):
+        row = patch.apply(victim.pid)
+        assert (row.outcome, row.changed, row.reason, row.name) == ("patched", True, "", "app")
+        assert row.held_us > 0
+        assert victim.ask("answer") == "5001"
+        again = patch.apply(victim.pid)
+        assert (again.outcome, again.changed, again.held_us) == ("already_patched", False, None)
+        row = patch.revert(victim.pid)
+        assert (row.outcome, row.changed) == ("reverted", True)
+        assert victim.ask("answer") == "20"
+        again = patch.revert(victim.pid)
+        assert (again.outcome, again.changed) == ("reverted", False)
+        assert look(victim).state.domains[0].universe == 2 * round_number
+
+
+def test_check_mode_touches_nothing(layout, start, trigger, look, monkeypatch):
+    victim = start(layout)
+    before = look(victim)
+
+    def touch(*_arguments, **_options):
+        raise AssertionError("the process was touched")
+
+    monkeypatch.setattr(borrow, "write_memory", touch)
+    monkeypatch.setattr(borrow, "Diversion", touch)
+    row = trigger(layout, check=True).apply(victim.pid)
+    assert (row.outcome, row.changed, row.held_us) == ("patched", True, None)
+    assert trigger(layout, check=True).revert(victim.pid).outcome == "not_applicable"
+    assert look(victim) == before
+    assert victim.ask("answer") == "20"
+
+
+def test_check_mode_of_revert(layout, start, trigger):
+    victim = start(layout)
+    trigger(layout).apply(victim.pid)
+    row = trigger(layout, check=True).revert(victim.pid)
+    assert (row.outcome, row.changed) == ("reverted", True)
+    assert victim.ask("answer") == "5001"
+
+
+def test_check(layout, start, trigger):
+    victim = start(layout)
+    row = trigger(layout).check(victim.pid)
+    assert (row.outcome, row.reason) == ("failed", f"the livepatch is not applied to process {victim.pid} (app)")
+    trigger(layout).apply(victim.pid)
+    assert trigger(layout).check(victim.pid).outcome == "already_patched"
+    trigger(layout).revert(victim.pid)
+    assert trigger(layout).check(victim.pid).outcome == "reverted"
+
+
+def test_revert_of_what_was_never_applied(padded, start, trigger):
+    victim = start(padded)
+    row = trigger(padded).revert(victim.pid)
+    assert (row.outcome, row.changed) == ("not_applicable", False)
+    assert "is not applied" in row.reason
+
+
+def test_other_build_id(layouts, start, trigger):
+    victim = start(layouts["padded"])
+    row = trigger(layouts["posted"]).apply(victim.pid)
+    assert row.outcome == "already_fixed_on_disk"
+    for layout in layouts.values():
+        assert ElfImage.open(layout.library).build_id.hex() in row.reason
+
+
+def test_process_without_the_library(padded, foreign_program, trigger):
+    row = trigger(padded).apply(foreign_program.pid)
+    assert row.outcome == "not_applicable"
+    assert "has not loaded libvictim.so" in row.reason
+
+
+def test_process_without_the_runtime(padded, start, trigger):
+    victim = start(padded, preload=False)
+    row = trigger(padded).apply(victim.pid)
+    assert row.outcome == "not_patchable"
+    assert "started without the livepatch runtime" in row.reason
+
+
+def test_processes_that_are_none(padded, trigger):
+    row = trigger(padded).apply(NO_PID)
+    assert (row.outcome, row.reason) == ("failed", f"process {NO_PID} does not exist, or it has ended")
+    assert trigger(padded).apply(2).outcome == "not_patchable"
+
+
+def test_another_users_process(as_nobody, padded, start, trigger):
+    victim = start(padded)
+    patch = trigger(padded)
+    said = as_nobody(patch.apply, victim.pid)
+    assert "outcome='failed'" in said
+    assert f"process {victim.pid} may not be examined by this user" in said
+    assert victim.ask("answer") == "20"
+
+
+def test_process_that_sees_another_file_there(padded, start, trigger, monkeypatch):
+    victim = start(padded)
+    monkeypatch.setattr(apply, "same_file_inside", lambda pid, path: False)
+    row = trigger(padded).apply(victim.pid)
+    assert row.outcome == "failed"
+    assert "runs in another root directory" in row.reason
+
+
+def test_process_that_ends_meanwhile(padded, start, trigger, monkeypatch):
+    victim = start(padded)
+    ask = borrow.Borrower._ask
+
+    def ask_late(self, tid, deadline):
+        victim.kill()
+        return ask(self, tid, deadline)
+
+    monkeypatch.setattr(borrow.Borrower, "_ask", ask_late)
+    row = trigger(padded).apply(victim.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert f"process {victim.pid} " in row.reason
+
+
+# ------------------------------------------------------------------ answers
+
+
+def answer_with(monkeypatch, *answers):
+    """Let the process answer so, whatever it is asked; the last answer for ever."""
+    given = list(answers)
+
+    def ask(self, _tid, _deadline):
+        self.attempts += 1
+        answer = given.pop(0) if len(given) > 1 else given[0]
+        if isinstance(answer, str):
+            self.refusal = answer
+            return None
+        return answer
+
+    monkeypatch.setattr(borrow.Borrower, "_ask", ask)
+
+
+def result(stage, error=abi.OK, detail=""):
+    return Result(1, stage, error, 0, 0, 0, detail)
+
+
+def test_retries_are_counted(padded, start, trigger, monkeypatch):
+    victim = start(padded)
+    answer_with(monkeypatch, result(abi.STAGE_REFUSED, abi.UNSAFE, "it is in malloc"))
+    row = trigger(padded, retries=5).apply(victim.pid)
+    assert row.outcome == "failed"
+    assert row.reason.endswith("(it is in malloc), after 6 attempts")
+
+
+def test_time_limit(padded, start, trigger, monkeypatch):
+    victim = start(padded)
+    answer_with(monkeypatch, result(abi.STAGE_REFUSED, abi.BUSY))
+    row = trigger(padded, timeout=0.1).apply(victim.pid)
+    assert row.outcome == "failed"
+    assert "is carrying out another request" in row.reason
+
+
+def test_final_error(padded, start, trigger, monkeypatch):
+    victim = start(padded)
+    answer_with(monkeypatch, result(abi.STAGE_FAILED, abi.LOAD_FAILED, "no such file"))
+    row = trigger(padded).apply(victim.pid)
+    assert row.reason == (
+        f"process {victim.pid} (app): the dynamic loader did not load the patch library (no such file)"
+    )
+
+
+def test_still_loading(padded, start, trigger, monkeypatch):
+    victim = start(padded)
+    answer_with(monkeypatch, result(abi.STAGE_STARTED))
+    row = trigger(padded).apply(victim.pid)
+    assert (row.outcome, row.threads_pending, row.changed) == ("pending", 0, True)
+    assert "is still loading the livepatch" in row.reason
+
+
+def test_no_thread_to_borrow(padded, start, trigger, monkeypatch):
+    victim = start(padded)
+    answer_with(monkeypatch, "thread 1 of process 1 executes 32-bit code")
+    row = trigger(padded, retries=3).apply(victim.pid)
+    assert row.reason.endswith("could be borrowed: thread 1 of process 1 executes 32-bit code")
+
+
+def test_thread_that_does_not_run_gets_the_request_taken_back(padded, start, trigger, look, monkeypatch):
+    victim = start(padded)
+    monkeypatch.setattr(borrow, "await_result", lambda *_arguments: None)
+    row = trigger(padded).apply(victim.pid)
+    assert row.outcome == "failed"
+    assert "was taken back" in row.reason
+    assert read_memory(victim.pid, look(victim).state.request, 32) == bytes(32)
+
+
+def test_too_little_stack_is_refused(padded, start, trigger, monkeypatch):
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion
+
+    victim = start(padded)
+    monkeypatch.setattr(diversion, "room_below", lambda *_arguments: 1000)
+    row = trigger(padded, retries=2).apply(victim.pid)
+    assert row.outcome == "failed"
+    assert "has too little stack left" in row.reason
+    assert victim.ask("answer") == "20"
+
+
+def test_missing_package(padded, start, trigger, monkeypatch):
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import MissingDependency
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import requests
+
+    victim = start(padded)
+    monkeypatch.setattr(requests, "send", None)
+    with pytest.raises(MissingDependency, match="python3-ptrace"):
+        trigger(padded).apply(victim.pid)
+
+
+# ------------------------------------------------------------- dependencies
+
+
+@pytest.fixture(name="dependent")
+def fixture_dependent(padded, tmp_path):
+    """The layout with a livepatch that needs the first one."""
+    description = tmp_path / "second.dsc"
+    text = padded.directory.joinpath("victim.dsc").read_text(encoding="utf-8")
+    description.write_text(text.replace("answer:", "increment:"), encoding="utf-8")
+    container = tmp_path / "second.ulp"
+    pack(parse_description(description), container, dependencies=[read_container(padded.container).patch_id])
+    return padded._replace(container=container)
+
+
+def test_dependency(padded, dependent, start, trigger):
+    victim = start(padded)
+    row = trigger(dependent).apply(victim.pid)
+    assert row.outcome == "failed"
+    assert "depends on the livepatch" in row.reason
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    assert trigger(dependent).apply(victim.pid).outcome == "patched"
+    row = trigger(padded).revert(victim.pid)
+    assert row.outcome == "failed"
+    assert "second.ulp" in row.reason
+    assert trigger(dependent).revert(victim.pid).outcome == "reverted"
+    assert trigger(padded).revert(victim.pid).outcome == "reverted"
+    assert victim.ask("answer") == "20"
+
+
+# ------------------------------------------------------------------ request
+
+
+@pytest.fixture(name="resolved")
+def fixture_resolved(layout, start, files, look):
+    victim = start(layout)
+    subject = look(victim)
+    library = next(found for found in files.libraries(victim.pid, subject.mappings) if found.name == "libvictim.so")
+    image = files.image(victim.pid, library.mapping)
+    return ResolvedLibrary(
+        read_container(layout.container).targets[0], library, image, patchable_functions(image),
+        layout.name == "posted",
+    )
+
+
+def test_sites(resolved, layout):
+    functions = {function.label: function for function in resolved.functions}
+    flags = dict(sites(resolved, frozenset()))
+    assert set(flags) == {function.address for function in functions.values()}
+    answer = flags[functions["answer"].address]
+    other = flags[functions["increment"].address]
+    if layout.name == "posted":
+        assert answer & abi.SITE_ENTRY
+        assert answer & other & abi.SITE_TRAMPOLINE
+        assert not other & abi.SITE_ENTRY
+    else:
+        assert answer & other & abi.SITE_ENTRY
+        assert not (answer | other) & abi.SITE_TRAMPOLINE
+    assert dict(sites(resolved, frozenset(("increment",))))[functions["increment"].address] & abi.SITE_TAIL
+
+
+def test_function_that_cannot_be_replaced(resolved):
+    pair = resolved.target.functions[0]
+    functions = [
+        function._replace(refusal="it is odd") if function.address == pair.old_offset else function
+        for function in resolved.functions
+    ]
+    with pytest.raises(NotPatchable, match="answer cannot be replaced: it is odd"):
+        sites(resolved._replace(functions=functions), frozenset())
+    with pytest.raises(NotPatchable, match="no padding at the address of answer"):
+        sites(resolved._replace(functions=[]), frozenset())
+
+
+def test_request_layout(resolved, layout):
+    container = read_container(layout.container)
+    data = build_request(abi.APPLY, 77, container, "/path/to/patch", [resolved])
+    header = abi.REQUEST.unpack(data)
+    assert header.size == len(data)
+    assert header.nonce == 77
+    assert header.checksum == zlib.crc32(data[abi.REQUEST.size:])
+    assert header.patch_id.hex() == container.patch_id
+    assert data[header.patch_path:].split(b"\0")[0] == b"/path/to/patch"
+    assert data[header.patch_name:].split(b"\0")[0] == b"victim.ulp"
+    (library,) = abi.REQUEST_LIBRARY.unpack_array(data, header.libraries, header.library_count)
+    assert library.base == resolved.library.base
+    assert bool(library.trm) == (layout.name == "posted")
+    assert library.build_id[:library.build_id_size] == resolved.image.build_id
+    found = abi.REQUEST_SITE.unpack_array(data, library.sites, library.site_count)
+    assert [(site.function, site.flags) for site in found] == sites(resolved, container.imports)
+    (replacement,) = abi.REQUEST_REPLACEMENT.unpack_array(data, library.replacements, library.replacement_count)
+    pair = container.targets[0].functions[0]
+    assert (replacement.function, replacement.replacement) == (pair.old_offset, pair.new_offset)
+    assert header.libraries % 8 == library.sites % 8 == library.replacements % 8 == 0
+
+
+def test_refused_thread_names_itself():
+    error = ThreadRefused(5, 6, "thread 6 of process 5 is odd")
+    assert (error.pid, error.tid, str(error)) == (5, 6, "thread 6 of process 5 is odd")
+
+
+def test_container_that_is_gone(padded, start, trigger, tmp_path):
+    victim = start(padded)
+    container = tmp_path / "gone.ulp"
+    shutil.copy(padded.container, container)
+    patch = trigger(padded._replace(container=container))
+    os.unlink(container)
+    row = patch.apply(victim.pid)
+    assert row.outcome == "failed"
+    assert str(container) in row.reason
