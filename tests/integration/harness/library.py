@@ -50,7 +50,7 @@ class Hazard:
     def program(self, source: str, library: Path, flags: Sequence[str] = ()) -> Path:
         """A victim program, linked against the library by its soname."""
         if source not in self._programs:
-            path = self.directory / f"{self.name}-{Path(source).stem}"
+            path = self.directory / "-".join([self.name, *Path(source).with_suffix("").parts])
             source_path = TARGETS / source if "/" in source else self.folder / source
             run([compiler_for(source_path, ("gcc", "g++")), *WARNINGS, *self.flags, *flags, "-O2", "-pthread",
                  "-o", path, source_path, library])

@@ -61,7 +61,8 @@ static int block_nanosleep(long milliseconds)
 	struct timespec time = to_timespec(milliseconds), rest = {0, 0};
 	int result = nanosleep(&time, &rest);
 
-	extra = rest.tv_sec * 1000 + rest.tv_nsec / 1000000;
+	/* The kernel writes it whenever the sleep is interrupted; it counts only for a sleep that failed. */
+	extra = result ? rest.tv_sec * 1000 + rest.tv_nsec / 1000000 : 0;
 	return result;
 }
 
