@@ -16,6 +16,7 @@ from ..process.maps import read_code_maps
 from ..process.subject import alive
 from ..trigger import outcome
 from ..trigger.apply import Trigger
+from ..trigger.drive import drive_all
 from ..trigger.outcome import Row
 from ..trigger.resolve import resolve
 from .select import choose
@@ -77,30 +78,13 @@ def dispatch(path, operation, selection, options) -> Dispatched:
     :raises BadContainer, BadElf, FileProblem: the container cannot be used.
     :raises MissingDependency: a Python package is missing.
     """
-    trigger = Trigger(read_container(path), MappedFiles(), options._replace(wait_migrated=0.0))
-    work = {PATCH: trigger.apply, REVERT: trigger.revert, CHECK: trigger.check}[operation]
-    rows = []
+    trigger = Trigger(read_container(path), MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0))
+    work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[operation]
     hidden = []
-    for candidate in choose(selection):
-        if not candidate.named:
-            try:
-                if not _is_concerned(trigger, candidate.pid):
-                    continue
-            except ProcessForbidden:
-                hidden.append(candidate.pid)
-                continue
-            except ProcessError:
-                # Not one that could be patched, or it has ended: nobody asked for it.
-                continue
-        if candidate.excluded:
-            rows.append(Row(candidate.pid, candidate.name, outcome.EXCLUDED, "its name is on the exclude list"))
-        else:
-            row = work(candidate.pid)
-            if row.outcome == outcome.FAILED and not candidate.named and _has_ended(candidate.pid):
-                continue
-            rows.append(row._replace(name=candidate.name))
-    if options.wait_migrated and not options.check:
-        rows = _migrated(trigger, rows, time.monotonic() + options.wait_migrated)
+    rows = drive_all(_deal_with(trigger, work, candidate, hidden) for candidate in choose(selection))
+    rows = [row for row in rows if row is not None]
+    if not options.check:
+        rows = _migrated(trigger, rows, time.monotonic() + max(options.wait_migrated, options.sample))
     warnings = []
     if hidden:
         warnings.append(f"processes that this user may not examine were left out: {_listed(hidden)}")
@@ -120,6 +104,30 @@ def state_text(result, after):
 
 def _listed(pids):
     return ", ".join(str(pid) for pid in pids[:_LISTED]) + (", ..." if len(pids) > _LISTED else "")
+
+
+def _deal_with(trigger, work, candidate, hidden):
+    """The Row of select.Chosen ``candidate``, or None: it is of no concern; a generator for trigger.drive.
+
+    :param hidden: gets the PID of a process that could not be examined.
+    """
+    pid = candidate.pid
+    if not candidate.named:
+        try:
+            if not _is_concerned(trigger, pid):
+                return None
+        except ProcessForbidden:
+            hidden.append(pid)
+            return None
+        except ProcessError:
+            # Not one that could be patched, or it has ended: nobody asked for it.
+            return None
+    if candidate.excluded:
+        return Row(pid, candidate.name, outcome.EXCLUDED, "its name is on the exclude list")
+    row = yield from work(pid)
+    if row.outcome == outcome.FAILED and not candidate.named and _has_ended(pid):
+        return None
+    return row._replace(name=candidate.name)
 
 
 def _is_concerned(trigger, pid):

@@ -18,7 +18,7 @@ _OPEN = (abi.STAGE_EMPTY, abi.STAGE_STARTED)
 
 
 def await_result(via, address, nonce, deadline):
-    """The last answer to request ``nonce``.
+    """The last answer to request ``nonce``; a generator, as trigger.drive wants it.
 
     :param via: a thread of the process.
     :param address: of the state block.
@@ -33,5 +33,5 @@ def await_result(via, address, nonce, deadline):
             return result
         if time.monotonic() > deadline:
             return result
-        time.sleep(pause)
+        yield pause
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -23,6 +23,7 @@ from ..process.subject import alive, examine, require_available
 from ..tracee.requests import require_binding
 from . import outcome
 from .borrow import Borrower
+from .drive import drive
 from .outcome import Row
 from .progress import migration, settled_universe
 from .request import ResolvedLibrary, build_request, sites
@@ -47,11 +48,11 @@ class Trigger:
 
     def apply(self, pid):
         """Apply the livepatch to process ``pid``; Row."""
-        return self._guarded(pid, self._apply)
+        return drive(self.applying(pid))
 
     def revert(self, pid):
         """Revert the livepatch in process ``pid``; Row."""
-        return self._guarded(pid, self._revert)
+        return drive(self.reverting(pid))
 
     def check(self, pid):
         """Say whether the livepatch is applied in process ``pid``, touching nothing; Row.
@@ -59,6 +60,18 @@ class Trigger:
         The outcome is ``already_patched``, ``pending`` or ``reverted``; for a process
         that the livepatch is for but that does not have it, ``failed``.
         """
+        return drive(self.checking(pid))
+
+    def applying(self, pid):
+        """As apply(), but a generator for trigger.drive."""
+        return self._guarded(pid, self._apply)
+
+    def reverting(self, pid):
+        """As revert(), but a generator for trigger.drive."""
+        return self._guarded(pid, self._revert)
+
+    def checking(self, pid):
+        """As check(), but a generator for trigger.drive."""
         return self._guarded(pid, self._check)
 
     # ------------------------------------------------------------ guarding
@@ -68,7 +81,7 @@ class Trigger:
         try:
             stat, via = alive(pid)
             name = stat.name
-            return work(pid, via, name)
+            return (yield from work(pid, via, name))
         except MissingDependency:
             raise
         except ProcessUnpatchable as error:
@@ -117,7 +130,7 @@ class Trigger:
             )
         if self.options.check:
             return Row(pid, subject.name, outcome.PATCHED, changed=True)
-        return self._request(subject, abi.APPLY, libraries, outcome.PATCHED)
+        return (yield from self._request(subject, abi.APPLY, libraries, outcome.PATCHED))
 
     def _resolved(self, subject, match):
         image = self.files.image(subject.via, match.library.mapping)
@@ -155,7 +168,7 @@ class Trigger:
         require_available(pid, via)
         if self.options.check:
             return Row(pid, subject.name, outcome.REVERTED, changed=True)
-        return self._request(subject, abi.REVERT, [], outcome.REVERTED)
+        return (yield from self._request(subject, abi.REVERT, [], outcome.REVERTED))
 
     def _require_independence(self, subject):
         for patch in subject.state.patches:
@@ -178,6 +191,8 @@ class Trigger:
     # --------------------------------------------------------------- check
 
     def _check(self, pid, via, name):
+        # A generator like the others, although it never waits.
+        yield from ()
         subject, _resolution, row = self._examine(pid, via, name)
         if row is not None:
             return row
@@ -206,7 +221,7 @@ class Trigger:
                 f"process {subject.pid} ({subject.name}): the request for so many functions is {size} bytes long,"
                 f" and the runtime takes {subject.state.request_capacity}",
             )
-        answer = Borrower(subject, build, self.options).run()
+        answer = yield from Borrower(subject, build, self.options).run()
         return self._judge(subject, answer, done)
 
     def _judge(self, subject, answer, done):
@@ -242,7 +257,8 @@ class Trigger:
         """The Row of a process in which the patch is as it should be, with the threads that are not there yet."""
         if patch is None:
             patch = subject.state.patch(self.container.patch_id)
-        found = migration(subject, patch, self.files, 0.0 if self.options.check else self.options.wait_migrated)
+        until = 0.0 if self.options.check else self.options.wait_migrated
+        found = migration(subject, patch, self.files, until, self.options.sample)
         pending = len(found.pending)
         if not pending:
             return Row(subject.pid, subject.name, done, threads=found.threads)

@@ -57,12 +57,15 @@ class Borrower:
     def run(self):
         """Ask until the request is carried out or has failed for good, or the limits are reached.
 
+        A generator, as trigger.drive wants it.
+
+
         :return: Answer.
         :raises ProcessGone: the process has ended.
         :raises ProcessUnpatchable: a seccomp filter denies what patching needs.
         """
         deadline = time.monotonic() + self.options.timeout
-        result = self._ask_in_turn(deadline)
+        result = yield from self._ask_in_turn(deadline)
         return Answer(result, self.held_ns / 1000 if self.held_ns else None, self.attempts, self.refusal)
 
     def _ask_in_turn(self, deadline):
@@ -72,7 +75,7 @@ class Borrower:
             for tid in candidates(self.subject.pid, round_number):
                 if self._is_over(deadline):
                     return result
-                answer = self._ask(tid, deadline)
+                answer = yield from self._ask(tid, deadline)
                 if answer is not None:
                     result = answer
                     if not self._is_retryable(answer):
@@ -80,7 +83,7 @@ class Borrower:
             if self._is_over(deadline):
                 return result
             round_number += 1
-            time.sleep(_PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE)
+            yield _PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE
             confirm(self.subject.identity)
 
     def _is_over(self, deadline):
@@ -107,11 +110,11 @@ class Borrower:
             self.refusal = str(error)
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
-        result = await_result(subject.via, state.address, nonce, deadline)
+        result = yield from await_result(subject.via, state.address, nonce, deadline)
         if result is None:
             # The thread has not run since. Take the request back, so that nothing happens later unseen.
             write_memory(subject.via, state.request, b"\0" * abi.REQUEST.size)
-            result = await_result(subject.via, state.address, nonce, time.monotonic() + _PAUSE)
+            result = yield from await_result(subject.via, state.address, nonce, time.monotonic() + _PAUSE)
             if result is None:
                 raise UlpError(
                     f"thread {tid} of process {subject.pid} did not run within {self.options.timeout:g} seconds;"

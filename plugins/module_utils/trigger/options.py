@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .progress import SAMPLE_SECONDS
+
 TIMEOUT_SECONDS = 10.0
 # The most stubborn kind of process, one that does nothing but printf, takes 234 attempts on average.
 RETRIES = 3000
@@ -18,4 +20,5 @@ class Options(NamedTuple):
     timeout: float = TIMEOUT_SECONDS  # seconds until the runtime must have answered
     retries: int = RETRIES  # how often to ask again after a thread could not serve
     wait_migrated: float = 0.0  # seconds to wait until no thread is pending
+    sample: float = SAMPLE_SECONDS  # seconds to watch a running thread until it can be judged
     check: bool = False  # say what would be done; touch nothing

@@ -140,7 +140,7 @@ def test_process_that_ends_meanwhile(padded, start, trigger, monkeypatch):
 
     def ask_late(self, tid, deadline):
         victim.kill()
-        return ask(self, tid, deadline)
+        return (yield from ask(self, tid, deadline))
 
     monkeypatch.setattr(borrow.Borrower, "_ask", ask_late)
     row = trigger(padded).apply(victim.pid)
@@ -158,6 +158,7 @@ def answer_with(monkeypatch, *answers):
     def ask(self, _tid, _deadline):
         self.attempts += 1
         answer = given.pop(0) if len(given) > 1 else given[0]
+        yield 0
         if isinstance(answer, str):
             self.refusal = answer
             return None
@@ -212,7 +213,10 @@ def test_no_thread_to_borrow(padded, start, trigger, monkeypatch):
 
 def test_thread_that_does_not_run_gets_the_request_taken_back(padded, start, trigger, look, monkeypatch):
     victim = start(padded)
-    monkeypatch.setattr(borrow, "await_result", lambda *_arguments: None)
+    def no_answer(*_arguments):
+        yield 0
+
+    monkeypatch.setattr(borrow, "await_result", no_answer)
     row = trigger(padded).apply(victim.pid)
     assert row.outcome == "failed"
     assert "was taken back" in row.reason
