@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several processes at once: each gets the outcome that is true for it, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import snapshot
+from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
+from harness.paths import RUNTIME
+from harness.polling import wait_until
+from harness.variant import USUAL
+
+PAIRS = {"version": "patched_version", "hidden_version": "patched_hidden_version",
+         "pointed_version": "patched_pointed_version"}
+ANSIBLE = Path(sys.executable).with_name("ansible")
+
+
+@pytest.fixture
+def build(mode_variant, target):
+    return target("blocked", mode_variant)
+
+
+@pytest.fixture
+def container(build):
+    return build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
+
+
+def dispatch(ulp, operation, container, *pids, status=0):
+    """The rows by PID, of a run that must exit with ``status``."""
+    answer = ulp.run("dispatch", operation, container, *pids, "--json")
+    assert answer.status == status, str(answer)
+    return {row["pid"]: row for row in answer.json()}
+
+
+def outcomes(rows):
+    return {pid: row["outcome"] for pid, row in rows.items()}
+
+
+def test_dispatch_to_several_processes(build, container, start, ulp):
+    """Guards idempotence: the second run finds what the first did and touches nothing."""
+    victims = [start(build) for _number in range(4)]
+    pids = [victim.pid for victim in victims]
+    for victim in victims:
+        assert victim.ask("crowd 2") == "2"
+    rows = dispatch(ulp, "patch", container, *pids)
+    assert outcomes(rows) == dict.fromkeys(pids, "patched")
+    for row in rows.values():
+        assert row["threads"] == 3
+        assert row["threads_pending"] == 0
+        assert 0 < row["held_us"] < 1e6
+    assert [victim.number("version") for victim in victims] == [2] * 4
+
+    before = [snapshot.of_process(victim) for victim in victims]
+    rows = dispatch(ulp, "patch", container, *pids)
+    assert outcomes(rows) == dict.fromkeys(pids, "already_patched")
+    assert [snapshot.of_process(victim) for victim in victims] == before
+    assert outcomes(dispatch(ulp, "check", container, *pids)) == dict.fromkeys(pids, "already_patched")
+
+    assert outcomes(dispatch(ulp, "revert", container, *pids)) == dict.fromkeys(pids, "reverted")
+    assert [victim.number("version") for victim in victims] == [1] * 4
+    before = [snapshot.of_process(victim) for victim in victims]
+    dispatch(ulp, "revert", container, *pids)
+    assert [snapshot.of_process(victim) for victim in victims] == before
+
+
+def test_dispatch_tells_processes_apart(build, container, start, ulp):
+    """Guards the outcomes: one process that can be patched does not hide another that cannot, and the reverse."""
+    good = start(build)
+    bare = start(build, preload=())
+    with subprocess.Popen(["sleep", "60"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as other:
+        try:
+            wait_until(lambda: RUNTIME.name in Path(f"/proc/{other.pid}/maps").read_text(), "the runtime is mapped")
+            rows = dispatch(ulp, "patch", container, good.pid, bare.pid, other.pid, status=1)
+        finally:
+            other.kill()
+    assert outcomes(rows) == {good.pid: "patched", bare.pid: "not_patchable", other.pid: "not_applicable"}
+    assert "runtime" in rows[bare.pid]["reason"]
+    assert (good.number("version"), bare.number("version")) == (2, 1)
+    assert outcomes(dispatch(ulp, "revert", container, good.pid)) == {good.pid: "reverted"}
+
+
+def test_dry_run_touches_nothing(build, container, start, ulp):
+    """Guards check mode: it says what would be done."""
+    victim = start(build)
+    before = snapshot.of_process(victim)
+    answer = ulp.succeed("dispatch", "patch", container, victim.pid, "--dry-run", "--json")
+    assert [row["outcome"] for row in answer.json()] == ["patched"]
+    assert snapshot.of_process(victim) == before
+    assert victim.number("version") == 1
+
+
+def test_wait_migrated(build, container, start, preforked, livepatch):
+    """Guards that "patched" is said only of a process whose every thread is: one parked inside makes it pending."""
+    patch = livepatch(container)
+    victim = start(build)
+    assert victim.number("park 0 hold") == 1
+    rows = dispatch(preforked, "patch", container, victim.pid)
+    assert rows[victim.pid]["outcome"] == "pending"
+    assert rows[victim.pid]["threads_pending"] == 1
+    assert patch.check(victim) == PENDING
+    assert victim.numbers("release 0") == [1, 1, 1, 1, 1, 2]
+    answer = preforked.succeed("dispatch", "patch", container, victim.pid, "--wait-migrated", 20, "--json")
+    assert [row["outcome"] for row in answer.json()] == ["already_patched"]
+    assert patch.check(victim) == APPLIED
+    assert outcomes(dispatch(preforked, "revert", container, victim.pid)) == {victim.pid: "reverted"}
+    assert patch.check(victim) == NOT_APPLIED
+
+
+def module(name, *options, **arguments):
+    """What the module returned, run by ansible itself on this machine."""
+    done = subprocess.run(
+        [ANSIBLE, "localhost", "-c", "local", "-o", *options, "-e", f"ansible_python_interpreter={sys.executable}",
+         "-m", f"libpulp.livepatch.{name}", "-a", json.dumps(arguments, default=str)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.partition("=>")[2])
+
+
+def test_modules_are_idempotent(target, start):
+    """Guards ``changed``: true only when a process was changed; check mode tells it beforehand and changes nothing."""
+    build = target("blocked", USUAL[0])
+    container = build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
+    victim = start(build)
+    arguments = {"patch": container, "pids": [victim.pid]}
+    assert module("ulp_check", **arguments)["applied"] is False
+    assert module("ulp_dispatch", "--check", state="present", **arguments)["changed"] is True
+    assert victim.number("version") == 1
+    result = module("ulp_dispatch", state="present", **arguments)
+    assert (result["changed"], result["processes"][0]["outcome"]) == (True, "patched")
+    assert victim.number("version") == 2
+    for options in ((), ("--check",)):
+        result = module("ulp_dispatch", *options, state="present", **arguments)
+        assert (result["changed"], result["processes"][0]["outcome"]) == (False, "already_patched")
+    assert module("ulp_check", **arguments)["applied"] is True
+    assert module("ulp_dispatch", state="absent", **arguments)["changed"] is True
+    assert victim.number("version") == 1
+    assert module("ulp_dispatch", state="absent", **arguments)["changed"] is False
