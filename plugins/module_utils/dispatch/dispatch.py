@@ -127,7 +127,7 @@ def _deal_with(trigger, work, candidate, hidden):
     row = yield from work(pid)
     if row.outcome == outcome.FAILED and not candidate.named and _has_ended(pid):
         return None
-    return row._replace(name=candidate.name)
+    return row
 
 
 def _is_concerned(trigger, pid):
@@ -159,4 +159,4 @@ def _updated(before, now):
     result = now.outcome
     if before.changed and result == outcome.ALREADY_PATCHED:
         result = outcome.PATCHED
-    return now._replace(name=before.name, outcome=result, held_us=before.held_us, changed=before.changed)
+    return now._replace(outcome=result, held_us=before.held_us, changed=before.changed)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from ..errors import MissingDependency, UlpError
-from ..process.errors import ProcessDead, ProcessError, ProcessGone
+from ..process.errors import KernelThread, ProcessDead, ProcessError, ProcessGone
 from ..process.mapped import MappedFiles
-from ..process.procfs import PF_KTHREAD, read_stat
 from ..process.subject import examine
 from ..trigger.progress import migration
-from .select import Selection, choose
+from .select import Selection, choose, name_of
 
 # Facts have no time to watch a running thread for long, in seconds.
 _SAMPLE_SECONDS = 0.002
@@ -34,16 +33,13 @@ def gather(selection=None):
     unpatchable = []
     for candidate in choose(selection or Selection()):
         try:
-            stat = read_stat(candidate.pid)
-            if stat.flags & PF_KTHREAD and not candidate.named:
-                continue
-            processes.append(describe(examine(candidate.pid, files), files, stat.threads))
+            processes.append(describe(examine(candidate.pid, files), files))
         except ProcessGone:
             if candidate.named:
                 raise
         except ProcessError as error:
-            if candidate.named or not _is_dead(error):
-                unpatchable.append({"pid": candidate.pid, "name": candidate.name, "reason": str(error)})
+            if candidate.named or not isinstance(error, (KernelThread, ProcessDead)):
+                unpatchable.append({"pid": candidate.pid, "name": name_of(candidate), "reason": str(error)})
     return {
         "runtime_versions": sorted({process["runtime_version"] for process in processes}),
         "processes": processes,
@@ -51,18 +47,14 @@ def gather(selection=None):
     }
 
 
-def _is_dead(error):
-    return isinstance(error, ProcessDead)
-
-
-def describe(subject, files, threads):
-    """The facts of one process (process.subject.Subject) that has ``threads`` threads."""
+def describe(subject, files):
+    """The facts of one process (process.subject.Subject)."""
     pending = _pending(subject, files)
     return {
         "pid": subject.pid,
         "name": subject.name,
         "runtime_version": subject.state.version,
-        "threads": threads,
+        "threads": subject.threads,
         "threads_pending": len(pending),
         "libraries": _libraries(subject, files),
         "patches": [_patch(subject, patch) for patch in subject.state.patches],

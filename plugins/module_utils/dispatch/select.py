@@ -30,7 +30,7 @@ class Chosen(NamedTuple):
     """One process to look at."""
 
     pid: int
-    name: str
+    name: str | None  # None: nobody has asked for it yet
     named: bool  # the caller asked for this very process, and wants to hear of it whatever becomes of it
     excluded: bool
 
@@ -40,22 +40,31 @@ def matches(name, patterns):
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def name_of(candidate):
+    """The name of the process that Chosen ``candidate`` is, "" when it has ended."""
+    if candidate.name is not None:
+        return candidate.name
+    try:
+        return process_name(candidate.pid, read_stat(candidate.pid).name)
+    except ProcessError:
+        return ""
+
+
 def choose(selection) -> list[Chosen]:
     """The processes that Selection ``selection`` means, ascending by PID; this very process is never one.
 
     A PID that was asked for is in it even if there is no such process.
     """
-    chosen = []
     wanted = set(selection.pids)
     pids = wanted if selection.pids and not selection.names else wanted.union(process_ids())
+    chosen = []
     for pid in sorted(pids - {os.getpid()}):
-        try:
-            name = process_name(pid, read_stat(pid).name)
-        except ProcessError:
-            if pid in wanted:
-                chosen.append(Chosen(pid, "", True, False))
-            continue
-        named = pid in wanted or matches(name, selection.names)
-        if named or selection.everything:
-            chosen.append(Chosen(pid, name, named, matches(name, selection.exclude)))
+        candidate = Chosen(pid, None, pid in wanted, False)
+        if selection.names or selection.exclude:
+            name = name_of(candidate)
+            candidate = Chosen(
+                pid, name, pid in wanted or matches(name, selection.names), matches(name, selection.exclude)
+            )
+        if candidate.named or selection.everything:
+            chosen.append(candidate)
     return chosen

@@ -28,6 +28,10 @@ class ProcessUnpatchable(ProcessError):
     """The process, as it was started, cannot be livepatched."""
 
 
+class KernelThread(ProcessUnpatchable):
+    """It is no process with code of its own at all."""
+
+
 class ProcessDead(ProcessUnpatchable):
     """The process has ended, but its parent has not asked for its status: a zombie."""
 

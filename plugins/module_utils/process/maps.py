@@ -9,7 +9,7 @@ import os
 import re
 from typing import NamedTuple
 
-from .procfs import read_bytes
+from .procfs import read_long
 
 _LINE = (
     rb"^([0-9a-f]+)-([0-9a-f]+) (%s) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$"
@@ -78,17 +78,17 @@ def read_maps(pid, tid=None) -> list[Mapping]:
     :raises ProcessGone: there is no such process.
     :raises ProcessForbidden: it belongs to somebody else.
     """
-    return parse_maps(read_bytes(pid, "maps" if tid is None else f"task/{tid}/maps"))
+    return parse_maps(read_long(pid, "maps" if tid is None else f"task/{tid}/maps"))
 
 
 def read_code_maps(pid) -> list[Mapping]:
     """Only the executable mappings of ``pid``: a quarter of the work; otherwise as read_maps."""
-    return parse_maps(read_bytes(pid, "maps"), executable_only=True)
+    return parse_maps(read_long(pid, "maps"), executable_only=True)
 
 
 def end_of_mapping(pid, address):
     """The end of the mapping of ``pid`` that contains ``address``, or None; parses only the lines that it must."""
-    lines = read_bytes(pid, "maps").splitlines()
+    lines = read_long(pid, "maps").splitlines()
     low, high = 0, len(lines)
     while low < high:
         middle = (low + high) // 2

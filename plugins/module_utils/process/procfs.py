@@ -26,6 +26,9 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PF_KTHREAD = 0x00200000
 # The kernel keeps 15 characters of a program's name.
 COMM_LENGTH = 15
+# Bytes: more than any file of one piece has, and less than what makes the allocator ask the kernel.
+_PIECE = 8192
+_LONG_PIECE = 65536
 
 # Values of "Seccomp:" in /proc/PID/status.
 SECCOMP_STRICT = 1
@@ -71,7 +74,23 @@ class SystemCall(NamedTuple):
 
 
 def read_bytes(pid, path):
-    """The contents of ``/proc/PID/path``.
+    """The contents of ``/proc/PID/path``, a file that the kernel gives in one piece.
+
+    :raises ProcessGone: there is no such process (any more).
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    try:
+        descriptor = os.open(f"/proc/{pid}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, _PIECE)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise explained(pid, error) from error
+
+
+def read_long(pid, path):
+    """The contents of ``/proc/PID/path``, which may be long.
 
     :raises ProcessGone: there is no such process (any more).
     :raises ProcessForbidden: it belongs to somebody else.
@@ -81,9 +100,9 @@ def read_bytes(pid, path):
         try:
             chunks = []
             while True:
-                chunk = os.read(descriptor, 1 << 17)
+                chunk = os.read(descriptor, _LONG_PIECE)
                 if not chunk:
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                    return b"".join(chunks)
                 chunks.append(chunk)
         finally:
             os.close(descriptor)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from .errors import ProcessDead, ProcessGone, ProcessUnavailable, ProcessUnpatchable
+from .errors import KernelThread, ProcessDead, ProcessGone, ProcessUnavailable, ProcessUnpatchable
 from .maps import Mapping, read_code_maps
 from .memory import may_write
 from .procfs import (
@@ -40,6 +40,7 @@ class Subject(NamedTuple):
     via: int  # the thread through which /proc shows its memory: the main one, unless that has ended
     name: str
     identity: Identity
+    threads: int
     mappings: list[Mapping]  # the executable ones
     state: RuntimeState
 
@@ -48,12 +49,12 @@ def alive(pid):
     """(Stat, TID to look through) of a process that could have user code in it.
 
     :raises ProcessGone: it does not exist.
-    :raises ProcessUnpatchable: it is a kernel thread.
+    :raises KernelThread: it is one.
     :raises ProcessDead: it is a zombie.
     """
     stat = read_stat(pid)
     if stat.flags & PF_KTHREAD:
-        raise ProcessUnpatchable(pid, f"process {pid} ({stat.name}) is a kernel thread")
+        raise KernelThread(pid, f"process {pid} ({stat.name}) is a kernel thread")
     if stat.state not in _ZOMBIE:
         return stat, pid
     # The main thread may end, by pthread_exit(3), before the others.
@@ -111,6 +112,7 @@ def examine(pid, files) -> Subject:
         via=via,
         name=process_name(pid, stat.name),
         identity=Identity(pid, stat.start_ticks),
+        threads=stat.threads,
         mappings=mappings,
         state=read_state(via, state_address(via, mapping, files)),
     )

@@ -18,6 +18,7 @@ from ..process.errors import ProcessUnpatchable
 from ..process.mapped import open_mapped
 from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import same_file_inside
+from ..process.procfs import process_name
 from ..process.runtime import read_state
 from ..process.subject import alive, examine, require_available
 from ..tracee.requests import require_binding
@@ -80,7 +81,7 @@ class Trigger:
         name = ""
         try:
             stat, via = alive(pid)
-            name = stat.name
+            name = process_name(pid, stat.name)
             return (yield from work(pid, via, name))
         except MissingDependency:
             raise
