@@ -24,7 +24,7 @@ from .errors import ProcessGone, StateUnreadable
 from .maps import end_of_mapping
 from .memory import read_memory, read_ranges
 from .namespaces import inner_thread_id, shares_pid_namespace
-from .procfs import CLOCK_TICKS, read_stat, read_system_call, thread_ids, times_run
+from .procfs import CLOCK_TICKS, PF_IO_WORKER, read_stat, read_system_call, thread_ids, times_run
 
 # A thread that runs is looked at again after so many seconds.
 SAMPLE_SECONDS = 0.001
@@ -105,7 +105,7 @@ class _Census:
                 stat = read_stat(self.pid, tid)
             except ProcessGone:
                 continue
-            if stat.state not in _ENDED:
+            if stat.state not in _ENDED and not stat.flags & PF_IO_WORKER:
                 alive[tid] = stat.start_ticks
         return alive
 

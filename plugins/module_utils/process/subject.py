@@ -140,5 +140,7 @@ def require_available(pid, via):
         )
     if not may_write(via):
         raise ProcessUnavailable(
-            pid, f"process {pid} ({stat.name}) belongs to another user; run as root or as its owner"
+            pid,
+            f"process {pid} ({stat.name}) may not be traced by this user: it belongs to somebody else, or"
+            " kernel.yama.ptrace_scope forbids it; run as root",
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from ..process.memory import write_memory
 from ..process.procfs import confirm
 from ..process.runtime import Result
 from ..tracee.diversion import Diversion
-from ..tracee.errors import ThreadRefused
+from ..tracee.errors import StepFailed, ThreadRefused
 from .answer import await_result
 from .request import new_nonce
 from .seccomp_check import require_permitted
@@ -52,7 +53,8 @@ class Borrower:
         self.held_ns = 0
         self.attempts = 0
         self.refusal = ""
-        self.permitted = set()
+        self.permitted = set()  # TIDs whose seccomp filters were looked at
+        self.barred = set()  # TIDs that the kernel does not let us trace
 
     def run(self):
         """Ask until the request is carried out or has failed for good, or the limits are reached.
@@ -72,7 +74,12 @@ class Borrower:
         result = None
         round_number = 0
         while True:
-            for tid in candidates(self.subject.pid, round_number):
+            tids = candidates(self.subject.pid, round_number)
+            if tids and self.barred.issuperset(tids):
+                return result
+            for tid in tids:
+                if tid in self.barred:
+                    continue
                 if self._is_over(deadline):
                     return result
                 answer = yield from self._ask(tid, deadline)
@@ -106,6 +113,11 @@ class Borrower:
             write_memory(subject.via, state.request, self.build(nonce))
             confirm(subject.identity)
             diverted = diversion.run()
+        except StepFailed as error:
+            self.refusal = str(error)
+            if error.error == errno.EPERM:
+                self.barred.add(tid)
+            return None
         except ThreadRefused as error:
             self.refusal = str(error)
             return None

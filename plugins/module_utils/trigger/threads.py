@@ -11,7 +11,7 @@ runs may be anywhere, so that the runtime may refuse it.
 from __future__ import annotations
 
 from ..process.errors import ProcessError
-from ..process.procfs import read_stat, read_system_call, thread_ids
+from ..process.procfs import PF_IO_WORKER, read_stat, read_system_call, thread_ids
 from ..tracee.registers import EINTR_WHEN_STOPPED
 
 # More threads than these are not looked at in one round.
@@ -34,7 +34,8 @@ def candidates(pid, round_number=0):
     ranked = []
     for tid in (tids[first:] + tids[:first])[:ROUND]:
         try:
-            if read_stat(pid, tid).state in _HOLDABLE:
+            stat = read_stat(pid, tid)
+            if stat.state in _HOLDABLE and not stat.flags & PF_IO_WORKER:
                 ranked.append((_rank(read_system_call(pid, tid)), tid))
         except ProcessError:
             # It ended meanwhile; if the whole process did, the next look says so.

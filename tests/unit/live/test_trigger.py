@@ -352,3 +352,22 @@ def test_container_that_is_gone(padded, start, trigger, tmp_path):
     row = patch.apply(victim.pid)
     assert row.outcome == "failed"
     assert str(container) in row.reason
+
+
+def test_kernel_that_forbids_tracing_is_not_asked_for_ever(padded, start, trigger, monkeypatch):
+    """What a security module, or a tracer that came a moment before us, does."""
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import requests
+
+    victim = start(padded)
+    asked = []
+
+    def forbidden(number, tid, *_arguments):
+        asked.append(number)
+        raise requests.PtraceError(f"ptrace(request={number}, pid={tid}) error #1: Operation not permitted")
+
+    monkeypatch.setattr(requests, "send", forbidden)
+    row = trigger(padded).apply(victim.pid)
+    assert row.outcome == "failed"
+    assert row.reason.endswith("the kernel refused PTRACE_SEIZE (Operation not permitted)")
+    assert asked == [requests.SEIZE]
+    assert victim.ask("answer") == "20"

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that number processes, or see files, otherwise than we do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import namespaces, procfs
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare"
+)
+
+
+@pytest.fixture(name="start_apart")
+def fixture_start_apart(start):
+    """A function that starts a victim in namespaces of its own."""
+
+    def start_apart(layout, *kinds, first=()):
+        victim = start(layout, wrap=("unshare", *kinds, "--fork", "--kill-child", *first))
+        children = procfs.read_bytes(victim.pid, f"task/{victim.pid}/children").split()
+        victim.pid = int(children[0])
+        return victim
+
+    return start_apart
+
+
+def test_process_with_its_own_process_numbers(layout, start_apart, trigger):
+    victim = start_apart(layout, "--pid")
+    assert procfs.read_status(victim.pid).namespace_pids == (victim.pid, 1)
+    assert not namespaces.shares_pid_namespace(victim.pid)
+    assert namespaces.shares_pid_namespace(os.getpid())
+    tid = victim.start_thread("inside", 0)
+    assert namespaces.inner_thread_id(victim.pid, tid) == 2
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+    assert victim.ask("release") == "20"
+    assert victim.ask("answer") == "5001"
+    row = trigger(layout).check(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("already_patched", 0)
+
+
+def test_records_are_found_by_the_inner_number(padded, start_apart, trigger, look):
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.process.migration import Inside, _Census
+
+    victim = start_apart(padded, "--pid")
+    trigger(padded).apply(victim.pid)
+    assert victim.ask("answer") == "5001"
+    census = _Census(victim.pid, victim.pid, look(victim).state, 0, 1, Inside((), frozenset))
+    (record,) = census.records(census.survivors()).values()
+    assert record.tid == 1
+
+
+def test_file_that_the_process_does_not_see(padded, start_apart, trigger, tmp_path):
+    """The livepatch lies in a directory that is mounted over in the victim's mount namespace."""
+    here = tmp_path / "here"
+    here.mkdir()
+    container = here / "victim.ulp"
+    shutil.copy(padded.container, container)
+    # The victim's own shell mounts an empty file system there, then becomes the victim.
+    first = ("sh", "-c", f'mount -t tmpfs none {here} && exec "$@"', "sh")
+    patch = trigger(padded._replace(container=container))
+    victim = start_apart(padded, "--mount", first=first)
+    row = patch.apply(victim.pid)
+    assert row.outcome == "failed"
+    assert f"does not see the file {container}" in row.reason
+    assert victim.ask("answer") == "20"
