@@ -32,7 +32,13 @@ SAMPLE_SECONDS = 0.001
 CHUNK = 1 << 18
 STACK_LIMIT = 1 << 26
 
+# psABI: code may use so many bytes below its stack pointer.
+RED_ZONE = 128
+
 _ENDED = ("Z", "X")
+# struct sigcontext, asm/sigcontext.h: ... sp, ip, flags, then the segments cs, gs, fs and ss of 64-bit user code.
+_SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
+_FRAME_WORDS = 3
 
 
 class Migration(NamedTuple):
@@ -83,6 +89,24 @@ def first_inside(data, inside):
                         return word
                 position = data.find(needle, position + 1)
     return None
+
+
+def signal_frames(data):
+    """What a signal interrupted, for every signal frame of the kernel in ``data``, the words of a stack.
+
+    A handler may run on an alternate stack (sigaltstack(2)): then the
+    interrupted frames lie elsewhere, and only the signal frame leads to them.
+
+    :return: list of (stack pointer, instruction pointer).
+    """
+    found = []
+    position = data.find(_SEGMENTS, _FRAME_WORDS * 8)
+    while position >= 0:
+        if position % 8 == 0:
+            stack_pointer, instruction_pointer, _flags = struct.unpack_from("<3Q", data, position - _FRAME_WORDS * 8)
+            found.append((stack_pointer, instruction_pointer))
+        position = data.find(_SEGMENTS, position + 1)
+    return found
 
 
 class _Census:
@@ -159,10 +183,29 @@ class _Census:
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
         if counts(where.instruction_pointer, self.inside):
             return True
-        end = end_of_mapping(self.via, where.stack_pointer)
-        if end is None or end - where.stack_pointer > STACK_LIMIT:
+        if end_of_mapping(self.via, where.stack_pointer) is None:
             return True
-        address = where.stack_pointer & ~7
+        lowest = {}  # {end of a mapping: the lowest address in it that was searched}
+        pointers = [where.stack_pointer]
+        while pointers:
+            start = pointers.pop() & ~7
+            end = end_of_mapping(self.via, start)
+            if end is None:
+                # No stack: what looked like a signal frame was none.
+                continue
+            limit = lowest.get(end, end)
+            if start >= limit:
+                continue
+            if limit - start > STACK_LIMIT:
+                return True
+            lowest[end] = start
+            if self.search_range(start, limit, pointers):
+                return True
+        return False
+
+    def search_range(self, address, end, pointers):
+        """Whether a word between the addresses counts; adds the stack pointers in signal frames to ``pointers``."""
+        before = b""
         while address < end:
             size = min(CHUNK, end - address)
             try:
@@ -171,6 +214,12 @@ class _Census:
                 return True
             if first_inside(data, self.inside) is not None:
                 return True
+            joined = before + data
+            for stack_pointer, instruction_pointer in signal_frames(joined):
+                if counts(instruction_pointer, self.inside):
+                    return True
+                pointers.append(stack_pointer - RED_ZONE)
+            before = joined[-_FRAME_WORDS * 8:]
             address += size
         return False
 

@@ -15,6 +15,8 @@ from ..process.maps import mapping_at
 
 MAIN_STACK = "[stack]"
 HEAP = "[heap]"
+# glibc, malloc/arena.c: HEAP_MAX_SIZE.
+ARENA_ALIGNMENT = 64 << 20
 
 
 def room_below(mappings, tid_is_main, stack_pointer, thread_pointer):
@@ -36,6 +38,9 @@ def room_below(mappings, tid_is_main, stack_pointer, thread_pointer):
         return 0
     if stack_pointer <= thread_pointer < mapping.end:
         return room
+    if mapping.start % ARENA_ALIGNMENT == 0:
+        # Perhaps a heap of the C library's malloc; the one below it ends with a part that looks like a guard page.
+        return 0
     below = mapping_at(mappings, mapping.start - 1)
     if below is not None and below.permissions.startswith("---"):
         # A guard page ends it: somebody made this mapping to be a stack.

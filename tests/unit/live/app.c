@@ -59,9 +59,9 @@ static long now(void)
 
 static void once(void)
 {
-	struct timespec period = { 0, PERIOD_NS };
-	struct timespec left = { 0, 0 };
-	struct pollfd none = { empty[0], POLLIN, 0 };
+	struct timespec period = {0, PERIOD_NS};
+	struct timespec left = {0, 0};
+	struct pollfd none = {empty[0], POLLIN, 0};
 	int word = 0;
 	long start = now();
 
@@ -115,6 +115,31 @@ static void *spin(void *unused)
 	return unused;
 }
 
+/* Blocks in a handler that runs on an alternate stack, while the library is interrupted on the thread's own. */
+static int handled[2];
+static char *alternate;
+
+static void handler(int number)
+{
+	char byte;
+
+	(void)number;
+	if (read(handled[0], &byte, 1) != 1)
+		_exit(2);
+}
+
+static void *wait_in_handler(void *where)
+{
+	char own[65536];
+	stack_t stack = {.ss_size = sizeof own};
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK | SA_RESTART};
+
+	stack.ss_sp = where ? where : own;
+	if (sigaltstack(&stack, NULL) || sigaction(SIGUSR1, &action, NULL))
+		_exit(2);
+	return wait_inside(NULL);
+}
+
 static pthread_t thread;
 
 static int obey(const char *command)
@@ -123,12 +148,28 @@ static int obey(const char *command)
 		say("%ld\n", answer(1));
 	} else if (!strcmp(command, "count")) {
 		say("%ld\n", count);
-	} else if (!strcmp(command, "inside") || !strcmp(command, "outside") || !strcmp(command, "spinning")) {
-		void *(*body)(void *) = *command == 'i' ? wait_inside : *command == 'o' ? wait_outside : spin;
+	} else if (!strcmp(command, "inside") || !strcmp(command, "outside") ||
+		   !strcmp(command, "spinning")) {
+		void *(*body)(void *) = *command == 'i'   ? wait_inside
+					: *command == 'o' ? wait_outside
+							  : spin;
 
 		if (pthread_create(&thread, NULL, body, NULL))
 			_exit(2);
 		say("started\n", 0);
+	} else if (!strcmp(command, "handler elsewhere") || !strcmp(command, "handler above")) {
+		alternate = strstr(command, "else") ? malloc(65536) : NULL;
+		if (pipe(handled) || pthread_create(&thread, NULL, wait_in_handler, alternate))
+			_exit(2);
+		say("started\n", 0);
+	} else if (!strcmp(command, "interrupt")) {
+		if (pthread_kill(thread, SIGUSR1))
+			_exit(2);
+		say("interrupted\n", 0);
+	} else if (!strcmp(command, "return")) {
+		if (write(handled[1], "x", 1) != 1)
+			_exit(2);
+		say("returning\n", 0);
 	} else if (!strcmp(command, "release")) {
 		void *result;
 
@@ -185,9 +226,10 @@ static void filter(long number, unsigned int action)
 		BPF_STMT(BPF_RET | BPF_K, action),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog whole = { sizeof program / sizeof *program, program };
+	struct sock_fprog whole = {sizeof program / sizeof *program, program};
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole))
 		disturbed("seccomp", 0);
 }
 

@@ -319,6 +319,8 @@ STACK = mapping(0x10000, 0x20000)
         ([mapping(0x10000, 0x20000, path="[heap]")], False, 0x18000, 0x1F000, 0),
         # no control block, no guard: perhaps an alternate signal stack
         ([STACK], False, 0x18000, 0x50000, 0),
+        # what looks like a guard page may be the end of a heap of malloc
+        ([mapping(0x3FFF000, 0x4000000, "---p"), mapping(0x4000000, 0x4100000)], False, 0x4080000, 0x50000, 0),
         # a guard page shows where it ends
         ([GUARD, STACK], False, 0x18000, 0x50000, 0x8000),
         ([mapping(0x10000, 0x20000, path="[stack]")], True, 0x18000, 0x50000, 0x8000),

@@ -53,6 +53,31 @@ def test_pointers_count_where_the_library_cannot_be_read(layout, start, trigger,
     assert (row.outcome, row.threads_pending) == ("pending", 1)
 
 
+@pytest.mark.parametrize("place", ["elsewhere", "above"])
+def test_thread_in_a_handler_on_an_alternate_stack(layout, start, trigger, place):
+    """The library's frames are not on the stack that the thread is on, or lie below its stack pointer."""
+    victim = start(layout)
+    tid = victim.start_thread(f"handler {place}", READ)
+    before = procfs.read_system_call(victim.pid, tid).stack_pointer
+    victim.ask("interrupt")
+    deadline = time.monotonic() + 20
+    while True:
+        where = procfs.read_system_call(victim.pid, tid)
+        if where is not None and where.number == READ and where.stack_pointer != before:
+            break
+        assert time.monotonic() < deadline
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+    victim.ask("return")
+    assert victim.ask("release") == "20"
+    assert trigger(layout).check(victim.pid).outcome == "already_patched"
+
+
+def test_signal_frames_across_two_pieces(layout, start, trigger, monkeypatch):
+    monkeypatch.setattr(migration, "CHUNK", 8)
+    test_thread_in_a_handler_on_an_alternate_stack(layout, start, trigger, "elsewhere")
+
+
 def test_thread_that_never_sleeps_is_pending(layout, start, trigger):
     victim = start(layout)
     victim.start_thread("spinning", None)
