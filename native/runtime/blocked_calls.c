@@ -28,35 +28,47 @@
 #define F(name) ((const void *)name)
 
 static const void *const system_calls[] = {
-    F(nanosleep),  F(clock_nanosleep), F(usleep),      F(sleep),      F(poll),      F(ppoll),
-    F(select),     F(pselect),         F(epoll_wait),  F(epoll_pwait), F(read),     F(readv),
-    F(pread),      F(preadv),          F(write),       F(writev),     F(pwrite),    F(pwritev),
-    F(recv),       F(recvfrom),        F(recvmsg),     F(recvmmsg),   F(send),      F(sendto),
-    F(sendmsg),    F(sendmmsg),        F(accept),      F(accept4),    F(connect),   F(pause),
-    F(sigsuspend), F(sigwait),         F(sigwaitinfo), F(sigtimedwait), F(wait),    F(waitpid),
-    F(waitid),     F(wait3),           F(wait4),       F(msgrcv),     F(msgsnd),    F(semop),
-    F(semtimedop), F(flock),           F(fcntl),       F(ioctl),      F(fsync),     F(fdatasync),
-    F(syscall),    F(sched_yield),     F(getpid),      F(getppid),    F(kill),      F(clock_gettime),
-    F(gettimeofday), F(time),
+	F(nanosleep),  F(clock_nanosleep), F(usleep),      F(sleep),         F(poll),
+	F(ppoll),      F(select),          F(pselect),     F(epoll_wait),    F(epoll_pwait),
+	F(read),       F(readv),           F(pread),       F(preadv),        F(write),
+	F(writev),     F(pwrite),          F(pwritev),     F(recv),          F(recvfrom),
+	F(recvmsg),    F(recvmmsg),        F(send),        F(sendto),        F(sendmsg),
+	F(sendmmsg),   F(accept),          F(accept4),     F(connect),       F(pause),
+	F(sigsuspend), F(sigwait),         F(sigwaitinfo), F(sigtimedwait),  F(wait),
+	F(waitpid),    F(waitid),          F(wait3),       F(wait4),         F(msgrcv),
+	F(msgsnd),     F(semop),           F(semtimedop),  F(flock),         F(fcntl),
+	F(ioctl),      F(fsync),           F(fdatasync),   F(syscall),       F(sched_yield),
+	F(getpid),     F(getppid),         F(kill),        F(clock_gettime), F(gettimeofday),
+	F(time),
 };
 
 static const void *const leaves[] = {
-    F(memcpy),  F(memmove), F(memset), F(memcmp), F(memchr),  F(strlen),
-    F(strnlen), F(strcmp),  F(strncmp), F(strchr), F(strrchr),
+	F(memcpy),  F(memmove), F(memset),  F(memcmp), F(memchr),  F(strlen),
+	F(strnlen), F(strcmp),  F(strncmp), F(strchr), F(strrchr),
 };
 
 static const void *const lock_calls[] = {
-    F(pthread_cond_wait),      F(pthread_cond_timedwait),    F(pthread_cond_clockwait),
-    F(pthread_mutex_lock),     F(pthread_mutex_timedlock),   F(pthread_mutex_unlock),
-    F(pthread_rwlock_rdlock),  F(pthread_rwlock_wrlock),     F(pthread_rwlock_unlock),
-    F(pthread_barrier_wait),   F(pthread_cond_signal),       F(pthread_cond_broadcast),
-    F(sem_wait),               F(sem_timedwait),             F(sem_clockwait),
-    F(sem_post),
+	F(pthread_cond_wait),
+	F(pthread_cond_timedwait),
+	F(pthread_cond_clockwait),
+	F(pthread_mutex_lock),
+	F(pthread_mutex_timedlock),
+	F(pthread_mutex_unlock),
+	F(pthread_rwlock_rdlock),
+	F(pthread_rwlock_wrlock),
+	F(pthread_rwlock_unlock),
+	F(pthread_barrier_wait),
+	F(pthread_cond_signal),
+	F(pthread_cond_broadcast),
+	F(sem_wait),
+	F(sem_timedwait),
+	F(sem_clockwait),
+	F(sem_post),
 };
 
 static const void *const join_calls[] = {
-    F(pthread_join),
-    F(pthread_timedjoin_np),
+	F(pthread_join),
+	F(pthread_timedjoin_np),
 };
 
 #define LISTED(list, function) listed(list, sizeof(list) / sizeof *(list), function)

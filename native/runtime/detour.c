@@ -28,9 +28,9 @@ static bool endbr(const struct ulp_function *function)
 /* ------------------------------------------------------------------ slots */
 
 /* A slot must be within a signed 32-bit distance of all the text that jumps through it. */
-#define REACH     0x7fff0000ull
-#define SMALL_GAP (64ull << 10)
-#define LARGE_GAP (1ull << 20)
+#define REACH      0x7fff0000ull
+#define SMALL_GAP  (64ull << 10)
+#define LARGE_GAP  (1ull << 20)
 #define SMALL_GAPS 1024
 
 static bool in_reach(const struct ulp_library *library, uint64_t start, uint64_t size)
@@ -43,7 +43,8 @@ static bool in_reach(const struct ulp_library *library, uint64_t start, uint64_t
 
 static void *map_at(uint64_t hint, size_t size, int flags)
 {
-	void *memory = mmap((void *)hint, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+	void *memory = mmap((void *)hint, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
 	return memory == MAP_FAILED ? NULL : memory;
 }
@@ -76,7 +77,8 @@ static uint64_t *map_slots(const struct ulp_library *library, uint32_t count)
 /* The functions of one library that are to be hooked by this request. */
 struct hooks {
 	struct ulp_function **function;
-	uint32_t *missing; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE, what is not switched on yet */
+	uint32_t
+		*missing; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE, what is not switched on yet */
 	uint32_t count;
 	struct ulp_function *created; /* those that are new, ascending */
 	uint32_t created_count;
@@ -92,14 +94,15 @@ static void forget(struct hooks *hooks)
 
 static enum ulp_error unexpected(uint64_t address, const struct ulp_library *library, char *detail)
 {
-	snprintf(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s", (unsigned long long)(address - library->base),
-	         library->name);
+	snprintf(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s",
+		 (unsigned long long)(address - library->base), library->name);
 	return ULP_UNEXPECTED_CODE;
 }
 
 /* Looks at everything, and changes nothing that anybody could notice. */
-static enum ulp_error plan_hooks(const struct ulp_request *request, const struct ulp_request_library *wanted,
-                                 uint32_t library_index, struct hooks *hooks, char *detail)
+static enum ulp_error plan_hooks(const struct ulp_request *request,
+				 const struct ulp_request_library *wanted, uint32_t library_index,
+				 struct hooks *hooks, char *detail)
 {
 	const struct ulp_library *library = &ulp_state.libraries[library_index];
 	const struct ulp_request_site *sites = ulp_request_sites(request, wanted);
@@ -118,7 +121,7 @@ static enum ulp_error plan_hooks(const struct ulp_request *request, const struct
 
 		if (!function) {
 			if (!ulp_code_hookable(address, site->flags & ULP_SITE_ENDBR,
-			                       site->flags & ULP_SITE_TRAMPOLINE))
+					       site->flags & ULP_SITE_TRAMPOLINE))
 				return unexpected(address, library, detail);
 			function = &hooks->created[hooks->created_count++];
 			function->address = address;
@@ -126,7 +129,8 @@ static enum ulp_error plan_hooks(const struct ulp_request *request, const struct
 			function->domain = library->domain;
 			function->flags = site->flags;
 		} else {
-			__atomic_or_fetch(&function->flags, site->flags & ULP_SITE_TAIL, __ATOMIC_RELAXED);
+			__atomic_or_fetch(&function->flags, site->flags & ULP_SITE_TAIL,
+					  __ATOMIC_RELAXED);
 		}
 		kinds &= ~function->hooked;
 		if (kinds || !function->stubs) {
@@ -136,7 +140,7 @@ static enum ulp_error plan_hooks(const struct ulp_request *request, const struct
 	}
 	if (!ulp_stubs_left(hooks->created_count + wanted->replacement_count)) {
 		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs",
-		         hooks->created_count + wanted->replacement_count);
+			 hooks->created_count + wanted->replacement_count);
 		return ULP_FULL;
 	}
 	return ULP_OK;
@@ -168,7 +172,8 @@ static enum ulp_error write_created(const struct ulp_text *text, struct hooks *h
 			return ULP_TEXT_UNWRITABLE;
 		function->slot = &hooks->slots[i];
 		ulp_stub_put_in_place(function, stub);
-		if (!ulp_code_slot_jump(function->address, endbr(function), (uint64_t)function->slot, jump, &count))
+		if (!ulp_code_slot_jump(function->address, endbr(function),
+					(uint64_t)function->slot, jump, &count))
 			return ULP_NO_MEMORY;
 		for (unsigned k = 0; k < count; k++)
 			if (!write_patch(text, &jump[k]))
@@ -208,8 +213,8 @@ static enum ulp_error switch_on(const struct ulp_text *text, struct hooks *hooks
 	return ulp_text_barrier() ? ULP_OK : ULP_NO_BARRIER;
 }
 
-static enum ulp_error hook(const struct ulp_text *text, const struct ulp_library *library, struct hooks *hooks,
-                           char *detail)
+static enum ulp_error hook(const struct ulp_text *text, const struct ulp_library *library,
+			   struct hooks *hooks, char *detail)
 {
 	enum ulp_error error;
 
@@ -220,7 +225,8 @@ static enum ulp_error hook(const struct ulp_text *text, const struct ulp_library
 	if (hooks->created_count) {
 		hooks->slots = map_slots(library, hooks->created_count);
 		if (!hooks->slots) {
-			snprintf(detail, ULP_DETAIL_SIZE, "no memory within reach of %s", library->name);
+			snprintf(detail, ULP_DETAIL_SIZE, "no memory within reach of %s",
+				 library->name);
 			return ULP_NO_MEMORY;
 		}
 		error = write_created(text, hooks);
@@ -252,7 +258,8 @@ static uint32_t find_library(uint64_t base)
 }
 
 /* Every wanted library is what the core believes it to be, and is held. */
-static enum ulp_error verify_libraries(const struct ulp_request *request, uint32_t *domain, char *detail)
+static enum ulp_error verify_libraries(const struct ulp_request *request, uint32_t *domain,
+				       char *detail)
 {
 	const struct ulp_request_library *wanted = ulp_request_libraries(request);
 	uint32_t added = 0;
@@ -265,26 +272,31 @@ static enum ulp_error verify_libraries(const struct ulp_request *request, uint32
 
 		if (known == NONE) {
 			error = ulp_loader_hold(wanted[i].base, &object);
-			if (!error && (!ulp_object_has_build_id(&object, wanted[i].build_id, wanted[i].build_id_size) ||
-			               object.text_start != wanted[i].text_start || object.text_end != wanted[i].text_end))
+			if (!error && (!ulp_object_has_build_id(&object, wanted[i].build_id,
+								wanted[i].build_id_size) ||
+				       object.text_start != wanted[i].text_start ||
+				       object.text_end != wanted[i].text_end))
 				error = ULP_LIBRARY_CHANGED;
 			added++;
 		} else {
 			const struct ulp_library *library = &ulp_state.libraries[known];
 
 			if (library->build_id_size != wanted[i].build_id_size ||
-			    memcmp(library->build_id, wanted[i].build_id, library->build_id_size) != 0)
+			    memcmp(library->build_id, wanted[i].build_id, library->build_id_size) !=
+				    0)
 				error = ULP_LIBRARY_CHANGED;
 			else if (*domain != NONE && *domain != library->domain)
 				error = ULP_DOMAINS_DIFFER;
 			*domain = library->domain;
 		}
 		if (error) {
-			snprintf(detail, ULP_DETAIL_SIZE, "%s", ulp_request_string(request, wanted[i].name));
+			snprintf(detail, ULP_DETAIL_SIZE, "%s",
+				 ulp_request_string(request, wanted[i].name));
 			return error;
 		}
 	}
-	if (ulp_state.library_count + added > ULP_LIBRARIES || (*domain == NONE && ulp_state.domain_count == ULP_DOMAINS)) {
+	if (ulp_state.library_count + added > ULP_LIBRARIES ||
+	    (*domain == NONE && ulp_state.domain_count == ULP_DOMAINS)) {
 		snprintf(detail, ULP_DETAIL_SIZE, "more than %d patched libraries", ULP_LIBRARIES);
 		return ULP_FULL;
 	}
@@ -298,7 +310,8 @@ static uint32_t add_domain(const struct ulp_request_library *first)
 	const struct ulp_trm *trm = (const struct ulp_trm *)first->trm;
 
 	if (trm && trm->version == 1) {
-		int64_t (*tls_offset)(void) = (int64_t (*)(void))((uint64_t)&trm->locate + (uint64_t)trm->locate);
+		int64_t (*tls_offset)(void) =
+			(int64_t(*)(void))((uint64_t)&trm->locate + (uint64_t)trm->locate);
 
 		domain->tls_offset = tls_offset();
 		domain->flags = ULP_DOMAIN_TLS_OF_LIBRARY;
@@ -309,7 +322,8 @@ static uint32_t add_domain(const struct ulp_request_library *first)
 	return index;
 }
 
-static bool add_library(const struct ulp_request *request, const struct ulp_request_library *wanted, uint32_t domain)
+static bool add_library(const struct ulp_request *request, const struct ulp_request_library *wanted,
+			uint32_t domain)
 {
 	struct ulp_library *library = &ulp_state.libraries[ulp_state.library_count];
 
@@ -385,8 +399,8 @@ static void settle(uint32_t domain_index, uint64_t settled)
 /* ------------------------------------------------------------------ apply */
 
 /* The patch library, loaded now or by an earlier apply of the same patch. */
-static enum ulp_error load_patch(const struct ulp_request *request, uint32_t patch, struct ulp_object *object,
-                                 char *detail)
+static enum ulp_error load_patch(const struct ulp_request *request, uint32_t patch,
+				 struct ulp_object *object, char *detail)
 {
 	const char *path = ulp_request_string(request, request->patch_path);
 	enum ulp_error error;
@@ -400,13 +414,15 @@ static enum ulp_error load_patch(const struct ulp_request *request, uint32_t pat
 	error = ulp_loader_load(path, object, detail);
 	if (error)
 		return error;
-	if (!ulp_object_has_build_id(object, request->patch_build_id, request->patch_build_id_size)) {
+	if (!ulp_object_has_build_id(object, request->patch_build_id,
+				     request->patch_build_id_size)) {
 		snprintf(detail, ULP_DETAIL_SIZE, "%s", path);
 		return ULP_PATCH_MISMATCH;
 	}
 	for (uint32_t i = 0; i < request->library_count; i++) {
 		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
-		const struct ulp_request_replacement *replacement = ulp_request_replacements(request, library);
+		const struct ulp_request_replacement *replacement =
+			ulp_request_replacements(request, library);
 
 		for (uint32_t k = 0; k < library->replacement_count; k++) {
 			uint64_t address = object->base + replacement[k].replacement;
@@ -419,7 +435,7 @@ static enum ulp_error load_patch(const struct ulp_request *request, uint32_t pat
 }
 
 static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, uint32_t domain,
-                           const struct ulp_object *object)
+			   const struct ulp_object *object)
 {
 	struct ulp_patch *shown;
 
@@ -430,7 +446,8 @@ static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, ui
 	shown->text_start = object->text_start;
 	shown->text_end = object->text_end;
 	shown->domain = domain;
-	strncpy(shown->name, ulp_request_string(request, request->patch_name), sizeof shown->name - 1);
+	strncpy(shown->name, ulp_request_string(request, request->patch_name),
+		sizeof shown->name - 1);
 	patch_base[patch] = object->base;
 	return patch;
 }
@@ -456,16 +473,20 @@ static void discard(struct pending *pending, uint32_t count)
 			ulp_stub_discard(pending[i].stub);
 }
 
-static enum ulp_error write_replacements(const struct ulp_text *text, const struct ulp_request *request,
-                                         uint32_t patch, uint64_t universe, struct pending *pending, uint32_t *count)
+static enum ulp_error write_replacements(const struct ulp_text *text,
+					 const struct ulp_request *request, uint32_t patch,
+					 uint64_t universe, struct pending *pending,
+					 uint32_t *count)
 {
 	for (uint32_t i = 0; i < request->library_count; i++) {
 		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
-		const struct ulp_request_replacement *replacement = ulp_request_replacements(request, library);
+		const struct ulp_request_replacement *replacement =
+			ulp_request_replacements(request, library);
 
 		for (uint32_t k = 0; k < library->replacement_count; k++) {
 			struct pending *next = &pending[*count];
-			struct ulp_function *function = ulp_function_find(library->base + replacement[k].function);
+			struct ulp_function *function =
+				ulp_function_find(library->base + replacement[k].function);
 
 			if (!function || !(function->hooked & ULP_SITE_ENTRY))
 				return ULP_BAD_REQUEST;
@@ -476,7 +497,8 @@ static enum ulp_error write_replacements(const struct ulp_text *text, const stru
 			next->function = function;
 			next->version->patch = patch;
 			next->version->target = patch_base[patch] + replacement[k].replacement;
-			next->stub = ulp_stub_write(text, function, universe, next->version->target);
+			next->stub =
+				ulp_stub_write(text, function, universe, next->version->target);
 			if (!next->stub)
 				return ULP_TEXT_UNWRITABLE;
 		}
@@ -493,7 +515,8 @@ static uint32_t count_replacements(const struct ulp_request *request)
 	return count;
 }
 
-static enum ulp_error replace(const struct ulp_text *text, const struct ulp_request *request, uint32_t patch)
+static enum ulp_error replace(const struct ulp_text *text, const struct ulp_request *request,
+			      uint32_t patch)
 {
 	uint64_t universe = ulp_state.domains[ulp_state.patches[patch].domain].universe + 1;
 	uint32_t count = 0;
@@ -502,8 +525,9 @@ static enum ulp_error replace(const struct ulp_text *text, const struct ulp_requ
 
 	if (!pending)
 		return ULP_NO_MEMORY;
-	error = universe > INT32_MAX ? ULP_FULL
-	                             : write_replacements(text, request, patch, universe, pending, &count);
+	error = universe > INT32_MAX
+			? ULP_FULL
+			: write_replacements(text, request, patch, universe, pending, &count);
 	if (!error && !ulp_text_barrier())
 		error = ULP_NO_BARRIER;
 	if (error) {
@@ -524,7 +548,8 @@ static enum ulp_error replace(const struct ulp_text *text, const struct ulp_requ
 	return ULP_OK;
 }
 
-static enum ulp_error hook_libraries(const struct ulp_text *text, const struct ulp_request *request, char *detail)
+static enum ulp_error hook_libraries(const struct ulp_text *text, const struct ulp_request *request,
+				     char *detail)
 {
 	for (uint32_t i = 0; i < request->library_count; i++) {
 		const struct ulp_request_library *wanted = &ulp_request_libraries(request)[i];
@@ -623,7 +648,8 @@ static bool write_older(struct ulp_function *function, void *argument)
 	revert->count++;
 	if (version != function->versions)
 		return true; /* a newer patch covers it, before and after */
-	target = version->older ? version->older->target : ulp_code_resume(function->address, endbr(function));
+	target = version->older ? version->older->target
+				: ulp_code_resume(function->address, endbr(function));
 	next->stub = ulp_stub_write(revert->text, function, revert->universe, target);
 	if (!next->stub)
 		revert->error = ULP_TEXT_UNWRITABLE;
@@ -640,7 +666,8 @@ static void drop_version(struct ulp_function *function, struct ulp_version *vers
 	free(version);
 }
 
-enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *universe, char *detail)
+enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *universe,
+				 char *detail)
 {
 	struct revert revert = {.patch = find_patch(request->patch_id)};
 	struct ulp_text text;

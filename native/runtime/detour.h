@@ -15,7 +15,9 @@
  * Carries the request out.  On failure nothing is published and `detail`
  * (ULP_DETAIL_SIZE bytes) may say more.
  */
-enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *universe, char *detail);
-enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *universe, char *detail);
+enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *universe,
+				char *detail);
+enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *universe,
+				 char *detail);
 
 #endif

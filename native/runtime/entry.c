@@ -27,8 +27,8 @@ static bool claim(void)
 	uint32_t self = (uint32_t)getpid();
 	uint32_t owner = __atomic_load_n(&ulp_state.owner, __ATOMIC_ACQUIRE);
 
-	return owner != self &&
-	       __atomic_compare_exchange_n(&ulp_state.owner, &owner, self, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	return owner != self && __atomic_compare_exchange_n(&ulp_state.owner, &owner, self, false,
+							    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 static void release(void)
@@ -46,7 +46,8 @@ static enum ulp_wait wait_of(const struct ulp_block *block)
 {
 	if (!block->interrupted)
 		return ULP_RUNS;
-	return ulp_registers_system_call(block->registers) == SYS_futex ? ULP_WAITS_FOR_LOCK : ULP_WAITS;
+	return ulp_registers_system_call(block->registers) == SYS_futex ? ULP_WAITS_FOR_LOCK
+									: ULP_WAITS;
 }
 
 static void serve(struct ulp_block *block, struct ulp_result *result)

@@ -16,7 +16,8 @@ static struct block *blocks;
 
 struct ulp_function *ulp_function_find(uint64_t address)
 {
-	for (const struct block *block = __atomic_load_n(&blocks, __ATOMIC_ACQUIRE); block; block = block->next) {
+	for (const struct block *block = __atomic_load_n(&blocks, __ATOMIC_ACQUIRE); block;
+	     block = block->next) {
 		uint32_t low = 0, high = block->count;
 
 		while (low < high) {

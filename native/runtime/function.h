@@ -18,12 +18,12 @@ struct ulp_version {
 /* Once the slow path may see one, it stays at its address for the life of the process. */
 struct ulp_function {
 	uint64_t address;
-	uint64_t *slot;     /* what its padding jumps through; holds the newest stub's address */
+	uint64_t *slot; /* what its padding jumps through; holds the newest stub's address */
 	struct ulp_stub_record *stubs; /* newest first */
-	uint32_t library;   /* index into ulp_state.libraries */
+	uint32_t library;              /* index into ulp_state.libraries */
 	uint32_t domain;
-	uint32_t flags;     /* ULP_SITE_* */
-	uint32_t hooked;    /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE: what is switched on */
+	uint32_t flags;  /* ULP_SITE_* */
+	uint32_t hooked; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE: what is switched on */
 	struct ulp_version *versions; /* of the applied patches, newest first */
 };
 
@@ -42,6 +42,7 @@ struct ulp_function *ulp_function_reserve(uint32_t count);
 bool ulp_function_publish(struct ulp_function *block, uint32_t count);
 
 /* Calls `visit` with every function, until it returns false. */
-void ulp_function_each(bool (*visit)(struct ulp_function *function, void *argument), void *argument);
+void ulp_function_each(bool (*visit)(struct ulp_function *function, void *argument),
+		       void *argument);
 
 #endif

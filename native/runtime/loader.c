@@ -43,7 +43,8 @@ static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
 				object->text_end = start + segment->p_memsz;
 		}
 		if (segment->p_type == PT_NOTE && !object->build_id)
-			object->build_id = find_build_id((const char *)start, segment->p_memsz, &object->build_id_size);
+			object->build_id = find_build_id((const char *)start, segment->p_memsz,
+							 &object->build_id_size);
 	}
 }
 
@@ -127,7 +128,9 @@ enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object)
 	return ULP_OK;
 }
 
-bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id, uint32_t size)
+bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id,
+			     uint32_t size)
 {
-	return object->build_id && object->build_id_size == size && memcmp(object->build_id, build_id, size) == 0;
+	return object->build_id && object->build_id_size == size &&
+	       memcmp(object->build_id, build_id, size) == 0;
 }

@@ -28,6 +28,7 @@ enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char
  */
 enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object);
 
-bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id, uint32_t size);
+bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id,
+			     uint32_t size);
 
 #endif

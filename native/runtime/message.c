@@ -25,7 +25,8 @@ void ulp_message(const char *format, ...)
 	int length, more;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	length = snprintf(line, sizeof line, "%lld.%03ld ", (long long)now.tv_sec, now.tv_nsec / 1000000);
+	length = snprintf(line, sizeof line, "%lld.%03ld ", (long long)now.tv_sec,
+			  now.tv_nsec / 1000000);
 	va_start(arguments, format);
 	more = vsnprintf(line + length, sizeof line - (size_t)length - 1, format, arguments);
 	va_end(arguments);

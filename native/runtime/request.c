@@ -21,13 +21,14 @@ const struct ulp_request_library *ulp_request_libraries(const struct ulp_request
 }
 
 const struct ulp_request_site *ulp_request_sites(const struct ulp_request *request,
-                                                 const struct ulp_request_library *library)
+						 const struct ulp_request_library *library)
 {
 	return at(request, library->sites);
 }
 
-const struct ulp_request_replacement *ulp_request_replacements(const struct ulp_request *request,
-                                                               const struct ulp_request_library *library)
+const struct ulp_request_replacement *
+ulp_request_replacements(const struct ulp_request *request,
+			 const struct ulp_request_library *library)
 {
 	return at(request, library->replacements);
 }
@@ -37,7 +38,8 @@ const char *ulp_request_string(const struct ulp_request *request, uint32_t offse
 	return at(request, offset);
 }
 
-static bool table_inside(const struct ulp_request *request, uint32_t offset, uint64_t count, size_t element)
+static bool table_inside(const struct ulp_request *request, uint32_t offset, uint64_t count,
+			 size_t element)
 {
 	return offset % 4 == 0 && offset >= sizeof *request && offset <= request->size &&
 	       count <= (request->size - offset) / element;
@@ -49,14 +51,16 @@ static bool string_inside(const struct ulp_request *request, uint32_t offset)
 	       memchr(at(request, offset), 0, request->size - offset) != NULL;
 }
 
-static bool library_inside(const struct ulp_request *request, const struct ulp_request_library *library)
+static bool library_inside(const struct ulp_request *request,
+			   const struct ulp_request_library *library)
 {
 	if (library->build_id_size == 0 || library->build_id_size > ULP_BUILD_ID_SIZE ||
 	    library->text_start >= library->text_end || !string_inside(request, library->name) ||
-	    !table_inside(request, library->sites, library->site_count, sizeof(struct ulp_request_site)) ||
+	    !table_inside(request, library->sites, library->site_count,
+			  sizeof(struct ulp_request_site)) ||
 	    library->replacements % 8 != 0 ||
 	    !table_inside(request, library->replacements, library->replacement_count,
-	                  sizeof(struct ulp_request_replacement)))
+			  sizeof(struct ulp_request_replacement)))
 		return false;
 	const struct ulp_request_site *site = ulp_request_sites(request, library);
 
@@ -65,7 +69,8 @@ static bool library_inside(const struct ulp_request *request, const struct ulp_r
 		uint64_t address = library->base + site[i].function;
 
 		if ((i > 0 && site[i].function <= site[i - 1].function) ||
-		    address < library->text_start + ULP_PAD_BEFORE || address + LONGEST_ENTRY > library->text_end ||
+		    address < library->text_start + ULP_PAD_BEFORE ||
+		    address + LONGEST_ENTRY > library->text_end ||
 		    !(site[i].flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)))
 			return false;
 	}
@@ -77,8 +82,10 @@ static bool well_formed(const struct ulp_request *request)
 	if (request->magic != ULP_REQUEST_MAGIC || request->abi_version != ULP_ABI_VERSION ||
 	    (request->operation != ULP_APPLY && request->operation != ULP_REVERT) ||
 	    request->patch_build_id_size > ULP_BUILD_ID_SIZE || request->libraries % 8 != 0 ||
-	    !string_inside(request, request->patch_path) || !string_inside(request, request->patch_name) ||
-	    !table_inside(request, request->libraries, request->library_count, sizeof(struct ulp_request_library)))
+	    !string_inside(request, request->patch_path) ||
+	    !string_inside(request, request->patch_name) ||
+	    !table_inside(request, request->libraries, request->library_count,
+			  sizeof(struct ulp_request_library)))
 		return false;
 	for (uint32_t i = 0; i < request->library_count; i++)
 		if (!library_inside(request, &ulp_request_libraries(request)[i]))
@@ -104,7 +111,8 @@ enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_request **copy)
 		return ULP_STALE_REQUEST;
 	}
 	if (!well_formed(request)) {
-		enum ulp_error error = request->abi_version == ULP_ABI_VERSION ? ULP_BAD_REQUEST : ULP_BAD_VERSION;
+		enum ulp_error error =
+			request->abi_version == ULP_ABI_VERSION ? ULP_BAD_REQUEST : ULP_BAD_VERSION;
 
 		free(request);
 		return error;

@@ -13,9 +13,10 @@ enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_request **copy);
 
 const struct ulp_request_library *ulp_request_libraries(const struct ulp_request *request);
 const struct ulp_request_site *ulp_request_sites(const struct ulp_request *request,
-                                                 const struct ulp_request_library *library);
-const struct ulp_request_replacement *ulp_request_replacements(const struct ulp_request *request,
-                                                               const struct ulp_request_library *library);
+						 const struct ulp_request_library *library);
+const struct ulp_request_replacement *
+ulp_request_replacements(const struct ulp_request *request,
+			 const struct ulp_request_library *library);
 const char *ulp_request_string(const struct ulp_request *request, uint32_t offset);
 
 #endif

@@ -51,14 +51,16 @@ static bool pending_signal_ends_call(const struct ulp_block *block)
 		return false;
 	pending &= ~block->signal_mask;
 	for (int signal_number = 1; signal_number <= 64; signal_number++)
-		if (pending >> (signal_number - 1) & 1 && ends_call(signal_number, block->interrupted))
+		if (pending >> (signal_number - 1) & 1 &&
+		    ends_call(signal_number, block->interrupted))
 			return true;
 	return false;
 }
 
 void ulp_restart_settle(struct ulp_block *block)
 {
-	if (block->interrupted && block->interrupted != ERESTARTNOINTR && pending_signal_ends_call(block))
+	if (block->interrupted && block->interrupted != ERESTARTNOINTR &&
+	    pending_signal_ends_call(block))
 		ulp_registers_fail_with_eintr(block->registers);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &block->signal_mask, NULL, MASK_SIZE);
 }

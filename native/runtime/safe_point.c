@@ -22,7 +22,7 @@ struct range {
 static struct range c_library;
 static struct range loader;
 static struct range kernel_code; /* the vdso */
-static struct range allocator; /* empty when it is the C library */
+static struct range allocator;   /* empty when it is the C library */
 /* The program brings its own allocator: then its frames tell nothing. */
 static bool allocator_in_program;
 
@@ -153,7 +153,8 @@ static unsigned start_frames(const struct frames *all, unsigned first)
 {
 	unsigned end = all->count;
 
-	if (end > first + 1 && !in_c_library(&all->frame[end - 1]) && in_c_library(&all->frame[end - 2]))
+	if (end > first + 1 && !in_c_library(&all->frame[end - 1]) &&
+	    in_c_library(&all->frame[end - 2]))
 		end--;
 	while (end > first && in_c_library(&all->frame[end - 1]) &&
 	       all->frame[end - 1].function != (uint64_t)exit &&
@@ -169,7 +170,8 @@ static unsigned start_frames(const struct frames *all, unsigned first)
  * kernel, and not for a lock, is not in the allocator, which never does; the library's
  * other locks, such as a stream's, are not needed to start a thread.
  */
-static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsigned to, enum ulp_wait wait)
+static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsigned to,
+				   enum ulp_wait wait)
 {
 	if (wait == ULP_WAITS)
 		return true;
@@ -198,7 +200,7 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 	frames.too_many = false;
 	if (!ulp_stack_walk(collect, &frames)) {
 		*why = frames.too_many ? "its stack is too deep to be looked at"
-		                       : "its stack has a frame without unwind information";
+				       : "its stack has a frame without unwind information";
 		return false;
 	}
 	first = first_of_thread(&frames);
@@ -227,7 +229,8 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 			*why = "it is in the memory allocator";
 			return false;
 		}
-		if (frame->instruction >= ulp_state.text_start && frame->instruction < ulp_state.text_end) {
+		if (frame->instruction >= ulp_state.text_start &&
+		    frame->instruction < ulp_state.text_end) {
 			*why = "it is deciding on its universe";
 			return false;
 		}
@@ -239,7 +242,8 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 			innermost = false;
 			continue;
 		}
-		while (to < end && in_c_library(&frames.frame[to]) && (to == i || !frames.frame[to].interrupted))
+		while (to < end && in_c_library(&frames.frame[to]) &&
+		       (to == i || !frames.frame[to].interrupted))
 			to++;
 		/* The trampoline that a signal handler returns to, alone. */
 		if (to < end && to == i + 1 && frames.frame[to].interrupted)

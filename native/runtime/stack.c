@@ -32,8 +32,8 @@ static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *argument)
 	struct walk *walk = argument;
 	int interrupted = 0;
 	struct ulp_frame frame = {
-	    .instruction = _Unwind_GetIPInfo(context, &interrupted),
-	    .cfa_of_callee = _Unwind_GetCFA(context),
+		.instruction = _Unwind_GetIPInfo(context, &interrupted),
+		.cfa_of_callee = _Unwind_GetCFA(context),
 	};
 
 	if (frame.instruction == 0) {
@@ -81,7 +81,8 @@ static uint64_t end_of_stack(uint64_t from)
 
 	if (from < main_end && main_end - from <= MAIN_STACK_REACH)
 		return main_end;
-	if (from < thread_end && thread_end - from <= THREAD_STACK_REACH && all_readable(from, thread_end))
+	if (from < thread_end && thread_end - from <= THREAD_STACK_REACH &&
+	    all_readable(from, thread_end))
 		return thread_end;
 	return 0;
 }

@@ -8,10 +8,10 @@
 
 /* One frame of a walk, innermost first. */
 struct ulp_frame {
-	uint64_t instruction;  /* 0 at the true end of a stack */
+	uint64_t instruction;   /* 0 at the true end of a stack */
 	uint64_t cfa_of_callee; /* the frame's stack pointer once its callee has returned */
-	uint64_t function;     /* start of the function, 0 if unknown */
-	bool interrupted;      /* by a signal, or diverted: not at a call */
+	uint64_t function;      /* start of the function, 0 if unknown */
+	bool interrupted;       /* by a signal, or diverted: not at a call */
 };
 
 typedef bool ulp_frame_visitor(const struct ulp_frame *frame, void *argument);

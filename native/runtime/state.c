@@ -29,8 +29,10 @@ struct ulp_result *ulp_result_open(uint64_t nonce)
 
 	/* Never the one that the worker is about to fill in; there is one worker at a time. */
 	do
-		result = &ulp_state.results[__atomic_fetch_add(&next_result, 1, __ATOMIC_RELAXED) % ULP_RESULTS];
-	while (__atomic_load_n(&result->stage, __ATOMIC_ACQUIRE) == ULP_STAGE_STARTED && ulp_state.owner);
+		result = &ulp_state.results[__atomic_fetch_add(&next_result, 1, __ATOMIC_RELAXED) %
+					    ULP_RESULTS];
+	while (__atomic_load_n(&result->stage, __ATOMIC_ACQUIRE) == ULP_STAGE_STARTED &&
+	       ulp_state.owner);
 
 	__atomic_store_n(&result->stage, ULP_STAGE_EMPTY, __ATOMIC_RELEASE);
 	result->error = ULP_OK;

@@ -39,25 +39,28 @@ static bool take(uint64_t *address)
 
 void ulp_stub_discard(struct ulp_stub_record *stub)
 {
-	free_places[free_count++] = (uint32_t)((stub->address - ulp_state.stubs_start) / ULP_STUB_SIZE);
+	free_places[free_count++] =
+		(uint32_t)((stub->address - ulp_state.stubs_start) / ULP_STUB_SIZE);
 	count_used();
 	free(stub);
 }
 
-struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text, const struct ulp_function *function, uint64_t from,
-                                       uint64_t replacement)
+struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text,
+				       const struct ulp_function *function, uint64_t from,
+				       uint64_t replacement)
 {
 	const struct ulp_domain *domain = &ulp_state.domains[function->domain];
 	struct ulp_stub_record *record = calloc(1, sizeof *record);
 	unsigned char code[ULP_STUB_SIZE];
 	const struct ulp_stub stub = {
-	    .tls_offset = domain->tls_offset,
-	    .universe = &domain->universe,
-	    .function = (uint64_t)function,
-	    .from = (uint32_t)from,
-	    .replacement = replacement,
-	    .older = function->stubs ? ulp_code_chain(function->stubs->address)
-	                             : ulp_code_resume(function->address, function->flags & ULP_SITE_ENDBR),
+		.tls_offset = domain->tls_offset,
+		.universe = &domain->universe,
+		.function = (uint64_t)function,
+		.from = (uint32_t)from,
+		.replacement = replacement,
+		.older = function->stubs ? ulp_code_chain(function->stubs->address)
+					 : ulp_code_resume(function->address,
+							   function->flags & ULP_SITE_ENDBR),
 	};
 
 	if (!record)
@@ -67,7 +70,8 @@ struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text, const struct
 		free(record);
 		return NULL;
 	}
-	if (!ulp_code_stub(&stub, record->address, code) || !ulp_text_write(text, record->address, code, sizeof code)) {
+	if (!ulp_code_stub(&stub, record->address, code) ||
+	    !ulp_text_write(text, record->address, code, sizeof code)) {
 		ulp_stub_discard(record);
 		return NULL;
 	}
@@ -90,7 +94,8 @@ static bool give_up(struct ulp_function *function, void *argument)
 {
 	const struct giving_up *what = argument;
 
-	if (function->domain != what->domain || !function->stubs || function->stubs->from > what->floor)
+	if (function->domain != what->domain || !function->stubs ||
+	    function->stubs->from > what->floor)
 		return true;
 	/* Whoever comes has the floor's number at least, and goes no further than the newest. */
 	while (function->stubs->older) {

@@ -22,8 +22,9 @@ bool ulp_stubs_left(uint64_t count);
  * Writes one stub, which nobody reaches yet.  With `from` = 0 it has no replacement: it
  * only checks entries.  NULL if there is no memory or no way to write.
  */
-struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text, const struct ulp_function *function, uint64_t from,
-                                       uint64_t replacement);
+struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text,
+				       const struct ulp_function *function, uint64_t from,
+				       uint64_t replacement);
 
 /* Makes a stub, written for this function, its newest: one store to the slot. */
 void ulp_stub_put_in_place(struct ulp_function *function, struct ulp_stub_record *stub);

@@ -44,7 +44,8 @@ static bool inside(uint32_t domain, uint64_t address)
 	uint32_t count = __atomic_load_n(&text_count, __ATOMIC_ACQUIRE);
 
 	for (uint32_t i = 0; i < count; i++)
-		if (texts[i].domain == domain && address >= texts[i].start && address < texts[i].end)
+		if (texts[i].domain == domain && address >= texts[i].start &&
+		    address < texts[i].end)
 			return true;
 	return false;
 }
@@ -57,7 +58,8 @@ static bool inside(uint32_t domain, uint64_t address)
  */
 static bool inside_or_entering(uint32_t domain, uint64_t address)
 {
-	return inside(domain, address) || (address >= ulp_state.text_start && address < ulp_state.text_end);
+	return inside(domain, address) ||
+	       (address >= ulp_state.text_start && address < ulp_state.text_end);
 }
 
 enum proof {
@@ -125,7 +127,8 @@ static bool called_by_name(const struct ulp_function *function, uint64_t return_
 	return target >= function->address - ULP_PAD_BEFORE && target <= function->address;
 }
 
-static enum proof prove_entry(const struct ulp_function *function, const uint64_t *return_address, uint64_t number)
+static enum proof prove_entry(const struct ulp_function *function, const uint64_t *return_address,
+			      uint64_t number)
 {
 	const struct ulp_domain *domain = &ulp_state.domains[function->domain];
 	enum proof proof;
@@ -135,12 +138,14 @@ static enum proof prove_entry(const struct ulp_function *function, const uint64_
 		return OUTSIDE;
 	proof = prove(function->domain, return_address);
 
-	if (proof == OUTSIDE && (function->flags & ULP_SITE_TAIL) && !called_by_name(function, *return_address))
+	if (proof == OUTSIDE && (function->flags & ULP_SITE_TAIL) &&
+	    !called_by_name(function, *return_address))
 		return NO_PROOF;
 	return proof;
 }
 
-uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor, const uint64_t *return_address)
+uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
+			    const uint64_t *return_address)
 {
 	const struct ulp_function *function = (const struct ulp_function *)descriptor->function;
 	struct ulp_domain *domain = &ulp_state.domains[function->domain];

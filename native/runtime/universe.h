@@ -28,6 +28,7 @@ int64_t ulp_universe_own_slot(uint32_t domain);
  * pointer of the entry.  Settles the calling thread's number and returns the
  * address to go on at.
  */
-uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor, const uint64_t *return_address);
+uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
+			    const uint64_t *return_address);
 
 #endif

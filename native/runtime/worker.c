@@ -32,7 +32,7 @@ static enum ulp_error carry_out(struct ulp_result *result)
 
 	if (ulp_fork_broke_change()) {
 		snprintf(result->detail, sizeof result->detail,
-		         "this process was forked in the middle of an apply; restart it");
+			 "this process was forked in the middle of an apply; restart it");
 		return ULP_BAD_REQUEST;
 	}
 	error = ulp_request_take(order.nonce, &request);
@@ -47,9 +47,10 @@ static enum ulp_error carry_out(struct ulp_result *result)
 		error = ulp_detour_apply(request, &result->universe, result->detail);
 	else
 		error = ulp_detour_revert(request, &result->universe, result->detail);
-	ulp_message("%s %s: error %d%s%s, universe %llu", request->operation == ULP_APPLY ? "apply" : "revert",
-	            patch_name(request), error, *result->detail ? ": " : "", result->detail,
-	            (unsigned long long)result->universe);
+	ulp_message("%s %s: error %d%s%s, universe %llu",
+		    request->operation == ULP_APPLY ? "apply" : "revert", patch_name(request),
+		    error, *result->detail ? ": " : "", result->detail,
+		    (unsigned long long)result->universe);
 	ulp_fork_release();
 	free(request);
 	return error;
@@ -84,8 +85,8 @@ bool ulp_worker_start(uint64_t nonce, struct ulp_result *result)
 		return false;
 	/* The caller has every signal blocked, and so will the worker. */
 	started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-	          pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
-	          pthread_create(&thread, &attributes, work, NULL) == 0;
+		  pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
+		  pthread_create(&thread, &attributes, work, NULL) == 0;
 	pthread_attr_destroy(&attributes);
 	return started;
 }

@@ -56,7 +56,7 @@ static int describe(struct dl_phdr_info *info, size_t size, void *argument)
 		uint64_t start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
 
 		match |= info->dlpi_phdr[i].p_type == PT_LOAD && object->address >= start &&
-		         object->address < start + info->dlpi_phdr[i].p_memsz;
+			 object->address < start + info->dlpi_phdr[i].p_memsz;
 	}
 	if (!match)
 		return 0;
@@ -78,7 +78,8 @@ static int describe(struct dl_phdr_info *info, size_t size, void *argument)
 				object->id = (const uint8_t *)(note + 1) + 4;
 				object->id_size = note->n_descsz;
 			}
-			at += sizeof *note + ((note->n_namesz + 3u) & ~3u) + ((note->n_descsz + 3u) & ~3u);
+			at += sizeof *note + ((note->n_namesz + 3u) & ~3u) +
+			      ((note->n_descsz + 3u) & ~3u);
 		}
 	}
 	return 1;
@@ -96,7 +97,8 @@ static uint64_t new_nonce(void)
 	return ++nonce;
 }
 
-static struct ulp_request *new_request(unsigned char patch, const char *path, enum ulp_operation operation)
+static struct ulp_request *new_request(unsigned char patch, const char *path,
+				       enum ulp_operation operation)
 {
 	struct ulp_request *request = calloc(1, 65536);
 
@@ -123,8 +125,8 @@ static int by_address(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
-                                  const struct pair *pairs)
+struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr,
+				  const void *const *functions, const struct pair *pairs)
 {
 	struct ulp_request *request = new_request(patch, path, ULP_APPLY);
 	struct object target = {.address = (uint64_t)functions[0]}, loaded = {.name = path};
@@ -164,7 +166,7 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 	for (uint32_t i = 0; i < count; i++, site++) {
 		site->function = (uint32_t)(sorted[i] - target.base);
 		site->flags = ULP_SITE_ENTRY | (endbr ? ULP_SITE_ENDBR : 0) |
-		              (sorted[i] == (uint64_t)tail ? ULP_SITE_TAIL : 0);
+			      (sorted[i] == (uint64_t)tail ? ULP_SITE_TAIL : 0);
 	}
 	library->site_count = count;
 	request->size = (uint32_t)((char *)site - (char *)request);
@@ -196,12 +198,14 @@ struct ulp_result send(struct ulp_request *request)
 	abort();
 }
 
-void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions, const struct pair *pairs)
+void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
+	   const struct pair *pairs)
 {
 	struct ulp_result result = send(prepare_apply(patch, path, endbr, functions, pairs));
 
 	if (result.stage != ULP_STAGE_DONE)
-		fprintf(stderr, "apply: stage %u, error %d, %s\n", result.stage, result.error, result.detail);
+		fprintf(stderr, "apply: stage %u, error %d, %s\n", result.stage, result.error,
+			result.detail);
 	CHECK(result.stage == ULP_STAGE_DONE);
 }
 
@@ -214,6 +218,7 @@ void revert(unsigned char patch)
 	seal(request);
 	result = send(request);
 	if (result.stage != ULP_STAGE_DONE)
-		fprintf(stderr, "revert: stage %u, error %d, %s\n", result.stage, result.error, result.detail);
+		fprintf(stderr, "revert: stage %u, error %d, %s\n", result.stage, result.error,
+			result.detail);
 	CHECK(result.stage == ULP_STAGE_DONE);
 }

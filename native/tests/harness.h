@@ -34,12 +34,13 @@ extern const void *tail;
 extern uint32_t settled;
 
 /* The patch number n has the ID n, n, n, ...; its library is PATCH_PATH. */
-void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions, const struct pair *pairs);
+void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
+	   const struct pair *pairs);
 void revert(unsigned char patch);
 
 /* Puts a request together without sending it, for tests that spoil it. */
-struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
-                                  const struct pair *pairs);
+struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr,
+				  const void *const *functions, const struct pair *pairs);
 /* Diverts the calling thread; waits for the answer. */
 struct ulp_result send(struct ulp_request *request);
 void seal(struct ulp_request *request);

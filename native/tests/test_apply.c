@@ -61,7 +61,7 @@ int main(void)
 
 	parked = park(&original);
 	apply(1, PATCH_PATH, TARGET_ENDBR, functions, to_new);
-	CHECK(answer(1) == new && twice(1) == 2 * new);
+	CHECK(answer(1) == new &&twice(1) == 2 * new);
 	leave(parked, new);
 
 	parked = park(&new);

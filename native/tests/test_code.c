@@ -37,8 +37,8 @@ static int later_replacement(void)
 /* Near the program, so that a stub reaches its universe. */
 static unsigned char *executable_page(void)
 {
-	void *page = mmap((void *)((((uint64_t)&universe) & ~4095ull) + (16 << 20)), 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
-	                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *page = mmap((void *)((((uint64_t)&universe) & ~4095ull) + (16 << 20)), 4096,
+			  PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	CHECK(page != MAP_FAILED);
 	return page;
@@ -49,21 +49,22 @@ static int call(const unsigned char *code)
 	int result;
 
 	__asm__ volatile("mov $0x5a5a, %%r11d\n\tcall *%1"
-	                 : "=a"(result)
-	                 : "r"(code)
-	                 : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
+			 : "=a"(result)
+			 : "r"(code)
+			 : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 	return result;
 }
 
 static void stubs(void)
 {
 	unsigned char *page = executable_page();
-	uint64_t first = (uint64_t)page, second = first + ULP_STUB_SIZE, third = second + ULP_STUB_SIZE;
+	uint64_t first = (uint64_t)page, second = first + ULP_STUB_SIZE,
+		 third = second + ULP_STUB_SIZE;
 	struct ulp_stub stub = {
-	    .tls_offset = (int64_t)((uint64_t)&number - ulp_thread_pointer()),
-	    .universe = &universe,
-	    .function = 0x1122334455667788,
-	    .older = (uint64_t)original,
+		.tls_offset = (int64_t)((uint64_t)&number - ulp_thread_pointer()),
+		.universe = &universe,
+		.function = 0x1122334455667788,
+		.older = (uint64_t)original,
 	};
 
 	CHECK(ulp_code_stub(&stub, first, page));
@@ -89,7 +90,8 @@ static void stubs(void)
 		CHECK(call(page + i * ULP_STUB_SIZE) == -1);
 		descriptor = (const struct ulp_stub_descriptor *)seen_descriptor;
 		CHECK(descriptor->function == 0x1122334455667788);
-		CHECK(ulp_code_chain_of(descriptor) == ulp_code_chain(first + (uint64_t)i * ULP_STUB_SIZE));
+		CHECK(ulp_code_chain_of(descriptor) ==
+		      ulp_code_chain(first + (uint64_t)i * ULP_STUB_SIZE));
 		CHECK(seen_r11 == 0x5a5a);
 	}
 	/* Too far away for a 32-bit displacement. */
@@ -132,12 +134,14 @@ static void padding(bool endbr)
 	CHECK(ulp_code_slot_jump(function, endbr, function + 0x1000, patch, &count));
 	CHECK(count == (endbr ? 2u : 1u));
 	CHECK(patch[0].bytes[0] == 0xff && patch[0].bytes[1] == 0x25);
-	CHECK(patch[0].address + 6 + (uint64_t)displacement(patch[0].bytes + 2) == function + 0x1000);
+	CHECK(patch[0].address + 6 + (uint64_t)displacement(patch[0].bytes + 2) ==
+	      function + 0x1000);
 	CHECK(!ulp_code_slot_jump(function, endbr, function + (3ull << 30), patch, &count));
 	CHECK(ulp_code_slot_jump(function, endbr, function + 0x1000, patch, &count));
 
 	ulp_code_entry_hop(function, endbr, hop);
-	CHECK(hop[0].address == (uint64_t)code + entry + 1 && hop[1].address == (uint64_t)code + entry);
+	CHECK(hop[0].address == (uint64_t)code + entry + 1 &&
+	      hop[1].address == (uint64_t)code + entry);
 	CHECK(hop[1].bytes[0] == 0xeb);
 	uint64_t landing = (uint64_t)code + entry + 2 + (uint64_t)(int8_t)hop[0].bytes[0];
 

@@ -20,7 +20,8 @@ static struct ulp_request_library *library_of(struct ulp_request *request)
 
 static void fails_with(struct ulp_request *request, enum ulp_error error)
 {
-	const volatile unsigned char *code = (const unsigned char *)((uint64_t)answer - ULP_PAD_BEFORE);
+	const volatile unsigned char *code =
+		(const unsigned char *)((uint64_t)answer - ULP_PAD_BEFORE);
 	struct ulp_result result;
 	unsigned char before[16];
 
@@ -64,11 +65,13 @@ int main(void)
 	SPOILED(ULP_BAD_REQUEST, library->replacement_count = 100000);
 	SPOILED(ULP_BAD_REQUEST, library->text_end = library->text_start);
 	SPOILED(ULP_LIBRARY_CHANGED, library->build_id[0]++);
-	SPOILED(ULP_LIBRARY_CHANGED, library->base += 4096; library->text_start += 4096; library->text_end += 4096);
+	SPOILED(ULP_LIBRARY_CHANGED, library->base += 4096; library->text_start += 4096;
+		library->text_end += 4096);
 	SPOILED(ULP_PATCH_MISMATCH, request->patch_build_id[0]++);
 	SPOILED(ULP_LOAD_FAILED, ((char *)request)[request->patch_path + 1]++);
 	/* A site where there is no padding. */
-	SPOILED(ULP_UNEXPECTED_CODE, ((struct ulp_request_site *)((char *)request + library->sites))[0].function += 1);
+	SPOILED(ULP_UNEXPECTED_CODE,
+		((struct ulp_request_site *)((char *)request + library->sites))[0].function += 1);
 	CHECK(STATE->patch_count == 0);
 	CHECK(STATE->domain_count == 0 || STATE->domains[0].universe == 0);
 

@@ -89,8 +89,10 @@ static void expect_complete(const char *what)
 {
 	printf("%s: %lu steps, %lu of them in the runtime\n", what, steps, in_runtime);
 	if (incomplete)
-		fprintf(stderr, "%s: %lu instructions without a complete way out, first at runtime+0x%llx\n", what, incomplete,
-		        (unsigned long long)(first_incomplete - runtime_start));
+		fprintf(stderr,
+			"%s: %lu instructions without a complete way out, first at "
+			"runtime+0x%llx\n",
+			what, incomplete, (unsigned long long)(first_incomplete - runtime_start));
 	CHECK(incomplete == 0);
 	CHECK(in_runtime > 5);
 	steps = in_runtime = 0;

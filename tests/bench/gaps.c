@@ -55,7 +55,8 @@ static void calibrate(void)
 	ticks = __rdtsc() - ticks;
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	ticks_per_microsecond =
-	    (double)ticks * 1000 / ((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec));
+		(double)ticks * 1000 /
+		((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec));
 }
 
 int main(int count, char **arguments)
@@ -85,7 +86,8 @@ int main(int count, char **arguments)
 			puts("ok");
 		} else if (strcmp(command, "report") == 0) {
 			for (int i = 0; i < threads; i++)
-				printf("%.1f%s", (double)longest[i] / ticks_per_microsecond, i + 1 < threads ? " " : "\n");
+				printf("%.1f%s", (double)longest[i] / ticks_per_microsecond,
+				       i + 1 < threads ? " " : "\n");
 		}
 	}
 	_exit(0);

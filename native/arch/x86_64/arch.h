@@ -17,8 +17,10 @@ extern unsigned char ulp_stub_pool[];
 void ulp_request_entry(void);
 void ulp_slow_path(void);
 /* The section with the stubs and the slow path; the linker sets its ends. */
-extern unsigned char ulp_entering_start[] __asm__("__start_ulp_entering") __attribute__((visibility("hidden")));
-extern unsigned char ulp_entering_end[] __asm__("__stop_ulp_entering") __attribute__((visibility("hidden")));
+extern unsigned char ulp_entering_start[] __asm__("__start_ulp_entering")
+	__attribute__((visibility("hidden")));
+extern unsigned char ulp_entering_end[] __asm__("__stop_ulp_entering")
+	__attribute__((visibility("hidden")));
 
 /* ---- cpu.c */
 void ulp_cpu_detect(void);
@@ -31,12 +33,12 @@ struct ulp_stub_descriptor {
 };
 
 struct ulp_stub {
-	int64_t tls_offset;   /* of the thread's universe number */
+	int64_t tls_offset; /* of the thread's universe number */
 	const uint64_t *universe;
-	uint64_t function;    /* for the descriptor */
-	uint32_t from;        /* the first universe that sees the replacement; 0: no replacement */
+	uint64_t function; /* for the descriptor */
+	uint32_t from;     /* the first universe that sees the replacement; 0: no replacement */
 	uint64_t replacement;
-	uint64_t older;       /* where everybody else goes */
+	uint64_t older; /* where everybody else goes */
 };
 
 #define ULP_STUB_SIZE 96
@@ -45,7 +47,8 @@ struct ulp_stub {
  * Writes the code of a stub that will stand at `address` into `code`.  Returns
  * false if it can't reach the universe word or the slow path from there.
  */
-bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address, unsigned char code[ULP_STUB_SIZE]);
+bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address,
+		   unsigned char code[ULP_STUB_SIZE]);
 
 /*
  * Where a stub goes on once the thread's number is settled: from here on only
@@ -73,8 +76,8 @@ uint64_t ulp_code_resume(uint64_t function, bool endbr);
 bool ulp_code_hookable(uint64_t function, bool endbr, bool trampoline);
 
 /* The jump through the slot, dead code until a hook is switched on. */
-bool ulp_code_slot_jump(uint64_t function, bool endbr, uint64_t slot, struct ulp_code_patch patches[2],
-                        unsigned *count);
+bool ulp_code_slot_jump(uint64_t function, bool endbr, uint64_t slot,
+			struct ulp_code_patch patches[2], unsigned *count);
 
 /* Switching the entry on: write hop[0], barrier, write hop[1]. Single bytes. */
 void ulp_code_entry_hop(uint64_t function, bool endbr, struct ulp_code_patch hop[2]);

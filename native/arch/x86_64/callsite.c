@@ -49,7 +49,8 @@ uint64_t ulp_callsite_target(uint64_t return_address)
 	if (end[-6] == 0xff && end[-5] == 0x15) /* call *got(%rip) */
 		return word_behind(end - 4);
 	if (end[-5] == 0xe8) /* call rel32 */
-		return through_linkage_table(return_address + (uint64_t)(int64_t)displacement_at(end - 4));
+		return through_linkage_table(return_address +
+					     (uint64_t)(int64_t)displacement_at(end - 4));
 	return 0;
 }
 

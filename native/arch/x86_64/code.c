@@ -178,8 +178,8 @@ bool ulp_code_hookable(uint64_t function, bool endbr, bool trampoline)
 	return all_nops(pad + 2, ULP_PAD_BEFORE - 2) && (has_trampoline || all_nops(pad, 2));
 }
 
-bool ulp_code_slot_jump(uint64_t function, bool endbr, uint64_t slot, struct ulp_code_patch patches[2],
-                        unsigned *count)
+bool ulp_code_slot_jump(uint64_t function, bool endbr, uint64_t slot,
+			struct ulp_code_patch patches[2], unsigned *count)
 {
 	uint64_t at = slot_jump_of(function, endbr);
 	struct writer w = {.code = patches[0].bytes, .address = at, .in_reach = true};
@@ -215,5 +215,6 @@ void ulp_code_trampoline_hop(uint64_t function, bool endbr, struct ulp_code_patc
 {
 	hop->address = function - ULP_PAD_BEFORE + 1;
 	hop->size = 1;
-	hop->bytes[0] = (unsigned char)(slot_jump_of(function, endbr) - (function - ULP_PAD_BEFORE + 2));
+	hop->bytes[0] =
+		(unsigned char)(slot_jump_of(function, endbr) - (function - ULP_PAD_BEFORE + 2));
 }

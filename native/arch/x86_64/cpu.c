@@ -9,7 +9,7 @@
 __attribute__((visibility("hidden"))) uint32_t ulp_cpu_save = ULP_SAVE_FXSAVE;
 __attribute__((visibility("hidden"))) uint8_t ulp_cpu_has_avx;
 
-#define XCR0_AVX     4u
+#define XCR0_AVX      4u
 #define LEAF1_OSXSAVE (1u << 27)
 #define LEAF1_AVX     (1u << 28)
 #define LEAF_D_XSAVEC (1u << 1)

@@ -14,8 +14,8 @@
 
 /* The standard XSAVE format of these components ends at 2688; the compacted one is shorter. */
 #define ULP_VECTOR_STATE_SIZE 2688
-#define ULP_XSAVE_HEADER       512
-#define ULP_XSAVE_HEADER_SIZE   64
+#define ULP_XSAVE_HEADER      512
+#define ULP_XSAVE_HEADER_SIZE 64
 
 /* ulp_cpu_save: how the slow path saves vector state */
 #define ULP_SAVE_FXSAVE 0
@@ -25,21 +25,21 @@
 /* user_regs_struct */
 #define REG_R15      0
 #define REG_R14      8
-#define REG_R13     16
-#define REG_R12     24
-#define REG_RBP     32
-#define REG_RBX     40
-#define REG_R11     48
-#define REG_R10     56
-#define REG_R9      64
-#define REG_R8      72
-#define REG_RAX     80
-#define REG_RCX     88
-#define REG_RDX     96
-#define REG_RSI    104
-#define REG_RDI    112
+#define REG_R13      16
+#define REG_R12      24
+#define REG_RBP      32
+#define REG_RBX      40
+#define REG_R11      48
+#define REG_R10      56
+#define REG_R9       64
+#define REG_R8       72
+#define REG_RAX      80
+#define REG_RCX      88
+#define REG_RDX      96
+#define REG_RSI      104
+#define REG_RDI      112
 #define REG_ORIG_RAX 120
-#define REG_RIP    128
-#define REG_RSP    152
+#define REG_RIP      128
+#define REG_RSP      152
 
 #endif

@@ -16,17 +16,17 @@
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
 #define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
 
-#define ULP_PATCH_ID_SIZE   32 /* SHA-256 */
-#define ULP_BUILD_ID_SIZE   32 /* the longest build ID kept; gcc and clang write 20 */
-#define ULP_NAME_SIZE       64
-#define ULP_VERSION_SIZE    16
-#define ULP_DOMAINS         64
-#define ULP_LIBRARIES       64
-#define ULP_PATCHES        256
-#define ULP_RESULTS          8
-#define ULP_DETAIL_SIZE    160
+#define ULP_PATCH_ID_SIZE 32 /* SHA-256 */
+#define ULP_BUILD_ID_SIZE 32 /* the longest build ID kept; gcc and clang write 20 */
+#define ULP_NAME_SIZE     64
+#define ULP_VERSION_SIZE  16
+#define ULP_DOMAINS       64
+#define ULP_LIBRARIES     64
+#define ULP_PATCHES       256
+#define ULP_RESULTS       8
+#define ULP_DETAIL_SIZE   160
 #define ULP_THREAD_SETS   4096
-#define ULP_THREAD_WAYS      4
+#define ULP_THREAD_WAYS   4
 
 /* trm.o puts an ELF note with this type and the name "ulp" into a library; see below. */
 #define ULP_NOTE_TRM 1
@@ -41,25 +41,25 @@
  * first patched together (usually one library).
  */
 struct ulp_domain {
-	uint64_t universe;      /* the global number; every publish adds one */
-	int64_t  tls_offset;    /* a thread's number is the 8 bytes at its thread pointer + this */
-	uint64_t slow_entries;  /* entries that took the slow path */
-	uint64_t kept;          /* of those: thread was inside and kept its number */
-	uint64_t unprovable;    /* of those: nothing could be proved, number kept */
+	uint64_t universe;     /* the global number; every publish adds one */
+	int64_t  tls_offset;   /* a thread's number is the 8 bytes at its thread pointer + this */
+	uint64_t slow_entries; /* entries that took the slow path */
+	uint64_t kept;         /* of those: thread was inside and kept its number */
+	uint64_t unprovable;   /* of those: nothing could be proved, number kept */
 	uint32_t library_count;
-	uint32_t flags;         /* ULP_DOMAIN_* */
-	uint64_t floor;         /* the settled universe: whoever has an older number has not been
+	uint32_t flags; /* ULP_DOMAIN_* */
+	uint64_t floor; /* the settled universe: whoever has an older number has not been
 	                           inside since */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
 
 struct ulp_library {
-	uint64_t base;          /* load bias */
-	uint64_t text_start;    /* absolute addresses of the executable segment(s) */
+	uint64_t base;       /* load bias */
+	uint64_t text_start; /* absolute addresses of the executable segment(s) */
 	uint64_t text_end;
-	uint32_t domain;        /* index into domains */
-	uint32_t flags;         /* ULP_LIBRARY_* */
-	uint32_t hooked;        /* functions whose entry leads through a stub */
+	uint32_t domain; /* index into domains */
+	uint32_t flags;  /* ULP_LIBRARY_* */
+	uint32_t hooked; /* functions whose entry leads through a stub */
 	uint32_t build_id_size;
 	uint8_t  build_id[ULP_BUILD_ID_SIZE];
 	char     name[ULP_NAME_SIZE];
@@ -78,7 +78,7 @@ struct ulp_patch {
 	uint64_t loaded_ns;         /* CLOCK_REALTIME of the last publish, nanoseconds */
 	uint64_t text_start;        /* the patch library's executable segment(s) */
 	uint64_t text_end;
-	uint32_t status;            /* enum ulp_patch_status */
+	uint32_t status; /* enum ulp_patch_status */
 	uint32_t domain;
 	uint32_t functions;
 	uint32_t reserved;
@@ -86,20 +86,20 @@ struct ulp_patch {
 };
 
 enum ulp_stage {
-	ULP_STAGE_EMPTY    = 0,
-	ULP_STAGE_REFUSED  = 1, /* the hijacked thread refused; nothing was started */
-	ULP_STAGE_STARTED  = 2, /* the worker thread runs */
-	ULP_STAGE_DONE     = 3,
-	ULP_STAGE_FAILED   = 4, /* the worker gave up; nothing was published */
+	ULP_STAGE_EMPTY   = 0,
+	ULP_STAGE_REFUSED = 1, /* the hijacked thread refused; nothing was started */
+	ULP_STAGE_STARTED = 2, /* the worker thread runs */
+	ULP_STAGE_DONE    = 3,
+	ULP_STAGE_FAILED  = 4, /* the worker gave up; nothing was published */
 };
 
 struct ulp_result {
-	uint64_t nonce;         /* of the request it answers */
-	uint32_t stage;         /* enum ulp_stage */
-	int32_t  error;         /* enum ulp_error, 0 when done */
-	uint64_t entry_ns;      /* how long the hijacked thread spent in the runtime */
-	uint64_t worker_ns;     /* how long the worker took */
-	uint64_t universe;      /* the number that was published */
+	uint64_t nonce;                   /* of the request it answers */
+	uint32_t stage;                   /* enum ulp_stage */
+	int32_t  error;                   /* enum ulp_error, 0 when done */
+	uint64_t entry_ns;                /* how long the hijacked thread spent in the runtime */
+	uint64_t worker_ns;               /* how long the worker took */
+	uint64_t universe;                /* the number that was published */
 	char     detail[ULP_DETAIL_SIZE]; /* what went wrong, UTF-8, NUL-terminated */
 };
 
@@ -118,18 +118,18 @@ struct ulp_thread {
 };
 
 struct ulp_messages {
-	uint64_t written;       /* bytes ever written; the ring holds the last of them */
-	uint64_t size;          /* bytes in data, a power of two */
-	char     data[16384];   /* lines that end in \n */
+	uint64_t written;     /* bytes ever written; the ring holds the last of them */
+	uint64_t size;        /* bytes in data, a power of two */
+	char     data[16384]; /* lines that end in \n */
 };
 
 /* The exported symbol ulp_state. Read it under the sequence lock. */
 struct ulp_state {
-	uint64_t magic;            /* ULP_STATE_MAGIC, written last by the constructor */
+	uint64_t magic; /* ULP_STATE_MAGIC, written last by the constructor */
 	uint32_t abi_version;
-	uint32_t size;             /* sizeof(struct ulp_state) */
-	uint32_t sequence;         /* odd while the worker changes what follows */
-	uint32_t owner;            /* PID whose request is being carried out, or 0 */
+	uint32_t size;     /* sizeof(struct ulp_state) */
+	uint32_t sequence; /* odd while the worker changes what follows */
+	uint32_t owner;    /* PID whose request is being carried out, or 0 */
 	char     runtime_version[ULP_VERSION_SIZE];
 	uint64_t entry;            /* address of the request entry */
 	uint64_t request;          /* address of the request buffer */
@@ -145,7 +145,8 @@ struct ulp_state {
 	uint32_t domain_count;
 	uint32_t library_count;
 	uint32_t patch_count;
-	uint32_t last_error;       /* enum ulp_error of the last request that failed, or 0 */
+	uint32_t last_error; /* enum ulp_error of the last request that failed, or 0 */
+
 	struct ulp_result  results[ULP_RESULTS]; /* not under the sequence lock */
 	struct ulp_domain  domains[ULP_DOMAINS];
 	struct ulp_library libraries[ULP_LIBRARIES];
@@ -166,44 +167,44 @@ enum ulp_operation {
 };
 
 struct ulp_request {
-	uint64_t magic;          /* ULP_REQUEST_MAGIC */
+	uint64_t magic; /* ULP_REQUEST_MAGIC */
 	uint32_t abi_version;
-	uint32_t size;           /* bytes of the whole request */
-	uint64_t nonce;          /* random, not 0; the same as in the diversion block */
-	uint32_t checksum;       /* CRC-32 (IEEE, as zlib's) of all bytes after this structure */
-	uint32_t operation;      /* enum ulp_operation */
+	uint32_t size;      /* bytes of the whole request */
+	uint64_t nonce;     /* random, not 0; the same as in the diversion block */
+	uint32_t checksum;  /* CRC-32 (IEEE, as zlib's) of all bytes after this structure */
+	uint32_t operation; /* enum ulp_operation */
 	uint8_t  patch_id[ULP_PATCH_ID_SIZE];
 	uint8_t  patch_build_id[ULP_BUILD_ID_SIZE];
 	uint32_t patch_build_id_size;
-	uint32_t patch_path;     /* offset of the path that the worker dlopens */
-	uint32_t patch_name;     /* offset of the name shown in the state block */
+	uint32_t patch_path; /* offset of the path that the worker dlopens */
+	uint32_t patch_name; /* offset of the name shown in the state block */
 	uint32_t library_count;
-	uint32_t libraries;      /* offset of struct ulp_request_library[] */
-	uint32_t settled;        /* a universe of the domain concerned which, the core has seen since it
+	uint32_t libraries; /* offset of struct ulp_request_library[] */
+	uint32_t settled;   /* a universe of the domain concerned which, the core has seen since it
 	                            was published, every thread has reached or will at its next
 	                            entry; 0: the core can't say.  Older versions are given up. */
 };
 
 struct ulp_request_library {
-	uint64_t base;           /* load bias */
-	uint64_t text_start;     /* absolute */
+	uint64_t base;       /* load bias */
+	uint64_t text_start; /* absolute */
 	uint64_t text_end;
-	uint64_t trm;            /* absolute address of struct ulp_trm, or 0 */
+	uint64_t trm; /* absolute address of struct ulp_trm, or 0 */
 	uint8_t  build_id[ULP_BUILD_ID_SIZE];
 	uint32_t build_id_size;
-	uint32_t flags;          /* ULP_LIBRARY_* */
-	uint32_t name;           /* offset of the soname or file name */
-	uint32_t sites;          /* offset of struct ulp_request_site[], ascending by function */
+	uint32_t flags; /* ULP_LIBRARY_* */
+	uint32_t name;  /* offset of the soname or file name */
+	uint32_t sites; /* offset of struct ulp_request_site[], ascending by function */
 	uint32_t site_count;
-	uint32_t replacements;   /* offset of struct ulp_request_replacement[], ascending by function */
+	uint32_t replacements; /* offset of struct ulp_request_replacement[], ascending by function */
 	uint32_t replacement_count;
 	uint32_t reserved;
 };
 
 /* A function whose entry is to lead through a stub. */
 struct ulp_request_site {
-	uint32_t function;       /* address of its first instruction, relative to base */
-	uint32_t flags;          /* ULP_SITE_* */
+	uint32_t function; /* address of its first instruction, relative to base */
+	uint32_t flags;    /* ULP_SITE_* */
 };
 #define ULP_SITE_ENDBR      1u /* endbr64 stands first, the nops behind it */
 #define ULP_SITE_ENTRY      2u /* hook the function's own entry */
@@ -212,9 +213,9 @@ struct ulp_request_site {
 
 /* Every replaced function must also be a site with ULP_SITE_ENTRY. */
 struct ulp_request_replacement {
-	uint32_t function;       /* relative to the library's base */
+	uint32_t function; /* relative to the library's base */
 	uint32_t reserved;
-	uint64_t replacement;    /* relative to the patch library's load bias */
+	uint64_t replacement; /* relative to the patch library's load bias */
 };
 
 /* -------------------------------------------------------------- diversion */
@@ -231,10 +232,10 @@ struct ulp_request_replacement {
 #define ULP_BLOCK_XSTATE   256
 
 struct ulp_block {
-	uint64_t registers[27];  /* user_regs_struct, adjusted so that a blocked call is made again */
-	uint64_t interrupted;    /* 0: was not in a system call; else 4 or 512..516, the kernel's error */
+	uint64_t registers[27]; /* user_regs_struct, adjusted so that a blocked call is made again */
+	uint64_t interrupted;   /* 0: was not in a system call; else 4 or 512..516, the kernel's error */
 	uint64_t nonce;
-	uint64_t signal_mask;    /* of the thread, as PTRACE_GETSIGMASK gives it */
+	uint64_t signal_mask; /* of the thread, as PTRACE_GETSIGMASK gives it */
 	uint64_t reserved[2];
 	/* ULP_BLOCK_XSTATE: the NT_X86_XSTATE image as PTRACE_GETREGSET gives it */
 };
@@ -246,8 +247,8 @@ struct ulp_block {
  * this very field to the struct ulp_trm.
  */
 struct ulp_trm {
-	uint64_t version;        /* 1 */
-	int64_t  locate;         /* distance from this field to a function int64_t (*)(void) that
+	uint64_t version; /* 1 */
+	int64_t  locate;  /* distance from this field to a function int64_t (*)(void) that
 	                            returns the universe slot's distance from the thread pointer */
 };
 
@@ -264,31 +265,31 @@ struct ulp_trm {
  *   e     90 90 | 66 90   hooked: eb f8 (eb f5 with endbr64)
  */
 #define ULP_PAD_BEFORE 14
-#define ULP_PAD_ENTRY   2
+#define ULP_PAD_ENTRY  2
 
 /* ------------------------------------------------------------------ errors */
 
 enum ulp_error {
 	ULP_OK = 0,
 	/* try again: this thread, now, could not serve */
-	ULP_BUSY              = 1,  /* another request is being carried out */
-	ULP_UNSAFE            = 2,  /* the thread is not at a safe point */
-	ULP_STALE_REQUEST     = 3,  /* the buffer holds another request by now */
-	ULP_NO_THREAD         = 4,  /* pthread_create failed */
+	ULP_BUSY          = 1, /* another request is being carried out */
+	ULP_UNSAFE        = 2, /* the thread is not at a safe point */
+	ULP_STALE_REQUEST = 3, /* the buffer holds another request by now */
+	ULP_NO_THREAD     = 4, /* pthread_create failed */
 	/* final */
-	ULP_BAD_REQUEST       = 16, /* malformed */
-	ULP_BAD_VERSION       = 17,
-	ULP_LIBRARY_CHANGED   = 18, /* not mapped there any more, or another build ID */
-	ULP_LOAD_FAILED       = 19, /* dlopen said no; detail has its words */
-	ULP_PATCH_MISMATCH    = 20, /* what was loaded is not the patch library asked for */
-	ULP_TEXT_UNWRITABLE   = 21, /* neither /proc/self/mem nor mprotect */
-	ULP_NO_BARRIER        = 22, /* membarrier SYNC_CORE is not to be had */
-	ULP_NO_MEMORY         = 23,
-	ULP_FULL              = 24, /* stub pool, or one of the tables of the state block */
-	ULP_UNEXPECTED_CODE   = 25, /* the bytes at a site are not what they should be */
-	ULP_DOMAINS_DIFFER    = 26, /* the targets were first patched apart from each other */
-	ULP_ALREADY_APPLIED   = 27,
-	ULP_NOT_APPLIED       = 28,
+	ULP_BAD_REQUEST     = 16, /* malformed */
+	ULP_BAD_VERSION     = 17,
+	ULP_LIBRARY_CHANGED = 18, /* not mapped there any more, or another build ID */
+	ULP_LOAD_FAILED     = 19, /* dlopen said no; detail has its words */
+	ULP_PATCH_MISMATCH  = 20, /* what was loaded is not the patch library asked for */
+	ULP_TEXT_UNWRITABLE = 21, /* neither /proc/self/mem nor mprotect */
+	ULP_NO_BARRIER      = 22, /* membarrier SYNC_CORE is not to be had */
+	ULP_NO_MEMORY       = 23,
+	ULP_FULL            = 24, /* stub pool, or one of the tables of the state block */
+	ULP_UNEXPECTED_CODE = 25, /* the bytes at a site are not what they should be */
+	ULP_DOMAINS_DIFFER  = 26, /* the targets were first patched apart from each other */
+	ULP_ALREADY_APPLIED = 27,
+	ULP_NOT_APPLIED     = 28,
 };
 
 #endif /* __ASSEMBLER__ */
