@@ -27,10 +27,11 @@ STOP_SECONDS = 0.25
 # For so long, in seconds, waiting is a busy loop: threads stop in microseconds.
 _SPIN_SECONDS = 0.001
 _PAUSE_SECONDS = 0.0001
+_SHORTEST_PAUSE_SECONDS = 0.00001
 
 
 def held(work):
-    """Call ``work()`` on a thread of its own with all signals blocked and no garbage collection.
+    """Call ``work()`` on a thread of its own: urgent, all signals blocked, no garbage collection.
 
     :return: what it returns; its exception is raised here.  A signal that
         comes meanwhile (KeyboardInterrupt) is raised when ``work`` is done.
@@ -43,6 +44,9 @@ def held(work):
     def run():
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+            # Not everybody may; then other work on a busy machine can come between two steps.
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
             outcome.append((work(), None))
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             outcome.append((None, error))
@@ -85,8 +89,10 @@ class Custody:
         self._started = 0
         self._stopped = False
         self._seen_stopped = False
+        self._urgent = False
 
     def __enter__(self):
+        self._urgent = os.sched_getscheduler(0) == os.SCHED_FIFO
         request(requests.SEIZE, self.pid, self.tid)
         self._started = time.monotonic_ns()
         request(requests.INTERRUPT, self.pid, self.tid)
@@ -145,10 +151,12 @@ class Custody:
             elapsed = time.monotonic() - started
             if elapsed > seconds:
                 return None
+            # The thread may have been woken on this very processor, so let others run.
             if elapsed > _SPIN_SECONDS:
                 time.sleep(_PAUSE_SECONDS)
+            elif self._urgent:
+                time.sleep(_SHORTEST_PAUSE_SECONDS)
             else:
-                # The thread may have been woken on this very processor.
                 os.sched_yield()
 
     def _refusal(self, sentence):
