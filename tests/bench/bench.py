@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -177,7 +176,8 @@ def main():
         print(f"{threads:>16} {max(sample['idle']):18.1f} {max(sample['during']):16.1f} {held:15.1f}")
 
     listing = measure_listing(options.processes)
-    print(f"\nlist the state of {options.processes} processes: {statistics.median(listing):.3f} s, command start included")
+    seconds = statistics.median(listing)
+    print(f"\nlist the state of {options.processes} processes: {seconds:.3f} s, command start included")
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"calls_ns": calls, "gaps_us": gaps, "list_s": listing}, indent=1) + "\n")

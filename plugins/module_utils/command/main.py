@@ -39,11 +39,11 @@ INTERRUPTED = 130
 
 
 def _complain(sentence):
-    print(f"ulp: {sentence}", file=sys.stderr)
+    sys.stderr.write(f"ulp: {sentence}\n")
 
 
 def _print_json(value):
-    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _show(arguments, value, lines):
@@ -51,7 +51,7 @@ def _show(arguments, value, lines):
         _print_json(value)
     else:
         for line in lines:
-            print(line)
+            sys.stdout.write(f"{line}\n")
 
 
 def _post(arguments):

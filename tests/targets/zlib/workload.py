@@ -48,7 +48,7 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         source = random.Random(seed)
         # Half noise, half text: literals, matches and stored blocks all occur.
-        self.data = source.randbytes(3000) + b" ".join(b"%d" % source.randrange(1000) for _ in range(3000))
+        self.data = source.randbytes(3000) + b" ".join(b"%d" % source.randrange(1000) for _number in range(3000))
         self.sums = plain_adler32(self.data), plain_crc32(self.data)
         self.rounds = 0
         self.errors = []

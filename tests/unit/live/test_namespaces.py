@@ -52,8 +52,8 @@ def test_records_are_found_by_the_inner_number(padded, start_apart, trigger, loo
     trigger(padded).apply(victim.pid)
     assert victim.ask("answer") == "5001"
     census = _Census(victim.pid, victim.pid, look(victim).state, 0, 1, Inside((), frozenset))
-    (record,) = census.records(census.survivors()).values()
-    assert record.tid == 1
+    records = list(census.records(census.survivors()).values())
+    assert [record.tid for record in records] == [1]
 
 
 def test_file_that_the_process_does_not_see(padded, start_apart, trigger, tmp_path):

@@ -213,6 +213,7 @@ def test_no_thread_to_borrow(padded, start, trigger, monkeypatch):
 
 def test_thread_that_does_not_run_gets_the_request_taken_back(padded, start, trigger, look, monkeypatch):
     victim = start(padded)
+
     def no_answer(*_arguments):
         yield 0
 
