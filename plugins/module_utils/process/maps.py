@@ -86,9 +86,16 @@ def read_code_maps(pid) -> list[Mapping]:
     return parse_maps(read_long(pid, "maps"), executable_only=True)
 
 
-def end_of_mapping(pid, address):
-    """The end of the mapping of ``pid`` that contains ``address``, or None; parses only the lines that it must."""
-    lines = read_long(pid, "maps").splitlines()
+def read_map_lines(pid) -> list[bytes]:
+    """The lines of the map of ``pid`` as they are, for end_of_mapping(); raises as read_maps."""
+    return read_long(pid, "maps").splitlines()
+
+
+def end_of_mapping(lines, address):
+    """The end of the mapping that contains ``address``, or None; parses only the lines that it must.
+
+    :param lines: what read_map_lines() gave.
+    """
     low, high = 0, len(lines)
     while low < high:
         middle = (low + high) // 2

@@ -21,7 +21,7 @@ from typing import Callable, NamedTuple
 
 from .. import abi
 from .errors import ProcessGone, StateUnreadable
-from .maps import end_of_mapping
+from .maps import end_of_mapping, read_map_lines
 from .memory import read_memory, read_ranges
 from .namespaces import inner_thread_id, shares_pid_namespace
 from .procfs import CLOCK_TICKS, PF_IO_WORKER, read_stat, read_system_call, thread_ids, times_run
@@ -183,13 +183,14 @@ class _Census:
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
         if counts(where.instruction_pointer, self.inside):
             return True
-        if end_of_mapping(self.via, where.stack_pointer) is None:
+        lines = read_map_lines(self.via)
+        if end_of_mapping(lines, where.stack_pointer) is None:
             return True
         lowest = {}  # {end of a mapping: the lowest address in it that was searched}
         pointers = [where.stack_pointer]
         while pointers:
             start = pointers.pop() & ~7
-            end = end_of_mapping(self.via, start)
+            end = end_of_mapping(lines, start)
             if end is None:
                 # No stack: what looked like a signal frame was none.
                 continue

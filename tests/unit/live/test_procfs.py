@@ -53,7 +53,11 @@ def test_system_call_of_a_blocked_process():
         assert where.number == 0
         assert maps.mapping_at(found, where.stack_pointer).path == "[stack]"
         assert maps.mapping_at(found, where.instruction_pointer).executable
-        assert maps.end_of_mapping(process.pid, where.stack_pointer) == maps.mapping_at(found, where.stack_pointer).end
+        lines = maps.read_map_lines(process.pid)
+        for mapping in found:
+            for address in (mapping.start, mapping.end - 1):
+                assert maps.end_of_mapping(lines, address) == mapping.end
+        assert maps.end_of_mapping(lines, found[0].start - 1) is None
     finally:
         process.kill()
         process.wait()
