@@ -4,11 +4,13 @@
  * so nothing has to be looked up in a process that is never patched.
  */
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -71,6 +73,20 @@ static const void *const join_calls[] = {
 	F(pthread_timedjoin_np),
 };
 
+/* C++ programs bring their own ones, too; they are there only if the C++ library is. */
+#define CXX(name) extern void name(void) __attribute__((weak))
+CXX(_Znwm);
+CXX(_Znam);
+CXX(_ZdlPv);
+CXX(_ZdaPv);
+CXX(_ZdlPvm);
+CXX(_ZdaPvm);
+
+static const void *const allocations[] = {
+    F(malloc),   F(calloc), F(realloc), F(free),   F(memalign), F(posix_memalign), F(aligned_alloc),
+    F(valloc),   F(_Znwm),  F(_Znam),   F(_ZdlPv), F(_ZdaPv),   F(_ZdlPvm),        F(_ZdaPvm),
+};
+
 #define LISTED(list, function) listed(list, sizeof(list) / sizeof *(list), function)
 
 static bool listed(const void *const *list, unsigned count, uint64_t function)
@@ -87,6 +103,8 @@ enum ulp_call_kind ulp_call_kind(uint64_t function)
 		return ULP_CALL_SYSTEM;
 	if (LISTED(lock_calls, function))
 		return ULP_CALL_LOCK;
+	if (function && LISTED(allocations, function))
+		return ULP_CALL_ALLOCATE;
 	if (LISTED(leaves, function))
 		return ULP_CALL_LEAF;
 	if (LISTED(join_calls, function))

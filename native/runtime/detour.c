@@ -49,11 +49,33 @@ static void *map_at(uint64_t hint, size_t size, int flags)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+/* Nothing is ever placed below, whatever vm.mmap_min_addr says. */
+#define LOWEST (1ull << 20)
+
+/* The first free place from `start` on, `downwards` or upwards, that is within reach. */
+static void *map_within_reach(const struct ulp_library *library, uint64_t start, size_t size, bool downwards)
+{
+	uint64_t place = start;
+
+	for (unsigned gap = 0; place > LOWEST && in_reach(library, place, size); gap++) {
+		uint64_t step = gap < SMALL_GAPS ? SMALL_GAP : LARGE_GAP;
+		void *memory = map_at(place, size, MAP_FIXED_NOREPLACE);
+
+		if (memory == (void *)place)
+			return memory;
+		if (memory)
+			munmap(memory, size);
+		if (downwards && place < step)
+			break;
+		place = downwards ? place - step : place + step;
+	}
+	return NULL;
+}
+
 /* Memory for `count` slots near the library; the kernel's own choice is the first guess. */
 static uint64_t *map_slots(const struct ulp_library *library, uint32_t count)
 {
 	size_t size = ((size_t)count * sizeof(uint64_t) + 4095) & ~(size_t)4095;
-	uint64_t hint = (library->text_start & ~4095ull) - size;
 	void *memory = map_at(0, size, 0);
 
 	if (!memory)
@@ -61,15 +83,10 @@ static uint64_t *map_slots(const struct ulp_library *library, uint32_t count)
 	if (in_reach(library, (uint64_t)memory, size))
 		return memory;
 	munmap(memory, size);
-	for (unsigned gap = 0; in_reach(library, hint, size) && hint > REACH; gap++) {
-		memory = map_at(hint, size, MAP_FIXED_NOREPLACE);
-		if (memory == (void *)hint)
-			return memory;
-		if (memory)
-			munmap(memory, size);
-		hint -= gap < SMALL_GAPS ? SMALL_GAP : LARGE_GAP;
-	}
-	return NULL;
+	memory = map_within_reach(library, (library->text_start & ~4095ull) - size, size, true);
+	if (!memory)
+		memory = map_within_reach(library, (library->text_end + 4095) & ~4095ull, size, false);
+	return memory;
 }
 
 /* ------------------------------------------------------------------ hooks */
@@ -257,6 +274,20 @@ static uint32_t find_library(uint64_t base)
 	return NONE;
 }
 
+/* trm.o's descriptor, and the function that it leads to, are the library's own. */
+static bool trm_inside(const struct ulp_object *object, uint64_t address)
+{
+	const struct ulp_trm *trm = (const struct ulp_trm *)address;
+	uint64_t function;
+
+	if (!address)
+		return true;
+	if (address < object->read_start || address + sizeof *trm > object->read_end || address % 8 != 0)
+		return false;
+	function = (uint64_t)&trm->locate + (uint64_t)trm->locate;
+	return trm->version != 1 || (function >= object->text_start && function < object->text_end);
+}
+
 /* Every wanted library is what the core believes it to be, and is held. */
 static enum ulp_error verify_libraries(const struct ulp_request *request, uint32_t *domain,
 				       char *detail)
@@ -272,6 +303,8 @@ static enum ulp_error verify_libraries(const struct ulp_request *request, uint32
 
 		if (known == NONE) {
 			error = ulp_loader_hold(wanted[i].base, &object);
+			if (!error && !trm_inside(&object, wanted[i].trm))
+				error = ULP_BAD_REQUEST;
 			if (!error && (!ulp_object_has_build_id(&object, wanted[i].build_id,
 								wanted[i].build_id_size) ||
 				       object.text_start != wanted[i].text_start ||
@@ -281,7 +314,9 @@ static enum ulp_error verify_libraries(const struct ulp_request *request, uint32
 		} else {
 			const struct ulp_library *library = &ulp_state.libraries[known];
 
-			if (library->build_id_size != wanted[i].build_id_size ||
+			if (library->text_start != wanted[i].text_start ||
+			    library->text_end != wanted[i].text_end ||
+			    library->build_id_size != wanted[i].build_id_size ||
 			    memcmp(library->build_id, wanted[i].build_id, library->build_id_size) !=
 				    0)
 				error = ULP_LIBRARY_CHANGED;
@@ -327,7 +362,7 @@ static bool add_library(const struct ulp_request *request, const struct ulp_requ
 {
 	struct ulp_library *library = &ulp_state.libraries[ulp_state.library_count];
 
-	if (!ulp_universe_add_text(domain, wanted->text_start, wanted->text_end))
+	if (!ulp_universe_add_text(domain, wanted->text_start, wanted->text_end, 0))
 		return false;
 	library->base = wanted->base;
 	library->text_start = wanted->text_start;
@@ -380,23 +415,43 @@ static void publish(uint32_t patch, enum ulp_patch_status status)
 }
 
 /*
- * The core has seen that no thread is left in versions older than `settled`.  The floor is
- * raised first: from then on whoever has an older number takes the newest without a proof,
- * so that nobody can come to what is given up.
+ * The core has seen that no thread is left in versions older than `settled`.  Nobody gives
+ * anything up before every thread is known to see the floor, or to have kept a number since
+ * the core began to look: see the other side in universe.c.
  */
-static void settle(uint32_t domain_index, uint64_t settled)
+static void settle(uint32_t domain_index, const struct ulp_request *request)
 {
 	struct ulp_domain *domain = &ulp_state.domains[domain_index];
 
-	if (settled > domain->universe || settled <= domain->floor)
+	if (request->settled > domain->universe || request->settled <= domain->floor ||
+	    request->settled_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
 		return;
 	ulp_state_begin_change();
-	__atomic_store_n(&domain->floor, settled, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&domain->floor_keeps, request->settled_keeps, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&domain->floor, request->settled, __ATOMIC_SEQ_CST);
 	ulp_state_end_change();
-	ulp_stubs_give_up(domain_index, settled);
+	if (ulp_text_barrier() && request->settled_keeps == __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+		ulp_stubs_give_up(domain_index, request->settled);
 }
 
 /* ------------------------------------------------------------------ apply */
+
+static bool replacements_inside(const struct ulp_request *request, const struct ulp_object *object)
+{
+	for (uint32_t i = 0; i < request->library_count; i++) {
+		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
+		const struct ulp_request_replacement *replacement =
+			ulp_request_replacements(request, library);
+
+		for (uint32_t k = 0; k < library->replacement_count; k++) {
+			uint64_t address = object->base + replacement[k].replacement;
+
+			if (address < object->text_start || address >= object->text_end)
+				return false;
+		}
+	}
+	return true;
+}
 
 /* The patch library, loaded now or by an earlier apply of the same patch. */
 static enum ulp_error load_patch(const struct ulp_request *request, uint32_t patch,
@@ -409,29 +464,16 @@ static enum ulp_error load_patch(const struct ulp_request *request, uint32_t pat
 		object->base = patch_base[patch];
 		object->text_start = ulp_state.patches[patch].text_start;
 		object->text_end = ulp_state.patches[patch].text_end;
-		return ULP_OK;
-	}
-	error = ulp_loader_load(path, object, detail);
-	if (error)
-		return error;
-	if (!ulp_object_has_build_id(object, request->patch_build_id,
-				     request->patch_build_id_size)) {
-		snprintf(detail, ULP_DETAIL_SIZE, "%s", path);
-		return ULP_PATCH_MISMATCH;
-	}
-	for (uint32_t i = 0; i < request->library_count; i++) {
-		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
-		const struct ulp_request_replacement *replacement =
-			ulp_request_replacements(request, library);
-
-		for (uint32_t k = 0; k < library->replacement_count; k++) {
-			uint64_t address = object->base + replacement[k].replacement;
-
-			if (address < object->text_start || address >= object->text_end)
-				return ULP_BAD_REQUEST;
+	} else {
+		error = ulp_loader_load(path, object, detail);
+		if (error)
+			return error;
+		if (!ulp_object_has_build_id(object, request->patch_build_id, request->patch_build_id_size)) {
+			snprintf(detail, ULP_DETAIL_SIZE, "%s", path);
+			return ULP_PATCH_MISMATCH;
 		}
 	}
-	return ULP_OK;
+	return replacements_inside(request, object) ? ULP_OK : ULP_BAD_REQUEST;
 }
 
 static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, uint32_t domain,
@@ -590,8 +632,9 @@ enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *uni
 	if (!error)
 		error = add_missing(request, &domain);
 	if (!error)
-		settle(domain, request->settled);
-	if (!error && !ulp_universe_add_text(domain, object.text_start, object.text_end))
+		settle(domain, request);
+	if (!error && !ulp_universe_add_text(domain, object.text_start, object.text_end,
+	                                     ulp_state.domains[domain].universe + 1))
 		error = ULP_FULL;
 	if (!error)
 		error = hook_libraries(&text, request, detail);
@@ -674,19 +717,19 @@ enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *un
 
 	if (revert.patch == NONE || ulp_state.patches[revert.patch].status != ULP_PATCH_APPLIED)
 		return ULP_NOT_APPLIED;
-	settle(ulp_state.patches[revert.patch].domain, request->settled);
-	ulp_function_each(count_versions, &revert);
-	if (!ulp_stubs_left(revert.count)) {
-		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs", revert.count);
-		return ULP_FULL;
-	}
-	revert.universe = ulp_state.domains[ulp_state.patches[revert.patch].domain].universe + 1;
-	if (revert.universe > INT32_MAX)
-		return ULP_FULL;
-	revert.pending = calloc(revert.count + 1, sizeof *revert.pending);
-	if (!revert.pending)
-		return ULP_NO_MEMORY;
 	revert.error = ulp_text_open(&text);
+	if (revert.error)
+		return revert.error;
+	settle(ulp_state.patches[revert.patch].domain, request);
+	ulp_function_each(count_versions, &revert);
+	revert.universe = ulp_state.domains[ulp_state.patches[revert.patch].domain].universe + 1;
+	revert.pending = calloc(revert.count + 1, sizeof *revert.pending);
+	if (!ulp_stubs_left(revert.count) || revert.universe > INT32_MAX) {
+		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs", revert.count);
+		revert.error = ULP_FULL;
+	} else if (!revert.pending) {
+		revert.error = ULP_NO_MEMORY;
+	}
 	revert.text = &text;
 	revert.count = 0;
 	if (!revert.error)

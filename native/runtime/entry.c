@@ -14,9 +14,22 @@
 #include "runtime/restart.h"
 #include "runtime/safe_point.h"
 #include "runtime/state.h"
+#include "runtime/thread_table.h"
 #include "runtime/worker.h"
 
 void ulp_entry(struct ulp_block *block);
+
+/* Kernel-internal, include/linux/errno.h: the call is made again whatever signal came. */
+#define ERESTARTNOINTR 513
+
+/*
+ * A child between vfork() and exec runs in its parent's memory, on the parent's thread
+ * control block: what it starts would be the parent's, and would end with the child.
+ */
+static bool borrowed_identity(void)
+{
+	return ulp_thread_id() != (uint64_t)syscall(SYS_gettid);
+}
 
 /*
  * One request at a time. An owner with another process ID is what a child of fork()
@@ -44,7 +57,8 @@ static void refuse(struct ulp_result *result, enum ulp_error error, const char *
 
 static enum ulp_wait wait_of(const struct ulp_block *block)
 {
-	if (!block->interrupted)
+	/* A call that the kernel makes again by itself has perhaps not begun: fork's, with all locks held. */
+	if (!block->interrupted || block->interrupted == ERESTARTNOINTR)
 		return ULP_RUNS;
 	return ulp_registers_system_call(block->registers) == SYS_futex ? ULP_WAITS_FOR_LOCK
 									: ULP_WAITS;
@@ -54,6 +68,10 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 {
 	const char *why = "";
 
+	if (borrowed_identity()) {
+		refuse(result, ULP_UNSAFE, "it is a child between vfork and exec");
+		return;
+	}
 	if (!claim()) {
 		refuse(result, ULP_BUSY, "another request is being carried out");
 		return;

@@ -31,7 +31,7 @@ static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id
 
 static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
 {
-	*object = (struct ulp_object){.base = info->dlpi_addr, .text_start = UINT64_MAX};
+	*object = (struct ulp_object){.base = info->dlpi_addr, .text_start = UINT64_MAX, .read_start = UINT64_MAX};
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
 		uint64_t start = info->dlpi_addr + segment->p_vaddr;
@@ -41,6 +41,13 @@ static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
 				object->text_start = start;
 			if (start + segment->p_memsz > object->text_end)
 				object->text_end = start + segment->p_memsz;
+		}
+		/* One segment behind the other, without gaps that could not be read. */
+		if (segment->p_type == PT_LOAD && segment->p_flags & PF_R) {
+			if (start < object->read_start)
+				object->read_start = start;
+			if (start + segment->p_memsz > object->read_end)
+				object->read_end = start + segment->p_memsz;
 		}
 		if (segment->p_type == PT_NOTE && !object->build_id)
 			object->build_id = find_build_id((const char *)start, segment->p_memsz,

@@ -12,6 +12,8 @@ struct ulp_object {
 	uint64_t base;       /* load bias */
 	uint64_t text_start; /* over its executable segments */
 	uint64_t text_end;
+	uint64_t read_start; /* over the segments that are there to be read */
+	uint64_t read_end;
 	const uint8_t *build_id; /* in the object's own memory; NULL if it has none */
 	uint32_t build_id_size;
 };

@@ -74,6 +74,11 @@ static bool library_inside(const struct ulp_request *request,
 		    !(site[i].flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)))
 			return false;
 	}
+	const struct ulp_request_replacement *replacement = ulp_request_replacements(request, library);
+
+	for (uint32_t i = 1; i < library->replacement_count; i++)
+		if (replacement[i].function <= replacement[i - 1].function)
+			return false;
 	return true;
 }
 
@@ -87,9 +92,15 @@ static bool well_formed(const struct ulp_request *request)
 	    !table_inside(request, request->libraries, request->library_count,
 			  sizeof(struct ulp_request_library)))
 		return false;
-	for (uint32_t i = 0; i < request->library_count; i++)
-		if (!library_inside(request, &ulp_request_libraries(request)[i]))
+	for (uint32_t i = 0; i < request->library_count; i++) {
+		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
+
+		if (!library_inside(request, library))
 			return false;
+		for (uint32_t k = 0; k < i; k++)
+			if (ulp_request_libraries(request)[k].base == library->base)
+				return false;
+	}
 	return request->operation == ULP_REVERT || request->library_count > 0;
 }
 

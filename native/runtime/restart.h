@@ -5,7 +5,7 @@
 
 #include <ulp/abi.h>
 
-/* Blocks every signal of the calling thread. */
+/* Blocks every signal of the calling thread but the C library's own for setuid(). */
 void ulp_restart_block_signals(void);
 
 /*

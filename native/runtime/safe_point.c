@@ -139,6 +139,11 @@ static unsigned first_of_thread(const struct frames *all)
 	return i;
 }
 
+static bool in_own_allocator(const struct ulp_frame *frame)
+{
+	return allocator_in_program && ulp_call_kind(frame->function) == ULP_CALL_ALLOCATE;
+}
+
 static bool in_c_library(const struct ulp_frame *frame)
 {
 	return within(&c_library, frame->instruction);
@@ -161,6 +166,10 @@ static unsigned start_frames(const struct frames *all, unsigned first)
 	       all->frame[end - 1].function != (uint64_t)quick_exit &&
 	       all->frame[end - 1].function != (uint64_t)pthread_exit)
 		end--;
+	/* A signal handler interrupted one of them: it may have been anywhere inside. */
+	for (unsigned i = end; i < all->count; i++)
+		if (all->frame[i].interrupted)
+			return all->count;
 	return end;
 }
 
@@ -225,7 +234,7 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 			*why = "it is in the dynamic loader";
 			return false;
 		}
-		if (!allocator_in_program && within(&allocator, frame->instruction)) {
+		if (in_own_allocator(frame) || (!allocator_in_program && within(&allocator, frame->instruction))) {
 			*why = "it is in the memory allocator";
 			return false;
 		}
@@ -265,4 +274,9 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 		i = to - 1;
 	}
 	return true;
+}
+
+bool ulp_safe_point_in_loader(uint64_t address)
+{
+	return within(&loader, address);
 }

@@ -11,9 +11,13 @@
 #define ULP_SAFE_POINT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Where the C library, the loader and the allocator lie. Called once, at start. */
 void ulp_safe_point_learn_objects(void);
+
+/* Whether `address` is code of the dynamic loader. */
+bool ulp_safe_point_in_loader(uint64_t address);
 
 /* What the interrupted thread was doing. */
 enum ulp_wait {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -87,9 +88,17 @@ static uint64_t end_of_stack(uint64_t from)
 	return 0;
 }
 
+/* On an alternate stack, the frames that a signal interrupted lie elsewhere. */
+static bool on_alternate_stack(void)
+{
+	stack_t alternate;
+
+	return syscall(SYS_sigaltstack, NULL, &alternate) != 0 || alternate.ss_flags & SS_ONSTACK;
+}
+
 bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument)
 {
-	uint64_t end = end_of_stack(from);
+	uint64_t end = on_alternate_stack() ? 0 : end_of_stack(from);
 
 	for (uint64_t at = from & ~7ull; at < end; at += 8)
 		if (!visit(*(const volatile uint64_t *)at, argument))

@@ -12,10 +12,10 @@ struct ulp_thread ulp_threads[ULP_THREAD_SETS * ULP_THREAD_WAYS];
 static __thread struct ulp_thread *own;
 
 /*
- * The thread's ID without a system call, which a sandboxed thread may not be
- * allowed to make: a lock of the error-checking kind keeps its owner's.
+ * A sandboxed thread may not be allowed to ask the kernel; a lock of the error-checking
+ * kind keeps its owner's ID.
  */
-static uint64_t thread_id(void)
+uint64_t ulp_thread_id(void)
 {
 	pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 	int owner;
@@ -59,7 +59,7 @@ static void claim(struct ulp_thread *record, uint64_t tid)
 
 void ulp_thread_note(uint32_t domain, bool provable)
 {
-	uint64_t tid = thread_id();
+	uint64_t tid = ulp_thread_id();
 	uint64_t bit = 1ull << domain;
 
 	if (!own || own->tid != tid || own->thread_pointer != ulp_thread_pointer()) {

@@ -9,6 +9,9 @@
 
 extern struct ulp_thread ulp_threads[ULP_THREAD_SETS * ULP_THREAD_WAYS];
 
+/* The calling thread's ID as the C library knows it, without a system call. */
+uint64_t ulp_thread_id(void);
+
 /* Notes the calling thread, and whether its last entry into `domain` could be proved. */
 void ulp_thread_note(uint32_t domain, bool provable);
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "runtime/function.h"
+#include "runtime/safe_point.h"
 #include "runtime/stack.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
@@ -10,6 +11,7 @@
 struct text {
 	uint64_t start;
 	uint64_t end;
+	uint64_t since; /* no thread with an older number executes it as a part of the library */
 	uint32_t domain;
 };
 
@@ -22,14 +24,17 @@ static uint32_t text_count;
 /* Numbers of domains whose library brings no slot of its own. */
 static __thread uint64_t own_numbers[ULP_DOMAINS];
 
-bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end)
+/* What a domain's `keeps` was when this thread last kept an old number; 0: never. */
+static __thread uint64_t last_keeps[ULP_DOMAINS];
+
+bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end, uint64_t since)
 {
 	for (uint32_t i = 0; i < text_count; i++)
 		if (texts[i].start == start && texts[i].end == end && texts[i].domain == domain)
 			return true;
 	if (text_count == TEXTS)
 		return false;
-	texts[text_count] = (struct text){.start = start, .end = end, .domain = domain};
+	texts[text_count] = (struct text){.start = start, .end = end, .since = since, .domain = domain};
 	__atomic_store_n(&text_count, text_count + 1, __ATOMIC_RELEASE);
 	return true;
 }
@@ -39,13 +44,20 @@ int64_t ulp_universe_own_slot(uint32_t domain)
 	return (int64_t)((uint64_t)&own_numbers[domain] - ulp_thread_pointer());
 }
 
-static bool inside(uint32_t domain, uint64_t address)
+/* A thread that may be entering: the function, the thread's number, the word at the stack pointer. */
+struct entry {
+	const struct ulp_function *function;
+	uint64_t number;
+	const uint64_t *return_address;
+};
+
+static bool inside(const struct entry *entry, uint64_t address)
 {
 	uint32_t count = __atomic_load_n(&text_count, __ATOMIC_ACQUIRE);
 
 	for (uint32_t i = 0; i < count; i++)
-		if (texts[i].domain == domain && address >= texts[i].start &&
-		    address < texts[i].end)
+		if (texts[i].domain == entry->function->domain && texts[i].since <= entry->number &&
+		    address >= texts[i].start && address < texts[i].end)
 			return true;
 	return false;
 }
@@ -56,10 +68,9 @@ static bool inside(uint32_t domain, uint64_t address)
  * Whoever was interrupted in a function that the slow path calls has its return address
  * there.
  */
-static bool inside_or_entering(uint32_t domain, uint64_t address)
+static bool inside_or_entering(const struct entry *entry, uint64_t address)
 {
-	return inside(domain, address) ||
-	       (address >= ulp_state.text_start && address < ulp_state.text_end);
+	return inside(entry, address) || (address >= ulp_state.text_start && address < ulp_state.text_end);
 }
 
 enum proof {
@@ -69,9 +80,8 @@ enum proof {
 };
 
 struct search {
-	uint32_t domain;
-	uint64_t caller_cfa; /* the caller's stack pointer after the return */
-	bool past_entry;     /* frames before are the runtime's own, of this very entry */
+	const struct entry *entry;
+	bool past_entry; /* frames before are the runtime's own, of this very entry */
 	bool found;
 };
 
@@ -79,9 +89,12 @@ static bool look_for_frame(const struct ulp_frame *frame, void *argument)
 {
 	struct search *search = argument;
 
-	if (frame->cfa_of_callee == search->caller_cfa)
+	/* The caller's stack pointer after the return. */
+	if (frame->cfa_of_callee == (uint64_t)(search->entry->return_address + 1))
 		search->past_entry = true;
-	if (search->past_entry && inside_or_entering(search->domain, frame->instruction))
+	/* The loader may be looking up where a jump inside the library leads. */
+	if (search->past_entry && (inside_or_entering(search->entry, frame->instruction) ||
+				   ulp_safe_point_in_loader(frame->instruction)))
 		search->found = true;
 	return !search->found;
 }
@@ -91,16 +104,16 @@ static bool look_for_word(uint64_t word, void *argument)
 	struct search *search = argument;
 
 	/* A pointer to a hooked function is no frame: who goes there comes by the entry check. */
-	search->found = inside_or_entering(search->domain, word) && !ulp_function_entry(word);
+	search->found = inside_or_entering(search->entry, word) && !ulp_function_entry(word);
 	return !search->found;
 }
 
-static enum proof prove(uint32_t domain, const uint64_t *return_address)
+static enum proof prove_by_stack(const struct entry *entry)
 {
-	struct search search = {.domain = domain, .caller_cfa = (uint64_t)(return_address + 1)};
+	struct search search = {.entry = entry};
 
 	/* A call from within: no need to look further. */
-	if (inside_or_entering(domain, *return_address))
+	if (inside_or_entering(entry, *entry->return_address))
 		return INSIDE;
 	if (ulp_stack_walk(look_for_frame, &search))
 		return OUTSIDE;
@@ -110,38 +123,66 @@ static enum proof prove(uint32_t domain, const uint64_t *return_address)
 	 * A caller without frame description.  If no word from here on points into
 	 * the library, none of its frames can be there.
 	 */
-	if (ulp_stack_scan((uint64_t)return_address, look_for_word, &search) && !search.found)
+	if (ulp_stack_scan((uint64_t)entry->return_address, look_for_word, &search) && !search.found)
 		return OUTSIDE;
 	return NO_PROOF;
 }
 
 /*
- * Code inside the library may jump to this function as its last act, so that no
- * frame of it is left although the arguments come from its version.  Then the call
- * that the caller made named another function.
+ * Code inside the library may jump to this function as its last act, so that no frame of it
+ * is left although the arguments come from its version.  Then the call that the caller made
+ * named another function.  Where no direct jump leads here, an indirect one still may: there
+ * a call that names another function of the library tells, and one that names none is
+ * taken for an entry.
  */
-static bool called_by_name(const struct ulp_function *function, uint64_t return_address)
+static enum proof prove_by_call(const struct entry *entry)
 {
-	uint64_t target = ulp_callsite_target(return_address);
+	const struct ulp_function *function = entry->function;
+	uint64_t target = ulp_callsite_target(*entry->return_address);
+	bool by_name = target >= function->address - ULP_PAD_BEFORE && target <= function->address;
 
-	return target >= function->address - ULP_PAD_BEFORE && target <= function->address;
+	if (function->flags & ULP_SITE_CYCLE)
+		return NO_PROOF;
+	if (by_name)
+		return OUTSIDE;
+	if (function->flags & ULP_SITE_TAIL)
+		return NO_PROOF;
+	return target && inside(entry, target) ? NO_PROOF : OUTSIDE;
 }
 
-static enum proof prove_entry(const struct ulp_function *function, const uint64_t *return_address,
-			      uint64_t number)
+/*
+ * The core has seen every thread outside, or with the floor's number, and this one has not
+ * kept an old number since the core began to look: it has not been inside since.
+ */
+static bool first_entry_since_settled(const struct entry *entry, uint64_t last_keep)
 {
-	const struct ulp_domain *domain = &ulp_state.domains[function->domain];
+	const struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
+
+	return entry->number < __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST) &&
+	       last_keep <= __atomic_load_n(&domain->floor_keeps, __ATOMIC_SEQ_CST);
+}
+
+static enum proof prove(const struct entry *entry)
+{
+	struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
+	uint64_t *last_keep = &last_keeps[entry->function->domain];
+	uint64_t earlier = *last_keep;
 	enum proof proof;
 
-	/* It was outside when the floor was settled, and has had no entry since: this is its first. */
-	if (number < __atomic_load_n(&domain->floor, __ATOMIC_ACQUIRE))
+	if (first_entry_since_settled(entry, earlier))
 		return OUTSIDE;
-	proof = prove(function->domain, return_address);
-
-	if (proof == OUTSIDE && (function->flags & ULP_SITE_TAIL) &&
-	    !called_by_name(function, *return_address))
-		return NO_PROOF;
-	return proof;
+	proof = prove_by_stack(entry);
+	if (proof == OUTSIDE)
+		proof = prove_by_call(entry);
+	if (proof == OUTSIDE)
+		return OUTSIDE;
+	/*
+	 * The worker settles by: store the floor, barrier, look at `keeps`, and give old stubs up
+	 * only if nobody has kept a number.  Here it is the other way round: count, then look
+	 * at the floor again.  One of the two sees the other.
+	 */
+	*last_keep = __atomic_add_fetch(&domain->keeps, 1, __ATOMIC_SEQ_CST);
+	return first_entry_since_settled(entry, earlier) ? OUTSIDE : proof;
 }
 
 uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
@@ -153,7 +194,8 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	/* Read before the proof: whatever is published meanwhile is for the next entry. */
 	uint64_t universe = __atomic_load_n(&domain->universe, __ATOMIC_ACQUIRE);
 	int saved_errno = errno;
-	enum proof proof = prove_entry(function, return_address, *number);
+	const struct entry entry = {.function = function, .number = *number, .return_address = return_address};
+	enum proof proof = prove(&entry);
 
 	__atomic_add_fetch(&domain->slow_entries, 1, __ATOMIC_RELAXED);
 	switch (proof) {

@@ -16,9 +16,10 @@
 
 /*
  * Text that counts as inside `domain`: a library's, or that of a patch library
- * which replaces part of it.  Returns false if the table is full.
+ * which replaces part of it from the universe `since` on: a thread with an older number that
+ * is in there was started there, or called back, and is not inside the old library.  Returns false if the table is full.
  */
-bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end);
+bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end, uint64_t since);
 
 /* The distance of the runtime's own slot for `domain` from the thread pointer. */
 int64_t ulp_universe_own_slot(uint32_t domain);

@@ -67,26 +67,35 @@ static void *work(void *argument)
 	result->worker_ns = ulp_clock_ns(CLOCK_MONOTONIC) - start;
 	if (error)
 		ulp_state.last_error = (uint32_t)error;
-	/* Free for the next request before anybody can know that this one is done. */
-	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 	ulp_result_close(result, error ? ULP_STAGE_FAILED : ULP_STAGE_DONE, error);
+	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 	return NULL;
+}
+
+static bool start(const pthread_attr_t *attributes)
+{
+	pthread_t thread;
+
+	return pthread_create(&thread, attributes, work, NULL) == 0;
 }
 
 bool ulp_worker_start(uint64_t nonce, struct ulp_result *result)
 {
 	pthread_attr_t attributes;
-	pthread_t thread;
+	size_t usual;
 	bool started;
 
 	order.nonce = nonce;
 	order.result = result;
 	if (pthread_attr_init(&attributes) != 0)
 		return false;
-	/* The caller has every signal blocked, and so will the worker. */
-	started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-		  pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
-		  pthread_create(&thread, &attributes, work, NULL) == 0;
+	/* The caller has its signals blocked, and so will the worker. */
+	started = pthread_attr_getstacksize(&attributes, &usual) == 0 &&
+	          pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+	          pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
+	          (start(&attributes) ||
+	           /* Thread-local storage is taken from the stack: there may be very much of it. */
+	           (pthread_attr_setstacksize(&attributes, usual) == 0 && start(&attributes)));
 	pthread_attr_destroy(&attributes);
 	return started;
 }

@@ -27,6 +27,7 @@ uint32_t ulp_checksum(const void *data, size_t size)
 
 const void *tail;
 uint32_t settled;
+uint64_t settled_keeps;
 
 struct ulp_state *runtime_state(void)
 {
@@ -107,6 +108,7 @@ static struct ulp_request *new_request(unsigned char patch, const char *path,
 	request->abi_version = ULP_ABI_VERSION;
 	request->operation = (uint32_t)operation;
 	request->settled = settled;
+	request->settled_keeps = settled_keeps;
 	memset(request->patch_id, patch, sizeof request->patch_id);
 	request->size = sizeof *request;
 	request->patch_path = request->size;
@@ -184,12 +186,15 @@ struct ulp_result send(struct ulp_request *request)
 	divert((void (*)(void))STATE->entry, request->nonce, xstate_size, 0);
 	for (int i = 0; i < 20000; i++) {
 		for (int k = 0; k < ULP_RESULTS; k++) {
-			struct ulp_result result = STATE->results[k];
+			const struct ulp_result *answer = &STATE->results[k];
+			uint32_t stage = __atomic_load_n(&answer->stage, __ATOMIC_ACQUIRE);
 
-			if (result.nonce == request->nonce && result.stage != ULP_STAGE_STARTED &&
-			    result.stage != ULP_STAGE_EMPTY) {
+			/* The worker lets go of the runtime right after its answer. */
+			if (answer->nonce == request->nonce && stage != ULP_STAGE_STARTED &&
+			    stage != ULP_STAGE_EMPTY &&
+			    __atomic_load_n(&STATE->owner, __ATOMIC_ACQUIRE) == 0) {
 				free(request);
-				return result;
+				return *answer;
 			}
 		}
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

@@ -32,6 +32,7 @@ extern const void *tail;
 
 /* What the next requests say of universes that are over; see struct ulp_request. */
 extern uint32_t settled;
+extern uint64_t settled_keeps;
 
 /* The patch number n has the ID n, n, n, ...; its library is PATCH_PATH. */
 void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,

@@ -43,9 +43,11 @@ int main(void)
 	for (int i = 0; i < CYCLES; i++) {
 		/* Both threads are outside; this one enters after each. */
 		settled = (uint32_t)STATE->domains[0].universe;
+		settled_keeps = STATE->domains[0].keeps;
 		revert(1);
 		CHECK(answer(1) == 2);
 		settled = (uint32_t)STATE->domains[0].universe;
+		settled_keeps = STATE->domains[0].keeps;
 		apply(1, PATCH_PATH, TARGET_ENDBR, functions, pairs);
 		CHECK(answer(1) == 1001);
 		if (i == 10)

@@ -51,6 +51,7 @@ SITE_ENDBR = 1
 SITE_ENTRY = 2
 SITE_TRAMPOLINE = 4
 SITE_TAIL = 8
+SITE_CYCLE = 16
 
 BLOCK_RED_ZONE = 128
 BLOCK_XSTATE = 256
@@ -188,6 +189,8 @@ DOMAIN = Layout(
     ("library_count", "I"),
     ("flags", "I"),
     ("floor", "Q"),
+    ("floor_keeps", "Q"),
+    ("keeps", "Q"),
 )
 
 LIBRARY = Layout(
@@ -288,6 +291,7 @@ REQUEST = Layout(
     ("library_count", "I"),
     ("libraries", "I"),
     ("settled", "I"),
+    ("settled_keeps", "Q"),
 )
 
 REQUEST_LIBRARY = Layout(

@@ -217,3 +217,21 @@ def test_ten_thousand_functions_take_less_than_a_second(compile_library):
     assert len(functions) == 10000
     assert {function.refusal for function in functions} == {None}
     assert elapsed < 1.0
+
+
+CYCLE = r"""
+int count;
+int pong(int x);
+int __attribute__((noinline)) ping(int x) { count++; return x > 0 ? pong(x - 1) : 7; }
+int __attribute__((noinline)) pong(int x) { count += 2; return x > 0 ? ping(x - 1) : 8; }
+int __attribute__((noinline)) last(int x) { return x + count; }
+int first(int x) { count = x; return last(x * 2); }
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("-Wl,-Bsymbolic",)])
+def test_functions_that_jumps_may_lead_back_to(compile_library, flags):
+    path = compile_library(CYCLE, *flags)
+    functions = by_name(path)
+    assert {name for name, function in functions.items() if function.tail_cycle} == {"ping", "pong"}
+    assert functions["last"].tail_target

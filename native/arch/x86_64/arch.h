@@ -22,6 +22,16 @@ extern unsigned char ulp_entering_start[] __asm__("__start_ulp_entering")
 extern unsigned char ulp_entering_end[] __asm__("__stop_ulp_entering")
 	__attribute__((visibility("hidden")));
 
+/* ---- unmask.S */
+
+#define ULP_UNMASK_PATTERN 0x5a5aa5a5c3c33c3cull
+
+/*
+ * Sets the calling thread's signal mask (8 bytes).  Returns whether a signal handler has run
+ * on this stack before it returned.
+ */
+bool ulp_unmask(const uint64_t *mask);
+
 /* ---- cpu.c */
 void ulp_cpu_detect(void);
 

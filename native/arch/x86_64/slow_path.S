@@ -44,7 +44,8 @@ ulp_slow_path:
 	lea	16(%rbp), %rsi
 
 	/* Vector state, 64-byte aligned; the restoring instruction insists on a clear header. */
-	sub	$ULP_VECTOR_STATE_SIZE, %rsp
+	mov	ulp_cpu_save_size(%rip), %eax
+	sub	%rax, %rsp
 	and	$-64, %rsp
 	cmpl	$ULP_SAVE_XSAVE, ulp_cpu_save(%rip)
 	jb	1f

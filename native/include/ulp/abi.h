@@ -49,7 +49,9 @@ struct ulp_domain {
 	uint32_t library_count;
 	uint32_t flags; /* ULP_DOMAIN_* */
 	uint64_t floor; /* the settled universe: whoever has an older number has not been
-	                           inside since */
+	                           inside since, unless it kept the number after floor_keeps */
+	uint64_t floor_keeps; /* what keeps was when the core began to look */
+	uint64_t keeps;       /* entries at which a thread kept a number that is not the newest */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
 
@@ -183,6 +185,7 @@ struct ulp_request {
 	uint32_t settled;   /* a universe of the domain concerned which, the core has seen since it
 	                            was published, every thread has reached or will at its next
 	                            entry; 0: the core can't say.  Older versions are given up. */
+	uint64_t settled_keeps; /* the domain's keeps, read before the core began to look */
 };
 
 struct ulp_request_library {
@@ -210,6 +213,7 @@ struct ulp_request_site {
 #define ULP_SITE_ENTRY      2u /* hook the function's own entry */
 #define ULP_SITE_TRAMPOLINE 4u /* hook the trampoline that post wrote before it */
 #define ULP_SITE_TAIL       8u /* code of the library may jump, not call, to it */
+#define ULP_SITE_CYCLE     16u /* by jumps alone it may lead back to itself */
 
 /* Every replaced function must also be a site with ULP_SITE_ENTRY. */
 struct ulp_request_replacement {
@@ -222,10 +226,11 @@ struct ulp_request_replacement {
 
 /*
  * The block at B on the diverted thread's stack, 64-byte aligned:
- * rip = state.entry, rsp = rbx = B, rax = 0, orig_rax = -1, DF, AC and TF clear.
+ * rip = state.entry, rsp = rbx = B, rax = 0, orig_rax = -1, DF, AC, NT and TF clear.
  *
  * The core's order is: write the block, PTRACE_SETREGS, PTRACE_SETSIGMASK (all
- * blocked), PTRACE_DETACH.  The entry puts signal_mask back before it leaves, so
+ * blocked but 33, by which the C library makes every thread take part in setuid()),
+ * PTRACE_DETACH.  The entry puts signal_mask back before it leaves, so
  * that a core that dies in between leaves no thread with blocked signals.
  */
 #define ULP_BLOCK_RED_ZONE 128

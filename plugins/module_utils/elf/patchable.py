@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
+from collections import defaultdict
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
@@ -57,7 +58,8 @@ class PatchableFunction(NamedTuple):
     tells it; ``names`` all its symbols' names, sorted, an old version as ``foo@V1``; ``exported`` whether .dynsym
     defines it; ``endbr`` whether an endbr64 stands first; ``trampoline`` whether post wrote one before it;
     ``address_taken`` whether the library takes its address other than through .dynsym; ``tail_target`` whether code
-    of the library may jump, not call, to it (both may be true without need, never false); ``refusal`` why it cannot
+    of the library may jump, not call, to it (both may be true without need, never false); ``tail_cycle`` whether such
+    jumps alone may lead from it back to it; ``refusal`` why it cannot
     be patched, or None.
     """
 
@@ -69,6 +71,7 @@ class PatchableFunction(NamedTuple):
     trampoline: bool
     address_taken: bool
     tail_target: bool
+    tail_cycle: bool
     refusal: str | None
 
     @property
@@ -137,6 +140,7 @@ def patchable_functions(image):
     symbols = _FunctionSymbols(image, trampolines)
     taken = addresses_taken(image)
     jumped = jump_targets(image, starts, trampolines, symbols.containing)
+    cycles = _cycles(jumped, starts, symbols.containing)
     functions = []
     for start in starts:
         address = start + PAD_BEFORE
@@ -150,6 +154,7 @@ def patchable_functions(image):
             trampoline=start in trampolines,
             address_taken=address in taken,
             tail_target=address in jumped or start in jumped,
+            tail_cycle=address in cycles,
             refusal=refusal,
         ))
     return functions
@@ -263,13 +268,13 @@ def jump_targets(image, starts, trampolines, containing):
     :param starts: link-time addresses of the padding of all functions.
     :param trampolines: those of them at which post wrote a trampoline; its own jump does not count.
     :param containing: function that gives (address, size) of the function around an address, or None.
-    :return: set of link-time addresses, of functions or of their padding.
+    :return: {link-time address, of a function or of its padding: addresses of the jumps that lead there}.
     """
     slots = _slots_of_own_functions(image)
     wanted = set(starts)
     wanted.update(start + PAD_BEFORE for start in starts)
     stubs = {}
-    targets = set()
+    targets = defaultdict(set)
     decoder = _Decoder(image, containing)
     for section in code_sections(image):
         data = image.section_data(section)
@@ -285,22 +290,55 @@ def jump_targets(image, starts, trampolines, containing):
                     if data.endswith(prefix, 0, place):
                         stubs[section.address + place - len(prefix)] = function
             else:
-                targets.add(function)
+                targets[function].add(section.address + place)
     wanted.update(stubs)
     for section in code_sections(image):
         data = image.section_data(section)
         base = section.address
         for match in _JUMP32.finditer(data):
-            targets.add(base + match.end(1) + _REL32.unpack(match.group(1))[0])
+            target = base + match.end(1) + _REL32.unpack(match.group(1))[0]
+            if target in wanted:
+                targets[target].add(base + match.start())
         for match in _JUMP8.finditer(data):
             displacement = match.group(1)[0]
             place = base + match.start()
             target = place + 2 + displacement - (256 if displacement > 127 else 0)
             # Two bytes look like a jump often enough: here it pays to ask whether they are an instruction.
             if target in wanted and place not in trampolines and decoder.may_be_instruction(place):
-                targets.add(target)
-    targets.update(function for stub, function in stubs.items() if stub in targets)
+                targets[target].add(place)
+    for stub, function in stubs.items():
+        if stub in targets:
+            targets[function] |= targets[stub]
     return targets
+
+
+def _cycles(jumped, starts, containing):
+    """The link-time addresses of the functions from which jumps may lead back to them.
+
+    :param jumped: what jump_targets() gave.
+    :param starts: link-time addresses of the padding of all functions.
+    :param containing: function that gives (address, size) of the function around an address, or None.
+    """
+    sources = {}
+    for start in starts:
+        address = start + PAD_BEFORE
+        places = jumped.get(address, set()) | jumped.get(start, set())
+        around = {containing(place) for place in places}
+        sources[address] = {found[0] for found in around if found is not None}
+    return {address for address in sources if _leads_back(address, sources)}
+
+
+def _leads_back(address, sources):
+    seen = set()
+    waiting = [address]
+    while waiting:
+        for source in sources.get(waiting.pop(), ()):
+            if source == address:
+                return True
+            if source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return False
 
 
 class _Decoder:

@@ -21,6 +21,7 @@ USER_CS = 0x33
 
 FLAG_TRAP = 1 << 8
 FLAG_DIRECTION = 1 << 10
+FLAG_NESTED_TASK = 1 << 14
 FLAG_ALIGNMENT = 1 << 18
 
 NO_SYSTEM_CALL = (1 << 64) - 1
@@ -78,4 +79,4 @@ def divert(registers, entry, block):
     registers.rbx = block
     registers.rax = 0
     registers.orig_rax = NO_SYSTEM_CALL
-    registers.eflags &= ~(FLAG_TRAP | FLAG_DIRECTION | FLAG_ALIGNMENT)
+    registers.eflags &= ~(FLAG_TRAP | FLAG_DIRECTION | FLAG_NESTED_TASK | FLAG_ALIGNMENT)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..errors import UlpError
 from ..process.entry_points import entry_points
@@ -15,19 +16,32 @@ from ..process.migration import Migration, inside_domain, pending_threads
 SAMPLE_SECONDS = 0.05
 
 
+class Settled(NamedTuple):
+    """What the runtime is told of versions that are over; see struct ulp_request."""
+
+    universe: int
+    keeps: int  # of the domain, before the threads were looked at
+
+
+NOTHING_SETTLED = Settled(0, 0)
+
+
 def settled_universe(subject, domain, files):
     """A universe number of ``domain`` behind which no thread of the process is any more, or will be.
 
-    The runtime gives up the versions of functions that are older.
+    The runtime gives up the versions of functions that are older, unless a thread has kept an older number since
+    ``subject`` was examined, which was before any thread was looked at here.
 
     :param domain: index of the domain, or None.
-    :return: the number; 0 when it cannot be told, or when no livepatch was applied yet.
+    :return: Settled; its universe is 0 when it cannot be told, or when no livepatch was applied yet.
     """
     patches = [patch for patch in subject.state.patches if patch.domain == domain]
     if not patches:
-        return 0
+        return NOTHING_SETTLED
     newest = max(patches, key=lambda patch: patch.universe)
-    return 0 if migration(subject, newest, files, seconds=0).pending else newest.universe
+    if migration(subject, newest, files, seconds=0).pending:
+        return NOTHING_SETTLED
+    return Settled(newest.universe, subject.state.domains[domain].keeps)
 
 
 def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS) -> Migration:

@@ -61,6 +61,8 @@ def sites(resolved, imports):
             flags |= abi.SITE_ENDBR
         if function.tail_target or any(name.partition("@")[0] in imports for name in function.names):
             flags |= abi.SITE_TAIL
+        if function.tail_cycle:
+            flags |= abi.SITE_CYCLE
         found.append((function.address, flags))
     if replaced:
         names = [pair.old for pair in replaced.values()]
@@ -87,7 +89,7 @@ class _Writer:
         return self.add(os.fsencode(text) + b"\0")
 
 
-def build_request(operation, nonce, container, path, libraries, settled=0):
+def build_request(operation, nonce, container, path, libraries, settled):
     """The bytes of a request.
 
     :param operation: abi.APPLY or abi.REVERT.
@@ -95,7 +97,7 @@ def build_request(operation, nonce, container, path, libraries, settled=0):
     :param container: livepatch.container.Container.
     :param path: absolute path of the container as the process sees it.
     :param libraries: list of ResolvedLibrary; may be empty for a revert.
-    :param settled: a universe of the domain concerned that every thread has reached, or will at its next entry.
+    :param settled: progress.Settled, of the domain concerned.
     :raises NotPatchable: a function that is to be replaced cannot be hooked.
     """
     writer = _Writer(abi.REQUEST.size)
@@ -120,7 +122,8 @@ def build_request(operation, nonce, container, path, libraries, settled=0):
         patch_name=patch_name,
         library_count=len(libraries),
         libraries=records,
-        settled=settled,
+        settled=settled.universe,
+        settled_keeps=settled.keeps,
     )
     return header + bytes(writer.data)
 

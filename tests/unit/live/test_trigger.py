@@ -22,6 +22,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import Settled
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import (
     ResolvedLibrary,
     build_request,
@@ -319,7 +320,8 @@ def test_function_that_cannot_be_replaced(resolved):
 
 def test_request_layout(resolved, layout):
     container = read_container(layout.container)
-    data = build_request(abi.APPLY, 77, container, "/path/to/patch", [resolved])
+    data = build_request(abi.APPLY, 77, container, "/path/to/patch", [resolved], Settled(5, 9))
+    assert (abi.REQUEST.unpack(data).settled, abi.REQUEST.unpack(data).settled_keeps) == (5, 9)
     header = abi.REQUEST.unpack(data)
     assert header.size == len(data)
     assert header.nonce == 77
