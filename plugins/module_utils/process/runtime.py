@@ -199,7 +199,9 @@ def _decode(pid, address, header, domains, libraries, patches):
         text_end=header.text_end,
         last_error=header.last_error,
         domains=tuple(
-            Domain(raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count, raw.keeps)
+            Domain(
+                raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count, raw.keeps
+            )
             for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
         ),
         libraries=tuple(

@@ -185,3 +185,18 @@ def test_main_thread_that_has_ended(layout, start, trigger, look):
     assert victim.ask("answer") == "5001"
     assert trigger(layout).revert(victim.pid).outcome == "reverted"
     assert victim.ask("answer") == "20"
+
+
+def test_a_universe_is_settled_only_when_no_thread_is_behind_it(layout, start, trigger, look, files):
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import (
+        NOTHING_SETTLED,
+        settled_universe,
+    )
+
+    victim = start(layout)
+    assert settled_universe(look(victim), None, files) == NOTHING_SETTLED
+    victim.start_thread("inside", READ)
+    trigger(layout).apply(victim.pid)
+    assert settled_universe(look(victim), 0, files) == NOTHING_SETTLED
+    assert victim.ask("release") == "20"
+    assert settled_universe(look(victim), 0, files).universe == 1
