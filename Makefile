@@ -154,6 +154,11 @@ lint-ansible: venv lint-copy
 lint-sanity: venv lint-copy
 	cd $(LINTED) && env -u ANSIBLE_CONFIG "$(CURDIR)/tools/sanity.sh"
 
+.PHONY: format
+format: packages-lint venv ## format C, and fix what ruff can fix
+	git ls-files -co --exclude-standard -z -- $(C_SOURCES) | xargs -0 clang-format -i
+	$(BIN)/ruff check --no-cache --fix .
+
 # -------------------------------------------------------------------- clean
 
 .PHONY: clean

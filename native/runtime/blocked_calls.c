@@ -83,8 +83,9 @@ CXX(_ZdlPvm);
 CXX(_ZdaPvm);
 
 static const void *const allocations[] = {
-    F(malloc),   F(calloc), F(realloc), F(free),   F(memalign), F(posix_memalign), F(aligned_alloc),
-    F(valloc),   F(_Znwm),  F(_Znam),   F(_ZdlPv), F(_ZdaPv),   F(_ZdlPvm),        F(_ZdaPvm),
+	F(malloc),         F(calloc),        F(realloc), F(free),    F(memalign),
+	F(posix_memalign), F(aligned_alloc), F(valloc),  F(_Znwm),   F(_Znam),
+	F(_ZdlPv),         F(_ZdaPv),        F(_ZdlPvm), F(_ZdaPvm),
 };
 
 #define LISTED(list, function) listed(list, sizeof(list) / sizeof *(list), function)

@@ -53,7 +53,8 @@ static void *map_at(uint64_t hint, size_t size, int flags)
 #define LOWEST (1ull << 20)
 
 /* The first free place from `start` on, `downwards` or upwards, that is within reach. */
-static void *map_within_reach(const struct ulp_library *library, uint64_t start, size_t size, bool downwards)
+static void *map_within_reach(const struct ulp_library *library, uint64_t start, size_t size,
+			      bool downwards)
 {
 	uint64_t place = start;
 
@@ -85,7 +86,8 @@ static uint64_t *map_slots(const struct ulp_library *library, uint32_t count)
 	munmap(memory, size);
 	memory = map_within_reach(library, (library->text_start & ~4095ull) - size, size, true);
 	if (!memory)
-		memory = map_within_reach(library, (library->text_end + 4095) & ~4095ull, size, false);
+		memory = map_within_reach(library, (library->text_end + 4095) & ~4095ull, size,
+					  false);
 	return memory;
 }
 
@@ -282,7 +284,8 @@ static bool trm_inside(const struct ulp_object *object, uint64_t address)
 
 	if (!address)
 		return true;
-	if (address < object->read_start || address + sizeof *trm > object->read_end || address % 8 != 0)
+	if (address < object->read_start || address + sizeof *trm > object->read_end ||
+	    address % 8 != 0)
 		return false;
 	function = (uint64_t)&trm->locate + (uint64_t)trm->locate;
 	return trm->version != 1 || (function >= object->text_start && function < object->text_end);
@@ -430,7 +433,8 @@ static void settle(uint32_t domain_index, const struct ulp_request *request)
 	__atomic_store_n(&domain->floor_keeps, request->settled_keeps, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&domain->floor, request->settled, __ATOMIC_SEQ_CST);
 	ulp_state_end_change();
-	if (ulp_text_barrier() && request->settled_keeps == __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+	if (ulp_text_barrier() &&
+	    request->settled_keeps == __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
 		ulp_stubs_give_up(domain_index, request->settled);
 }
 
@@ -468,7 +472,8 @@ static enum ulp_error load_patch(const struct ulp_request *request, uint32_t pat
 		error = ulp_loader_load(path, object, detail);
 		if (error)
 			return error;
-		if (!ulp_object_has_build_id(object, request->patch_build_id, request->patch_build_id_size)) {
+		if (!ulp_object_has_build_id(object, request->patch_build_id,
+					     request->patch_build_id_size)) {
 			snprintf(detail, ULP_DETAIL_SIZE, "%s", path);
 			return ULP_PATCH_MISMATCH;
 		}
@@ -634,7 +639,7 @@ enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *uni
 	if (!error)
 		settle(domain, request);
 	if (!error && !ulp_universe_add_text(domain, object.text_start, object.text_end,
-	                                     ulp_state.domains[domain].universe + 1))
+					     ulp_state.domains[domain].universe + 1))
 		error = ULP_FULL;
 	if (!error)
 		error = hook_libraries(&text, request, detail);

@@ -31,7 +31,8 @@ static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id
 
 static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
 {
-	*object = (struct ulp_object){.base = info->dlpi_addr, .text_start = UINT64_MAX, .read_start = UINT64_MAX};
+	*object = (struct ulp_object){
+		.base = info->dlpi_addr, .text_start = UINT64_MAX, .read_start = UINT64_MAX};
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
 		uint64_t start = info->dlpi_addr + segment->p_vaddr;

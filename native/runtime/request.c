@@ -74,7 +74,8 @@ static bool library_inside(const struct ulp_request *request,
 		    !(site[i].flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)))
 			return false;
 	}
-	const struct ulp_request_replacement *replacement = ulp_request_replacements(request, library);
+	const struct ulp_request_replacement *replacement =
+		ulp_request_replacements(request, library);
 
 	for (uint32_t i = 1; i < library->replacement_count; i++)
 		if (replacement[i].function <= replacement[i - 1].function)

@@ -88,9 +88,11 @@ static bool unmask_and_watch(const struct ulp_block *block)
 	stack_t alternate;
 	bool handled;
 
-	if (syscall(SYS_sigaltstack, NULL, &alternate) == 0 && !(alternate.ss_flags & (SS_DISABLE | SS_ONSTACK)) &&
+	if (syscall(SYS_sigaltstack, NULL, &alternate) == 0 &&
+	    !(alternate.ss_flags & (SS_DISABLE | SS_ONSTACK)) &&
 	    alternate.ss_size >= sizeof before) {
-		top = (uint64_t *)((((uint64_t)alternate.ss_sp + alternate.ss_size) & ~7ull) - sizeof before);
+		top = (uint64_t *)((((uint64_t)alternate.ss_sp + alternate.ss_size) & ~7ull) -
+				   sizeof before);
 		for (unsigned i = 0; i < WATCHED_WORDS; i++) {
 			before[i] = top[i];
 			top[i] = ULP_UNMASK_PATTERN;
@@ -106,7 +108,8 @@ static bool unmask_and_watch(const struct ulp_block *block)
 
 void ulp_restart_settle(struct ulp_block *block)
 {
-	bool ended = block->interrupted && block->interrupted != ERESTARTNOINTR && pending_signal_ends_call(block);
+	bool ended = block->interrupted && block->interrupted != ERESTARTNOINTR &&
+		     pending_signal_ends_call(block);
 
 	if (!block->interrupted || block->interrupted == ERESTARTNOINTR || ended)
 		ulp_unmask(&block->signal_mask);

@@ -234,7 +234,8 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 			*why = "it is in the dynamic loader";
 			return false;
 		}
-		if (in_own_allocator(frame) || (!allocator_in_program && within(&allocator, frame->instruction))) {
+		if (in_own_allocator(frame) ||
+		    (!allocator_in_program && within(&allocator, frame->instruction))) {
 			*why = "it is in the memory allocator";
 			return false;
 		}

@@ -55,7 +55,8 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 bool ulp_text_write(const struct ulp_text *text, uint64_t address, const void *bytes, size_t size)
 {
 	/* Believe the memory, not the call: the program may have closed the descriptor and reused its number. */
-	if (text->memory >= 0 && pwrite(text->memory, bytes, size, (off_t)address) == (ssize_t)size &&
+	if (text->memory >= 0 &&
+	    pwrite(text->memory, bytes, size, (off_t)address) == (ssize_t)size &&
 	    memcmp((const void *)address, bytes, size) == 0)
 		return true;
 	return write_unprotected(address, bytes, size);

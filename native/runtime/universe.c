@@ -34,7 +34,8 @@ bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end, uint64
 			return true;
 	if (text_count == TEXTS)
 		return false;
-	texts[text_count] = (struct text){.start = start, .end = end, .since = since, .domain = domain};
+	texts[text_count] =
+		(struct text){.start = start, .end = end, .since = since, .domain = domain};
 	__atomic_store_n(&text_count, text_count + 1, __ATOMIC_RELEASE);
 	return true;
 }
@@ -70,7 +71,8 @@ static bool inside(const struct entry *entry, uint64_t address)
  */
 static bool inside_or_entering(const struct entry *entry, uint64_t address)
 {
-	return inside(entry, address) || (address >= ulp_state.text_start && address < ulp_state.text_end);
+	return inside(entry, address) ||
+	       (address >= ulp_state.text_start && address < ulp_state.text_end);
 }
 
 enum proof {
@@ -123,7 +125,8 @@ static enum proof prove_by_stack(const struct entry *entry)
 	 * A caller without frame description.  If no word from here on points into
 	 * the library, none of its frames can be there.
 	 */
-	if (ulp_stack_scan((uint64_t)entry->return_address, look_for_word, &search) && !search.found)
+	if (ulp_stack_scan((uint64_t)entry->return_address, look_for_word, &search) &&
+	    !search.found)
 		return OUTSIDE;
 	return NO_PROOF;
 }
@@ -194,7 +197,8 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	/* Read before the proof: whatever is published meanwhile is for the next entry. */
 	uint64_t universe = __atomic_load_n(&domain->universe, __ATOMIC_ACQUIRE);
 	int saved_errno = errno;
-	const struct entry entry = {.function = function, .number = *number, .return_address = return_address};
+	const struct entry entry = {
+		.function = function, .number = *number, .return_address = return_address};
 	enum proof proof = prove(&entry);
 
 	__atomic_add_fetch(&domain->slow_entries, 1, __ATOMIC_RELAXED);

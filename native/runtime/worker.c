@@ -91,11 +91,11 @@ bool ulp_worker_start(uint64_t nonce, struct ulp_result *result)
 		return false;
 	/* The caller has its signals blocked, and so will the worker. */
 	started = pthread_attr_getstacksize(&attributes, &usual) == 0 &&
-	          pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
-	          pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
-	          (start(&attributes) ||
-	           /* Thread-local storage is taken from the stack: there may be very much of it. */
-	           (pthread_attr_setstacksize(&attributes, usual) == 0 && start(&attributes)));
+		  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+		  pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
+		  (start(&attributes) ||
+		   /* Thread-local storage is taken from the stack: there may be very much of it. */
+		   (pthread_attr_setstacksize(&attributes, usual) == 0 && start(&attributes)));
 	pthread_attr_destroy(&attributes);
 	return started;
 }

@@ -38,7 +38,8 @@ static bool find_object(uint64_t address, struct object *object)
 		return false;
 	header = found.dlfo_map_start;
 	object->base = found.dlfo_link_map->l_addr;
-	if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(Elf64_Phdr))
+	if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
+	    header->e_phentsize != sizeof(Elf64_Phdr))
 		return false;
 	object->segments = (const Elf64_Phdr *)((const char *)header + header->e_phoff);
 	object->count = header->e_phnum;
@@ -52,7 +53,8 @@ static const unsigned char *readable(const struct object *object, uint64_t addre
 		uint64_t start = object->base + segment->p_vaddr;
 
 		if (segment->p_type == PT_LOAD && segment->p_flags & PF_R && address >= start &&
-		    address - start <= segment->p_memsz && segment->p_memsz - (address - start) >= size)
+		    address - start <= segment->p_memsz &&
+		    segment->p_memsz - (address - start) >= size)
 			return (const unsigned char *)address;
 	}
 	return NULL;
@@ -61,7 +63,8 @@ static const unsigned char *readable(const struct object *object, uint64_t addre
 /* The word that a rip-relative operand names, whose displacement ends the instruction; or 0. */
 static uint64_t word_behind(const struct object *object, const unsigned char *displacement)
 {
-	uint64_t address = (uint64_t)displacement + 4 + (uint64_t)(int64_t)displacement_at(displacement);
+	uint64_t address =
+		(uint64_t)displacement + 4 + (uint64_t)(int64_t)displacement_at(displacement);
 	const unsigned char *place = readable(object, address, sizeof(uint64_t));
 	uint64_t word = 0;
 
@@ -105,7 +108,8 @@ uint64_t ulp_callsite_target(uint64_t return_address)
 	if (end[-6] == 0xff && end[-5] == 0x15) /* call *got(%rip) */
 		return word_behind(&object, end - 4);
 	if (end[-5] == 0xe8) /* call rel32 */
-		return through_linkage_table(&object, return_address + (uint64_t)(int64_t)displacement_at(end - 4));
+		return through_linkage_table(
+			&object, return_address + (uint64_t)(int64_t)displacement_at(end - 4));
 	return 0;
 }
 

@@ -13,8 +13,8 @@
 #define ULP_VECTOR_STATE 0xe6
 
 /* Where the standard XSAVE format of these components ends; the compacted one is not longer. */
-#define ULP_FXSAVE_SIZE        512
-#define ULP_AVX_STATE_SIZE     832
+#define ULP_FXSAVE_SIZE       512
+#define ULP_AVX_STATE_SIZE    832
 #define ULP_VECTOR_STATE_SIZE 2688
 #define ULP_XSAVE_HEADER      512
 #define ULP_XSAVE_HEADER_SIZE 64

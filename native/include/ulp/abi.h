@@ -47,8 +47,8 @@ struct ulp_domain {
 	uint64_t kept;         /* of those: thread was inside and kept its number */
 	uint64_t unprovable;   /* of those: nothing could be proved, number kept */
 	uint32_t library_count;
-	uint32_t flags; /* ULP_DOMAIN_* */
-	uint64_t floor; /* the settled universe: whoever has an older number has not been
+	uint32_t flags;       /* ULP_DOMAIN_* */
+	uint64_t floor;       /* the settled universe: whoever has an older number has not been
 	                           inside since, unless it kept the number after floor_keeps */
 	uint64_t floor_keeps; /* what keeps was when the core began to look */
 	uint64_t keeps;       /* entries at which a thread kept a number that is not the newest */
@@ -181,8 +181,8 @@ struct ulp_request {
 	uint32_t patch_path; /* offset of the path that the worker dlopens */
 	uint32_t patch_name; /* offset of the name shown in the state block */
 	uint32_t library_count;
-	uint32_t libraries; /* offset of struct ulp_request_library[] */
-	uint32_t settled;   /* a universe of the domain concerned which, the core has seen since it
+	uint32_t libraries;     /* offset of struct ulp_request_library[] */
+	uint32_t settled;       /* a universe of the domain concerned which, the core has seen since it
 	                            was published, every thread has reached or will at its next
 	                            entry; 0: the core can't say.  Older versions are given up. */
 	uint64_t settled_keeps; /* the domain's keeps, read before the core began to look */
@@ -209,11 +209,11 @@ struct ulp_request_site {
 	uint32_t function; /* address of its first instruction, relative to base */
 	uint32_t flags;    /* ULP_SITE_* */
 };
-#define ULP_SITE_ENDBR      1u /* endbr64 stands first, the nops behind it */
-#define ULP_SITE_ENTRY      2u /* hook the function's own entry */
-#define ULP_SITE_TRAMPOLINE 4u /* hook the trampoline that post wrote before it */
-#define ULP_SITE_TAIL       8u /* code of the library may jump, not call, to it */
-#define ULP_SITE_CYCLE     16u /* by jumps alone it may lead back to itself */
+#define ULP_SITE_ENDBR      1u  /* endbr64 stands first, the nops behind it */
+#define ULP_SITE_ENTRY      2u  /* hook the function's own entry */
+#define ULP_SITE_TRAMPOLINE 4u  /* hook the trampoline that post wrote before it */
+#define ULP_SITE_TAIL       8u  /* code of the library may jump, not call, to it */
+#define ULP_SITE_CYCLE      16u /* by jumps alone it may lead back to itself */
 
 /* Every replaced function must also be a site with ULP_SITE_ENTRY. */
 struct ulp_request_replacement {
