@@ -130,7 +130,7 @@ def test_signal_ends_it_as_without_us(call, blocking):
 
 
 def signal_when_traced(pid: int) -> None:
-    """Send SIGUSR1 once, when the process is traced (for well under a millisecond), or shortly after that was missed."""
+    """Send SIGUSR1 once, when the process is traced (for well under a millisecond), or just after that was missed."""
     end = time.monotonic() + 0.25
     status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
     while b"TracerPid:\t0\n" in os.pread(status, 4096, 0):
