@@ -157,7 +157,7 @@ def rewrite(image, allow_untracked=False):
     if not functions:
         raise NotPatchable(
             f"{image.name} was built without padding; compile it with -fpatchable-function-entry=16,14")
-    untracked = _untracked_exports(image, functions)
+    untracked = untracked_exports(image, functions)
     _refuse(image, functions, [] if allow_untracked else untracked)
 
     data = bytearray(image.data)
@@ -181,8 +181,13 @@ def rewrite(image, allow_untracked=False):
     )
 
 
-def _untracked_exports(image, functions):
-    """The names of the exported functions, and of labels in code, that have no padding."""
+def untracked_exports(image, functions):
+    """The names of the exported functions, and of labels in code, that have no padding.
+
+    A thread that enters through one of them is not seen to enter.
+
+    :param functions: what patchable_functions() gave.
+    """
     covered = {function.address for function in functions}
     covered.update(function.address - PAD_BEFORE for function in functions if function.trampoline)
     # Those with the wrong padding are refused anyway, with a better reason.

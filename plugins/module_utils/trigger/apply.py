@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from .. import abi
-from ..errors import MissingDependency, UlpError
+from ..errors import MissingDependency, NotPatchable, UlpError
 from ..livepatch.container import read_container
 from ..process.errors import ProcessUnpatchable
 from ..process.mapped import open_mapped
@@ -85,7 +85,7 @@ class Trigger:
             return (yield from work(pid, via, name))
         except MissingDependency:
             raise
-        except ProcessUnpatchable as error:
+        except (NotPatchable, ProcessUnpatchable) as error:
             return Row(pid, name, outcome.NOT_PATCHABLE, str(error))
         except UlpError as error:
             return Row(pid, name, outcome.FAILED, str(error))

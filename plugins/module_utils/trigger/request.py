@@ -16,6 +16,7 @@ from typing import NamedTuple
 from .. import abi
 from ..elf.image import ElfImage
 from ..elf.patchable import PatchableFunction
+from ..elf.post import untracked_exports
 from ..errors import NotPatchable
 from ..livepatch.container import Target
 from ..process.mapped import LoadedLibrary
@@ -39,7 +40,7 @@ def sites(resolved, imports):
     :param resolved: ResolvedLibrary.
     :param imports: names of the symbols that the patch library takes from elsewhere.
     :return: list of (link-time address of the function, abi.SITE_* flags), ascending.
-    :raises NotPatchable: a function that is to be replaced cannot be hooked.
+    :raises NotPatchable: a function that is to be replaced cannot be hooked, or one that threads enter.
     """
     replaced = {pair.old_offset: pair for pair in resolved.target.functions}
     found = []
@@ -69,7 +70,28 @@ def sites(resolved, imports):
         raise NotPatchable(
             f"{resolved.library.path}: no padding at the address of {', '.join(names)}; pack the livepatch again", names
         )
+    if not resolved.post_processed:
+        _require_tracked_entries(resolved)
     return found
+
+
+def _require_tracked_entries(resolved):
+    """post refuses a library with entries that cannot be tracked; here nobody has.
+
+    A thread that enters only through such a function would never be seen to enter, and keep the old versions.
+    """
+    unhookable = [
+        function for function in resolved.functions
+        if function.refusal is not None and (function.exported or function.address_taken)
+    ]
+    names = [function.label for function in unhookable] + untracked_exports(resolved.image, resolved.functions)
+    if names:
+        why = f" ({unhookable[0].label}: {unhookable[0].refusal})" if unhookable else " (no padding)"
+        raise NotPatchable(
+            f"{resolved.library.path}: threads can enter the library unseen through {', '.join(names)}{why};"
+            " build it with padding throughout, or post-process it",
+            names,
+        )
 
 
 class _Writer:

@@ -318,6 +318,24 @@ def test_function_that_cannot_be_replaced(resolved):
         sites(resolved._replace(functions=[]), frozenset())
 
 
+def test_entries_that_cannot_be_tracked(resolved):
+    exported = next(function for function in resolved.functions if function.exported)
+    functions = [
+        function._replace(refusal="it is odd") if function.address == exported.address else function
+        for function in resolved.functions
+    ]
+    other = resolved.target._replace(functions=[
+        pair for pair in resolved.target.functions if pair.old_offset != exported.address
+    ])
+    spoiled = resolved._replace(functions=functions, target=other)
+    if resolved.post_processed:
+        # post has refused, or was told to allow it.
+        assert sites(spoiled, frozenset())
+    else:
+        with pytest.raises(NotPatchable, match=f"unseen through {exported.label} .*it is odd"):
+            sites(spoiled, frozenset())
+
+
 def test_request_layout(resolved, layout):
     container = read_container(layout.container)
     data = build_request(abi.APPLY, 77, container, "/path/to/patch", [resolved], Settled(5, 9))
