@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two libraries, of which one calls the other, patched by one container or by one each."""
+
+from __future__ import annotations
+
+import pytest
+from harness.library import Hazard
+from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
+from harness.pair import Pair
+
+THREADS = 4
+UPPER = {"upper_version": "upper_version_new"}
+LOWER = {"lower_version": "lower_version_new"}
+# Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
+YIELDING = ("nice", "-n", "19")
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory, preforked):
+    hazard = Hazard("two_libraries", tmp_path_factory.mktemp("two_libraries"))
+    known = {}
+
+    def pair(variant):
+        if variant not in known:
+            known[variant] = Pair(hazard, variant, preforked)
+        return known[variant]
+
+    return pair
+
+
+def both(pair, version):
+    """The container that makes both libraries' functions give ``version``."""
+    return pair.patch_of(f"both{version}", {pair.library: UPPER, pair.lower: LOWER}, [f"-DVERSION={version}"])
+
+
+def all_of(version):
+    return [version, version, 11 * version]
+
+
+def test_switch_together_in_a_tight_loop(variant, request, pairs, start, livepatch):
+    """Guards the one domain of two libraries patched together, and its one number.
+
+    Each thread sees the version change exactly once for each publish, whichever library it calls next, and a call
+    of one library from inside the other never mixes.  Seen to fail with stubs that compare with 1 instead of the
+    patch's own number (each function then switches when its stub is put in place), and with a search of the stack
+    that knows only the called library's text.
+    """
+    pair = pairs(variant)
+    patch = livepatch(both(pair, 2))
+    victim = start(pair, wrap=YIELDING)
+    assert victim.ask(f"start {THREADS}") == str(THREADS)
+    cycles = max(request.config.getoption("--cycles") // 10, 10)
+    for _cycle in range(cycles):
+        patch.apply(victim)
+        assert victim.numbers("latest") == all_of(2) * THREADS
+        patch.revert(victim)
+        assert victim.numbers("latest") == all_of(1) * THREADS
+    mixed, most_changes = victim.numbers("stop")
+    assert mixed == 0
+    assert most_changes == 2 * cycles
+
+
+@pytest.mark.parametrize("library", ["upper", "lower"])
+def test_thread_inside_one_keeps_the_other(library, variant, pairs, start, livepatch):
+    """Guards that being inside one library of a container is being inside: the thread keeps its number for both.
+
+    Seen to fail with a search of the stack that knows only the called library's text: the other one is new already.
+    """
+    pair = pairs(variant)
+    first, second = livepatch(both(pair, 2)), livepatch(both(pair, 3))
+    victim = start(pair)
+    assert victim.numbers(f"park 0 {library}") == all_of(1)
+    first.apply(victim)
+    assert victim.numbers("versions") == all_of(2)
+    assert first.check(victim) == PENDING
+    assert victim.numbers(f"park 1 {library}") == all_of(2)
+    second.apply(victim)
+    assert victim.numbers("versions") == all_of(3)
+    assert victim.numbers("release 1") == all_of(2) + all_of(3)
+    assert victim.numbers("release 0") == all_of(1) + all_of(3)
+    second.wait_for_check(victim, APPLIED)
+
+    assert victim.numbers(f"park 2 {library}") == all_of(3)
+    second.revert(victim)
+    assert victim.numbers("versions") == all_of(2)
+    first.revert(victim)
+    assert victim.numbers("versions") == all_of(1)
+    assert victim.numbers("release 2") == all_of(3) + all_of(1)
+    first.wait_for_check(victim, NOT_APPLIED)
+
+
+def test_patched_library_calls_another_patched_one(variant, pairs, start, livepatch):
+    """Guards that libraries patched by a container each are each consistent, and independent.
+
+    A thread inside upper is outside lower: lower's patch reaches it at its next call, while upper stays as it was.
+    """
+    pair = pairs(variant)
+    upper = livepatch(pair.patch_of("upper2", {pair.library: UPPER}, ["-DVERSION=2"]))
+    lower = livepatch(pair.patch_of("lower3", {pair.lower: LOWER}, ["-DVERSION=3"]))
+    victim = start(pair)
+    assert victim.numbers("park 0 upper") == all_of(1)
+    assert victim.numbers("park 1 lower") == all_of(1)
+    upper.apply(victim)
+    lower.apply(victim)
+    assert victim.numbers("versions") == [2, 3, 23]
+    assert upper.check(victim) == PENDING
+    assert lower.check(victim) == PENDING
+    assert victim.numbers("release 0") == [1, 3, 13, 2, 3, 23]
+    assert victim.numbers("release 1") == [2, 1, 21, 2, 3, 23]
+    upper.wait_for_check(victim, APPLIED)
+    lower.wait_for_check(victim, APPLIED)
+    upper.revert(victim)
+    assert victim.numbers("versions") == [1, 3, 13]
+    lower.revert(victim)
+    assert victim.numbers("versions") == all_of(1)
+
+
+def test_apart_first_is_refused_together(mode_variant, pairs, start, livepatch, preforked):
+    """Guards that a container for both is not applied when the two have a number each: it could not switch at once.
+
+    Seen to fail without ULP_DOMAINS_DIFFER in verify_libraries().
+    """
+    pair = pairs(mode_variant)
+    upper = livepatch(pair.patch_of("upper2", {pair.library: UPPER}, ["-DVERSION=2"]))
+    lower = livepatch(pair.patch_of("lower3", {pair.lower: LOWER}, ["-DVERSION=3"]))
+    container = both(pair, 4)
+    victim = start(pair)
+    upper.apply(victim)
+    lower.apply(victim)
+    preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+    assert victim.numbers("versions") == [2, 3, 23]
+    assert livepatch(container).check(victim) == NOT_APPLIED
+    upper.revert(victim)
+    lower.revert(victim)
+    assert victim.numbers("versions") == all_of(1)

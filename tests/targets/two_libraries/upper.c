@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Shape: a patched library that calls another one, which the same container patches. */
+#include "two_libraries.h"
+#include "../shapes.h"
+
+EXPORTED OPAQUE int upper_version(void)
+{
+	return 1;
+}
+
+EXPORTED OPAQUE int upper_through(void)
+{
+	int upper = upper_version();
+
+	/* Widens the window in which a publish falls between the two. */
+	for (volatile int i = 0; i < 50; i++)
+		;
+	return 10 * upper + lower_version();
+}
+
+EXPORTED OPAQUE void upper_around(void (*callback)(void *), void *argument)
+{
+	callback(argument);
+	/* Not a jump: the frame stays. */
+	__asm__ volatile("");
+}
