@@ -148,7 +148,8 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 			function->domain = library->domain;
 			function->flags = site->flags;
 		} else {
-			__atomic_or_fetch(&function->flags, site->flags & ULP_SITE_TAIL,
+			__atomic_or_fetch(&function->flags,
+					  site->flags & (ULP_SITE_TAIL | ULP_SITE_CYCLE),
 					  __ATOMIC_RELAXED);
 		}
 		kinds &= ~function->hooked;

@@ -24,7 +24,7 @@
 #define MASK_SIZE 8 /* bytes in the kernel's signal mask */
 
 /* Words at the upper end of an alternate stack, where a signal frame begins. */
-#define WATCHED_WORDS 128
+#define WATCHED_WORDS 32
 
 /* struct sigaction as rt_sigaction(2) has it on x86-64 */
 struct kernel_action {
@@ -41,54 +41,53 @@ void ulp_restart_block_signals(void)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, MASK_SIZE);
 }
 
-static bool ends_call(int signal_number, uint64_t interrupted)
+/* Signals whose handlers would have ended the interrupted call. */
+struct ending {
+	uint64_t signals;
+	bool on_alternate_stack; /* a handler of one of them asks for it */
+};
+
+static struct ending ending_signals(const struct ulp_block *block)
 {
+	struct ending ending = {0, false};
 	struct kernel_action action;
 
-	if (syscall(SYS_rt_sigaction, signal_number, NULL, &action, MASK_SIZE) != 0)
-		return false;
-	if (action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN)
-		return false;
-	return interrupted != ERESTARTSYS || !(action.flags & SA_RESTART);
+	if (!block->interrupted || block->interrupted == ERESTARTNOINTR)
+		return ending;
+	for (int signal_number = 1; signal_number <= 64; signal_number++) {
+		uint64_t bit = 1ull << (signal_number - 1);
+
+		if ((block->signal_mask | SETXID_BIT) & bit ||
+		    syscall(SYS_rt_sigaction, signal_number, NULL, &action, MASK_SIZE) != 0 ||
+		    action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN ||
+		    (block->interrupted == ERESTARTSYS && action.flags & SA_RESTART))
+			continue;
+		ending.signals |= bit;
+		ending.on_alternate_stack |= (action.flags & SA_ONSTACK) != 0;
+	}
+	return ending;
 }
 
-static bool pending_signal_ends_call(const struct ulp_block *block)
+static bool pending(uint64_t mask)
 {
-	uint64_t pending = 0;
+	uint64_t signals = 0;
 
-	if (syscall(SYS_rt_sigpending, &pending, MASK_SIZE) != 0)
-		return false;
-	pending &= ~(block->signal_mask | SETXID_BIT);
-	for (int signal_number = 1; signal_number <= 64; signal_number++)
-		if (pending >> (signal_number - 1) & 1 &&
-		    ends_call(signal_number, block->interrupted))
-			return true;
-	return false;
-}
-
-/* Any handler that may have run would have ended the call. */
-static bool any_handler_ends_call(const struct ulp_block *block)
-{
-	for (int signal_number = 1; signal_number <= 64; signal_number++)
-		if (!(((block->signal_mask | SETXID_BIT) >> (signal_number - 1)) & 1) &&
-		    ends_call(signal_number, block->interrupted))
-			return true;
-	return false;
+	return syscall(SYS_rt_sigpending, &signals, MASK_SIZE) == 0 && signals & ~mask;
 }
 
 /*
- * Puts the mask back and says whether a handler ran on the way.  A signal that comes after
- * the last look at the pending ones would be handled here, and the call made again as if it
- * had not come.  A handler's frame overwrites what was below the stack pointer: on this
- * stack ulp_unmask looks, on an alternate one this function does.
+ * Puts the mask back and says whether a handler ran on the way: of the signals that are
+ * pending, another thread may take some first, and some come after a look at them.  A
+ * handler's frame overwrites what was below the stack pointer: on this stack ulp_unmask
+ * looks, on an alternate one this function does.
  */
-static bool unmask_and_watch(const struct ulp_block *block)
+static bool unmask_and_watch(const struct ulp_block *block, bool alternate_stack)
 {
 	uint64_t before[WATCHED_WORDS], *top = NULL;
 	stack_t alternate;
 	bool handled;
 
-	if (syscall(SYS_sigaltstack, NULL, &alternate) == 0 &&
+	if (alternate_stack && syscall(SYS_sigaltstack, NULL, &alternate) == 0 &&
 	    !(alternate.ss_flags & (SS_DISABLE | SS_ONSTACK)) &&
 	    alternate.ss_size >= sizeof before) {
 		top = (uint64_t *)((((uint64_t)alternate.ss_sp + alternate.ss_size) & ~7ull) -
@@ -108,13 +107,16 @@ static bool unmask_and_watch(const struct ulp_block *block)
 
 void ulp_restart_settle(struct ulp_block *block)
 {
-	bool ended = block->interrupted && block->interrupted != ERESTARTNOINTR &&
-		     pending_signal_ends_call(block);
+	struct ending ending = ending_signals(block);
+	uint64_t all_but_others = block->signal_mask | ending.signals;
 
-	if (!block->interrupted || block->interrupted == ERESTARTNOINTR || ended)
+	if (!ending.signals) {
 		ulp_unmask(&block->signal_mask);
-	else
-		ended = unmask_and_watch(block) && any_handler_ends_call(block);
-	if (ended)
+		return;
+	}
+	/* First the handlers after which the call is made again: they are not to be mistaken. */
+	if (pending(all_but_others | SETXID_BIT))
+		ulp_unmask(&all_but_others);
+	if (unmask_and_watch(block, ending.on_alternate_stack))
 		ulp_registers_fail_with_eintr(block->registers);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 
+#include "arch/x86_64/arch.h"
 #include "runtime/blocked_calls.h"
 #include "runtime/safe_point.h"
 #include "runtime/stack.h"
@@ -139,9 +140,14 @@ static unsigned first_of_thread(const struct frames *all)
 	return i;
 }
 
-static bool in_own_allocator(const struct ulp_frame *frame)
+/* The allocator's functions often leave by a jump: then only the call tells that it was theirs. */
+static bool in_own_allocator(const struct frames *all, unsigned i)
 {
-	return allocator_in_program && ulp_call_kind(frame->function) == ULP_CALL_ALLOCATE;
+	return allocator_in_program &&
+	       (ulp_call_kind(all->frame[i].function) == ULP_CALL_ALLOCATE ||
+		(i + 1 < all->count && !all->frame[i + 1].interrupted &&
+		 ulp_call_kind(ulp_callsite_target(all->frame[i + 1].instruction)) ==
+			 ULP_CALL_ALLOCATE));
 }
 
 static bool in_c_library(const struct ulp_frame *frame)
@@ -234,7 +240,7 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 			*why = "it is in the dynamic loader";
 			return false;
 		}
-		if (in_own_allocator(frame) ||
+		if (in_own_allocator(&frames, i) ||
 		    (!allocator_in_program && within(&allocator, frame->instruction))) {
 			*why = "it is in the memory allocator";
 			return false;

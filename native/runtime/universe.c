@@ -204,7 +204,9 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	__atomic_add_fetch(&domain->slow_entries, 1, __ATOMIC_RELAXED);
 	switch (proof) {
 	case OUTSIDE:
-		*(volatile uint64_t *)number = universe;
+		/* Never back: a signal handler may have gone further meanwhile, and been seen to. */
+		if (*(volatile uint64_t *)number < universe)
+			*(volatile uint64_t *)number = universe;
 		break;
 	case INSIDE:
 		__atomic_add_fetch(&domain->kept, 1, __ATOMIC_RELAXED);

@@ -3,12 +3,13 @@
  * bool ulp_unmask(const uint64_t *mask);
  *
  * A signal handler's frame is put right below the red zone.  That memory is filled with a
- * pattern; after the system call that lets handlers run it tells whether one did.
+ * pattern; after the system call that lets handlers run it tells whether one did.  The frame's
+ * upper end, which is always written, is the mark behind the extended state, aligned to 64.
  */
 #define SYS_RT_SIGPROCMASK 14
 #define SIG_SETMASK         2
 #define RED_ZONE          128
-#define WATCHED          1024
+#define WATCHED           256
 #define PATTERN 0x5a5aa5a5c3c33c3c
 
 	.text
