@@ -65,3 +65,23 @@ class BadDescription(UlpError):
 
 class BadContainer(UlpError):
     """A file is not a livepatch container, or it is damaged."""
+
+
+class MissingProgram(UlpError):
+    """A program that the core runs is not installed."""
+
+    def __init__(self, program, package):
+        """
+        :param program: the program's name.
+        :param package: name of the Debian package that brings it.
+        """
+        self.program = program
+        super().__init__(f"the program {program} is missing on this machine; install the package {package}")
+
+
+class BadSignature(UlpError):
+    """A container is not signed, or not by somebody who may."""
+
+
+class Untrusted(UlpError):
+    """A file or directory could be changed by a user who must not be able to."""

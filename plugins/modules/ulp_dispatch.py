@@ -15,11 +15,13 @@ description:
   - A thread that is inside the library goes on with the old functions and takes the new ones when it next enters the
     library. Until then it counts as pending.
   - A process that the livepatch is applied to already is left alone.
+  - A livepatch is not applied if another user could change the file or a directory above it.
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
   - python3-pyelftools
   - python3-ptrace
+  - openssh-client, for O(allowed_signers)
 notes:
   - Run it as root, or as the owner of the processes.
   - A process can be patched only if it was started with the runtime preloaded, see the role
@@ -59,10 +61,62 @@ options:
     elements: str
     default: []
   exclude:
-    description: Leave alone all processes whose name matches one of these wildcards, whatever else is said.
+    description:
+      - Leave alone the processes that one of these rules is about, whatever else is said.
+      - A rule is the wildcard of a process's name, as V(nginx*); or text as in O(hold_file), as V(unit=nginx.service);
+        or a dictionary with one or several of the keys V(name), V(exe), V(user), V(unit) and V(patch), all of which
+        must match.
     type: list
-    elements: str
+    elements: raw
     default: []
+  allowed_signers:
+    description:
+      - A file on the host that says who may sign livepatches, in the format that the manual page of C(ssh-keygen)
+        describes under ALLOWED SIGNERS. No other user may be able to change it.
+      - With it, a livepatch is applied only if there is a valid signature beside it, in a file with C(.sig) appended to
+        its name, as O(libpulp.livepatch.ulp_pack#module:signing_key) and C(ulp sign) make it. What is verified is what
+        is applied.
+      - To revert a livepatch no signature is needed, since nothing of the file is loaded.
+    type: path
+  signer_identity:
+    description:
+      - The one principal of O(allowed_signers) whose signature counts.
+      - Without it, that of any principal does.
+    type: str
+  kill_switch:
+    description:
+      - While this file exists on the host, no process is patched; each has the outcome V(excluded). It is looked for
+        again before every process. Reverting goes on as ever.
+      - An empty string or null is no file.
+    type: path
+    default: /etc/libpulp/stop
+  hold_file:
+    description:
+      - A file on the host that says which processes are left alone, that is, neither patched nor reverted. Each has the
+        outcome V(excluded).
+      - Every line is a rule, C(KEY=WILDCARD), where the key is V(name), V(exe), V(user), V(unit) (also a slice) or
+        V(patch) (a patch ID or the name of the container). Several on one line must all match. Values are quoted as in
+        a shell. Lines that begin with V(#) are remarks.
+      - If there is a line that is no rule, the module fails.
+      - An empty string or null is no file.
+    type: path
+    default: /etc/libpulp/hold
+  retracted_file:
+    description:
+      - A file on the host with the patch IDs of livepatches that nobody shall apply any more, one at the beginning of
+        each line. Lines that begin with V(#) are remarks. Each process has the outcome V(excluded). Such a livepatch
+        can still be reverted.
+      - An empty string or null is no file.
+    type: path
+    default: /etc/libpulp/retracted
+  ledger:
+    description:
+      - A file on the host to write down in what was done, one JSON object a line, for every process that was changed or
+        for which that failed. The oldest lines go when it would get larger than 1 MiB.
+      - It is written if the directory exists and may be written to. Nothing is written in check mode.
+      - An empty string or null is no file.
+    type: path
+    default: /var/lib/libpulp/ledger.jsonl
   timeout:
     description: How many seconds a process may take to carry out the request.
     type: float
@@ -93,6 +147,16 @@ EXAMPLES = r"""
     patch: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
     processes: [nginx]
     wait_migrated: 30
+
+- name: Patch only with what the security team has signed, and leave the database alone
+  libpulp.livepatch.ulp_dispatch:
+    patch: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
+    allowed_signers: /etc/libpulp/allowed_signers
+    signer_identity: security@example.com
+    exclude:
+      - unit=postgresql@*.service
+      - user: batch
+        exe: /opt/reports/*
 
 - name: Take it back
   libpulp.livepatch.ulp_dispatch:
@@ -130,7 +194,7 @@ processes:
         - V(not_applicable), the process does not run the library, or there is nothing to revert.
         - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one.
         - V(not_patchable), it cannot be patched.
-        - V(excluded), its name matches O(exclude).
+        - V(excluded), O(exclude), O(hold_file), O(kill_switch) or O(retracted_file) says that it is left alone.
         - V(failed), it could be patched, but was not.
       type: str
       sample: patched
@@ -155,6 +219,21 @@ outcomes:
   returned: always, unless the livepatch itself cannot be used
   type: dict
   sample: {"patched": 3, "not_patchable": 1}
+signer:
+  description: The principal of O(allowed_signers) whose signature was verified, or null.
+  returned: success
+  type: str
+  sample: security@example.com
+stopped:
+  description: Whether O(kill_switch) exists and was in the way.
+  returned: always, unless the livepatch itself cannot be used
+  type: bool
+  sample: false
+retracted:
+  description: Whether the livepatch is on the list O(retracted_file) and that was in the way.
+  returned: always, unless the livepatch itself cannot be used
+  type: bool
+  sample: false
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -167,6 +246,14 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatc
     dispatch,
     state_text,
 )
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold import (
+    HOLD_FILE,
+    KILL_SWITCH,
+    RETRACTED_FILE,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import LEDGER
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import (
     RETRIES,
@@ -181,23 +268,33 @@ def run(module):
     for name in ("timeout", "retries", "wait_migrated"):
         if parameters[name] < 0:
             module.fail_json(msg=f"{name} must not be negative")
-    selection = Selection(
-        tuple(parameters["pids"]), tuple(parameters["processes"]), tuple(parameters["exclude"])
-    )
+    selection = Selection(tuple(parameters["pids"]), tuple(parameters["processes"]))
     options = Options(
         timeout=parameters["timeout"],
         retries=parameters["retries"],
         wait_migrated=parameters["wait_migrated"],
         check=module.check_mode,
     )
+    policy = Policy(
+        allowed_signers=parameters["allowed_signers"] or None,
+        identity=parameters["signer_identity"] or None,
+        kill_switch=parameters["kill_switch"] or None,
+        hold_file=parameters["hold_file"] or None,
+        retracted_file=parameters["retracted_file"] or None,
+        exclude=parse_exclude(parameters["exclude"]),
+        ledger=parameters["ledger"] or None,
+    )
     result = dispatch(
-        parameters["patch"], PATCH if parameters["state"] == "present" else REVERT, selection, options
+        parameters["patch"], PATCH if parameters["state"] == "present" else REVERT, selection, options, policy
     )
     fields = {
         "changed": result.changed,
         "patch_id": result.patch_id,
         "processes": [row.as_dict() for row in result.rows],
         "outcomes": count_outcomes(result.rows),
+        "signer": result.signer,
+        "stopped": result.stopped,
+        "retracted": result.retracted,
         "warnings": result.warnings,
         "diff": {"before": state_text(result, False), "after": state_text(result, True)},
     }
@@ -216,7 +313,13 @@ def main():
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "pids": {"type": "list", "elements": "int", "default": []},
             "processes": {"type": "list", "elements": "str", "default": []},
-            "exclude": {"type": "list", "elements": "str", "default": []},
+            "exclude": {"type": "list", "elements": "raw", "default": []},
+            "allowed_signers": {"type": "path"},
+            "signer_identity": {"type": "str"},
+            "kill_switch": {"type": "path", "default": KILL_SWITCH},
+            "hold_file": {"type": "path", "default": HOLD_FILE},
+            "retracted_file": {"type": "path", "default": RETRACTED_FILE},
+            "ledger": {"type": "path", "default": LEDGER},
             "timeout": {"type": "float", "default": TIMEOUT_SECONDS},
             "retries": {"type": "int", "default": RETRIES},
             "wait_migrated": {"type": "float", "default": 0},

@@ -12,6 +12,7 @@ version_added: 1.0.0
 description:
   - Finds the processes that have the livepatch runtime, their livepatchable libraries, and the livepatches that are
     applied to them; and the processes that can not be livepatched, with the reason.
+  - It also returns the last entries of the ledger, that is, what was applied and reverted on this host lately.
   - It reads memory only. No process is stopped, not even for a moment.
 author:
   - libpulp.livepatch contributors (@libpulp)
@@ -33,7 +34,17 @@ attributes:
     support: full
   platform:
     support: full
-options: {}
+options:
+  ledger:
+    description:
+      - The file in which M(libpulp.livepatch.ulp_dispatch) writes down what it did.
+      - An empty string or null is no file.
+    type: path
+    default: /var/lib/libpulp/ledger.jsonl
+  ledger_entries:
+    description: So many of its last entries are returned.
+    type: int
+    default: 50
 seealso:
   - module: libpulp.livepatch.ulp_dispatch
   - module: libpulp.livepatch.ulp_check
@@ -175,22 +186,71 @@ ansible_facts:
               sample: >-
                 process 1 (systemd) was started without the livepatch runtime; restart it with LD_PRELOAD set to
                 libpulp.so
+        ledger:
+          description: The last entries of the ledger, the oldest first; empty if there is none.
+          type: list
+          elements: dict
+          contains:
+            time:
+              description: When it happened, in UTC.
+              type: str
+              sample: "2026-11-24T12:00:00Z"
+            operation:
+              description: V(patch) or V(revert).
+              type: str
+              sample: patch
+            patch_id:
+              description: The livepatch's ID, 64 hexadecimal digits.
+              type: str
+              sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+            patch:
+              description: Name of its file.
+              type: str
+              sample: cve-2026-0001.ulp
+            pid:
+              description: Process ID.
+              type: int
+              sample: 4711
+            name:
+              description: Name of the program.
+              type: str
+              sample: nginx
+            outcome:
+              description: What became of the process, see M(libpulp.livepatch.ulp_dispatch).
+              type: str
+              sample: patched
+            reason:
+              description: One sentence, empty if the outcome says it all.
+              type: str
+              sample: ""
+            held_us:
+              description: How long a thread was held, in microseconds; null if none was.
+              type: float
+              sample: 74.5
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import ENTRIES, LEDGER, read_last
 
 
-def run(_module):
+def run(module):
     """Gather the facts; returns the module's result."""
-    return {"changed": False, "ansible_facts": {"ulp": gather()}}
+    entries = read_last(module.params["ledger"], module.params["ledger_entries"])
+    return {"changed": False, "ansible_facts": {"ulp": dict(gather(), ledger=entries)}}
 
 
 def main():
     """Entry point of the module."""
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "ledger": {"type": "path", "default": LEDGER},
+            "ledger_entries": {"type": "int", "default": ENTRIES},
+        },
+        supports_check_mode=True,
+    )
     run_module(module, run)
 
 

@@ -14,10 +14,12 @@ description:
   - All functions are looked up in the target libraries, and everything that stands in the way is found, now rather than
     when the livepatch is applied.
   - The same input gives the same bytes, and an equal container is left alone.
+  - With O(signing_key) it also signs the container.
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
   - python3-pyelftools
+  - openssh-client, for O(signing_key)
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
 attributes:
@@ -57,6 +59,12 @@ options:
     type: list
     elements: str
     default: []
+  signing_key:
+    description:
+      - Sign the container with this key and write the signature beside it, in a file with C(.sig) appended to its name.
+      - A private key of C(ssh-keygen) without passphrase, or a public key whose private half an agent holds.
+      - A container that is signed with this key already is left alone.
+    type: path
 seealso:
   - module: libpulp.livepatch.ulp_dump
   - module: libpulp.livepatch.ulp_dispatch
@@ -77,6 +85,11 @@ EXAMPLES = r"""
     labels:
       cve:
         - CVE-2026-0001
+
+- name: Pack a livepatch and sign it
+  libpulp.livepatch.ulp_pack:
+    description: /usr/local/src/fix/answer.dsc
+    signing_key: /root/.ssh/livepatch_ed25519
 """
 
 RETURN = r"""
@@ -85,6 +98,11 @@ path:
   returned: success
   type: str
   sample: /usr/local/lib/livepatch/answer.ulp
+signature:
+  description: The signature that was, or in check mode would be, written; null without O(signing_key).
+  returned: success
+  type: str
+  sample: /usr/local/lib/livepatch/answer.ulp.sig
 patch_id:
   description: The livepatch's ID, the SHA-256 over the patch library and the metadata, in hexadecimal.
   returned: success
@@ -154,6 +172,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.descri
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import target_fields
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import sign
 
 
 def pack_container(module):
@@ -170,9 +189,14 @@ def pack_container(module):
         dependencies=params["dependencies"],
         check=module.check_mode,
     )
+    signed = None
+    if params["signing_key"]:
+        # The very bytes that were packed, not what is at the path by now.
+        signed = sign(result.path, params["signing_key"], data=result.data, check=module.check_mode)
     return {
-        "changed": result.changed,
+        "changed": result.changed or (signed is not None and signed.changed),
         "path": result.path,
+        "signature": signed.path if signed else None,
         "patch_id": result.patch_id,
         "patch_build_id": result.patch_build_id,
         "targets": [target_fields(target) for target in result.targets],
@@ -193,6 +217,7 @@ def main():
             "dest": {"type": "path"},
             "labels": {"type": "dict"},
             "dependencies": {"type": "list", "elements": "str", "default": []},
+            "signing_key": {"type": "path"},
         },
         required_one_of=[("description", "livepatch")],
         mutually_exclusive=[("description", "livepatch"), ("description", "target"), ("description", "functions")],

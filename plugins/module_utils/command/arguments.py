@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..dispatch.hold import HOLD_FILE, KILL_SWITCH, RETRACTED_FILE
+from ..dispatch.ledger import LEDGER
 from ..trigger.options import RETRIES, TIMEOUT_SECONDS
 
 
@@ -59,11 +61,21 @@ def parser():
     dump = verb("dump", "show what is in a livepatch container")
     dump.add_argument("container", metavar="FILE.ulp")
 
+    sign = verb("sign", "sign a livepatch container; the signature is written to FILE.ulp.sig")
+    sign.add_argument("container", metavar="FILE.ulp")
+    sign.add_argument("-k", "--key", metavar="KEY", required=True,
+                      help="private key of ssh-keygen, or a public key whose private half an agent holds")
+
+    verify = verb("verify", "tell whether a livepatch container is signed: exit 0 by somebody who may, 1 not so")
+    verify.add_argument("container", metavar="FILE.ulp")
+    _signers(verify, required=True)
+
     trigger = verb("trigger", "apply a livepatch to one process, or revert it")
     trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
     trigger.add_argument("container", metavar="FILE.ulp")
     trigger.add_argument("--revert", action="store_true", help="revert the livepatch instead of applying it")
     _limits(trigger)
+    _policy(trigger)
 
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
@@ -74,9 +86,11 @@ def parser():
     dispatch.add_argument("container", metavar="FILE.ulp")
     dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")
     dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[], help="only processes so called")
-    dispatch.add_argument("--exclude", metavar="WILDCARD", action="append", default=[], help="no process so called")
+    dispatch.add_argument("--exclude", metavar="RULE", action="append", default=[],
+                          help="no such process: the wildcard of a name, or a rule as in the hold file, unit=WILDCARD")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be done and touch no process")
     _limits(dispatch)
+    _policy(dispatch)
 
     listing = verb("list", "show the livepatchable processes and their state")
     listing.add_argument("-p", "--process", metavar="PID", type=_pid)
@@ -93,3 +107,22 @@ def _limits(verb):
                       help="how often to ask again; default: %(default)s")
     verb.add_argument("--wait-migrated", metavar="SECONDS", type=_seconds, default=0.0,
                       help="how long to wait until no thread is pending; default: %(default)s")
+
+
+def _signers(verb, required=False):
+    verb.add_argument("--allowed-signers", metavar="FILE", required=required,
+                      help="the livepatch must be signed by somebody whom this file allows, see ssh-keygen(1)")
+    verb.add_argument("--identity", metavar="NAME",
+                      help="and by nobody else than this one; default: anybody in the file")
+
+
+def _policy(verb):
+    _signers(verb)
+    verb.add_argument("--kill-switch", metavar="PATH", default=KILL_SWITCH,
+                      help="apply nothing while this file exists; '' for none; default: %(default)s")
+    verb.add_argument("--hold-file", metavar="FILE", default=HOLD_FILE,
+                      help="leave the processes alone that this file names; '' for none; default: %(default)s")
+    verb.add_argument("--retracted-file", metavar="FILE", default=RETRACTED_FILE,
+                      help="apply none of the livepatches that this file names; '' for none; default: %(default)s")
+    verb.add_argument("--ledger", metavar="FILE", default=LEDGER,
+                      help="write down here what was done, if the directory exists; '' for none; default: %(default)s")

@@ -14,20 +14,22 @@ import json
 import os
 import sys
 
-from ..dispatch.dispatch import dispatch
+from ..atomic_file import read_file
+from ..dispatch.dispatch import CHECK, PATCH, REVERT, dispatch
 from ..dispatch.facts import gather
+from ..dispatch.policy import Policy
+from ..dispatch.rules import parse_exclude
 from ..dispatch.select import Selection
 from ..elf.post import post_process
-from ..errors import UlpError
-from ..livepatch.container import read_container
+from ..errors import BadSignature, UlpError
 from ..livepatch.description import parse_description
 from ..livepatch.dump import dump, target_fields
 from ..livepatch.pack import pack
+from ..livepatch.signature import sign, signature_path, verify
 from ..process.mapped import MappedFiles
 from ..process.runtime import read_messages
 from ..process.subject import examine
 from ..trigger import outcome
-from ..trigger.apply import Trigger
 from ..trigger.options import Options
 from .arguments import parser
 from .report import outcome_table, state_lines
@@ -114,9 +116,71 @@ def _is_good(row):
     )
 
 
+def _policy(arguments):
+    return Policy(
+        allowed_signers=arguments.allowed_signers,
+        identity=arguments.identity,
+        kill_switch=arguments.kill_switch or None,
+        hold_file=arguments.hold_file or None,
+        retracted_file=arguments.retracted_file or None,
+        exclude=parse_exclude(getattr(arguments, "exclude", ())),
+        ledger=arguments.ledger or None,
+    )
+
+
+def _sign(arguments):
+    # Nobody should sign what no host will take.
+    dump(arguments.container)
+    result = sign(arguments.container, arguments.key)
+    done = "signed" if result.changed else "unchanged, signed before"
+    _show(
+        arguments,
+        {"changed": result.changed, "path": result.path, "fingerprint": result.fingerprint},
+        [f"{arguments.container}: {done} with the key {result.fingerprint}, signature {result.path}"],
+    )
+    return DONE
+
+
+def _verify(arguments):
+    fields = {"path": signature_path(arguments.container), "valid": False, "identity": None, "fingerprint": None}
+    reason = ""
+    try:
+        signer = verify(
+            read_file(arguments.container), arguments.container, arguments.allowed_signers, arguments.identity
+        )
+    except BadSignature as error:
+        reason = str(error)
+    else:
+        fields.update(signer._asdict(), valid=True)
+    fields["reason"] = reason
+    lines = [] if reason else [
+        f"{arguments.container}: signed by {fields['identity']} with the key {fields['fingerprint']}"
+    ]
+    _show(arguments, fields, lines)
+    if reason:
+        _complain(reason)
+        return REFUSED
+    return DONE
+
+
+def _one(pid, rows):
+    """The row of the one process ``pid`` that was asked for."""
+    for row in rows:
+        return row
+    raise UlpError(f"process {pid} is this command itself")
+
+
 def _trigger(arguments):
-    trigger = Trigger(read_container(arguments.container), MappedFiles(), _options(arguments))
-    row = (trigger.revert if arguments.revert else trigger.apply)(arguments.process)
+    result = dispatch(
+        arguments.container,
+        REVERT if arguments.revert else PATCH,
+        Selection((arguments.process,)),
+        _options(arguments),
+        _policy(arguments),
+    )
+    for warning in result.warnings:
+        _complain(warning)
+    row = _one(arguments.process, result.rows)
     good = _is_good(row)
     _show(arguments, row.as_dict(), outcome_table([row]) if good else [])
     if good:
@@ -126,7 +190,9 @@ def _trigger(arguments):
 
 
 def _check(arguments):
-    row = Trigger(read_container(arguments.container), MappedFiles(), Options()).check(arguments.process)
+    row = _one(
+        arguments.process, dispatch(arguments.container, CHECK, Selection((arguments.process,)), Options()).rows
+    )
     _show(arguments, row.as_dict(), outcome_table([row]) if _is_good(row) else [])
     if row.outcome == outcome.ALREADY_PATCHED:
         return DONE
@@ -137,8 +203,10 @@ def _check(arguments):
 
 
 def _dispatch(arguments):
-    selection = Selection(tuple(arguments.pids), tuple(arguments.name), tuple(arguments.exclude))
-    result = dispatch(arguments.container, arguments.operation, selection, _options(arguments))
+    selection = Selection(tuple(arguments.pids), tuple(arguments.name))
+    result = dispatch(
+        arguments.container, arguments.operation, selection, _options(arguments), _policy(arguments)
+    )
     for warning in result.warnings:
         _complain(warning)
     lines = outcome_table(result.rows) if result.rows else ["no process runs a library that this livepatch is for"]
@@ -169,6 +237,8 @@ VERBS = {
     "post": _post,
     "pack": _pack,
     "dump": _dump,
+    "sign": _sign,
+    "verify": _verify,
     "trigger": _trigger,
     "check": _check,
     "dispatch": _dispatch,

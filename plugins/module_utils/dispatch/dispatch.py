@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from ..livepatch.container import read_container
+from ..errors import FileProblem, Untrusted
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
 from ..process.mapped import MappedFiles
 from ..process.maps import read_code_maps
@@ -19,7 +19,9 @@ from ..trigger.apply import Trigger
 from ..trigger.drive import drive_all
 from ..trigger.outcome import Row
 from ..trigger.resolve import resolve
-from .select import choose
+from . import ledger
+from .policy import Guard, Policy
+from .select import choose, name_of
 
 PATCH = "patch"
 REVERT = "revert"
@@ -42,6 +44,9 @@ class Dispatched(NamedTuple):
     patch_id: str
     rows: list[Row]
     warnings: list[str]
+    stopped: bool = False  # nothing was applied, because of the kill switch
+    retracted: bool = False  # nothing was applied, because the livepatch is retracted
+    signer: str | None = None  # the principal whose signature was verified
 
     @property
     def applied(self):
@@ -66,29 +71,62 @@ class Dispatched(NamedTuple):
         ]
 
 
-def dispatch(path, operation, selection, options) -> Dispatched:
+def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     """Apply, revert or check the livepatch at ``path`` in every process that it is for.
 
     :param path: of the container.
     :param operation: PATCH, REVERT or CHECK.
     :param selection: select.Selection.
     :param options: trigger.options.Options.
+    :param policy: policy.Policy; without any, every container is accepted that nobody else could change.
     :return: Dispatched, with a row for every process that loads a target library, and for every one that was
         asked for by PID or name.
     :raises BadContainer, BadElf, FileProblem: the container cannot be used.
+    :raises BadSignature, Untrusted: it may not be applied.
     :raises MissingDependency: a Python package is missing.
     """
-    trigger = Trigger(read_container(path), MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0))
+    policy = policy or Policy()
+    guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
+    trigger = Trigger(guard.container, MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0))
     work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[operation]
     hidden = []
-    rows = drive_all(_deal_with(trigger, work, candidate, hidden) for candidate in choose(selection))
-    rows = [row for row in rows if row is not None]
-    if not options.check:
-        rows = _migrated(trigger, rows, time.monotonic() + max(options.wait_migrated, options.sample))
     warnings = []
+    # What is done is written down even if we are interrupted.
+    done = []
+    try:
+        drive_all(
+            _recorded(_deal_with(trigger, work, candidate, guard, hidden), done) for candidate in choose(selection)
+        )
+        done.sort(key=lambda row: row.pid)
+        if not options.check:
+            _wait_for_migration(trigger, done, time.monotonic() + max(options.wait_migrated, options.sample))
+    finally:
+        if operation != CHECK and not options.check:
+            warnings.extend(_write_down(policy.ledger, done, guard.container, operation))
     if hidden:
         warnings.append(f"processes that this user may not examine were left out: {_listed(hidden)}")
-    return Dispatched(operation, trigger.container.patch_id, rows, warnings)
+    return Dispatched(
+        operation, guard.container.patch_id, done, warnings, guard.stopped, guard.retracted, guard.signer
+    )
+
+
+def _recorded(work, rows):
+    """The generator ``work``, whose Row, if any, is added to ``rows``."""
+    row = yield from work
+    if row is not None:
+        rows.append(row)
+
+
+def _write_down(path, rows, container, operation):
+    """Add what was done to the ledger; a list of warnings: that it cannot be written undoes nothing."""
+    entries = ledger.entries_of(rows, container, operation)
+    if not entries or not ledger.is_kept(path):
+        return []
+    try:
+        ledger.append(path, entries)
+    except (FileProblem, Untrusted) as error:
+        return [f"the ledger was not written: {error}"]
+    return []
 
 
 def count_outcomes(rows):
@@ -106,24 +144,30 @@ def _listed(pids):
     return ", ".join(str(pid) for pid in pids[:_LISTED]) + (", ..." if len(pids) > _LISTED else "")
 
 
-def _deal_with(trigger, work, candidate, hidden):
+def _deal_with(trigger, work, candidate, guard, hidden):
     """The Row of select.Chosen ``candidate``, or None: it is of no concern; a generator for trigger.drive.
 
+    :param guard: policy.Guard.
     :param hidden: gets the PID of a process that could not be examined.
     """
     pid = candidate.pid
-    if not candidate.named:
-        try:
-            if not _is_concerned(trigger, pid):
-                return None
-        except ProcessForbidden:
+    try:
+        if not candidate.named and not _is_concerned(trigger, pid):
+            return None
+        reason = guard.reason(pid)
+    except ProcessError as error:
+        if candidate.named:
+            return Row(pid, name_of(candidate), outcome.FAILED, str(error))
+        # Not one that could be patched, or it has ended: nobody asked for it.
+        if isinstance(error, ProcessForbidden):
             hidden.append(pid)
-            return None
-        except ProcessError:
-            # Not one that could be patched, or it has ended: nobody asked for it.
-            return None
-    if candidate.excluded:
-        return Row(pid, candidate.name, outcome.EXCLUDED, "its name is on the exclude list")
+        return None
+    if reason is not None:
+        return Row(pid, name_of(candidate), outcome.EXCLUDED, reason)
+    try:
+        guard.confirm()
+    except (FileProblem, Untrusted) as error:
+        return Row(pid, name_of(candidate), outcome.FAILED, str(error))
     row = yield from work(pid)
     if row.outcome == outcome.FAILED and not candidate.named and _has_ended(pid):
         return None
@@ -143,15 +187,14 @@ def _has_ended(pid):
     return False
 
 
-def _migrated(trigger, rows, deadline):
-    """The rows as they are once no thread is pending, or at ``deadline`` (time.monotonic())."""
+def _wait_for_migration(trigger, rows, deadline):
+    """Bring ``rows`` up to date until no thread is pending, or ``deadline`` (time.monotonic()) has come."""
     waiting = [index for index, row in enumerate(rows) if row.threads_pending]
     while waiting and time.monotonic() < deadline:
         time.sleep(_PAUSE)
         for index in waiting:
             rows[index] = _updated(rows[index], trigger.check(rows[index].pid))
         waiting = [index for index in waiting if rows[index].threads_pending]
-    return rows
 
 
 def _updated(before, now):

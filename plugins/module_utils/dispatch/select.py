@@ -18,7 +18,6 @@ class Selection(NamedTuple):
 
     pids: tuple[int, ...] = ()
     names: tuple[str, ...] = ()  # wildcards, as in a shell
-    exclude: tuple[str, ...] = ()  # wildcards; they win over everything
 
     @property
     def everything(self):
@@ -32,7 +31,6 @@ class Chosen(NamedTuple):
     pid: int
     name: str | None  # None: nobody has asked for it yet
     named: bool  # the caller asked for this very process, and wants to hear of it whatever becomes of it
-    excluded: bool
 
 
 def matches(name, patterns):
@@ -59,12 +57,10 @@ def choose(selection) -> list[Chosen]:
     pids = wanted if selection.pids and not selection.names else wanted.union(process_ids())
     chosen = []
     for pid in sorted(pids - {os.getpid()}):
-        candidate = Chosen(pid, None, pid in wanted, False)
-        if selection.names or selection.exclude:
+        candidate = Chosen(pid, None, pid in wanted)
+        if selection.names:
             name = name_of(candidate)
-            candidate = Chosen(
-                pid, name, pid in wanted or matches(name, selection.names), matches(name, selection.exclude)
-            )
+            candidate = Chosen(pid, name, pid in wanted or matches(name, selection.names))
         if candidate.named or selection.everything:
             chosen.append(candidate)
     return chosen

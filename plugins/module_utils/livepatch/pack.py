@@ -35,7 +35,7 @@ class PackResult(NamedTuple):
 
     ``changed`` says whether the container at ``path`` was (in check mode: would be) written; ``patch_id`` is hex;
     ``targets`` is a list of container.Target; ``warnings`` are sentences for the patch author; ``before`` and
-    ``after`` are text about the container at ``path`` to compare, empty when there is none.
+    ``after`` are text about the container at ``path`` to compare, empty when there is none; ``data`` are its bytes.
     """
 
     changed: bool
@@ -46,6 +46,7 @@ class PackResult(NamedTuple):
     warnings: list[str]
     before: str
     after: str
+    data: bytes
 
     @property
     def functions(self):
@@ -106,6 +107,7 @@ def pack(description, destination=None, labels=None, dependencies=(), check=Fals
         warnings=warnings,
         before=_describe(existing, destination),
         after=_describe(data, destination),
+        data=data,
     )
 
 

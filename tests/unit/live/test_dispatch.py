@@ -23,6 +23,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatc
     state_text,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection, choose
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -92,10 +94,12 @@ def test_names_and_exclusion(padded, start):
     victim = start(padded)
     result = dispatch(padded.container, PATCH, Selection(names=("no such*",)), Options())
     assert result.rows == []
-    result = dispatch(padded.container, PATCH, Selection(names=("ap?",), exclude=("a*",)), Options())
+    result = dispatch(
+        padded.container, PATCH, Selection(names=("ap?",)), Options(), Policy(exclude=parse_exclude(["a*"]))
+    )
     assert rows_by_pid(result)[victim.pid].outcome == "excluded"
     assert victim.ask("answer") == "20"
-    result = dispatch(padded.container, PATCH, Selection(exclude=("app",)), Options())
+    result = dispatch(padded.container, PATCH, Selection(), Options(), Policy(exclude=parse_exclude(["app"])))
     assert rows_by_pid(result)[victim.pid].outcome == "excluded"
     result = dispatch(padded.container, PATCH, Selection(names=("ap?",)), Options())
     assert rows_by_pid(result)[victim.pid].outcome == "patched"

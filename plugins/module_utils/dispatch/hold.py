@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files by which a host keeps livepatches away: kill switch, hold file, retracted livepatches.
+
+They fail closed: a file that is there and cannot be read or understood stops
+the operation, because it may say that nothing is to be done.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..atomic_file import read_file
+from ..errors import FileProblem, UlpError
+from ..livepatch.container import is_patch_id
+from .rules import parse_rule
+
+KILL_SWITCH = "/etc/libpulp/stop"
+HOLD_FILE = "/etc/libpulp/hold"
+RETRACTED_FILE = "/etc/libpulp/retracted"
+
+
+def is_stopped(kill_switch):
+    """Whether the kill switch is thrown: whether there is anything at all at path ``kill_switch``; None: no.
+
+    :raises FileProblem: that cannot be told.
+    """
+    if not kill_switch:
+        return False
+    try:
+        os.lstat(kill_switch)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise FileProblem("look for", kill_switch, error) from error
+    return True
+
+
+def read_hold(path):
+    """The rules of the hold file, one a line; lines that begin with ``#`` are remarks.
+
+    :param path: of the file; None, or one that does not exist: no rules.
+    :return: tuple of rules.Rule.
+    :raises FileProblem: it cannot be read.
+    :raises UlpError: a line is no rule; the message names it.
+    """
+    return tuple(parse_rule(line, f"{path} line {number}") for number, line in _lines(path))
+
+
+def read_retracted(path):
+    """The livepatches that nobody shall apply any more.
+
+    :param path: of a file with one patch ID a line, behind which anything may stand; lines that begin with ``#`` are
+        remarks.  None, or one that does not exist: none.
+    :return: {patch ID: where it stands}.
+    :raises FileProblem: it cannot be read.
+    :raises UlpError: a line does not begin with a patch ID; the message names it.
+    """
+    found = {}
+    for number, line in _lines(path):
+        patch_id = line.split()[0].lower()
+        if not is_patch_id(patch_id):
+            raise UlpError(
+                f"{path} line {number} should begin with a patch ID, the 64 hex digits that ulp dump shows"
+            )
+        found.setdefault(patch_id, f"{path} line {number}")
+    return found
+
+
+def _lines(path):
+    """(line number, text) of what is not empty and no remark."""
+    if not path:
+        return
+    try:
+        # A link that leads nowhere is not the same as no file: somebody wanted to say something.
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise FileProblem("look for", path, error) from error
+    try:
+        text = read_file(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UlpError(f"{path} is not text in UTF-8") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield number, stripped

@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was done to the processes of this host: a file with one JSON object a line, the oldest first.
+
+It says what happened, not who did it.  It is bounded: the oldest lines go when
+it would become larger than LIMIT.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+from ..atomic_file import read_file, replace_file
+from ..errors import FileProblem
+from ..trigger import outcome
+from ..trusted_path import require_unchangeable
+
+LEDGER = "/var/lib/libpulp/ledger.jsonl"
+LIMIT = 1 << 20  # bytes
+ENTRIES = 50  # so many of the last ones are facts
+
+
+def entries_of(rows, container, operation):
+    """The ledger entries, dicts, for those of the trigger.outcome.Row ``rows`` that changed or failed."""
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [
+        {
+            "time": now,
+            "operation": operation,
+            "patch_id": container.patch_id,
+            "patch": os.path.basename(container.path),
+            "pid": row.pid,
+            "name": row.name,
+            "outcome": row.outcome,
+            "reason": row.reason,
+            "held_us": row.held_us,
+        }
+        for row in rows
+        if row.changed or row.outcome == outcome.FAILED
+    ]
+
+
+def is_kept(path):
+    """Whether there is a place for a ledger at ``path`` that this user may write to; None: no."""
+    return bool(path) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+
+
+def append(path, entries):
+    """Add entries, all at once: a reader or another writer sees all of them or none.
+
+    :param path: of the ledger; its directory must exist.
+    :param entries: list of dict.
+    :raises FileProblem: the operating system said no.
+    :raises Untrusted: another user could make the ledger lead elsewhere.
+    """
+    added = b"".join(json.dumps(entry, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace") + b"\n"
+                     for entry in entries)
+    require_unchangeable(os.path.dirname(os.path.abspath(path)), "directory of the ledger")
+    try:
+        with _locked(path) as descriptor:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                # The machine stopped in the middle of a line.
+                added = b"\n" + added
+            if size + len(added) > LIMIT:
+                replace_file(path, _last(os.pread(descriptor, size, 0) + added))
+            else:
+                _write(descriptor, added)
+    except OSError as error:
+        raise FileProblem("write", path, error) from error
+
+
+def read_last(path, count):
+    """The last ``count`` entries, a list of dict, the oldest first; none when there is no ledger.
+
+    :raises FileProblem: it cannot be read.
+    """
+    if not path or count <= 0 or not os.path.exists(path):
+        return []
+    found = []
+    for line in reversed(read_file(path).splitlines()):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            # Half a line: the machine stopped while it was written.
+            continue
+        if isinstance(entry, dict):
+            found.append(entry)
+        if len(found) == count:
+            break
+    return found[::-1]
+
+
+@contextmanager
+def _locked(path):
+    """A descriptor of the file that ``path`` is, with nobody else writing to it."""
+    while True:
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # While we waited, another may have put a shorter file in its place.
+            if _is_still(path, descriptor):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_still(path, descriptor):
+    ours = os.fstat(descriptor)
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _write(descriptor, data):
+    # One write for all of it; only a full disk makes it more.
+    while data:
+        data = data[os.write(descriptor, data):]
+
+
+def _last(data):
+    """The last whole lines of ``data`` that fit into LIMIT bytes."""
+    if len(data) <= LIMIT:
+        return data
+    cut = data.find(b"\n", len(data) - LIMIT - 1)
+    return data[cut + 1:]

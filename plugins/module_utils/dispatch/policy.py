@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may be done at all: which containers are accepted, and which processes are left alone."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from ..atomic_file import read_file
+from ..errors import FileProblem, Untrusted
+from ..livepatch.container import parse_container, read_container
+from ..livepatch.signature import verify
+from ..trusted_path import require_unchangeable
+from .hold import is_stopped, read_hold, read_retracted
+from .rules import Rule
+
+
+class Policy(NamedTuple):
+    """The rules of one operation; paths are None where there is no such file."""
+
+    allowed_signers: str | None = None  # a file: a container must be signed by one of these to be applied
+    identity: str | None = None  # the one who must have signed it
+    kill_switch: str | None = None  # while this path exists, nothing is applied
+    hold_file: str | None = None
+    retracted_file: str | None = None
+    exclude: tuple[Rule, ...] = ()
+    ledger: str | None = None
+
+
+class Guard:
+    """The policy, applied to one container and one operation."""
+
+    def __init__(self, path, policy, *, applies, touches):
+        """
+        :param path: of the container.
+        :param policy: Policy.
+        :param applies: whether the container is to be loaded into processes.
+        :param touches: whether processes are to be changed, in one direction or the other.
+        :raises BadContainer, BadElf, FileProblem: the container cannot be used.
+        :raises Untrusted: it, or the allowed signers file, could be changed by others.
+        :raises BadSignature: it is not signed as the policy wants it.
+        :raises UlpError: a file of the policy is malformed.
+        """
+        self._path = path
+        self._policy = policy
+        self._applies = applies
+        self._version = None
+        self.signer = None
+        if applies:
+            self.container = self._accept()
+        else:
+            # Nothing of it is loaded: what counts is its patch ID.
+            self.container = read_container(path)
+        self._rules = policy.exclude + (read_hold(policy.hold_file) if touches else ())
+        self._retracted = read_retracted(policy.retracted_file).get(self.container.patch_id) if applies else None
+        # Fails now, and not once for each process.
+        self.stopped = self._is_stopped()
+
+    @property
+    def retracted(self):
+        """Whether the livepatch is retracted, and that stands in the way."""
+        return self._retracted is not None
+
+    def _accept(self):
+        """The Container, from the very bytes that were verified."""
+        require_unchangeable(self._path, "livepatch")
+        self._version = _version(self._path)
+        data = read_file(self._path)
+        if self._policy.allowed_signers:
+            require_unchangeable(self._policy.allowed_signers, "list of allowed signers")
+            self.signer = verify(data, self._path, self._policy.allowed_signers, self._policy.identity).identity
+        return parse_container(data, self._path)
+
+    def confirm(self):
+        """Make sure that the file that processes are to load is still the one that was accepted.
+
+        :raises Untrusted: it is not.
+        :raises FileProblem: it has gone.
+        """
+        if self._applies and _version(self._path) != self._version:
+            raise Untrusted(f"{self._path} was replaced or changed after it was checked; run again")
+
+    def reason(self, pid):
+        """Why process ``pid`` is left alone, one sentence; None: it is not.
+
+        :raises ProcessGone: there is no such process.
+        :raises ProcessForbidden: nobody can tell, because the process may not be examined.
+        """
+        if self._is_stopped():
+            self.stopped = True
+            return f"nothing is patched on this host while {self._policy.kill_switch} exists"
+        if self.retracted:
+            return f"the livepatch {self.container.patch_id[:16]} is retracted ({self._retracted})"
+        for rule in self._rules:
+            if rule.matches(pid, self.container):
+                return f"process {pid} is left alone by {rule.origin} ({rule.text})"
+        return None
+
+    def _is_stopped(self):
+        return self._applies and is_stopped(self._policy.kill_switch)
+
+
+def _version(path):
+    """What changes when the file does."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise FileProblem("read", path, error) from error
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules that say which processes are left alone.
+
+A rule is one or several conditions ``KEY=WILDCARD``, all of which must hold:
+``name`` of the program, path of its ``exe``, ``user`` by name or number,
+systemd ``unit`` or slice, and ``patch``, a patch ID or the container's file
+name.  Wildcards are those of a shell: ``*``, ``?``, ``[...]``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from ..errors import UlpError
+from ..process.affiliation import executable, names, units, users
+
+KEYS = ("name", "exe", "user", "unit", "patch")
+
+_CONDITION = re.compile(rf"({'|'.join(KEYS)})=")
+_OF_PROCESS = {
+    "name": names,
+    "exe": lambda pid: (executable(pid),),
+    "user": users,
+    "unit": units,
+}
+
+
+class Rule(NamedTuple):
+    """Processes to leave alone."""
+
+    conditions: tuple[tuple[str, str], ...]  # (one of KEYS, wildcard)
+    origin: str  # what a reason calls the place where it stands
+
+    def matches(self, pid, container):
+        """Whether it is about process ``pid`` and livepatch.container.Container ``container``.
+
+        :raises ProcessGone: there is no such process.
+        :raises ProcessForbidden: the process may not be examined, so nobody can tell.
+        """
+        return all(_holds(key, pattern, pid, container) for key, pattern in self.conditions)
+
+    @property
+    def text(self):
+        """The rule as one would write it."""
+        return " ".join(f"{key}={shlex.quote(pattern) if ' ' in pattern else pattern}"
+                        for key, pattern in self.conditions)
+
+
+def _holds(key, pattern, pid, container):
+    of_patch = (container.patch_id, os.path.basename(container.path))
+    return any(fnmatchcase(value, pattern) for value in (of_patch if key == "patch" else _OF_PROCESS[key](pid)))
+
+
+def parse_rule(value, origin, bare_names=False):
+    """The Rule that a user wrote.
+
+    :param value: str ``KEY=WILDCARD ...``, quoted as in a shell, or a dict of the same.
+    :param origin: where it stands.
+    :param bare_names: take a str without any ``KEY=`` at its start for the wildcard of a name.
+    :raises UlpError: it is no rule.
+    """
+    if isinstance(value, dict):
+        # Absent and empty are the same to whoever fills in a template.
+        conditions = tuple((str(key), str(pattern)) for key, pattern in value.items() if pattern not in (None, ""))
+    elif not isinstance(value, str):
+        raise UlpError(f"{origin} has a rule that is neither text nor a dictionary: {value!r}")
+    elif bare_names and value and not _CONDITION.match(value):
+        conditions = (("name", value),)
+    else:
+        try:
+            words = shlex.split(value)
+        except ValueError as error:
+            raise UlpError(f"{origin}: quotes do not match in the rule {value!r}") from error
+        conditions = tuple((key, pattern) for key, _sign, pattern in (word.partition("=") for word in words))
+    for key, pattern in conditions:
+        if key not in KEYS or not pattern:
+            raise UlpError(
+                f"{origin}: the rule {value!r} should consist of KEY=WILDCARD, where KEY is one of {', '.join(KEYS)}"
+            )
+    if not conditions:
+        raise UlpError(f"{origin} has an empty rule, which would be about every process")
+    return Rule(conditions, origin)
+
+
+def parse_exclude(values):
+    """The rules of an option ``exclude``: each a name's wildcard, a rule as text, or a dict; tuple of Rule."""
+    return tuple(parse_rule(value, "the exclude list", bare_names=True) for value in values)

@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Detached signatures of containers, made and verified by ssh-keygen(1), options -Y.
+
+A signature covers every byte of FILE.ulp and stands in FILE.ulp.sig.  Who may
+sign is said by an allowed signers file (ssh-keygen(1), ALLOWED SIGNERS).
+
+All functions take the bytes, not only the path: what was verified must be
+what is used afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import NamedTuple
+
+from ..atomic_file import read_file, replace_file
+from ..errors import BadSignature, FileProblem, MissingProgram, UlpError
+
+NAMESPACE = "libpulp-livepatch"
+EXTENSION = ".sig"
+
+_KEYGEN = "ssh-keygen"
+_FINGERPRINT = re.compile(r"\b(?:SHA256|MD5):\S+")
+
+
+class Signed(NamedTuple):
+    """What ``sign`` did: ``path`` of the signature, ``changed``, the ``fingerprint`` of the key."""
+
+    path: str
+    changed: bool
+    fingerprint: str
+
+
+class Signer(NamedTuple):
+    """Who signed: the principal of the allowed signers file, and the fingerprint of the key."""
+
+    identity: str
+    fingerprint: str
+
+
+def signature_path(path):
+    """Where the signature of the container at ``path`` is."""
+    return f"{path}{EXTENSION}"
+
+
+def sign(path, key, data=None, check=False) -> Signed:
+    """Sign a container, unless it is signed with that key already.
+
+    :param path: of the container; its signature is written beside it.
+    :param key: path of a private key, or of a public key whose private half an agent holds.
+    :param data: all bytes of the container; read from ``path`` when None.
+    :param check: write nothing, only tell; the key is not used.
+    :return: Signed.
+    :raises FileProblem: a file cannot be read or written.
+    :raises BadSignature: the key cannot be used.
+    :raises MissingProgram: ssh-keygen is not installed.
+    """
+    data = read_file(path) if data is None else data
+    destination = signature_path(path)
+    fingerprint = _key_fingerprint(key)
+    if os.path.exists(destination) and _fingerprint_of_signature(destination, data) == fingerprint:
+        return Signed(destination, False, fingerprint)
+    if not check:
+        done = _keygen("sign", "-n", NAMESPACE, "-f", str(key), "-q", data=data)
+        if done.returncode != 0 or not done.stdout:
+            raise BadSignature(f"cannot sign {path} with the key {key}: {_reason(done)}")
+        replace_file(destination, done.stdout)
+    return Signed(destination, True, fingerprint)
+
+
+def verify(data, path, allowed_signers, identity=None) -> Signer:
+    """Make sure that a container is signed by somebody who may.
+
+    :param data: all bytes of the container.
+    :param path: its path; the signature is looked for beside it.
+    :param allowed_signers: path of the allowed signers file.
+    :param identity: the principal who must have signed; None: any principal of the file.
+    :return: Signer.
+    :raises FileProblem: the signature or the allowed signers file cannot be read.
+    :raises BadSignature: the container is not signed, was changed afterwards, or was signed by somebody else.
+    :raises MissingProgram: ssh-keygen is not installed.
+    """
+    signature = signature_path(path)
+    if not os.path.lexists(signature):
+        raise BadSignature(f"{path} is not signed: there is no {signature}; sign it with ulp sign")
+    # For the sentence that names the file; ssh-keygen's own would name none.
+    read_file(signature)
+    read_file(allowed_signers)
+    principals = [identity] if identity else _principals(path, signature, allowed_signers)
+    done = None
+    for principal in principals:
+        done = _keygen(
+            "verify", "-f", str(allowed_signers), "-I", principal, "-n", NAMESPACE, "-s", signature, data=data
+        )
+        if done.returncode == 0:
+            return Signer(principal, _fingerprint(done))
+    if _fingerprint_of_signature(signature, data) is None:
+        raise BadSignature(f"{path} is not what was signed: it does not match its signature {signature}")
+    who = identity or f"a signer that {allowed_signers} allows"
+    raise BadSignature(f"{signature} is no valid signature of {path} by {who}: {_reason(done)}")
+
+
+def _principals(path, signature, allowed_signers):
+    """The names that the allowed signers file has for the key of a signature, at least one."""
+    done = _keygen("find-principals", "-f", str(allowed_signers), "-s", signature)
+    names = []
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
+        # An entry may name several principals, and with "!" some that it is not for.
+        names.extend(name for name in line.strip().split(",") if name and not name.startswith("!"))
+    if done.returncode != 0 or not names:
+        raise BadSignature(
+            f"{path} is not signed by anybody whom {allowed_signers} allows: {_reason(done)}"
+        )
+    return names
+
+
+def _fingerprint_of_signature(signature, data):
+    """The fingerprint of the key that made ``signature`` over ``data``, or None: it does not fit."""
+    done = _keygen("check-novalidate", "-n", NAMESPACE, "-s", signature, data=data)
+    return _fingerprint(done) if done.returncode == 0 else None
+
+
+def _key_fingerprint(key):
+    if not os.path.exists(key):
+        raise FileProblem("read", key, FileNotFoundError(2, "No such file or directory"))
+    done = _run([_KEYGEN, "-l", "-E", "sha256", "-f", str(key)])
+    fingerprint = _fingerprint(done)
+    if done.returncode != 0 or not fingerprint:
+        raise BadSignature(f"{key} is not a key to sign with: {_reason(done)}")
+    return fingerprint
+
+
+def _fingerprint(done):
+    found = _FINGERPRINT.search(done.stdout.decode("utf-8", "replace"))
+    return found.group() if found else ""
+
+
+def _keygen(operation, *arguments, data=b""):
+    return _run([_KEYGEN, "-Y", operation, *arguments], data)
+
+
+def _run(command, data=b""):
+    try:
+        return subprocess.run(
+            command, input=data, capture_output=True, check=False, env=dict(os.environ, LC_ALL="C"),
+        )
+    except FileNotFoundError as error:
+        raise MissingProgram(command[0], "openssh-client") from error
+    except OSError as error:
+        raise UlpError(f"cannot run {command[0]}: {error.strerror or error}") from error
+
+
+def _reason(done):
+    """What ssh-keygen said first, without the box that it may draw around a warning."""
+    lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
+    said = [line.replace("Enter passphrase:", "").strip(" .\r") for line in lines if not line.startswith("@")]
+    return next(filter(None, said), f"{_KEYGEN} ended with status {done.returncode}")

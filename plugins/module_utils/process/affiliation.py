@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a process belongs to: a program, a user, systemd units."""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from .procfs import explained, process_name, read_long, read_stat, read_status
+
+_DELETED = " (deleted)"
+# systemd.unit(5): what can hold processes.
+_UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")
+
+
+def names(pid):
+    """The program's name as rows show it and, where that is another, as the kernel cuts it; a tuple of str.
+
+    :raises ProcessGone: there is no such process.
+    """
+    comm = read_stat(pid).name
+    name = process_name(pid, comm)
+    return (name,) if name == comm else (name, comm)
+
+
+def executable(pid):
+    """Path of the program, as the process itself sees it; "" for a kernel thread or a zombie.
+
+    :raises ProcessGone: there is no such process.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    try:
+        path = os.readlink(f"/proc/{pid}/exe")
+    except FileNotFoundError:
+        read_stat(pid)
+        return ""
+    except OSError as error:
+        raise explained(pid, error) from error
+    return path[:-len(_DELETED)] if path.endswith(_DELETED) else path
+
+
+def users(pid):
+    """The effective user of the process: its number and, if it has one, its name; a tuple of str.
+
+    :raises ProcessGone: there is no such process.
+    """
+    number = read_status(pid).uid
+    try:
+        return (str(number), pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return (str(number),)
+
+
+def parse_units(data):
+    """The systemd units in the bytes of a cgroup file (cgroups(7)), outermost first; a tuple of str.
+
+    That is the unified hierarchy or, on a machine without it, the one that systemd names after itself.
+    """
+    for line in data.decode("utf-8", "surrogateescape").splitlines():
+        _number, controllers, path = line.split(":", 2)
+        if controllers == "name=systemd" or (not controllers and path != "/"):
+            found = tuple(part for part in path.split("/") if part.endswith(_UNIT_SUFFIXES))
+            if found:
+                return found
+    return ()
+
+
+def units(pid):
+    """The systemd units that the process is in, slices too, outermost first; a tuple of str.
+
+    :raises ProcessGone: there is no such process.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    return parse_units(read_long(pid, "cgroup"))
