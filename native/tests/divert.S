@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * void divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
+ * long divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
  * Does to the calling thread what the core does from outside: builds the block below
- * the red zone and goes to the entry.  Returns when the entry puts everything back.
+ * the red zone and goes to the entry.  Returns, when the entry puts everything back, 0
+ * or the error of the system call that was interrupted.
  */
 	.text
 	.globl	divert
@@ -22,6 +23,7 @@ divert:
 	mov	%r12, 24(%r8)
 	mov	%rbp, 32(%r8)
 	mov	%rbx, 40(%r8)
+	movq	$0, 80(%r8)		/* rax */
 	movq	$-1, 120(%r8)
 	lea	back(%rip), %rcx
 	mov	%rcx, 128(%r8)
@@ -45,7 +47,10 @@ divert:
 	mov	%r8, %rbx
 	mov	%r8, %rsp
 	jmp	*%rdi
+	/* The call would be made again here, or has failed and goes on behind its two bytes. */
 back:
+	nop
+	nop
 	ret
 	.cfi_endproc
 	.size	divert, . - divert

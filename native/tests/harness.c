@@ -9,7 +9,7 @@
 #include "harness.h"
 #include "runtime/checksum.h"
 
-void divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
+long divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
 
 /* The runtime's own is hidden in the library; this one is the definition of CRC-32. */
 uint32_t ulp_checksum(const void *data, size_t size)
@@ -26,6 +26,7 @@ uint32_t ulp_checksum(const void *data, size_t size)
 }
 
 const void *tail;
+uint32_t every_site;
 uint32_t settled;
 uint64_t settled_keeps;
 
@@ -127,6 +128,13 @@ static int by_address(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static int by_function(const void *a, const void *b)
+{
+	const struct ulp_request_replacement *x = a, *y = b;
+
+	return x->function < y->function ? -1 : x->function > y->function;
+}
+
 struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr,
 				  const void *const *functions, const struct pair *pairs)
 {
@@ -158,6 +166,7 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 		replacement->function = (uint32_t)((uint64_t)pairs->old - target.base);
 		replacement->replacement = (uint64_t)address - loaded.base;
 	}
+	qsort(library + 1, library->replacement_count, sizeof *replacement, by_function);
 	site = (void *)replacement;
 	library->sites = (uint32_t)((char *)site - (char *)request);
 	while (functions[count] && count < 64) {
@@ -167,7 +176,7 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 	qsort(sorted, count, sizeof *sorted, by_address);
 	for (uint32_t i = 0; i < count; i++, site++) {
 		site->function = (uint32_t)(sorted[i] - target.base);
-		site->flags = ULP_SITE_ENTRY | (endbr ? ULP_SITE_ENDBR : 0) |
+		site->flags = ULP_SITE_ENTRY | every_site | (endbr ? ULP_SITE_ENDBR : 0) |
 			      (sorted[i] == (uint64_t)tail ? ULP_SITE_TAIL : 0);
 	}
 	library->site_count = count;
@@ -177,13 +186,34 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 	return request;
 }
 
+static uint32_t extended_state_size(void)
+{
+	uint32_t a, b, size, d;
+
+	__cpuid_count(0xd, 0, a, b, size, d);
+	return size;
+}
+
+const struct ulp_result *divert_once(const struct ulp_request *request)
+{
+	memcpy((void *)STATE->request, request, request->size);
+	divert((void (*)(void))STATE->entry, request->nonce, extended_state_size(), 0);
+	for (int i = 0; i < ULP_RESULTS; i++)
+		if (STATE->results[i].nonce == request->nonce)
+			return &STATE->results[i];
+	return NULL;
+}
+
+long divert_from_call(uint64_t interrupted)
+{
+	/* No such request: whatever is started finds that out by itself. */
+	return divert((void (*)(void))STATE->entry, new_nonce(), extended_state_size(),
+		      interrupted);
+}
+
 struct ulp_result send(struct ulp_request *request)
 {
-	uint32_t a, b, xstate_size, d;
-
-	__cpuid_count(0xd, 0, a, b, xstate_size, d);
-	memcpy((void *)STATE->request, request, request->size);
-	divert((void (*)(void))STATE->entry, request->nonce, xstate_size, 0);
+	divert_once(request);
 	for (int i = 0; i < 20000; i++) {
 		for (int k = 0; k < ULP_RESULTS; k++) {
 			const struct ulp_result *answer = &STATE->results[k];

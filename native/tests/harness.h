@@ -30,6 +30,9 @@ struct pair {
 /* The one function, if any, that the library jumps to. */
 extern const void *tail;
 
+/* Flags that every site has besides its own. */
+extern uint32_t every_site;
+
 /* What the next requests say of universes that are over; see struct ulp_request. */
 extern uint32_t settled;
 extern uint64_t settled_keeps;
@@ -44,6 +47,13 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 				  const void *const *functions, const struct pair *pairs);
 /* Diverts the calling thread; waits for the answer. */
 struct ulp_result send(struct ulp_request *request);
+/* Diverts the calling thread; the answer as it is when the thread is back, or NULL. */
+const struct ulp_result *divert_once(const struct ulp_request *request);
+/*
+ * Diverts the calling thread out of a system call that the kernel has interrupted with this
+ * error.  Returns 0 if the call would be made again now, or the error that it would return.
+ */
+long divert_from_call(uint64_t interrupted);
 void seal(struct ulp_request *request);
 
 #endif

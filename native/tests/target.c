@@ -34,6 +34,41 @@ int jump_after(void (*callback)(void *), void *argument, int question)
 	return tail_of(question);
 }
 
+static void note(struct path *path)
+{
+	path->versions |= OLD_VERSION;
+	path->callback();
+}
+
+void even(struct path *path, int steps)
+{
+	note(path);
+	if (steps > 0)
+		odd(path, steps - 1);
+}
+
+void odd(struct path *path, int steps)
+{
+	note(path);
+	if (steps > 0)
+		even(path, steps - 1);
+}
+
+void last(struct path *path)
+{
+	note(path);
+}
+
+/* Exported, so that the compiler can't know what it points to. */
+extern void (*next)(struct path *path);
+void (*next)(struct path *path) = last;
+
+void first(struct path *path)
+{
+	note(path);
+	next(path);
+}
+
 struct recorded written __attribute__((visibility("hidden")));
 
 /* The compiler adds nothing but the padding. */

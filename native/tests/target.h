@@ -11,6 +11,21 @@ int answer_after(void (*callback)(void *), void *argument, int question);
 /* Calls back, then jumps to tail_of: no frame of it is left. */
 int jump_after(void (*callback)(void *), void *argument, int question);
 int tail_of(int question);
+
+/* Each function on the path notes its version, then calls back. */
+#define OLD_VERSION 1u
+#define NEW_VERSION 2u
+struct path {
+	void (*callback)(void);
+	unsigned versions;
+};
+/* Two states of a machine, each of which leaves by a jump to the other. */
+void even(struct path *path, int steps);
+void odd(struct path *path, int steps);
+/* Leaves by a jump through a pointer to last(). */
+void first(struct path *path);
+void last(struct path *path);
+
 /* Writes down every register that can carry an argument, in the order of registers.S. */
 void record(void);
 struct recorded {

@@ -13,9 +13,35 @@ static struct ulp_request *prepare(void)
 	return prepare_apply(1, PATCH_PATH, TARGET_ENDBR, functions, pairs);
 }
 
+static struct ulp_request *prepare_two(void)
+{
+	static const struct pair two[] = {
+		{answer, "new_answer"}, {twice, "newest_answer"}, {NULL, NULL}};
+
+	return prepare_apply(1, PATCH_PATH, TARGET_ENDBR, functions, two);
+}
+
 static struct ulp_request_library *library_of(struct ulp_request *request)
 {
 	return (void *)((char *)request + request->libraries);
+}
+
+static struct ulp_request_replacement *replacements_of(struct ulp_request *request)
+{
+	return (void *)((char *)request + library_of(request)->replacements);
+}
+
+/* A second table of libraries, with the first one's only entry twice. */
+static void name_library_twice(struct ulp_request *request)
+{
+	uint32_t libraries = (request->size + 7) & ~7u;
+	struct ulp_request_library *table = (void *)((char *)request + libraries);
+
+	table[0] = table[1] = *library_of(request);
+	table[1].replacement_count = 0;
+	request->libraries = libraries;
+	request->library_count = 2;
+	request->size = libraries + 2 * sizeof *table;
 }
 
 static void fails_with(struct ulp_request *request, enum ulp_error error)
@@ -38,9 +64,10 @@ static void fails_with(struct ulp_request *request, enum ulp_error error)
 	CHECK(STATE->owner == 0);
 }
 
-#define SPOILED(error, ...)                                                                        \
+#define SPOILED(error, ...) SPOILED_ONE(prepare(), error, __VA_ARGS__)
+#define SPOILED_ONE(prepared, error, ...)                                                          \
 	do {                                                                                       \
-		struct ulp_request *request = prepare();                                           \
+		struct ulp_request *request = prepared;                                            \
 		struct ulp_request_library *library = library_of(request);                         \
 		(void)library;                                                                     \
 		__VA_ARGS__;                                                                       \
@@ -69,9 +96,15 @@ int main(void)
 		library->text_end += 4096);
 	SPOILED(ULP_PATCH_MISMATCH, request->patch_build_id[0]++);
 	SPOILED(ULP_LOAD_FAILED, ((char *)request)[request->patch_path + 1]++);
+	SPOILED(ULP_BAD_REQUEST, library->trm = 0x1000);
+	SPOILED(ULP_BAD_REQUEST, library->trm = library->text_end + (1u << 30));
 	/* A site where there is no padding. */
 	SPOILED(ULP_UNEXPECTED_CODE,
 		((struct ulp_request_site *)((char *)request + library->sites))[0].function += 1);
+	SPOILED_ONE(prepare_two(), ULP_BAD_REQUEST,
+		    replacements_of(request)[1] = replacements_of(request)[0]);
+	SPOILED(ULP_BAD_REQUEST, name_library_twice(request));
+	SPOILED(ULP_BAD_REQUEST, replacements_of(request)->replacement = 1ull << 32);
 	CHECK(STATE->patch_count == 0);
 	CHECK(STATE->domain_count == 0 || STATE->domains[0].universe == 0);
 
@@ -80,5 +113,11 @@ int main(void)
 	CHECK(answer(1) == 1001);
 	request = prepare();
 	CHECK(send(request).error == ULP_ALREADY_APPLIED);
+
+	/* Nor does a library, or a patch, that is known already make a request right. */
+	revert(1);
+	SPOILED(ULP_LIBRARY_CHANGED, library->text_end = UINT64_MAX);
+	SPOILED(ULP_BAD_REQUEST, replacements_of(request)->replacement = 1ull << 32);
+	CHECK(STATE->domains[0].universe == 2);
 	return 0;
 }

@@ -13,7 +13,7 @@ int undescribed_call(int (*function)(int), int argument);
 static const void *const functions[] = {answer, twice, answer_after, jump_after, tail_of, NULL};
 static const struct pair pairs[] = {{answer, "new_answer"}, {tail_of, "new_tail_of"}, {NULL, NULL}};
 
-#define CYCLES 3000
+#define CYCLES 600
 
 /* Behind by any number of universes, and by a way that can't be told from a jump inside the library. */
 static void *late_entry(void *argument)
