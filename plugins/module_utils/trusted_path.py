@@ -69,7 +69,9 @@ def _changer(path):
 
 
 def _judge(entry, status):
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, os.geteuid()) and not (
+        stat.S_ISDIR(status.st_mode) and status.st_uid == _root_outside()
+    ):
         return f"{entry} belongs to {_user(status.st_uid)}; give it to root with chown"
     if stat.S_ISLNK(status.st_mode):
         return None
@@ -80,6 +82,25 @@ def _judge(entry, status):
         who = "everybody" if status.st_mode & stat.S_IWOTH else "its group"
         return f"{entry} is writable by {who}; forbid that with chmod go-w"
     return None
+
+
+def _root_outside():
+    """The UID by which directories of a root show that our user namespace has no number for; None: it has.
+
+    There, ``unshare --map-root-user`` for one, all users of the outside have the same number (user_namespaces(7)), and
+    ``/`` itself bears it.  A file must still belong to somebody inside.
+    """
+    owner = os.lstat("/").st_uid
+    if owner == 0:
+        return None
+    try:
+        with open("/proc/sys/kernel/overflowuid", encoding="ascii") as stream:
+            unmapped = int(stream.read())
+        with open("/proc/self/uid_map", encoding="ascii") as stream:
+            everybody = [int(word) for word in stream.read().split()] == [0, 0, (1 << 32) - 1]
+    except FileNotFoundError:
+        return None
+    return owner if owner == unmapped and not everybody else None
 
 
 def _user(number):

@@ -81,7 +81,7 @@ options:
   signer_identity:
     description:
       - The one principal of O(allowed_signers) whose signature counts.
-      - Without it, that of any principal does.
+      - Without it, that of any principal does. With it, O(allowed_signers) is required.
     type: str
   kill_switch:
     description:
@@ -276,8 +276,8 @@ def run(module):
         check=module.check_mode,
     )
     policy = Policy(
-        allowed_signers=parameters["allowed_signers"] or None,
-        identity=parameters["signer_identity"] or None,
+        allowed_signers=parameters["allowed_signers"],
+        identity=parameters["signer_identity"],
         kill_switch=parameters["kill_switch"] or None,
         hold_file=parameters["hold_file"] or None,
         retracted_file=parameters["retracted_file"] or None,

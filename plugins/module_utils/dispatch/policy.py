@@ -9,7 +9,7 @@ import os
 from typing import NamedTuple
 
 from ..atomic_file import read_file
-from ..errors import FileProblem, Untrusted
+from ..errors import FileProblem, UlpError, Untrusted
 from ..livepatch.container import parse_container, read_container
 from ..livepatch.signature import verify
 from ..trusted_path import require_unchangeable
@@ -48,6 +48,9 @@ class Guard:
         self._applies = applies
         self._version = None
         self.signer = None
+        if policy.allowed_signers == "" or (policy.identity is not None and policy.allowed_signers is None):
+            # A variable that was left empty must not turn verification off.
+            raise UlpError("there is no file of allowed signers to verify signatures with; name one, or ask for none")
         if applies:
             self.container = self._accept()
         else:
@@ -68,7 +71,7 @@ class Guard:
         require_unchangeable(self._path, "livepatch")
         self._version = _version(self._path)
         data = read_file(self._path)
-        if self._policy.allowed_signers:
+        if self._policy.allowed_signers is not None:
             require_unchangeable(self._policy.allowed_signers, "list of allowed signers")
             self.signer = verify(data, self._path, self._policy.allowed_signers, self._policy.identity).identity
         return parse_container(data, self._path)

@@ -1,0 +1,235 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules, and the files of a host that keep livepatches away."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import rules
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold import (
+    is_stopped,
+    read_hold,
+    read_retracted,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude, parse_rule
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import FileProblem, UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.affiliation import (
+    executable,
+    names,
+    parse_units,
+    units,
+    users,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
+
+PATCH_ID = "ab" * 32
+OTHER_ID = "cd" * 32
+CONTAINER = SimpleNamespace(patch_id=PATCH_ID, path="/var/lib/libpulp/livepatches/cve-1.ulp")
+NO_PID = 2 ** 22 + 1
+
+
+@pytest.fixture(name="sleeper")
+def fixture_sleeper():
+    """A running process, /usr/bin/sleep or wherever that is."""
+    process = subprocess.Popen(["sleep", "60"])
+    # Until it has called execve(), it is still this program.
+    while "sleep" not in executable(process.pid):
+        pass
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def holds(text, pid, container=CONTAINER):
+    return parse_rule(text, "here").matches(pid, container)
+
+
+def test_name(sleeper):
+    assert holds("name=sleep", sleeper)
+    assert holds("name=sl*", sleeper)
+    assert holds("name=s[lx]ee?", sleeper)
+    assert not holds("name=slee", sleeper)
+    assert not holds("name=SLEEP", sleeper)
+
+
+def test_name_that_the_kernel_cuts(tmp_path):
+    program = tmp_path / "a-program-with-a-long-name"
+    program.write_bytes(Path("/bin/sleep").read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen([str(program), "60"]) as process:
+        try:
+            while executable(process.pid) != str(program):
+                pass
+            assert names(process.pid) == ("a-program-with-a-long-name", "a-program-with-")
+            assert holds("name=a-program-with-", process.pid)
+            assert holds("name=*-long-name", process.pid)
+        finally:
+            process.kill()
+
+
+def test_executable(sleeper):
+    path = os.path.realpath(f"/proc/{sleeper}/exe")
+    assert holds(f"exe={path}", sleeper)
+    assert holds("exe=*/sleep", sleeper)
+    assert not holds("exe=sleep", sleeper)
+
+
+def test_executable_that_was_replaced(tmp_path):
+    program = tmp_path / "a program"
+    program.write_bytes(Path("/bin/sleep").read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen([str(program), "60"]) as process:
+        try:
+            while executable(process.pid) != str(program):
+                pass
+            program.unlink()
+            assert holds(f"exe='{program}'", process.pid)
+            assert holds("name='a program'", process.pid)
+        finally:
+            process.kill()
+
+
+def test_user(sleeper):
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    assert holds(f"user={name}", sleeper)
+    assert holds(f"user={os.geteuid()}", sleeper)
+    assert not holds("user=no-such-user", sleeper)
+    assert users(sleeper) == (str(os.geteuid()), name)
+
+
+def test_patch(sleeper):
+    assert holds(f"patch={PATCH_ID}", sleeper)
+    assert holds("patch=abab*", sleeper)
+    assert holds("patch=cve-1.ulp", sleeper)
+    assert not holds(f"patch={OTHER_ID}", sleeper)
+
+
+def test_all_conditions_of_a_rule_must_hold(sleeper):
+    assert holds(f"name=sleep user={os.geteuid()} patch=cve-*", sleeper)
+    assert not holds(f"name=sleep user={os.geteuid()} patch=cve-2.ulp", sleeper)
+    assert not holds("name=sleep user=no-such-user", sleeper)
+
+
+def test_process_that_has_gone():
+    for text in ("name=*", "exe=*", "user=*", "unit=*"):
+        with pytest.raises(ProcessGone):
+            holds(text, NO_PID)
+
+
+@pytest.mark.parametrize("cgroup, expected", [
+    (b"0::/system.slice/nginx.service\n", ("system.slice", "nginx.service")),
+    (b"0::/system.slice/system-getty.slice/getty@tty1.service\n",
+     ("system.slice", "system-getty.slice", "getty@tty1.service")),
+    (b"0::/user.slice/user-1000.slice/user@1000.service/app.slice/sync.service\n",
+     ("user.slice", "user-1000.slice", "user@1000.service", "app.slice", "sync.service")),
+    # A service that makes groups of its own.
+    (b"0::/system.slice/podman.service/libpod-payload-1\n", ("system.slice", "podman.service")),
+    # systemd with the old hierarchies, and with both.
+    (b"9:name=systemd:/system.slice/ssh.service\n4:memory:/other\n0::/\n", ("system.slice", "ssh.service")),
+    (b"4:memory:/system.slice\n1:name=systemd:/a.slice/b.service\n0::/a.slice/b.service\n", ("a.slice", "b.service")),
+    (b"0::/machine.slice/libpod-abc.scope/container\n", ("machine.slice", "libpod-abc.scope")),
+    (b"0::/\n", ()),
+    (b"9:name=systemd:/\n4:memory:/x/y\n0::/\n", ()),
+    (b"", ()),
+])
+def test_units(cgroup, expected):
+    assert parse_units(cgroup) == expected
+
+
+def test_rule_about_a_unit(monkeypatch):
+    assert isinstance(units(os.getpid()), tuple)
+    monkeypatch.setitem(rules._OF_PROCESS, "unit", lambda pid: parse_units(b"0::/system.slice/db@1.service\n"))
+    assert holds("unit=db@*.service", 1)
+    assert holds("unit=system.slice", 1)
+    assert not holds("unit=db", 1)
+
+
+@pytest.mark.parametrize("value", [
+    "", "nginx", "name=", "=x", "host=a", "name=a b", "name='a", {}, {"name": ""}, {"host": "a"}, ["name=a"], None, 7,
+])
+def test_no_rule(value):
+    with pytest.raises(UlpError, match="^here.* rule") as caught:
+        parse_rule(value, "here")
+    assert "\n" not in str(caught.value)
+
+
+def test_exclude_option(sleeper):
+    (rule,) = parse_exclude(["sle*"])
+    assert rule.matches(sleeper, CONTAINER)
+    assert (rule.text, rule.origin) == ("name=sle*", "the exclude list")
+    (rule,) = parse_exclude([{"name": "sleep", "user": os.geteuid(), "exe": None}])
+    assert rule.matches(sleeper, CONTAINER)
+    (rule,) = parse_exclude(["exe=/nowhere/*"])
+    assert not rule.matches(sleeper, CONTAINER)
+    assert parse_exclude(["a program"])[0].conditions == (("name", "a program"),)
+    assert parse_exclude(["exe='/opt/a b/*'"])[0].text == "exe='/opt/a b/*'"
+    with pytest.raises(UlpError, match="the exclude list"):
+        parse_exclude([""])
+
+
+# -------------------------------------------------------------------- files
+
+
+def test_hold_file(tmp_path):
+    assert read_hold(None) == ()
+    assert read_hold(tmp_path / "nothing") == ()
+    assert read_hold(tmp_path / "file" / "below") == ()
+    file = tmp_path / "hold"
+    file.write_text(
+        "# Until the audit is over.\n\n  unit=postgresql@*.service\nuser=batch exe='/opt/a b/*'\n", encoding="utf-8")
+    first, second = read_hold(file)
+    assert (first.text, first.origin) == ("unit=postgresql@*.service", f"{file} line 3")
+    assert (second.conditions, second.origin) == ((("user", "batch"), ("exe", "/opt/a b/*")), f"{file} line 4")
+    (tmp_path / "below").symlink_to(file / "x")
+    with pytest.raises(FileProblem):
+        read_hold(tmp_path / "below")
+
+
+@pytest.mark.parametrize("text", ["name=a\nnginx\n", "name=a\nhost=b\n", "name=a\nname='b\n"])
+def test_hold_file_that_makes_no_sense(tmp_path, text):
+    file = tmp_path / "hold"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UlpError, match=f"{file} line 2"):
+        read_hold(file)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "bytes").write_bytes(b"name=\xff\n")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    for name in ("bytes", "dangling", "."):
+        for read in (read_hold, read_retracted):
+            with pytest.raises(UlpError, match=str(tmp_path)):
+                read(tmp_path / name)
+
+
+def test_retracted_file(tmp_path):
+    assert read_retracted(None) == {}
+    file = tmp_path / "retracted"
+    assert read_retracted(file) == {}
+    file.write_text(f"# withdrawn\n{PATCH_ID}  breaks TLS\n\n{OTHER_ID.upper()}\n{PATCH_ID}\n", encoding="utf-8")
+    assert read_retracted(file) == {PATCH_ID: f"{file} line 2", OTHER_ID: f"{file} line 4"}
+    file.write_text(f"{PATCH_ID}\ncve-1.ulp\n", encoding="utf-8")
+    with pytest.raises(UlpError, match=f"{file} line 2"):
+        read_retracted(file)
+
+
+def test_kill_switch(tmp_path):
+    switch = tmp_path / "stop"
+    assert not is_stopped(None)
+    assert not is_stopped(switch)
+    switch.touch()
+    assert is_stopped(switch)
+    assert not is_stopped(switch / "below")
+    switch.unlink()
+    switch.symlink_to(tmp_path / "nothing")
+    assert is_stopped(switch)
+    with pytest.raises(FileProblem):
+        is_stopped(tmp_path / ("x" * 300))
