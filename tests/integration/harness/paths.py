@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-BUILD = CHECKOUT / "build"
+# Another build than the checkout's, to see a test fail without what it guards.
+BUILD = Path(os.environ.get("ULP_TEST_BUILD") or CHECKOUT / "build")
 RUNTIME = BUILD / "libpulp.so"
 TRM = BUILD / "trm.o"
 COMMAND = BUILD / "ulp"
