@@ -93,3 +93,34 @@ def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_libr
     assert results["dump"]["labels"] == {"cve": ["CVE-1"]}
     assert results["dump"]["targets"] == results["pack_parameters"]["targets"]
     assert "is not a livepatch container" in results["dump_library"]["msg"]
+
+
+def test_a_livepatch_is_packed_and_signed(compile_library, play, tmp_path):
+    target = compile_library("int f(int x) { return x; }", name="target.so")
+    patch = compile_library("int new_f(int x) { return x + 40; }", name="patch.so", padding=())
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    parameters = {"livepatch": str(patch), "target": str(target), "functions": {"f": "new_f"},
+                  "dest": str(tmp_path / "fix.ulp")}
+    signing = dict(parameters, signing_key=str(key))
+    signature = tmp_path / "fix.ulp.sig"
+    results = play({
+        "check": ("ulp_pack", signing, {"check_mode": True}),
+        "unsigned": ("ulp_pack", parameters),
+        "check_signature": ("ulp_pack", signing, {"check_mode": True}),
+        "signed": ("ulp_pack", signing),
+        "again": ("ulp_pack", signing),
+        "again_check": ("ulp_pack", signing, {"check_mode": True}),
+        "no_key": ("ulp_pack", dict(parameters, signing_key=str(tmp_path / "nokey"))),
+        "other": ("ulp_pack", dict(signing, labels={"cve": ["CVE-2"]})),
+    })
+    assert {name: result["changed"] for name, result in results.items()} == {
+        "check": True, "unsigned": True, "check_signature": True, "signed": True, "again": False, "again_check": False,
+        "no_key": False, "other": True}
+    assert results["unsigned"]["signature"] is None
+    assert results["signed"]["signature"] == results["check"]["signature"] == str(signature)
+    assert str(tmp_path / "nokey") in results["no_key"]["msg"]
+    # The last container, too, is what was signed.
+    with (tmp_path / "fix.ulp").open("rb") as stream:
+        subprocess.run(["ssh-keygen", "-Y", "check-novalidate", "-n", "libpulp-livepatch", "-s", str(signature)],
+                       stdin=stream, check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Signed livepatches, held processes and the ledger, through the command and the modules, on running processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import snapshot
+from harness.livepatch import PENDING
+from harness.variant import USUAL
+
+PAIRS = {"version": "patched_version", "hidden_version": "patched_hidden_version",
+         "pointed_version": "patched_pointed_version"}
+ANSIBLE = Path(sys.executable).with_name("ansible")
+SIGNER = "security@example.com"
+
+
+@pytest.fixture
+def build(target):
+    return target("blocked", USUAL[0])
+
+
+@pytest.fixture
+def container(build, tmp_path):
+    """A copy, which the test may sign and spoil."""
+    tmp_path.chmod(0o755)
+    copy = tmp_path / "fix.ulp"
+    shutil.copyfile(build.patch("patch2", PAIRS, flags=("-DVERSION=2",)), copy)
+    copy.chmod(0o755)
+    return copy
+
+
+@pytest.fixture
+def key(tmp_path):
+    path = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path
+
+
+@pytest.fixture
+def allowed(key):
+    path = key.with_name("allowed_signers")
+    path.write_text(f"{SIGNER} {key.with_name('key.pub').read_text()}")
+    return path
+
+
+def module(name, *options, status=0, **arguments):
+    """What the module returned, run by ansible itself on this machine."""
+    done = subprocess.run(
+        [ANSIBLE, "localhost", "-c", "local", "-o", *options, "-e", f"ansible_python_interpreter={sys.executable}",
+         "-m", f"libpulp.livepatch.{name}", "-a", json.dumps(arguments, default=str)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return json.loads(done.stdout.partition("=>")[2])
+
+
+def test_sign_and_verify(container, key, allowed, ulp, tmp_path):
+    refusal = ulp.refuse("verify", container, "--allowed-signers", allowed, naming=container)
+    assert refusal.output == ""
+    first = ulp.succeed("sign", container, "-k", key, "--json").json()
+    again = ulp.succeed("sign", container, "-k", key, "--json").json()
+    assert (first["changed"], again["changed"], first["path"]) == (True, False, f"{container}.sig")
+    assert SIGNER in ulp.succeed("verify", container, "--allowed-signers", allowed).output
+    ulp.succeed("verify", container, "--allowed-signers", allowed, "--identity", SIGNER)
+    ulp.refuse("verify", container, "--allowed-signers", allowed, "--identity", "a@b", naming="a@b")
+    ulp.refuse("verify", container, "--allowed-signers", tmp_path / "nowhere", naming="nowhere")
+    ulp.refuse("verify", tmp_path / "nothing.ulp", "--allowed-signers", allowed, naming="nothing.ulp")
+    ulp.refuse("sign", key, "-k", key, naming=key)
+    assert ulp.run("verify", container).status == 2
+    assert ulp.run("sign", container).status == 2
+    with container.open("ab") as stream:
+        stream.write(b"\0")
+    answer = ulp.refuse("verify", container, "--allowed-signers", allowed, "--json", naming="not what was signed")
+    assert answer.json()["valid"] is False
+    assert answer.json()["reason"] in answer.errors
+
+
+@pytest.mark.parametrize("verb", [("dispatch", "patch"), ("trigger", "-p")])
+def test_command_takes_only_what_is_signed(verb, build, container, key, allowed, start, ulp):
+    victim = start(build)
+    before = snapshot.of_process(victim)
+    words = [*verb, container, victim.pid] if verb[0] == "dispatch" else [*verb, victim.pid, container]
+    ulp.refuse(*words, "--allowed-signers", allowed, naming="is not signed")
+    ulp.refuse(*words, "--identity", SIGNER, naming="allowed signers")
+    ulp.succeed("sign", container, "-k", key)
+    ulp.refuse(*words, "--allowed-signers", allowed, "--identity", "other", naming="other")
+    container.chmod(0o777)
+    ulp.refuse(*words, "--allowed-signers", allowed, naming="other users could change it")
+    container.chmod(0o755)
+    assert snapshot.of_process(victim) == before
+    ulp.succeed(*words, "--allowed-signers", allowed)
+    assert victim.number("version") == 2
+    ulp.succeed("trigger", "-p", victim.pid, container, "--revert")
+    assert victim.number("version") == 1
+
+
+def test_command_leaves_alone_what_is_held(build, container, start, ulp, tmp_path):
+    victim = start(build)
+    before = snapshot.of_process(victim)
+    options = []
+    for name in ("kill-switch", "hold-file", "retracted-file", "ledger"):
+        options += [f"--{name}", tmp_path / name]
+    patch_id = ulp.succeed("dump", container).json()["patch_id"]
+    for name, text in (("kill-switch", ""), ("hold-file", f"name={victim.name[:3]}*\n"),
+                       ("retracted-file", f"{patch_id} breaks it\n")):
+        file = tmp_path / name
+        file.write_text(text)
+        (row,) = ulp.succeed("dispatch", "patch", container, victim.pid, "--json", *options).json()
+        assert row["outcome"] == "excluded"
+        assert str(file) in row["reason"]
+        ulp.refuse("trigger", "-p", victim.pid, container, *options, naming=file)
+        file.unlink()
+    (row,) = ulp.succeed("dispatch", "patch", container, victim.pid, "--json", "--exclude", f"exe=*/{victim.name}",
+                         *options).json()
+    assert row["outcome"] == "excluded"
+    assert snapshot.of_process(victim) == before
+    assert not (tmp_path / "ledger").exists()
+
+    ulp.succeed("dispatch", "patch", container, victim.pid, *options)
+    assert victim.number("version") == 2
+    for name, text in (("kill-switch", ""), ("retracted-file", f"{patch_id}\n")):
+        (tmp_path / name).write_text(text)
+    assert ulp.run("check", "-p", victim.pid, container).status in (0, PENDING)
+    ulp.succeed("dispatch", "revert", container, victim.pid, *options)
+    assert victim.number("version") == 1
+    entries = [json.loads(line) for line in (tmp_path / "ledger").read_text().splitlines()]
+    assert [(entry["pid"], entry["operation"], entry["patch_id"]) for entry in entries] == [
+        (victim.pid, "patch", patch_id), (victim.pid, "revert", patch_id)]
+
+
+def test_modules(build, container, key, allowed, start, ulp, tmp_path):
+    victim = start(build)
+    arguments = {"patch": container, "pids": [victim.pid], "allowed_signers": allowed, "signer_identity": SIGNER,
+                 "kill_switch": tmp_path / "stop", "hold_file": tmp_path / "hold",
+                 "retracted_file": tmp_path / "retracted", "ledger": tmp_path / "ledger.jsonl"}
+    assert "is not signed" in module("ulp_dispatch", status=2, **arguments)["msg"]
+    ulp.succeed("sign", container, "-k", key)
+    assert "allowed signers" in module("ulp_dispatch", status=2, **dict(arguments, allowed_signers=""))["msg"]
+    for exclude in ([victim.name], [f"exe=*/{victim.name}"], [{"name": victim.name, "user": str(os.geteuid())}]):
+        result = module("ulp_dispatch", **dict(arguments, exclude=exclude))
+        assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
+    assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **dict(arguments, exclude=[{"host": "a"}]))["msg"]
+    (tmp_path / "stop").touch()
+    result = module("ulp_dispatch", **arguments)
+    assert (result["changed"], result["outcomes"], result["stopped"]) == (False, {"excluded": 1}, True)
+    assert victim.number("version") == 1
+    result = module("ulp_dispatch", **dict(arguments, kill_switch=None, hold_file="", retracted_file=""))
+    assert (result["changed"], result["signer"], result["stopped"]) == (True, SIGNER, False)
+    assert victim.number("version") == 2
+    assert module("ulp_dispatch", **dict(arguments, state="absent"))["changed"] is True
+    assert victim.number("version") == 1
+    ledger = module("ulp_facts", ledger=tmp_path / "ledger.jsonl")["ansible_facts"]["ulp"]["ledger"]
+    assert [(entry["pid"], entry["operation"]) for entry in ledger] == [(victim.pid, "patch"), (victim.pid, "revert")]
+    facts = module("ulp_facts", ledger=tmp_path / "ledger.jsonl", ledger_entries=1)["ansible_facts"]
+    assert facts["ulp"]["ledger"] == ledger[1:]
