@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applying and reverting while every thread of the process is at a moment at which nothing may be done on it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from harness.livepatch import APPLIED, NOT_APPLIED
+from harness.paths import RUNTIME
+from harness.polling import DEADLINE
+
+_THREADS = pytest.param("threads", marks=pytest.mark.xfail(
+    reason="a thread that ends just before it would be borrowed is taken for the end of the process"))
+KINDS = ("malloc", "loader", "fork", "vfork", "spawn", "printf", "stdio_lock", "qsort", _THREADS, "signals")
+JEMALLOC = Path("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
+THREADS = 2
+# Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
+YIELDING = ("nice", "-n", "19")
+PAIRS = {"make": "make_new", "use": "use_new"}
+SOURCE = "bad_moments/app.c"
+
+
+class Child(NamedTuple):
+    """A process that the victim forked, as far as Livepatch wants to know it."""
+
+    pid: int
+    process: subprocess.Popen
+
+
+def apply_and_revert(victim, patch, kind, cycles):
+    """The victim must do everything right meanwhile: it ends itself with a message when it finds a thing wrong."""
+    assert victim.ask(f"start {kind} {THREADS}") == kind
+    everyone = THREADS + 1
+    for _cycle in range(cycles):
+        patch.apply(victim)
+        assert victim.numbers("latest") == [2] * everyone
+        patch.revert(victim)
+        assert victim.numbers("latest") == [1] * everyone
+    old, new, bad, rounds = victim.numbers("stop")
+    assert bad == 0, f"{bad} of {old + new + bad} calls mixed the layouts"
+    assert old and new and rounds >= 4 * cycles
+
+
+def cycles_of(request):
+    """For each kind in each mode: 60 applies and reverts of each kind in a normal run."""
+    return max(request.config.getoption("--cycles") * 3 // 40, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_busy(kind, mode_variant, request, target, start, livepatch):
+    """Guards the safe point: a thread inside the allocator, the loader or stdio does not start the worker.
+
+    And what the worker itself does while all others go on: it loads, allocates and writes code of its own.
+    """
+    build = target("contract", mode_variant)
+    patch = livepatch(build.patch("layout", PAIRS))
+    victim = start(build, SOURCE, wrap=YIELDING)
+    apply_and_revert(victim, patch, kind, cycles_of(request))
+
+
+@pytest.mark.parametrize("kind", ["malloc", "loader", "fork", _THREADS, "signals"])
+def test_busy_with_another_malloc(kind, mode_variant, request, target, start, livepatch):
+    """Guards that the allocator is found where it is: with jemalloc preloaded, not in the C library."""
+    build = target("contract", mode_variant)
+    patch = livepatch(build.patch("layout", PAIRS))
+    victim = start(build, SOURCE, wrap=YIELDING, preload=(RUNTIME, JEMALLOC))
+    assert JEMALLOC.name in victim.mapped()
+    apply_and_revert(victim, patch, kind, max(cycles_of(request) // 3, 3))
+
+
+def test_child_that_goes_on_is_patched_itself(mode_variant, target, start, livepatch):
+    """Guards the runtime in a forked child: it has the state of its parent, and a life of its own from there on."""
+    build = target("contract", mode_variant)
+    patch = livepatch(build.patch("layout", PAIRS))
+    victim = start(build, SOURCE)
+
+    child = Child(victim.number("fork outside"), victim.process)
+    patch.apply(child)
+    assert victim.number("child") == 2
+    patch.wait_for_check(child, APPLIED)
+    assert patch.check(victim) == NOT_APPLIED
+    patch.revert(child)
+    assert victim.number("child") == 1
+    assert victim.number("reap") == 0
+
+    patch.apply(victim)
+    child = Child(victim.number("fork outside"), victim.process)
+    assert victim.number("child") == 2
+    patch.wait_for_check(child, APPLIED)
+    patch.revert(child)
+    assert victim.number("child") == 1
+    patch.wait_for_check(child, NOT_APPLIED)
+    patch.wait_for_check(victim, APPLIED)
+    patch.apply(child)
+    assert victim.number("child") == 2
+    patch.revert(victim)
+    assert victim.number("child") == 2
+    assert victim.number("reap") == 0
+    patch.wait_for_check(victim, NOT_APPLIED)
+
+
+def test_child_forked_inside_the_library(mode_variant, target, start, livepatch):
+    """Guards that a child which was forked in the middle of a library call ends that call as its parent began it."""
+    build = target("contract", mode_variant)
+    patch = livepatch(build.patch("layout", PAIRS))
+    victim = start(build, SOURCE)
+
+    child = Child(victim.number("fork inside"), victim.process)
+    patch.apply(child)
+    assert victim.number("between") == 1
+    assert victim.number("child") == 2
+    patch.wait_for_check(child, APPLIED)
+    assert victim.number("reap") == 0
+
+    patch.apply(victim)
+    child = Child(victim.number("fork inside"), victim.process)
+    patch.revert(child)
+    assert victim.number("between") == 2
+    assert victim.number("child") == 1
+    patch.wait_for_check(child, NOT_APPLIED)
+    assert victim.number("reap") == 0
+    patch.revert(victim)
+
+
+@pytest.mark.parametrize("kind", ["malloc", "printf", "loader"])
+def test_exit_meanwhile(kind, mode_variant, target, start, livepatch):
+    """Guards a process in exit(): what comes then is carried out or refused, and the process ends as it would."""
+    build = target("contract", mode_variant)
+    patch = livepatch(build.patch("layout", PAIRS))
+    victim = start(build, SOURCE, wrap=YIELDING)
+    assert victim.ask(f"start {kind} {THREADS}") == kind
+    patch.apply(victim)
+    victim.send("leave")
+    carried_out = 0
+    while victim.process.poll() is None:
+        for options in (("--revert",), ()):
+            answer = patch.ulp.run("trigger", "-p", victim.pid, patch.container, "--timeout", DEADLINE, *options)
+            assert answer.status in (0, 1), str(answer)
+            carried_out += answer.status == 0
+    # The handler waits for two; the answer to the last one may be lost with the process.
+    assert carried_out
+    victim.finish()
