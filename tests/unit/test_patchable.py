@@ -15,6 +15,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import (
     is_nops,
     is_post_processed,
+    jumped_imports,
     patchable_functions,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import post_process
@@ -235,3 +236,16 @@ def test_functions_that_jumps_may_lead_back_to(compile_library, flags):
     functions = by_name(path)
     assert {name for name, function in functions.items() if function.tail_cycle} == {"ping", "pong"}
     assert functions["last"].tail_target
+
+
+IMPORTS = r"""
+int jumped_to(int);
+int called_only(int);
+int jumps(int x) { return jumped_to(x + 1); }
+int calls(int x) { return called_only(x + 1) * 3; }
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("-fno-plt",), ("-fcf-protection=full",), ("-Wl,-z,now",)])
+def test_imports_that_are_jumped_to(compile_library, flags):
+    assert jumped_imports(ElfImage.open(compile_library(IMPORTS, *flags))) == {"jumped_to"}

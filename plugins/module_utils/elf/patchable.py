@@ -270,27 +270,10 @@ def jump_targets(image, starts, trampolines, containing):
     :param containing: function that gives (address, size) of the function around an address, or None.
     :return: {link-time address, of a function or of its padding: addresses of the jumps that lead there}.
     """
-    slots = _slots_of_own_functions(image)
     wanted = set(starts)
     wanted.update(start + PAD_BEFORE for start in starts)
-    stubs = {}
-    targets = defaultdict(set)
     decoder = _Decoder(image, containing)
-    for section in code_sections(image):
-        data = image.section_data(section)
-        is_plt = section.name.startswith((".plt", ".iplt"))
-        for match in _JUMP_INDIRECT.finditer(data):
-            place = match.start()
-            function = slots.get(section.address + place + 6 + _REL32.unpack(match.group(1))[0])
-            if function is None:
-                continue
-            if is_plt:
-                # The stub may begin with a bnd prefix (f2), an endbr64, or both.
-                for prefix in (b"", b"\xf2", ENDBR64, ENDBR64 + b"\xf2"):
-                    if data.endswith(prefix, 0, place):
-                        stubs[section.address + place - len(prefix)] = function
-            else:
-                targets[function].add(section.address + place)
+    stubs, targets = _jumps_through_slots(image, _slots_of_own_functions(image))
     wanted.update(stubs)
     for section in code_sections(image):
         data = image.section_data(section)
@@ -310,6 +293,51 @@ def jump_targets(image, starts, trampolines, containing):
         if stub in targets:
             targets[function] |= targets[stub]
     return targets
+
+
+def jumped_imports(image):
+    """The names of imported symbols to which code of ``image`` jumps, not calls: a superset."""
+    symbols = image.dynamic_symbols()
+    slots = {
+        relocation.offset: symbols[relocation.symbol].name
+        for relocation in image.relocations()
+        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT)
+        and relocation.symbol < len(symbols) and not symbols[relocation.symbol].defined
+    }
+    stubs, direct = _jumps_through_slots(image, slots)
+    names = set(direct)
+    for section in code_sections(image):
+        for match in _JUMP32.finditer(image.section_data(section)):
+            target = section.address + match.end(1) + _REL32.unpack(match.group(1))[0]
+            if target in stubs:
+                names.add(stubs[target])
+    return frozenset(names)
+
+
+def _jumps_through_slots(image, slots):
+    """Jumps through words that the loader fills in.
+
+    :param slots: {address of the word: what it leads to}.
+    :return: ({address of a PLT stub: what it leads to}, {what it leads to: addresses of such jumps elsewhere}).
+    """
+    stubs = {}
+    direct = defaultdict(set)
+    for section in code_sections(image):
+        data = image.section_data(section)
+        is_plt = section.name.startswith((".plt", ".iplt"))
+        for match in _JUMP_INDIRECT.finditer(data):
+            place = match.start()
+            target = slots.get(section.address + place + 6 + _REL32.unpack(match.group(1))[0])
+            if target is None:
+                continue
+            if is_plt:
+                # The stub may begin with a bnd prefix (f2), an endbr64, or both.
+                for prefix in (b"", b"\xf2", ENDBR64, ENDBR64 + b"\xf2"):
+                    if data.endswith(prefix, 0, place):
+                        stubs[section.address + place - len(prefix)] = target
+            else:
+                direct[target].add(section.address + place)
+    return stubs, direct
 
 
 def _cycles(jumped, starts, containing):

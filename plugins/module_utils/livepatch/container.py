@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ..abi import BUILD_ID_SIZE, PATCH_ID_SIZE
 from ..elf.image import SHF_ALLOC, ElfImage
+from ..elf.patchable import jumped_imports
 from ..elf.section import append_section
 from ..errors import BadContainer, BadElf
 
@@ -56,7 +57,8 @@ class Container(NamedTuple):
     """A livepatch container.
 
     ``patch_id``, ``patch_build_id`` and ``dependencies`` (patch IDs) are hex; ``image_text`` is the (start, end) of
-    the patch library's code, link-time; ``imports`` are the names of the symbols that it takes from elsewhere.
+    the patch library's code, link-time; ``jumps`` are the names of the symbols of other objects that it
+    may jump to, not call.
     """
 
     path: str
@@ -67,7 +69,7 @@ class Container(NamedTuple):
     dependencies: list[str]
     labels: dict[str, object]
     image_text: tuple[int, int]
-    imports: frozenset[str]
+    jumps: frozenset[str]
 
 
 def is_patch_id(value):
@@ -199,8 +201,7 @@ def _decode(path, metadata, image):
         dependencies=fields["dependencies"],
         labels=fields["labels"],
         image_text=image_text,
-        imports=frozenset(
-            symbol.name for symbol in image.dynamic_symbols() if symbol.name and not symbol.defined),
+        jumps=jumped_imports(image),
     )
 
 

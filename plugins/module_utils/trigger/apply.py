@@ -123,7 +123,7 @@ class Trigger:
         require_available(pid, via)
         libraries = [self._resolved(subject, match) for match in resolution.matches]
         for library in libraries:
-            sites(library, self.container.imports)
+            sites(library, self.container.jumps)
         if not same_file_inside(via, self.path):
             raise UlpError(
                 f"process {pid} ({name}) does not see the file {self.path}, because it runs in another root directory;"

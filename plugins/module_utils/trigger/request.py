@@ -34,11 +34,11 @@ class ResolvedLibrary(NamedTuple):
     post_processed: bool
 
 
-def sites(resolved, imports):
+def sites(resolved, jumps):
     """The places where a library is entered.
 
     :param resolved: ResolvedLibrary.
-    :param imports: names of the symbols that the patch library takes from elsewhere.
+    :param jumps: names of the symbols that the patch library may jump to: the functions that it replaces lead there.
     :return: list of (link-time address of the function, abi.SITE_* flags), ascending.
     :raises NotPatchable: a function that is to be replaced cannot be hooked, or one that threads enter.
     """
@@ -60,9 +60,11 @@ def sites(resolved, imports):
             continue
         if function.endbr:
             flags |= abi.SITE_ENDBR
-        if function.tail_target or any(name.partition("@")[0] in imports for name in function.names):
+        jumped = any(name.partition("@")[0] in jumps for name in function.names)
+        if function.tail_target or jumped:
             flags |= abi.SITE_TAIL
-        if function.tail_cycle:
+        # From a replacement back to what it replaces, or to what may jump to that.
+        if function.tail_cycle or jumped:
             flags |= abi.SITE_CYCLE
         found.append((function.address, flags))
     if replaced:
@@ -124,7 +126,7 @@ def build_request(operation, nonce, container, path, libraries, settled):
     """
     writer = _Writer(abi.REQUEST.size)
     records = writer.add(b"\0" * (abi.REQUEST_LIBRARY.size * len(libraries)))
-    described = b"".join(_library(writer, resolved, container.imports) for resolved in libraries)
+    described = b"".join(_library(writer, resolved, container.jumps) for resolved in libraries)
     position = records - writer.start
     writer.data[position:position + len(described)] = described
     patch_path = writer.add_string(path)
@@ -150,8 +152,8 @@ def build_request(operation, nonce, container, path, libraries, settled):
     return header + bytes(writer.data)
 
 
-def _library(writer, resolved, imports):
-    places = sites(resolved, imports)
+def _library(writer, resolved, jumps):
+    places = sites(resolved, jumps)
     site_table = writer.add(b"".join(
         abi.REQUEST_SITE.pack(function=address, flags=flags) for address, flags in places
     ))

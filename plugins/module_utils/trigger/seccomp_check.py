@@ -38,6 +38,7 @@ TOLERATED = (
     ("set_robust_list", 273, ()),
     ("rseq", 334, ()),
     ("madvise", 28, ()),
+    ("sigaltstack", 131, ()),
     ("pread64", 17, ()),
     ("pwrite64", 18, ()),
     ("openat", 257, (_AT_FDCWD, 0, _O_RDWR)),

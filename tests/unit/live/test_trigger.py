@@ -303,7 +303,7 @@ def test_sites(resolved, layout):
     else:
         assert answer & other & abi.SITE_ENTRY
         assert not (answer | other) & abi.SITE_TRAMPOLINE
-    assert dict(sites(resolved, frozenset(("increment",))))[functions["increment"].address] & abi.SITE_TAIL
+    assert dict(sites(resolved, frozenset(("increment",))))[functions["increment"].address] & abi.SITE_CYCLE
 
 
 def test_function_that_cannot_be_replaced(resolved):
@@ -352,7 +352,7 @@ def test_request_layout(resolved, layout):
     assert bool(library.trm) == (layout.name == "posted")
     assert library.build_id[:library.build_id_size] == resolved.image.build_id
     found = abi.REQUEST_SITE.unpack_array(data, library.sites, library.site_count)
-    assert [(site.function, site.flags) for site in found] == sites(resolved, container.imports)
+    assert [(site.function, site.flags) for site in found] == sites(resolved, container.jumps)
     (replacement,) = abi.REQUEST_REPLACEMENT.unpack_array(data, library.replacements, library.replacement_count)
     pair = container.targets[0].functions[0]
     assert (replacement.function, replacement.replacement) == (pair.old_offset, pair.new_offset)
