@@ -52,10 +52,10 @@ def allowed(key):
     return path
 
 
-def module(name, *options, status=0, **arguments):
+def module(name, arguments, status=0):
     """What the module returned, run by ansible itself on this machine."""
     done = subprocess.run(
-        [ANSIBLE, "localhost", "-c", "local", "-o", *options, "-e", f"ansible_python_interpreter={sys.executable}",
+        [ANSIBLE, "localhost", "-c", "local", "-o", "-e", f"ansible_python_interpreter={sys.executable}",
          "-m", f"libpulp.livepatch.{name}", "-a", json.dumps(arguments, default=str)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == status, done.stdout + done.stderr
@@ -141,23 +141,23 @@ def test_modules(build, container, key, allowed, start, ulp, tmp_path):
     arguments = {"patch": container, "pids": [victim.pid], "allowed_signers": allowed, "signer_identity": SIGNER,
                  "kill_switch": tmp_path / "stop", "hold_file": tmp_path / "hold",
                  "retracted_file": tmp_path / "retracted", "ledger": tmp_path / "ledger.jsonl"}
-    assert "is not signed" in module("ulp_dispatch", status=2, **arguments)["msg"]
+    assert "is not signed" in module("ulp_dispatch", arguments, status=2)["msg"]
     ulp.succeed("sign", container, "-k", key)
-    assert "allowed signers" in module("ulp_dispatch", status=2, **dict(arguments, allowed_signers=""))["msg"]
+    assert "allowed signers" in module("ulp_dispatch", dict(arguments, allowed_signers=""), status=2)["msg"]
     for exclude in ([victim.name], [f"exe=*/{victim.name}"], [{"name": victim.name, "user": str(os.geteuid())}]):
-        result = module("ulp_dispatch", **dict(arguments, exclude=exclude))
+        result = module("ulp_dispatch", dict(arguments, exclude=exclude))
         assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
-    assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **dict(arguments, exclude=[{"host": "a"}]))["msg"]
+    assert "KEY=WILDCARD" in module("ulp_dispatch", dict(arguments, exclude=[{"host": "a"}]), status=2)["msg"]
     (tmp_path / "stop").touch()
-    result = module("ulp_dispatch", **arguments)
+    result = module("ulp_dispatch", arguments)
     assert (result["changed"], result["outcomes"], result["stopped"]) == (False, {"excluded": 1}, True)
     assert victim.number("version") == 1
-    result = module("ulp_dispatch", **dict(arguments, kill_switch=None, hold_file="", retracted_file=""))
+    result = module("ulp_dispatch", dict(arguments, kill_switch=None, hold_file="", retracted_file=""))
     assert (result["changed"], result["signer"], result["stopped"]) == (True, SIGNER, False)
     assert victim.number("version") == 2
-    assert module("ulp_dispatch", **dict(arguments, state="absent"))["changed"] is True
+    assert module("ulp_dispatch", dict(arguments, state="absent"))["changed"] is True
     assert victim.number("version") == 1
-    ledger = module("ulp_facts", ledger=tmp_path / "ledger.jsonl")["ansible_facts"]["ulp"]["ledger"]
+    ledger = module("ulp_facts", {"ledger": tmp_path / "ledger.jsonl"})["ansible_facts"]["ulp"]["ledger"]
     assert [(entry["pid"], entry["operation"]) for entry in ledger] == [(victim.pid, "patch"), (victim.pid, "revert")]
-    facts = module("ulp_facts", ledger=tmp_path / "ledger.jsonl", ledger_entries=1)["ansible_facts"]
+    facts = module("ulp_facts", {"ledger": tmp_path / "ledger.jsonl", "ledger_entries": 1})["ansible_facts"]
     assert facts["ulp"]["ledger"] == ledger[1:]
