@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,26 @@ def test_sign_and_verify(container, key, allowed, ulp, tmp_path):
     answer = ulp.refuse("verify", container, "--allowed-signers", allowed, "--json", naming="not what was signed")
     assert answer.json()["valid"] is False
     assert answer.json()["reason"] in answer.errors
+
+
+@pytest.mark.parametrize("passphrase, status", [("secret", 0), ("wrong", 1)])
+def test_key_with_a_passphrase(passphrase, status, container, tmp_path, ulp):
+    """Guards that the user is asked for it, and the container's bytes are not taken for it."""
+    key = tmp_path / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", key], check=True)
+    ulp.refuse("sign", container, "-k", key, naming="passphrase")
+    words = [*ulp.command, "sign", str(container), "-k", str(key)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(words[0], words)
+    output = b""
+    while b"passphrase" not in output:
+        output += os.read(terminal, 1024)
+    os.write(terminal, passphrase.encode() + b"\n")
+    ended = os.waitpid(pid, 0)[1]
+    os.close(terminal)
+    assert os.WEXITSTATUS(ended) == status, output
+    assert Path(f"{container}.sig").exists() == (status == 0)
 
 
 @pytest.mark.parametrize("verb", [("dispatch", "patch"), ("trigger", "-p")])

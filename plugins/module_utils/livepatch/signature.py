@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+import tempfile
 from typing import NamedTuple
 
 from ..atomic_file import read_file, replace_file
@@ -65,10 +67,7 @@ def sign(path, key, data=None, check=False) -> Signed:
     if os.path.exists(destination) and _fingerprint_of_signature(destination, data) == fingerprint:
         return Signed(destination, False, fingerprint)
     if not check:
-        done = _keygen("sign", "-n", NAMESPACE, "-f", str(key), "-q", data=data)
-        if done.returncode != 0 or not done.stdout:
-            raise BadSignature(f"cannot sign {path} with the key {key}: {_reason(done)}")
-        replace_file(destination, done.stdout)
+        replace_file(destination, _signature(path, key, data))
     return Signed(destination, True, fingerprint)
 
 
@@ -102,6 +101,18 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
         raise BadSignature(f"{path} is not what was signed: it does not match its signature {signature}")
     who = identity or f"a signer that {allowed_signers} allows"
     raise BadSignature(f"{signature} is no valid signature of {path} by {who}: {_reason(done)}")
+
+
+def _signature(path, key, data):
+    """The bytes of a signature of ``data``."""
+    # Not through standard input: ssh-keygen would take the first line of the data for the key's passphrase.
+    with tempfile.TemporaryDirectory() as directory:
+        copy = os.path.join(directory, os.path.basename(path))
+        replace_file(copy, data)
+        done = _keygen("sign", "-n", NAMESPACE, "-f", str(key), "-q", copy, data=None)
+        if done.returncode != 0:
+            raise BadSignature(f"cannot sign {path} with the key {key}: {_reason(done)}")
+        return read_file(signature_path(copy))
 
 
 def _principals(path, signature, allowed_signers):
@@ -144,9 +155,14 @@ def _keygen(operation, *arguments, data=b""):
 
 
 def _run(command, data=b""):
+    """Run a command; its standard input is ``data`` or, for None, the terminal if there is one."""
+    given = {"input": data}
+    if data is None:
+        interactive = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+        given = {"stdin": None if interactive else subprocess.DEVNULL}
     try:
         return subprocess.run(
-            command, input=data, capture_output=True, check=False, env=dict(os.environ, LC_ALL="C"),
+            command, capture_output=True, check=False, env=dict(os.environ, LC_ALL="C"), **given
         )
     except FileNotFoundError as error:
         raise MissingProgram(command[0], "openssh-client") from error
