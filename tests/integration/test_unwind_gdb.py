@@ -72,5 +72,3 @@ def test_backtrace_is_complete_at_every_instruction(mode_variant, target, start,
     reverted = walk(victim, entries, "version", "run_version", "version")
     assert victim.receive() == "1"
     assert reverted["incomplete"] == []
-
-
