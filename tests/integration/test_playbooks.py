@@ -61,15 +61,16 @@ def victim_and_variables(target, start, mode_variant, tmp_path):
         "livepatch_become": "false",
         "ulp_livepatch_pids": [victim.pid],
         "ulp_livepatch_directory": tmp_path / "var" / "livepatches",
+        "ulp_livepatch_report_dir": tmp_path / "report",
     }
     return victim, variables
 
 
 def row(output: str, pid: int) -> str:
-    """The line about a process in a report."""
-    found = re.search(rf'"({pid} .*)"', output)
+    """The last line about a process: the plan comes before the report."""
+    found = re.findall(rf'"({pid} .*)"', output)
     assert found, output
-    return found[1]
+    return found[-1]
 
 
 def test_apply_status_revert(victim_and_variables):
@@ -77,7 +78,7 @@ def test_apply_status_revert(victim_and_variables):
     assert victim.number("call") == 1
 
     played = succeed("libpulp.livepatch.apply_livepatch", "--check", **variables)
-    assert "patched" in row(played.output, victim.pid)
+    assert " would be patched" in row(played.output, victim.pid)
     assert victim.number("call") == 1
     assert not variables["ulp_livepatch_directory"].exists()
 
@@ -117,7 +118,7 @@ def test_bad_livepatch_is_one_sentence(name, tmp_path):
         path.write_text("not a container\n")
     played = play(
         "libpulp.livepatch.apply_livepatch", livepatch=path, livepatch_become="false",
-        ulp_livepatch_directory=tmp_path / "livepatches",
+        ulp_livepatch_directory=tmp_path / "livepatches", ulp_livepatch_report_dir=tmp_path / "report",
     )
     assert played.status != 0
     assert "Traceback" not in played.output
