@@ -97,6 +97,11 @@ check-unit: packages-check-build venv build collection-path ## the Python core, 
 check-integration: packages-check-build venv build collection-path ## victim programs, playbooks and roles, on running processes
 	$(PYTEST) tests/integration
 
+# The hazard tests of check, in every mode, at every level, with every compiler, and with 10,000 cycles.
+.PHONY: soak
+soak: packages-check-build venv build collection-path ## the hazard tests in every variant with 10,000 cycles: hours
+	$(PYTEST) tests/integration/test_hazard_*.py --every-variant --cycles 10000 --timeout 0
+
 .PHONY: check-collection
 check-collection: venv collection-install ## the built artefact, installed into an empty path
 	tools/check-installed-collection.sh $(INSTALLED)
