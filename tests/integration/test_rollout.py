@@ -102,7 +102,8 @@ class Fleet:
         }}))
         variables = {
             "livepatch": str(self.build.patch("layout", PAIRS)), "livepatch_become": False,
-            "ulp_livepatch_report_dir": str(report), "ulp_livepatch_gate_retries": 0, **variables,
+            "ulp_livepatch_report_dir": str(report), "ulp_livepatch_gate_retries": 0,
+            "ulp_livepatch_allowed_signers": "", **variables,
         }
         wrap = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
         done = subprocess.run(
