@@ -55,7 +55,8 @@ def cycles_of(request):
 def test_busy(kind, mode_variant, request, target, start, livepatch):
     """Guards the safe point: a thread inside the allocator, the loader or stdio does not start the worker.
 
-    And what the worker itself does while all others go on: it loads, allocates and writes code of its own.
+    And what the worker itself does while all others go on: it loads, allocates and writes code of its own.  Seen to
+    fail (a deadlock on the allocator's lock) with every point taken for a safe one in ulp_entry().
     """
     build = target("contract", mode_variant)
     patch = livepatch(build.patch("layout", PAIRS))

@@ -38,7 +38,7 @@ def stubs_used(victim):
 def test_memory_does_not_grow(mode_variant, request, target, start, livepatch):
     """Guards the reuse of stubs that no thread can be in any more (ulp_stubs_give_up()), and the worker's frees.
 
-    Together 500 applies and reverts in a normal run.
+    Together 500 applies and reverts in a normal run.  Seen to fail with ulp_stubs_give_up() not called.
     """
     build = target("contract", mode_variant)
     patch = livepatch(build.patch("layout", PAIRS))

@@ -9,11 +9,11 @@
 
 #define HUNDRED(m, h)                                                                              \
 	TEN(m, h##0)                                                                               \
-	TEN(m, h##1) TEN(m, h##2) TEN(m, h##3) TEN(m, h##4) TEN(m, h##5) TEN(m, h##6) TEN(m, h##7) \
-		TEN(m, h##8) TEN(m, h##9)
+	TEN(m, h##1)                                                                               \
+	TEN(m, h##2)                                                                               \
+	TEN(m, h##3) TEN(m, h##4) TEN(m, h##5) TEN(m, h##6) TEN(m, h##7) TEN(m, h##8) TEN(m, h##9)
 #define TEN(m, t) m(t##0) m(t##1) m(t##2) m(t##3) m(t##4) m(t##5) m(t##6) m(t##7) m(t##8) m(t##9)
 
-/* The first of the section. */
 EXPORTED OPAQUE int first(void)
 {
 	return 1;
@@ -78,10 +78,8 @@ EXPORTED OPAQUE int crossing(int deep)
 	return version;
 }
 
-/* f at 0xff2, so that the padding before it ends a page and its entry begins near the next. */
-__asm__(".pushsection .text\n.balign 4096\n.fill 4064, 1, 0xcc\n.popsection");
-
-EXPORTED OPAQUE int at_the_edge(void)
+/* Its padding begins a page. */
+EXPORTED OPAQUE __attribute__((aligned(4096))) int at_the_edge(void)
 {
 	return 1;
 }
