@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -16,7 +18,7 @@ from typing import Any, Callable, NamedTuple
 
 import pytest
 from harness.library import Build
-from harness.paths import CHECKOUT
+from harness.paths import CHECKOUT, COMMAND
 from harness.variant import USUAL
 from harness.victim import Victim
 
@@ -205,3 +207,48 @@ def test_harm_at_a_later_stage_takes_earlier_ones_back_if_wanted(fleet, tmp_path
     assert [stage["passed"] for stage in done.report["stages"]] == [True, False]
     assert {host["name"]: host["status"] for host in done.report["hosts"]} == {"a": "reverted", "b": "reverted"}
     assert fleet.answers() == {"a": 1, "b": 1}, done.output
+
+
+def test_the_timer_patches_what_started_later(target, tmp_path):
+    """The command line that the role writes for systemd, with its quoting, run as systemd would run it."""
+    build = target("contract", USUAL[0])
+    program = tmp_path / "later-app"
+    shutil.copy(build.program(), program)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "livepatches").mkdir()
+    shutil.copy(build.patch("layout", PAIRS), tmp_path / "livepatches" / "fix-1.ulp")
+    role = CHECKOUT / "roles" / "ulp_livepatch"
+    variables = {
+        "ansible_python_interpreter": sys.executable, "ulp_livepatch_name": "fix-1",
+        "ulp_livepatch_command": str(COMMAND),
+        "ulp_livepatch_directory": str(tmp_path / "livepatches"), "ulp_livepatch_processes": ["later*"],
+        "ulp_livepatch_exclude": ["100%", {"name": "two words", "user": "root"}], "ulp_livepatch_allowed_signers": "",
+        **{f"ulp_livepatch_{name}": str(tmp_path / "etc" / name)
+           for name in ("kill_switch", "hold_file", "retracted_file")},
+    }
+    playbook = tmp_path / "render.json"
+    playbook.write_text(json.dumps([{
+        "hosts": "all", "gather_facts": False, "vars_files": [str(role / "defaults" / "main.yml")],
+        "tasks": [{"ansible.builtin.template": {"src": str(role / "templates" / "persist.conf.j2"),
+                                                "dest": str(tmp_path / "fix.conf")}}]}]))
+    done = subprocess.run([ANSIBLE_PLAYBOOK, "-i", "localhost,", "-c", "local", playbook, "-e", json.dumps(variables)],
+                          cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line for line in (tmp_path / "fix.conf").read_text().splitlines() if line.startswith("ExecStart=-")]
+    assert len(lines) == 1
+    command = [word.replace("%%", "%") for word in shlex.split(lines[0].partition("=-")[2])]
+    assert "name='two words' user=root" in command
+    assert "100%" in command
+
+    victim = Victim([program], libraries=[build.directory])
+    try:
+        assert victim.number("call") == 1
+        switch = tmp_path / "etc" / "kill_switch"
+        switch.touch()
+        subprocess.run([sys.executable, *command], check=False, capture_output=True)
+        assert victim.number("call") == 1, "the kill switch was not heeded"
+        switch.unlink()
+        ran = subprocess.run([sys.executable, *command], check=False, capture_output=True, text=True)
+        assert victim.number("call") == 2, ran.stdout + ran.stderr
+    finally:
+        victim.finish()
