@@ -252,3 +252,24 @@ def test_the_timer_patches_what_started_later(target, tmp_path):
         assert victim.number("call") == 2, ran.stdout + ran.stderr
     finally:
         victim.finish()
+
+
+def test_only_what_is_signed_is_rolled_out(fleet, tmp_path, preforked):
+    fleet.add("a")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
+    signers = tmp_path / "signers"
+    signers.write_text("release@example.org " + key.with_suffix(".pub").read_text())
+    container = tmp_path / "signed.ulp"
+    shutil.copy(fleet.build.patch("layout", PAIRS), container)
+    settings = {"livepatch": str(container), "ulp_livepatch_allowed_signers": str(signers)}
+    refused = fleet.play(**settings)
+    assert refused.status != 0
+    assert refused.report["state"] == "refused"
+    assert "sign" in refused.report["message"]
+    assert fleet.answers() == {"a": 1}
+    preforked.succeed("sign", container, "-k", key)
+    done = fleet.play(**settings)
+    assert done.status == 0, done.output
+    assert fleet.answers() == {"a": 2}
+    assert (tmp_path / "a" / "ledger.jsonl").exists()
