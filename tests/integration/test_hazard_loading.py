@@ -68,7 +68,8 @@ def test_unloaded_and_loaded_again(build, patch, victim):
     """Guards the state block against a library that goes: before it was patched it goes, afterwards it stays.
 
     Without the reference that the runtime takes (ulp_loader_hold), dlclose unmaps text that the state block calls
-    patched, and the library comes back unpatched, perhaps at the same address.
+    patched, and the library comes back unpatched, perhaps at the same address.  Seen to fail with that reference given
+    back at once.
     """
     victim.ask(f"load {build.library}")
     assert victim.number("unload") == 0
