@@ -180,6 +180,19 @@ static unsigned start_frames(const struct frames *all, unsigned first)
 }
 
 /*
+ * What the program called: the outermost of the library's frames, which ends before `to`, or
+ * the function that went on there by a jump and that the call itself names (pthread_join()).
+ */
+static enum ulp_call_kind kind_of_call(const struct frames *all, unsigned to)
+{
+	enum ulp_call_kind kind = ulp_call_kind(all->frame[to - 1].function);
+
+	if (kind == ULP_CALL_UNKNOWN && to < all->count)
+		kind = ulp_call_kind(ulp_callsite_target(all->frame[to].instruction));
+	return kind;
+}
+
+/*
  * [from, to) are frames of the C library, innermost first, on top of frames that are
  * not: the function that was called from there decides.  But whoever waits in the
  * kernel, and not for a lock, is not in the allocator, which never does; the library's
@@ -190,7 +203,7 @@ static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsi
 {
 	if (wait == ULP_WAITS)
 		return true;
-	switch (ulp_call_kind(all->frame[to - 1].function)) {
+	switch (kind_of_call(all, to)) {
 	case ULP_CALL_SYSTEM:
 		return true;
 	case ULP_CALL_LOCK:

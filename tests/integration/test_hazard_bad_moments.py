@@ -14,9 +14,7 @@ from harness.livepatch import APPLIED, NOT_APPLIED
 from harness.paths import RUNTIME
 from harness.polling import DEADLINE
 
-_THREADS = pytest.param("threads", marks=pytest.mark.xfail(
-    reason="a thread that ends just before it would be borrowed is taken for the end of the process"))
-KINDS = ("malloc", "loader", "fork", "vfork", "spawn", "printf", "stdio_lock", "qsort", _THREADS, "signals")
+KINDS = ("malloc", "loader", "fork", "vfork", "spawn", "printf", "stdio_lock", "qsort", "threads", "signals")
 JEMALLOC = Path("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
 THREADS = 2
 # Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
@@ -36,10 +34,12 @@ def apply_and_revert(victim, patch, kind, cycles):
     """The victim must do everything right meanwhile: it ends itself with a message when it finds a thing wrong."""
     assert victim.ask(f"start {kind} {THREADS}") == kind
     everyone = THREADS + 1
+    # Threads that do nothing but start others are hardly ever outside the C library: now and then none can serve.
+    tries = 5 if kind == "threads" else 1
     for _cycle in range(cycles):
-        patch.apply(victim)
+        patch.apply(victim, tries)
         assert victim.numbers("latest") == [2] * everyone
-        patch.revert(victim)
+        patch.revert(victim, tries)
         assert victim.numbers("latest") == [1] * everyone
     old, new, bad, rounds = victim.numbers("stop")
     assert bad == 0, f"{bad} of {old + new + bad} calls mixed the layouts"
@@ -64,7 +64,7 @@ def test_busy(kind, mode_variant, request, target, start, livepatch):
     apply_and_revert(victim, patch, kind, cycles_of(request))
 
 
-@pytest.mark.parametrize("kind", ["malloc", "loader", "fork", _THREADS, "signals"])
+@pytest.mark.parametrize("kind", ["malloc", "loader", "fork", "threads", "signals"])
 def test_busy_with_another_malloc(kind, mode_variant, request, target, start, livepatch):
     """Guards that the allocator is found where it is: with jemalloc preloaded, not in the C library."""
     build = target("contract", mode_variant)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .. import abi
 from ..errors import UlpError
+from ..process.errors import ProcessGone
 from ..process.maps import read_maps
 from ..process.memory import write_memory
 from ..process.procfs import confirm
@@ -117,6 +118,11 @@ class Borrower:
             self.refusal = str(error)
             if error.error == errno.EPERM:
                 self.barred.add(tid)
+            return None
+        except ProcessGone:
+            # The thread has ended since it was listed, or the whole process: which, the next line says.
+            confirm(subject.identity)
+            self.refusal = f"thread {tid} of process {subject.pid} has ended"
             return None
         except ThreadRefused as error:
             self.refusal = str(error)

@@ -23,16 +23,19 @@ class Livepatch:
         self.ulp = ulp
         self.container = container
 
-    def apply(self, victim: Victim) -> Answer:
-        """Apply it; that must work."""
-        return self._trigger(victim)
+    def apply(self, victim: Victim, tries: int = 1) -> Answer:
+        """Apply it; that must work, within so many tries: one that could not borrow a thread says so."""
+        return self._trigger(victim, tries)
 
-    def revert(self, victim: Victim) -> Answer:
-        """Revert it; that must work."""
-        return self._trigger(victim, "--revert")
+    def revert(self, victim: Victim, tries: int = 1) -> Answer:
+        """Revert it; that must work likewise."""
+        return self._trigger(victim, tries, "--revert")
 
-    def _trigger(self, victim: Victim, *options: str) -> Answer:
+    def _trigger(self, victim: Victim, tries: int, *options: str) -> Answer:
         answer = self.ulp.run("trigger", "-p", victim.pid, self.container, "--timeout", 20, *options)
+        if answer.status and tries > 1 and "was not at a point where it could be borrowed" in answer.errors:
+            # Nothing has changed; the message says so, and to try again is all that there is to do.
+            return self._trigger(victim, tries - 1, *options)
         if answer.status:
             messages = self.ulp.run("messages", "-p", victim.pid)
             raise AssertionError(f"{answer}\n{messages}\n{victim.process.poll()}")
