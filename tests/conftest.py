@@ -1,11 +1,15 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make this checkout importable as ansible_collections.libpulp.livepatch, whatever its folder is called."""
+"""What all tests need: the collection under its name, and signals as in a terminal.
+
+This checkout becomes importable as ansible_collections.libpulp.livepatch, whatever its folder is called.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,3 +24,6 @@ sys.path.insert(0, str(COLLECTIONS))
 # For the ansible commands that tests run.
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
 os.environ["ANSIBLE_CONFIG"] = str(CHECKOUT / "ansible.cfg")
+
+# A shell starts background jobs with SIGINT ignored, and so would be every program that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)

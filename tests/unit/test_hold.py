@@ -66,7 +66,8 @@ def test_name_that_the_kernel_cuts(tmp_path):
     program.chmod(0o755)
     with subprocess.Popen([str(program), "60"]) as process:
         try:
-            while executable(process.pid) != str(program):
+            # The command line comes a moment after the executable.
+            while executable(process.pid) != str(program) or not Path(f"/proc/{process.pid}/cmdline").read_bytes():
                 pass
             assert names(process.pid) == ("a-program-with-a-long-name", "a-program-with-")
             assert holds("name=a-program-with-", process.pid)
