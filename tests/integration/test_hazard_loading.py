@@ -40,8 +40,6 @@ def refused(patch, victim, *options):
     patch.ulp.refuse("trigger", "-p", victim.pid, patch.container, *options, naming=victim.pid)
 
 
-
-
 def test_loaded_before(build, patch, victim):
     """Guards that a library loaded by dlopen is found by its build ID like any other."""
     victim.ask(f"load {build.library}")
