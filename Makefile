@@ -68,7 +68,7 @@ build-native: packages-build
 .PHONY: build-command
 build-command: venv
 	@mkdir -p $(BUILD)
-	@$(BIN)/python tools/build_ulp.py $(BUILD)/ulp
+	@$(BIN)/python roles/ulp_runtime/files/build_ulp.py $(BUILD)/ulp
 
 # --------------------------------------------------------------------- demo
 

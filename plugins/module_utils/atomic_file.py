@@ -31,6 +31,8 @@ def read_file(path):
             os.close(descriptor)
     except OSError as error:
         raise FileProblem("read", path, error) from error
+    except ValueError as error:
+        raise FileProblem("read", repr(path), OSError(errno.EINVAL, "its name has a NUL character in it")) from error
 
 
 def replace_file(path, data, template=None):

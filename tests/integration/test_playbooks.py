@@ -151,6 +151,11 @@ def test_runtime_role_installs_a_given_build_and_removes_it(tmp_path):
     (place / "libpulp.so").write_bytes(b"damaged")
     assert succeed(playbook, **variables).changed == 1
     assert (place / "libpulp.so").stat().st_ino != inode
+    # What is not the role's stays, and so does its directory.
+    (place / "other-library.so").write_bytes(b"not ours")
+    assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 1
+    assert [entry.name for entry in place.iterdir()] == ["other-library.so"]
+    (place / "other-library.so").unlink()
     assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 1
     assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 0
     assert not place.exists()

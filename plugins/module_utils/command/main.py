@@ -267,6 +267,9 @@ def main(argv=None):
         # The reader of our output has gone; keep the interpreter from complaining about that at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
+    except OSError as error:
+        _complain(error)
+        return REFUSED
     except KeyboardInterrupt:
         _complain("interrupted; no thread is held")
         return INTERRUPTED

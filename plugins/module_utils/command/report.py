@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 
+def printable(text):
+    """``text`` on one line and without control characters: a program may be called anything."""
+    return "".join(character if character.isprintable() else "?" for character in str(text))
+
+
 def table(rows, headings):
     """Lines of text in columns.
 
     :param rows: tuples of cells.
     :param headings: tuple of str.
     """
-    cells = [tuple(str(cell) for cell in row) for row in [headings, *rows]]
+    cells = [tuple(printable(cell) for cell in row) for row in [headings, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
 
@@ -51,4 +56,4 @@ def state_lines(facts):
                 f"  {patch['name']} {patch['status']} {patch['time']}, {patch['functions']} functions of"
                 f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
             )
-    return lines
+    return [printable(line) for line in lines]

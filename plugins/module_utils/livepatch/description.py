@@ -118,6 +118,8 @@ def describe(livepatch, target, functions):
 def _absolute(path, where, what):
     if not path:
         raise BadDescription(where + what + " is missing")
+    if "\0" in path:
+        raise BadDescription(where + what + " has a NUL character in it")
     if not os.path.isabs(path):
         raise BadDescription(where + f"{what} must be absolute, not {path}")
     return path

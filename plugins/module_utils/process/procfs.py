@@ -233,17 +233,3 @@ def process_name(pid, comm):
         return psutil.Process(pid).name()
     except psutil.Error:
         return comm
-
-
-def executable_key(pid) -> tuple[int, int] | None:
-    """(device, inode) of the program that ``pid`` runs, or None for a kernel thread or a zombie.
-
-    :raises ProcessForbidden: the process belongs to somebody else.
-    """
-    try:
-        found = os.stat(f"/proc/{pid}/exe")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise explained(pid, error) from error
-    return found.st_dev, found.st_ino

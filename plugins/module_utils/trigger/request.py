@@ -21,8 +21,6 @@ from ..errors import NotPatchable
 from ..livepatch.container import Target
 from ..process.mapped import LoadedLibrary
 
-_NO_BUILD_ID = b"\0" * abi.BUILD_ID_SIZE
-
 
 class ResolvedLibrary(NamedTuple):
     """A target with everything that the request says about it."""

@@ -203,7 +203,7 @@ def _timed(function):
 @pytest.fixture(scope="module", name="command")
 def fixture_command(tmp_path_factory):
     """The command as it is shipped: one file, away from the checkout."""
-    from ansible_collections.libpulp.livepatch.tools.build_ulp import build
+    from ansible_collections.libpulp.livepatch.roles.ulp_runtime.files.build_ulp import build
 
     first = tmp_path_factory.mktemp("command") / "ulp"
     second = first.with_name("again")

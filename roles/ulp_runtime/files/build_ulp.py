@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make the command ``ulp``: the core as one executable file.
 
-    python3 tools/build_ulp.py build/ulp
+    python3 roles/ulp_runtime/files/build_ulp.py build/ulp
 
 The same sources give the same bytes: entries are sorted, not compressed, and dated 1980-01-01.
 """
@@ -15,7 +15,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-CORE = Path(__file__).resolve().parent.parent / "plugins" / "module_utils"
+CORE = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
 PACKAGE = "libpulp_livepatch"
 INTERPRETER = b"#!/usr/bin/python3\n"
 MAIN = f"""\
