@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import struct
 
+from .image import SHN_LORESERVE
+
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 _SHT_PROGBITS = 1
 _ELF_HEADER_E_SHOFF = 0x28
 _ELF_HEADER_E_SHNUM = 0x3C
 _ELF_HEADER_E_SHSTRNDX = 0x3E
-_SHN_LORESERVE = 0xFF00
 
 
 def append_section(image, name, contents):
@@ -33,7 +34,7 @@ def append_section(image, name, contents):
         raise image.bad("has no section headers; use a file that was not stripped of them")
     if image.section(name) is not None:
         raise image.bad(f"already has a section {name}")
-    if len(image.sections) + 1 >= _SHN_LORESERVE:
+    if len(image.sections) + 1 >= SHN_LORESERVE:
         raise image.bad("has too many sections to take one more")
     data = bytearray(image.data)
     header_offset = struct.unpack_from("<Q", data, _ELF_HEADER_E_SHOFF)[0]
