@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/loader.h"
+#include "runtime/memory_file.h"
 
 static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id_size)
 {
@@ -98,8 +99,13 @@ static bool find(uint64_t base, struct ulp_object *object, char **name)
 
 enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char *detail)
 {
-	void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	bool in_memory = !*path;
+	void *handle;
 	char *name;
+
+	if (in_memory)
+		path = ulp_memory_file_path();
+	handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
 	if (!handle) {
 		const char *words = dlerror();
@@ -107,6 +113,8 @@ enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char
 		snprintf(detail, ULP_DETAIL_SIZE, "%s", words ? words : "dlopen failed");
 		return ULP_LOAD_FAILED;
 	}
+	if (in_memory)
+		ulp_memory_file_loaded();
 	if (!find(base_of(handle), object, &name)) {
 		snprintf(detail, ULP_DETAIL_SIZE, "%s was loaded but cannot be found", path);
 		dlclose(handle);

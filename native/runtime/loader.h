@@ -19,8 +19,8 @@ struct ulp_object {
 };
 
 /*
- * Loads the patch library at `path`, for good.  On failure `detail` (ULP_DETAIL_SIZE
- * bytes) has the loader's words.
+ * Loads the patch library at `path`, for good; "" is the memory file that was received.
+ * On failure `detail` (ULP_DETAIL_SIZE bytes) has the loader's words.
  */
 enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char *detail);
 

@@ -26,13 +26,14 @@ uint64_t ulp_clock_ns(int clock)
 struct ulp_result *ulp_result_open(uint64_t nonce)
 {
 	struct ulp_result *result;
+	uint32_t stage;
 
 	/* Never the one that the worker is about to fill in; there is one worker at a time. */
-	do
+	do {
 		result = &ulp_state.results[__atomic_fetch_add(&next_result, 1, __ATOMIC_RELAXED) %
 					    ULP_RESULTS];
-	while (__atomic_load_n(&result->stage, __ATOMIC_ACQUIRE) == ULP_STAGE_STARTED &&
-	       ulp_state.owner);
+		stage = __atomic_load_n(&result->stage, __ATOMIC_ACQUIRE);
+	} while ((stage == ULP_STAGE_STARTED || stage == ULP_STAGE_WAITS) && ulp_state.owner);
 
 	__atomic_store_n(&result->stage, ULP_STAGE_EMPTY, __ATOMIC_RELEASE);
 	result->error = ULP_OK;

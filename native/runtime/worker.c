@@ -7,6 +7,7 @@
 
 #include "runtime/detour.h"
 #include "runtime/fork.h"
+#include "runtime/memory_file.h"
 #include "runtime/message.h"
 #include "runtime/request.h"
 #include "runtime/state.h"
@@ -23,6 +24,12 @@ static struct {
 static const char *patch_name(const struct ulp_request *request)
 {
 	return ulp_request_string(request, request->patch_name);
+}
+
+static bool comes_as_bytes(const struct ulp_request *request)
+{
+	return request->operation == ULP_APPLY &&
+	       !*ulp_request_string(request, request->patch_path);
 }
 
 static enum ulp_error carry_out(struct ulp_result *result)
@@ -42,6 +49,14 @@ static enum ulp_error carry_out(struct ulp_result *result)
 		free(request);
 		return ULP_NO_MEMORY;
 	}
+	/* Before forks are held up: the core may take its time. */
+	if (comes_as_bytes(request)) {
+		error = ulp_memory_file_receive(result, patch_name(request));
+		if (error) {
+			free(request);
+			return error;
+		}
+	}
 	ulp_fork_hold();
 	if (request->operation == ULP_APPLY)
 		error = ulp_detour_apply(request, &result->universe, result->detail);
@@ -52,6 +67,7 @@ static enum ulp_error carry_out(struct ulp_result *result)
 		    error, *result->detail ? ": " : "", result->detail,
 		    (unsigned long long)result->universe);
 	ulp_fork_release();
+	ulp_memory_file_close();
 	free(request);
 	return error;
 }

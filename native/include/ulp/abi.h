@@ -93,6 +93,8 @@ enum ulp_stage {
 	ULP_STAGE_STARTED = 2, /* the worker thread runs */
 	ULP_STAGE_DONE    = 3,
 	ULP_STAGE_FAILED  = 4, /* the worker gave up; nothing was published */
+	ULP_STAGE_WAITS   = 5, /* the worker waits until the core has filled and sealed the file
+	                            whose descriptor is in `universe` */
 };
 
 struct ulp_result {
@@ -178,7 +180,8 @@ struct ulp_request {
 	uint8_t  patch_id[ULP_PATCH_ID_SIZE];
 	uint8_t  patch_build_id[ULP_BUILD_ID_SIZE];
 	uint32_t patch_build_id_size;
-	uint32_t patch_path; /* offset of the path that the worker dlopens */
+	uint32_t patch_path; /* offset of the path that the worker dlopens; "": the process does not
+	                        see the file, the core brings its bytes (ULP_STAGE_WAITS) */
 	uint32_t patch_name; /* offset of the name shown in the state block */
 	uint32_t library_count;
 	uint32_t libraries;     /* offset of struct ulp_request_library[] */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/memory_file.h"
+#include "runtime/state.h"
+
+/* Linux 6.3: not for execve(), which the loader has no need of.  Allows sealing too. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+
+#define SEALS       (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+#define PATIENCE_NS 5000000000ull
+#define PAUSE_NS    500000
+#define NAME_SIZE   128
+#define DIRECTORY   "/proc/thread-self/fd"
+
+static int descriptor = -1;
+static dev_t device;
+static ino_t inode;
+static unsigned loaded_before;
+static char path[sizeof DIRECTORY + ULP_PATCHES + 16];
+
+/* The program may have closed it, and have something else under its number by now. */
+static bool is_ours(void)
+{
+	struct stat found;
+
+	return descriptor >= 0 && fstat(descriptor, &found) == 0 && found.st_dev == device &&
+	       found.st_ino == inode;
+}
+
+static void drop(void)
+{
+	if (is_ours())
+		close(descriptor);
+	descriptor = -1;
+}
+
+/* A child has a copy, and nobody who would close it. */
+static bool prepare_for_fork(void)
+{
+	static bool prepared;
+
+	if (!prepared)
+		prepared = pthread_atfork(NULL, NULL, drop) == 0;
+	return prepared;
+}
+
+static bool create(const char *name)
+{
+	char shown[NAME_SIZE];
+	struct stat made;
+
+	snprintf(shown, sizeof shown, "ulp:%s", name);
+	descriptor = memfd_create(shown, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (descriptor < 0 && errno == EINVAL)
+		descriptor = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (descriptor < 0)
+		return false;
+	if (fstat(descriptor, &made) != 0) {
+		close(descriptor);
+		descriptor = -1;
+		return false;
+	}
+	device = made.st_dev;
+	inode = made.st_ino;
+	return true;
+}
+
+/* The core seals it when all is written, or only forbids further seals: it gave up. */
+static bool wait_for_seals(void)
+{
+	const struct timespec pause = {0, PAUSE_NS};
+	uint64_t start = ulp_clock_ns(CLOCK_MONOTONIC);
+
+	while (is_ours()) {
+		int seals = fcntl(descriptor, F_GET_SEALS);
+
+		if (seals < 0 || seals & F_SEAL_SEAL)
+			return seals >= 0 && (seals & SEALS) == SEALS;
+		if (ulp_clock_ns(CLOCK_MONOTONIC) - start > PATIENCE_NS)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *name)
+{
+	if (!prepare_for_fork())
+		return ULP_NO_MEMORY;
+	if (loaded_before >= ULP_PATCHES) {
+		snprintf(result->detail, sizeof result->detail, "more than %d patches",
+			 ULP_PATCHES);
+		return ULP_FULL;
+	}
+	if (!create(name)) {
+		snprintf(result->detail, sizeof result->detail, "memfd_create: %s",
+			 strerrordesc_np(errno));
+		return ULP_LOAD_FAILED;
+	}
+	result->universe = (uint64_t)descriptor;
+	__atomic_store_n(&result->stage, ULP_STAGE_WAITS, __ATOMIC_RELEASE);
+	if (!wait_for_seals()) {
+		drop();
+		result->universe = 0;
+		snprintf(result->detail, sizeof result->detail, "its bytes did not come");
+		return ULP_LOAD_FAILED;
+	}
+	result->universe = 0;
+	__atomic_store_n(&result->stage, ULP_STAGE_STARTED, __ATOMIC_RELEASE);
+	return ULP_OK;
+}
+
+const char *ulp_memory_file_path(void)
+{
+	size_t length = sizeof DIRECTORY - 1;
+
+	/* The loader knows libraries by their paths: numbers of descriptors come again. */
+	memcpy(path, DIRECTORY, length);
+	memset(path + length, '/', loaded_before + 1);
+	length += loaded_before + 1;
+	snprintf(path + length, sizeof path - length, "%d", descriptor);
+	return path;
+}
+
+void ulp_memory_file_loaded(void)
+{
+	loaded_before++;
+}
+
+void ulp_memory_file_close(void)
+{
+	drop();
+}
