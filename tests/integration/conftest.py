@@ -17,23 +17,42 @@ from harness.command import PreforkedUlp, Ulp
 from harness.library import Build, Hazard
 from harness.livepatch import Livepatch
 from harness.paths import COMMAND, RUNTIME, TRM
-from harness.variant import USUAL, Variant, every_variant
+from harness.variant import USUAL, Variant, chosen, every_variant
 from harness.victim import Victim
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-variant", action="store_true",
-                     help="build each target library in every mode, at every level, with every compiler")
+                     help="run each hazard test in every mode, at every level, with every compiler")
     parser.addoption("--cycles", type=int, default=200, help="apply/revert cycles of the tests that count them")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    variants = every_variant() if metafunc.config.getoption("--every-variant") else list(USUAL)
-    if "variant" in metafunc.fixturenames:
-        metafunc.parametrize("variant", variants, ids=[variant.name for variant in variants], scope="session")
-    if "mode_variant" in metafunc.fixturenames:
-        both = list(USUAL[:2])
-        metafunc.parametrize("mode_variant", both, ids=[variant.mode for variant in both], scope="session")
+    for name, variants in (("variant", every_variant()), ("mode_variant", list(USUAL))):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, variants, ids=[variant.name for variant in variants], scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the variants that a normal run does not choose: see harness/variant.py."""
+    if config.getoption("--every-variant"):
+        return
+    hazards: dict[Path, dict[tuple, list[pytest.Item]]] = {}
+    for item in items:
+        parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+        if parameters.pop("variant", None):
+            test = (item.originalname, *sorted(parameters.items()))
+            hazards.setdefault(item.path, {}).setdefault(test, []).append(item)
+    left_out = [
+        item
+        for tests in hazards.values()
+        for position, variants in enumerate(tests.values())
+        for item in variants
+        if item.callspec.params["variant"] not in chosen(position, len(tests))
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,9 +42,9 @@ def test_arguments_and_results(variant, target, start, livepatch):
     everyone_gets(1)
 
 
-def test_slow_path_on_the_main_thread_by_each_function(mode_variant, target, start, livepatch):
+def test_slow_path_on_the_main_thread_by_each_function(variant, target, start, livepatch):
     """Guards the same on a thread that lives long: each publish puts it behind, and another function catches up."""
-    build = target("arguments", mode_variant)
+    build = target("arguments", variant)
     patch = livepatch(build.patch("doubled", {name: name + "_new" for name in FUNCTIONS}))
     victim = start(build)
     for name in victim.ask("list").split():

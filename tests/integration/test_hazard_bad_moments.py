@@ -52,31 +52,31 @@ def cycles_of(request):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_busy(kind, mode_variant, request, target, start, livepatch):
+def test_busy(kind, variant, request, target, start, livepatch):
     """Guards the safe point: a thread inside the allocator, the loader or stdio does not start the worker.
 
     And what the worker itself does while all others go on: it loads, allocates and writes code of its own.  Seen to
     fail (a deadlock on the allocator's lock) with every point taken for a safe one in ulp_entry().
     """
-    build = target("contract", mode_variant)
+    build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build, SOURCE, wrap=YIELDING)
     apply_and_revert(victim, patch, kind, cycles_of(request))
 
 
 @pytest.mark.parametrize("kind", ["malloc", "loader", "fork", "threads", "signals"])
-def test_busy_with_another_malloc(kind, mode_variant, request, target, start, livepatch):
+def test_busy_with_another_malloc(kind, variant, request, target, start, livepatch):
     """Guards that the allocator is found where it is: with jemalloc preloaded, not in the C library."""
-    build = target("contract", mode_variant)
+    build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build, SOURCE, wrap=YIELDING, preload=(RUNTIME, JEMALLOC))
     assert JEMALLOC.name in victim.mapped()
     apply_and_revert(victim, patch, kind, max(cycles_of(request) // 3, 3))
 
 
-def test_child_that_goes_on_is_patched_itself(mode_variant, target, start, livepatch):
+def test_child_that_goes_on_is_patched_itself(variant, target, start, livepatch):
     """Guards the runtime in a forked child: it has the state of its parent, and a life of its own from there on."""
-    build = target("contract", mode_variant)
+    build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build, SOURCE)
 
@@ -105,9 +105,9 @@ def test_child_that_goes_on_is_patched_itself(mode_variant, target, start, livep
     patch.wait_for_check(victim, NOT_APPLIED)
 
 
-def test_child_forked_inside_the_library(mode_variant, target, start, livepatch):
+def test_child_forked_inside_the_library(variant, target, start, livepatch):
     """Guards that a child which was forked in the middle of a library call ends that call as its parent began it."""
-    build = target("contract", mode_variant)
+    build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build, SOURCE)
 
@@ -129,9 +129,9 @@ def test_child_forked_inside_the_library(mode_variant, target, start, livepatch)
 
 
 @pytest.mark.parametrize("kind", ["malloc", "printf", "loader"])
-def test_exit_meanwhile(kind, mode_variant, target, start, livepatch):
+def test_exit_meanwhile(kind, variant, target, start, livepatch):
     """Guards a process in exit(): what comes then is carried out or refused, and the process ends as it would."""
-    build = target("contract", mode_variant)
+    build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build, SOURCE, wrap=YIELDING)
     assert victim.ask(f"start {kind} {THREADS}") == kind

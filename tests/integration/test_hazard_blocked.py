@@ -139,9 +139,9 @@ def test_check_tells_the_truth_about_threads(variant, target, start, livepatch):
     patch.wait_for_check(victim, NOT_APPLIED)
 
 
-def test_threads_that_never_used_the_library_are_not_pending(mode_variant, target, start, livepatch):
+def test_threads_that_never_used_the_library_are_not_pending(variant, target, start, livepatch):
     """Guards the judgement by stack of threads without a record: idle ones, outside, do not hold up `ulp check`."""
-    build = target("blocked", mode_variant)
+    build = target("blocked", variant)
     patch = livepatch(stack_patch(build, 2))
     victim = start(build)
     assert victim.ask("crowd 8") == "8"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from harness.variant import USUAL
+
 THREADS = 8
 # Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
 YIELDING = ("nice", "-n", "19")
@@ -14,9 +16,9 @@ PAIRS = {"make": "make_new", "use": "use_new"}
 
 
 def cycles_for(request, variant):
-    """All cycles in the two variants that people build, a tenth of them in the others."""
+    """All cycles as people build, a tenth of them in the other variants."""
     cycles = request.config.getoption("--cycles")
-    return cycles if variant.flags == ("-O2",) else max(cycles // 10, 10)
+    return cycles if variant in USUAL else max(cycles // 10, 10)
 
 
 def test_layouts_never_mix(variant, request, target, start, livepatch):
@@ -62,9 +64,9 @@ def test_signal_handler_calls_the_library(variant, request, target, start, livep
     assert victim.number("call") == 1
 
 
-def test_nothing_is_left_behind(mode_variant, target, start, livepatch):
+def test_nothing_is_left_behind(variant, target, start, livepatch):
     """Guards the worker's clean-up: after many cycles there are no more threads and descriptors than after one."""
-    build = target("contract", mode_variant)
+    build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build)
 

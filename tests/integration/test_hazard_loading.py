@@ -15,8 +15,8 @@ PAIRS = {"make": "make_new", "use": "use_new"}
 
 
 @pytest.fixture
-def build(mode_variant, target):
-    return target("contract", mode_variant)
+def build(variant, target):
+    return target("contract", variant)
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def patch(build, livepatch):
 
 
 @pytest.fixture
-def victim(tmp_path):
+def victim(variant, tmp_path):
     """A program that is not linked against the library; it must end well."""
     program = tmp_path / "loading"
-    run(["gcc", *WARNINGS, "-O2", "-pthread", "-o", program, TARGETS / "loading" / "app.c"])
+    run([variant.compilers[0], *WARNINGS, *variant.flags, "-pthread", "-o", program, TARGETS / "loading" / "app.c"])
     victim = Victim([program])
     yield victim
     if not victim.process.stdin.closed:

@@ -35,12 +35,12 @@ def stubs_used(victim):
         return struct.unpack("<Q", memory.read(8))[0]
 
 
-def test_memory_does_not_grow(mode_variant, request, target, start, livepatch):
+def test_memory_does_not_grow(variant, request, target, start, livepatch):
     """Guards the reuse of stubs that no thread can be in any more (ulp_stubs_give_up()), and the worker's frees.
 
     Together 500 applies and reverts in a normal run.  Seen to fail with ulp_stubs_give_up() not called.
     """
-    build = target("contract", mode_variant)
+    build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build, wrap=YIELDING)
     assert victim.ask(f"start {THREADS}") == str(THREADS)

@@ -36,9 +36,9 @@ class Linked(Build):
     def _link(self) -> None:
         folder = self.hazard.folder
         tracking = [TRM] if self.variant.post_processed else []
-        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.flags, PADDING, "-fPIC", "-shared",
-             "-Wl,--build-id", f"-Wl,-soname,{self.hazard.soname}", f"-Wl,--version-script={folder / 'text.map'}",
-             "-o", self.library, folder / "library.c", *tracking])
+        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.variant.alignment, *self.flags, PADDING,
+             "-fPIC", "-shared", "-Wl,--build-id", f"-Wl,-soname,{self.hazard.soname}",
+             f"-Wl,--version-script={folder / 'text.map'}", "-o", self.library, folder / "library.c", *tracking])
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +59,9 @@ def replace(names):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_kind_of_function(way, mode_variant, linked, start, livepatch):
+def test_every_kind_of_function(way, variant, linked, start, livepatch):
     """Guards that a function is found by its address, whatever leads to it: PLT, GOT, direct call, IFUNC, alias."""
-    build = linked(way, mode_variant)
+    build = linked(way, variant)
     patch = livepatch(build.patch("kinds", replace(KINDS)))
     victim = start(build)
     assert victim.numbers("inside") == [1] * INSIDE
@@ -77,9 +77,9 @@ def test_every_kind_of_function(way, mode_variant, linked, start, livepatch):
         patch.wait_for_check(victim, NOT_APPLIED)
 
 
-def test_one_kind_changes_no_other(mode_variant, linked, start, livepatch):
+def test_one_kind_changes_no_other(variant, linked, start, livepatch):
     """Guards the pairs of a container: each function by itself, an old version apart from the new one."""
-    build = linked("plain", mode_variant)
+    build = linked("plain", variant)
     victim = start(build)
     for position, name in enumerate(("first", "named", None, "weak", *KINDS[3:])):
         if name is None:
@@ -95,12 +95,12 @@ def test_one_kind_changes_no_other(mode_variant, linked, start, livepatch):
     assert victim.numbers("inside") == [1] * INSIDE
 
 
-def test_hundreds_of_functions_at_once(mode_variant, linked, start, livepatch):
+def test_hundreds_of_functions_at_once(variant, linked, start, livepatch):
     """Guards the single publish: 300 functions are replaced while a thread calls them all in a loop, and none mixes.
 
     Seen to fail with stubs that compare with 1 instead of the patch's own number.
     """
-    build = linked("plain", mode_variant)
+    build = linked("plain", variant)
     patch = livepatch(build.patch("many", replace(MANY)))
     victim = start(build)
     assert victim.ask("start") == "started"
@@ -112,9 +112,9 @@ def test_hundreds_of_functions_at_once(mode_variant, linked, start, livepatch):
     assert victim.number("stop") == 0
 
 
-def test_an_ifunc_itself_is_refused_by_name(mode_variant, linked, preforked):
+def test_an_ifunc_itself_is_refused_by_name(variant, linked, preforked):
     """Guards a patch author's mistake: the resolver's choice was made at load time, so the IFUNC can't be replaced."""
-    build = linked("plain", mode_variant)
+    build = linked("plain", variant)
     library = build.directory / "kinds.so"
     build.patch("kinds", replace(KINDS))
     description = build.directory / "ifunc.dsc"

@@ -117,12 +117,12 @@ def test_patched_library_calls_another_patched_one(variant, pairs, start, livepa
     assert victim.numbers("versions") == all_of(1)
 
 
-def test_apart_first_is_refused_together(mode_variant, pairs, start, livepatch, preforked):
+def test_apart_first_is_refused_together(variant, pairs, start, livepatch, preforked):
     """Guards that a container for both is not applied when the two have a number each: it could not switch at once.
 
     Seen to fail without ULP_DOMAINS_DIFFER in verify_libraries().
     """
-    pair = pairs(mode_variant)
+    pair = pairs(variant)
     upper = livepatch(pair.patch_of("upper2", {pair.library: UPPER}, ["-DVERSION=2"]))
     lower = livepatch(pair.patch_of("lower3", {pair.lower: LOWER}, ["-DVERSION=3"]))
     container = both(pair, 4)

@@ -43,13 +43,13 @@ def walk(victim, entries, function, caller, command):
     raise AssertionError(f"gdb: {done.stdout[-2000:]}\n{done.stderr[-2000:]}")
 
 
-def test_backtrace_is_complete_at_every_instruction(mode_variant, target, start, livepatch):
+def test_backtrace_is_complete_at_every_instruction(variant, target, start, livepatch):
     """Guards the frame descriptions of stubs, slow path and, after post, of the padding before a function.
 
     Seen to fail with one .cfi directive of slow_path.S taken out. Without post the padding belongs to no
     description; gdb guesses there, and guesses right, because the stack is as at a function's first instruction.
     """
-    build = target("blocked", mode_variant)
+    build = target("blocked", variant)
     patch = livepatch(build.patch("patch2", {"version": "patched_version"}, flags=("-DVERSION=2",)))
     victim = start(build)
     assert victim.number("version") == 1

@@ -29,7 +29,7 @@ def compiler_for(source: Path, compilers: tuple[str, str]) -> str:
 
 
 class Hazard:
-    """One folder of tests/targets, built into ``directory``: the programs once, the library for each variant."""
+    """One folder of tests/targets; each variant of it is built into a folder of its own in ``directory``."""
 
     def __init__(self, name: str, directory: Path, sources: Iterable[str] = ("library.c",), flags: Sequence[str] = ()):
         self.name = name
@@ -39,7 +39,6 @@ class Hazard:
         self.flags = tuple(flags)
         self.soname = f"lib{name}.so.1"
         self._built: dict[Variant, Build] = {}
-        self._programs: dict[str, Path] = {}
 
     def build(self, variant: Variant, ulp: Ulp) -> Build:
         """The library and its patches for one variant, from the cache when it was built before."""
@@ -47,19 +46,9 @@ class Hazard:
             self._built[variant] = Build(self, variant, ulp)
         return self._built[variant]
 
-    def program(self, source: str, library: Path, flags: Sequence[str] = ()) -> Path:
-        """A victim program, linked against the library by its soname."""
-        if source not in self._programs:
-            path = self.directory / "-".join([self.name, *Path(source).with_suffix("").parts])
-            source_path = TARGETS / source if "/" in source else self.folder / source
-            run([compiler_for(source_path, ("gcc", "g++")), *WARNINGS, *self.flags, *flags, "-O2", "-pthread",
-                 "-o", path, source_path, library])
-            self._programs[source] = path
-        return self._programs[source]
-
 
 class Build:
-    """A hazard's library in one variant."""
+    """A hazard's library in one variant, and what belongs to it, made by the same compiler at the same level."""
 
     def __init__(self, hazard: Hazard, variant: Variant, ulp: Ulp) -> None:
         self.hazard = hazard
@@ -69,6 +58,7 @@ class Build:
         self.directory.mkdir(parents=True)
         self.library = self.directory / hazard.soname
         self._patches: dict[str, Path] = {}
+        self._programs: dict[str, Path] = {}
         self._link()
         if variant.post_processed:
             ulp.succeed("post", self.library)
@@ -79,7 +69,7 @@ class Build:
             path = self.hazard.folder / source
             made = self.directory / (path.stem + ".o")
             run([compiler_for(path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *self.variant.flags,
-                 PADDING, "-fPIC", "-c", "-o", made, path])
+                 *self.variant.alignment, PADDING, "-fPIC", "-c", "-o", made, path])
             objects.append(made)
         if self.variant.post_processed:
             objects.append(TRM)
@@ -100,8 +90,8 @@ class Build:
             return self._patches[name]
         source_path = self.hazard.folder / (source or "patch.c")
         library = self.directory / f"{name}.so"
-        run([compiler_for(source_path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *flags, "-O2",
-             "-fPIC", "-shared", "-Wl,--build-id", "-o", library, source_path, *link])
+        run([compiler_for(source_path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *flags,
+             *self.variant.flags, "-fPIC", "-shared", "-Wl,--build-id", "-o", library, source_path, *link])
         description = self.directory / f"{name}.dsc"
         lines = [str(library), "@" + str(self.library), *("{}:{}".format(*pair) for pair in pairs.items())]
         description.write_text("\n".join(lines) + "\n")
@@ -111,4 +101,11 @@ class Build:
         return container
 
     def program(self, source: str = "app.c", flags: Sequence[str] = ()) -> Path:
-        return self.hazard.program(source, self.library, flags)
+        """A victim program, linked against the library by its soname, from the cache when built before."""
+        if source not in self._programs:
+            path = self.directory / "-".join([self.hazard.name, *Path(source).with_suffix("").parts])
+            source_path = TARGETS / source if "/" in source else self.hazard.folder / source
+            run([compiler_for(source_path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *flags,
+                 *self.variant.flags, "-pthread", "-o", path, source_path, self.library])
+            self._programs[source] = path
+        return self._programs[source]

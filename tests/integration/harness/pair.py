@@ -26,7 +26,7 @@ class Pair(Build):
         made = self.directory / f"{name}.o"
         library = self.directory / f"lib{name}.so.1"
         compiler = self.variant.compilers[0]
-        run([compiler, *WARNINGS, *self.variant.flags, PADDING, "-fPIC", "-c", "-o", made,
+        run([compiler, *WARNINGS, *self.variant.flags, *self.variant.alignment, PADDING, "-fPIC", "-c", "-o", made,
              self.hazard.folder / f"{name}.c"])
         tracking = [TRM] if self.variant.post_processed else []
         run([compiler, "-shared", "-Wl,--build-id", f"-Wl,-soname,{library.name}", "-o", library, made, *tracking,
@@ -37,8 +37,8 @@ class Pair(Build):
         """The container with one ``@`` section for each library in ``sections``, with its pairs (old: new)."""
         if name not in self._patches:
             library = self.directory / f"{name}.so"
-            run([self.variant.compilers[0], *WARNINGS, *flags, "-O2", "-fPIC", "-shared", "-Wl,--build-id",
-                 "-o", library, self.hazard.folder / "patch.c"])
+            run([self.variant.compilers[0], *WARNINGS, *flags, *self.variant.flags, "-fPIC", "-shared",
+                 "-Wl,--build-id", "-o", library, self.hazard.folder / "patch.c"])
             lines = [str(library)]
             for target, pairs in sections.items():
                 lines += [f"@{target}", *("{}:{}".format(*pair) for pair in pairs.items())]
@@ -50,4 +50,4 @@ class Pair(Build):
         return self._patches[name]
 
     def program(self, source: str = "app.c", flags: Sequence[str] = ()) -> Path:
-        return self.hazard.program(source, self.library, [*flags, "-Wl,--no-as-needed", self.lower])
+        return super().program(source, [*flags, "-Wl,--no-as-needed", self.lower])

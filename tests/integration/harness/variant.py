@@ -1,7 +1,19 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ways in which a target library can be built."""
+"""The ways in which a hazard's victim can be built, and which of them a test sees in a normal run.
+
+A variant is a mode (post-processed, or padding only), an optimisation level, with or without control-flow protection,
+and a compiler: 24 in all.  ``--every-variant`` runs every test in each.  A normal run chooses, by position alone and so
+always the same: the six pairs of level and compiler are the rows of a covering array, in which control-flow protection
+is set so that each of its values also meets each level and each compiler.  The tests of one hazard (one file) take the
+rows in turn, each test one row post-processed and the opposite one with padding only.  Thus
+
+* every test runs in both modes, under two different levels or compilers;
+* every hazard sees every pair of level and compiler, and with it every pair of any two of the three, in some mode.
+
+A hazard of fewer than three tests gives each test more rows, until that is so.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +24,74 @@ PADDING = "-fpatchable-function-entry=16,14"
 
 POST = "post"
 PADDING_ONLY = "padding"
+MODES = (POST, PADDING_ONLY)
+PLUS_PLUS = {"gcc": "g++", "clang": "clang++"}
 
 
 class Variant(NamedTuple):
-    """One way: the mode, the flags, the compilers for C and C++."""
+    """One way."""
 
     mode: str
-    flags: tuple[str, ...]
-    compilers: tuple[str, str] = ("gcc", "g++")
+    compiler: str = "gcc"
+    level: str = "-O2"
+    protection: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """For whatever is compiled: the library, the patch library, the victim program."""
+        return self.level, "-fcf-protection=" + ("full" if self.protection else "none")
+
+    @property
+    def alignment(self) -> tuple[str, ...]:
+        """For the library: without optimisation gcc aligns no function, and what is not aligned can't be hooked."""
+        return ("-falign-functions=16",) if self.level == "-O0" else ()
+
+    @property
+    def compilers(self) -> tuple[str, str]:
+        """For C and for C++."""
+        return self.compiler, PLUS_PLUS[self.compiler]
 
     @property
     def name(self) -> str:
-        words = [flag.lstrip("-").replace("fcf-protection", "cf").replace("=", "-") for flag in self.flags]
-        return "-".join([self.mode, self.compilers[0], *words])
+        return f"{self.mode}-{self.compiler}{self.level}" + ("-cf" if self.protection else "")
 
     @property
     def post_processed(self) -> bool:
         return self.mode == POST
 
 
-# What a normal check covers: both modes as people build them, and the two extremes.
-USUAL = (
-    Variant(POST, ("-O2",)),
-    Variant(PADDING_ONLY, ("-O2",)),
-    Variant(POST, ("-O3", "-fcf-protection")),
-    Variant(PADDING_ONLY, ("-O0", "-falign-functions=16", "-fcf-protection")),
+# As people build: for the tests that are about something else than how the library was built.
+USUAL = (Variant(POST), Variant(PADDING_ONLY))
+
+# Each row is as far as can be from the one three places on, which the other mode takes.
+ROWS = (
+    ("gcc", "-O2", False),
+    ("clang", "-O0", False),
+    ("gcc", "-O3", True),
+    ("clang", "-O2", True),
+    ("gcc", "-O0", True),
+    ("clang", "-O3", False),
 )
 
 
 def every_variant() -> list[Variant]:
     """Both modes, three levels, with and without control-flow protection, two compilers."""
     return [
-        Variant(mode, (level, protection), compilers)
-        for mode in (POST, PADDING_ONLY)
+        Variant(mode, compiler, level, protection)
+        for mode in MODES
+        for compiler in PLUS_PLUS
         for level in ("-O0", "-O2", "-O3")
-        for protection in ("-fcf-protection", "-fcf-protection=none")
-        for compilers in (("gcc", "g++"), ("clang", "clang++"))
+        for protection in (False, True)
     ]
+
+
+def chosen(position: int, tests: int) -> set[Variant]:
+    """The variants of a normal run for the test at ``position`` among the ``tests`` of its hazard."""
+    rows_each = -(-len(ROWS) // (len(MODES) * tests))
+    first = position * rows_each
+    opposite = len(ROWS) // len(MODES)
+    return {
+        Variant(mode, *ROWS[(first + number + opposite * shift) % len(ROWS)])
+        for number in range(rows_each)
+        for shift, mode in enumerate(MODES)
+    }

@@ -12,17 +12,17 @@
 
 EXPORTED OPAQUE int version(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 HIDDEN OPAQUE int hidden_version(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 static OPAQUE int pointed_version(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 int (*const volatile pointer)(void) = pointed_version;

@@ -9,7 +9,7 @@
 
 EXPORTED OPAQUE int version(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 EXPORTED OPAQUE int around(int (*callback)(void *), void *argument)

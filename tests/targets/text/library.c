@@ -16,12 +16,12 @@
 
 EXPORTED OPAQUE int first(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 EXPORTED OPAQUE int named(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 /* Another name for it, for the library and for others. */
@@ -29,17 +29,17 @@ extern __typeof__(named) alias __attribute__((alias("named"), visibility("defaul
 
 EXPORTED OPAQUE __attribute__((weak)) int weak(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 OPAQUE int versioned_old(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 OPAQUE int versioned_new(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 __asm__(".symver versioned_old, versioned@TEXT_1");
@@ -47,21 +47,21 @@ __asm__(".symver versioned_new, versioned@@TEXT_2");
 
 HIDDEN OPAQUE int hidden(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 static OPAQUE int local(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 /* What the resolver of an IFUNC chooses. */
 static OPAQUE int chosen_implementation(void)
 {
-	return 1;
+	return unknown(1);
 }
 
-static int (*resolve(void))(void)
+static __attribute__((used)) int (*resolve(void))(void)
 {
 	return chosen_implementation;
 }
@@ -81,13 +81,13 @@ EXPORTED OPAQUE int crossing(int deep)
 /* Its padding begins a page. */
 EXPORTED OPAQUE __attribute__((aligned(4096))) int at_the_edge(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 #define MANY(n)                                                                                    \
 	EXPORTED OPAQUE int many_##n(void)                                                         \
 	{                                                                                          \
-		return 1;                                                                          \
+		return unknown(1);                                                                 \
 	}
 HUNDRED(MANY, 1)
 HUNDRED(MANY, 2)
@@ -124,5 +124,5 @@ EXPORTED OPAQUE void each(int *results)
 
 EXPORTED OPAQUE int last(void)
 {
-	return 1;
+	return unknown(1);
 }

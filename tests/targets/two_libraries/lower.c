@@ -5,7 +5,7 @@
 
 EXPORTED OPAQUE int lower_version(void)
 {
-	return 1;
+	return unknown(1);
 }
 
 EXPORTED OPAQUE void lower_around(void (*callback)(void *), void *argument)
