@@ -73,8 +73,8 @@ class Blocking:
 
 
 @pytest.fixture
-def blocking(mode_variant, target, start, livepatch, tmp_path):
-    victim = Blocking(mode_variant, target, start, livepatch, tmp_path)
+def blocking(variant, target, start, livepatch, tmp_path):
+    victim = Blocking(variant, target, start, livepatch, tmp_path)
     yield victim
     victim.close()
 
