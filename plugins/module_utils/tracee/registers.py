@@ -38,8 +38,12 @@ RESTART_SYSCALL = 219
 
 # System calls that fail with EINTR merely because their thread was stopped (signal(7), "Interruption of system
 # calls by stop signals"), and that have done nothing then: semop, semtimedop, rt_sigtimedwait, io_getevents,
-# io_pgetevents, epoll_wait, epoll_pwait, epoll_pwait2.  Made again, their time limit starts anew.
-EINTR_WHEN_STOPPED = frozenset((65, 220, 128, 208, 333, 232, 281, 441))
+# io_pgetevents, epoll_wait, epoll_pwait, epoll_pwait2, io_uring_enter.  Made again, their time limit starts anew.
+EINTR_WHEN_STOPPED = frozenset((65, 220, 128, 208, 333, 232, 281, 441, 426))
+# Likewise on a socket that has a time limit (SO_RCVTIMEO, SO_SNDTIMEO): read, write, readv, writev, connect, accept,
+# sendto, recvfrom, sendmsg, recvmsg, accept4, recvmmsg, sendmmsg.
+EINTR_WITH_SOCKET_LIMIT = frozenset((0, 1, 19, 20, 42, 43, 44, 45, 46, 47, 288, 299, 307))
+_MADE_AGAIN_AFTER_EINTR = EINTR_WHEN_STOPPED | EINTR_WITH_SOCKET_LIMIT
 
 
 class Registers(ctypes.Structure):
@@ -58,7 +62,7 @@ def interruption(registers):
     error = (1 << 64) - registers.rax
     if error in (ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK):
         return error
-    if error == EINTR and registers.orig_rax in EINTR_WHEN_STOPPED:
+    if error == EINTR and registers.orig_rax in _MADE_AGAIN_AFTER_EINTR:
         return error
     return 0
 
