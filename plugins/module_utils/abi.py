@@ -15,6 +15,8 @@ import struct
 from collections import namedtuple
 from typing import NamedTuple
 
+from .printable import printable
+
 ABI_VERSION = 1
 
 STATE_MAGIC = 0x4554415453504C55
@@ -378,5 +380,5 @@ def unpack_state(data):
 
 
 def text(field):
-    """The str in a fixed-size, NUL-terminated char array; bytes that are not UTF-8 become U+FFFD."""
-    return bytes(field).split(b"\0", 1)[0].decode("utf-8", "replace")
+    """The printable str in a fixed-size, NUL-terminated char array; bytes that are not UTF-8 become U+FFFD."""
+    return printable(bytes(field).split(b"\0", 1)[0].decode("utf-8", "replace"))

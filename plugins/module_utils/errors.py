@@ -10,9 +10,14 @@ it names the file or process concerned and says what to do.  Callers print
 
 from __future__ import annotations
 
+from .printable import printable
+
 
 class UlpError(Exception):
-    """A failure that a user can meet; ``str()`` of it is the sentence to show."""
+    """A failure that a user can meet; ``str()`` of it is the sentence to show, printable, whatever names are in it."""
+
+    def __str__(self):
+        return printable(super().__str__())
 
 
 class MissingDependency(UlpError):

@@ -26,6 +26,7 @@ from ..livepatch.description import parse_description
 from ..livepatch.dump import dump, target_fields
 from ..livepatch.pack import pack
 from ..livepatch.signature import sign, signature_path, verify
+from ..printable import printable
 from ..process.mapped import MappedFiles
 from ..process.runtime import read_messages
 from ..process.subject import examine
@@ -41,11 +42,11 @@ INTERRUPTED = 130
 
 
 def _complain(sentence):
-    sys.stderr.write(f"ulp: {sentence}\n")
+    sys.stderr.write(f"ulp: {printable(sentence)}\n")
 
 
 def _print_json(value):
-    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def _show(arguments, value, lines):
@@ -228,7 +229,7 @@ def _list(arguments):
 
 def _messages(arguments):
     subject = examine(arguments.process, MappedFiles())
-    lines = read_messages(subject.via, subject.state)
+    lines = [printable(line) for line in read_messages(subject.via, subject.state)]
     _show(arguments, lines, lines)
     return DONE
 

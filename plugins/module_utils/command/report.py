@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-
-def printable(text):
-    """``text`` on one line and without control characters: a program may be called anything."""
-    return "".join(character if character.isprintable() else "?" for character in str(text))
+from ..printable import printable
 
 
 def table(rows, headings):

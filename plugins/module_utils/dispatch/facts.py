@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from ..errors import MissingDependency, UlpError
+from ..printable import printable
 from ..process.errors import KernelThread, ProcessDead, ProcessError, ProcessGone
 from ..process.mapped import MappedFiles
 from ..process.subject import examine
@@ -81,7 +82,7 @@ def _libraries(subject, files):
             continue
         known = hooked.get(library.base)
         described.append({
-            "path": library.path,
+            "path": printable(library.path),
             "deleted": library.deleted,
             "soname": library.survey.soname,
             "build_id": library.survey.build_id,

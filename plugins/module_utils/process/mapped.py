@@ -19,6 +19,7 @@ from typing import NamedTuple
 from ..elf.image import ElfImage
 from ..elf.patchable import is_post_processed, patchable_functions
 from ..errors import BadElf
+from ..printable import printable
 from .errors import StateUnreadable
 from .maps import Mapping
 from .survey import Survey, survey
@@ -42,8 +43,8 @@ class LoadedLibrary(NamedTuple):
 
     @property
     def name(self):
-        """The soname, or the file's name."""
-        return self.survey.soname or os.path.basename(self.path)
+        """The soname, or the file's name; printable."""
+        return self.survey.soname or printable(os.path.basename(self.path))
 
 
 def _map_file(pid, mapping):

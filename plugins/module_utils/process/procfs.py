@@ -13,6 +13,7 @@ import errno
 import os
 from typing import NamedTuple
 
+from ..printable import printable
 from .errors import ProcessForbidden, ProcessGone
 
 try:
@@ -47,7 +48,7 @@ class Identity(NamedTuple):
 class Stat(NamedTuple):
     """The fields of /proc/PID/stat that are used here."""
 
-    name: str
+    name: str  # printable, as all names of processes
     state: str  # one letter: R S D T t Z X I
     flags: int
     threads: int
@@ -57,7 +58,8 @@ class Stat(NamedTuple):
 class Status(NamedTuple):
     """The fields of /proc/PID/status that are used here."""
 
-    uid: int  # effective
+    uid: int  # of the file system, which is the effective one nearly always
+    groups: tuple[int, ...]  # that of the file system first
     tracer_pid: int
     seccomp: int
     namespace_pids: tuple[int, ...]  # the PID in each PID namespace, the reader's first
@@ -115,12 +117,27 @@ def read_long(pid, path):
 def explained(pid, error):
     """The ProcessError that says what OSError ``error`` means for process ``pid``."""
     if error.errno in (errno.ENOENT, errno.ESRCH):
+        if _is_hidden(pid):
+            return ProcessForbidden(
+                pid, f"process {pid} is hidden from this user, as /proc is mounted with hidepid; run as root"
+            )
         return ProcessGone(pid, f"process {pid} does not exist, or it has ended")
     if error.errno in (errno.EACCES, errno.EPERM):
         return ProcessForbidden(
             pid, f"process {pid} may not be examined by this user; run as root or as the process's owner"
         )
     return ProcessForbidden(pid, f"process {pid} cannot be examined: {os.strerror(error.errno)}")
+
+
+def _is_hidden(pid):
+    """Whether there is such a process although /proc does not show it; proc(5), hidepid."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return not os.path.lexists(f"/proc/{pid}")
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 def process_ids():
@@ -134,7 +151,7 @@ def parse_stat(data):
     closing = data.rindex(b")")
     fields = data[closing + 2:].split()
     return Stat(
-        name=data[opening + 1:closing].decode("utf-8", "replace"),
+        name=printable(data[opening + 1:closing].decode("utf-8", "replace")),
         state=fields[0].decode("ascii"),
         flags=int(fields[6]),
         threads=int(fields[17]),
@@ -156,7 +173,8 @@ def parse_status(data):
             fields[key] = value
     own = fields.get(b"NSpid", fields.get(b"Pid", b"0")).split()
     return Status(
-        uid=int(fields[b"Uid"].split()[1]),
+        uid=int(fields[b"Uid"].split()[3]),
+        groups=tuple(int(value) for value in fields[b"Gid"].split()[3:] + fields.get(b"Groups", b"").split()),
         tracer_pid=int(fields.get(b"TracerPid", 0)),
         seccomp=int(fields.get(b"Seccomp", 0)),
         namespace_pids=tuple(int(value) for value in own),
@@ -230,6 +248,6 @@ def process_name(pid, comm):
     if psutil is None or len(comm) < COMM_LENGTH:
         return comm
     try:
-        return psutil.Process(pid).name()
+        return printable(psutil.Process(pid).name())
     except psutil.Error:
         return comm

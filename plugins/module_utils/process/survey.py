@@ -16,6 +16,8 @@ import os
 import struct
 from typing import NamedTuple
 
+from ..printable import printable
+
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -152,7 +154,7 @@ def _soname(descriptor, dynamic, segments):
         if kind == _PT_LOAD and vaddr <= address < vaddr + filesz:
             strings = _read(descriptor, offset + address - vaddr, dynamic.get(_DT_STRSZ, 0))
             name = strings[dynamic[_DT_SONAME]:].partition(b"\0")[0]
-            return name.decode("utf-8", "replace")
+            return printable(name.decode("utf-8", "replace"))
     return None
 
 

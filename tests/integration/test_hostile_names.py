@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A program may call itself anything, and who reads a report must not be fooled by that."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness.variant import USUAL
+from harness.victim import Victim
+
+PAIRS = {"version": "patched_version", "hidden_version": "patched_hidden_version",
+         "pointed_version": "patched_pointed_version"}
+# Clears the screen, in both encodings of the sequence's start, and forges a row of a table.
+NAME = "\x1b[2J\x9b2J\n9 web"
+SHOWN = "?[2J?2J?9 web"
+ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+STATUS = "libpulp.livepatch.livepatch_status"
+
+
+@pytest.fixture
+def build(target):
+    return target("blocked", USUAL[0])
+
+
+@pytest.fixture
+def container(build):
+    return build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
+
+
+@pytest.fixture
+def victim(build, tmp_path):
+    """A victim with that name, and a directory in the way to its library whose name is no better."""
+    directory = tmp_path / "\x1b[31mlib"
+    directory.symlink_to(build.directory)
+    program = tmp_path / NAME
+    program.symlink_to(build.program())
+    victim = Victim([program], libraries=[directory])
+    yield victim
+    victim.finish()
+
+
+def rogue_characters(text):
+    return sorted({character for character in text if not character.isprintable() and character not in "\n\t"})
+
+
+def test_command_shows_no_control_characters(victim, container, ulp, tmp_path):
+    """Guards that names are made printable where they are read.
+
+    Seen to fail with ``printable`` as the identity: by the escape characters, and by a line that begins with ``9 web``.
+    """
+    ledger = tmp_path / "ledger"
+    tmp_path.chmod(0o755)
+    answers = [
+        ulp.succeed("list"),
+        ulp.succeed("list", "-p", victim.pid, "--json"),
+        ulp.succeed("dispatch", "patch", container, victim.pid, "--ledger", ledger),
+        ulp.succeed("dispatch", "check", container, victim.pid, "--json"),
+        ulp.run("dispatch", "patch", container, victim.pid, "--exclude", "name=?*web"),
+        ulp.succeed("messages", "-p", victim.pid),
+        ulp.succeed("trigger", "--revert", "-p", victim.pid, container, "--ledger", ledger),
+        ulp.refuse("check", "-p", victim.pid, container, naming=SHOWN),
+    ]
+    for answer in answers:
+        assert rogue_characters(answer.output + answer.errors) == [], repr(answer)
+        assert not any(line.startswith("9 web") for line in answer.output.splitlines()), repr(answer)
+    assert answers[1].json()["processes"][0]["name"] == answers[3].json()[0]["name"] == SHOWN
+    assert "excluded" in answers[4].output
+    entries = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert [entry["name"] for entry in entries] == [SHOWN, SHOWN]
+    assert rogue_characters(ledger.read_text()) == []
+
+
+def test_status_playbook_shows_no_control_characters(victim, container, ulp):
+    """Guards the same for what people read most. Seen to fail as above."""
+    bare = subprocess.Popen([b"\xff\x1b[2J", b"60"], executable="/bin/sleep")
+    ulp.succeed("dispatch", "patch", container, victim.pid)
+    variables = json.dumps({"ansible_python_interpreter": sys.executable, "livepatch_become": False})
+    try:
+        done = subprocess.run(
+            [ANSIBLE_PLAYBOOK, "-i", "localhost,", "-c", "local", STATUS, "-e", variables],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
+            env=dict(os.environ, ANSIBLE_NOCOLOR="1"))
+    finally:
+        bare.kill()
+        bare.wait()
+    ulp.succeed("dispatch", "revert", container, victim.pid)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rogue_characters(done.stdout) == []
+    # Nor such as JSON writes them.
+    assert "\\u" not in done.stdout, done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if f'"{victim.pid} ' in line]
+    assert SHOWN in line
+    assert " patched " in line
