@@ -87,7 +87,9 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     """
     policy = policy or Policy()
     guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
-    trigger = Trigger(guard.container, MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0))
+    trigger = Trigger(
+        guard.container, MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0), guard.contents
+    )
     work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[operation]
     hidden = []
     warnings = []

@@ -47,6 +47,7 @@ class Guard:
         self._policy = policy
         self._applies = applies
         self._version = None
+        self.contents = None  # the bytes that were verified, if the container is to be loaded
         self.signer = None
         if policy.allowed_signers == "" or (policy.identity is not None and policy.allowed_signers is None):
             # A variable that was left empty must not turn verification off.
@@ -74,6 +75,7 @@ class Guard:
         if self._policy.allowed_signers is not None:
             require_unchangeable(self._policy.allowed_signers, "list of allowed signers")
             self.signer = verify(data, self._path, self._policy.allowed_signers, self._policy.identity).identity
+        self.contents = data
         return parse_container(data, self._path)
 
     def confirm(self):

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+from functools import lru_cache
 
 from .procfs import explained, process_name, read_long, read_stat, read_status
 
 _DELETED = " (deleted)"
+# The engines name a container's control group after its ID: libpod-ID.scope, docker/ID, cri-containerd-ID.scope.
+_CONTAINER = re.compile(rb"[/:-]([0-9a-f]{64})(?:\.scope)?(?=/|$)", re.MULTILINE)
+# So much of it is what their commands show, and take.
+_CONTAINER_DIGITS = 12
 # systemd.unit(5): what can hold processes.
 _UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")
 
@@ -74,3 +80,24 @@ def units(pid):
     :raises ProcessForbidden: it belongs to somebody else.
     """
     return parse_units(read_long(pid, "cgroup"))
+
+
+def parse_container(data):
+    """The short ID of the container in the bytes of a cgroup file, the innermost one; None: there is none."""
+    found = _CONTAINER.findall(data)
+    return found[-1][:_CONTAINER_DIGITS].decode("ascii") if found else None
+
+
+@lru_cache(maxsize=None)
+def _own_container():
+    return parse_container(read_long("self", "cgroup"))
+
+
+def container(pid):
+    """The short ID of the container that the process is in; None: in none, or in the one in which we are.
+
+    :raises ProcessGone: there is no such process.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    found = parse_container(read_long(pid, "cgroup"))
+    return None if found == _own_container() else found

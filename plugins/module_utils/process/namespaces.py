@@ -1,26 +1,35 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Namespaces of a process (namespaces(7)): is what it calls a file or a PID what we call so?"""
+"""Namespaces of a process (namespaces(7)): is what it calls a file or a PID what we call so?
+
+/proc/PID/root leads into a process's own tree of mounts, but an absolute
+symbolic link on the way leads out again, into ours; so no link is followed.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 from functools import lru_cache
 
 from ..errors import FileProblem
-from .procfs import explained, read_status
+from .procfs import explained, parse_stat, read_stat, read_status
+
+# Bits of a directory's or file's mode, for "others".
+_SEARCH = 1
+_READ = 4
 
 
 @lru_cache(maxsize=None)
 def _own(kind):
-    ours = os.stat(f"/proc/self/ns/{kind}")
+    ours = os.stat(f"/proc/self/{kind}")
     return ours.st_dev, ours.st_ino
 
 
 def _shares(pid, kind):
     try:
-        theirs = os.stat(f"/proc/{pid}/ns/{kind}")
+        theirs = os.stat(f"/proc/{pid}/{kind}")
     except OSError as error:
         raise explained(pid, error) from error
     return (theirs.st_dev, theirs.st_ino) == _own(kind)
@@ -28,7 +37,16 @@ def _shares(pid, kind):
 
 def shares_pid_namespace(pid):
     """Whether ``pid`` numbers processes as we do; raises ProcessGone, ProcessForbidden."""
-    return _shares(pid, "pid")
+    return _shares(pid, "ns/pid")
+
+
+def shares_root(pid):
+    """Whether ``pid`` has our root directory: it is not in a container, nor after chroot(2).
+
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    """
+    return _shares(pid, "root")
 
 
 def inner_thread_id(pid, tid):
@@ -36,12 +54,13 @@ def inner_thread_id(pid, tid):
     return read_status(pid, tid).namespace_pids[-1]
 
 
-def same_file_inside(pid, path):
-    """Whether ``path``, looked up by process ``pid``, is the very file that it is for us.
+def can_load(pid, path):
+    """Whether process ``pid`` can load ``path``, and finds the very file there that it is for us.
 
-    A process in a container, or after chroot(2), may see another file there,
-    or none.
+    It does not when it has another tree of mounts with another file there or none, when its user may not read
+    the file, or when nothing may be executed from there.  Access control lists are not looked at.
 
+    :param path: absolute, without symbolic links.
     :raises FileProblem: we do not see the file ourselves.
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
@@ -50,12 +69,53 @@ def same_file_inside(pid, path):
         ours = os.stat(path)
     except OSError as error:
         raise FileProblem("read", path, error) from error
+    status = read_status(pid)
+    # Root, unless of a user namespace of its own.
+    all_powerful = status.uid == 0 and _shares(pid, "ns/user")
+    position = f"/proc/{pid}/root"
+    names = path.strip("/").split("/")
     try:
-        theirs = os.stat(f"/proc/{pid}/root{path}")
-    except FileNotFoundError:
+        for index, name in enumerate(names):
+            position = f"{position}/{name}"
+            found = os.lstat(position)
+            last = index == len(names) - 1
+            if not (stat.S_ISREG if last else stat.S_ISDIR)(found.st_mode):
+                return False
+            if not all_powerful and not _may(status, found, _READ if last else _SEARCH):
+                return False
+        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino) and not (
+            os.statvfs(position).f_flag & os.ST_NOEXEC
+        )
+    except (FileNotFoundError, NotADirectoryError):
         # Tells a missing file from a missing process.
         read_status(pid)
         return False
     except OSError as error:
         raise explained(pid, error) from error
-    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _may(status, found, bit):
+    """Whether the process with this Status may do what ``bit`` of the mode stands for; inode(7)."""
+    if status.uid == found.st_uid:
+        return bool(found.st_mode & bit << 6)
+    if found.st_gid in status.groups:
+        return bool(found.st_mode & bit << 3)
+    return bool(found.st_mode & bit)
+
+
+def sees_itself_in_proc(pid):
+    """Whether process ``pid`` has a /proc in which it finds itself.
+
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    """
+    born = read_stat(pid).start_ticks
+    # A proc file system shows the numbers of one PID namespace, not always that of whoever looks.
+    for number in read_status(pid).namespace_pids:
+        try:
+            with open(f"/proc/{pid}/root/proc/{number}/stat", "rb") as stream:
+                if parse_stat(stream.read()).start_ticks == born:
+                    return True
+        except (OSError, ValueError, IndexError):
+            continue
+    return False

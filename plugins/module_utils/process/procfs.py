@@ -58,8 +58,8 @@ class Stat(NamedTuple):
 class Status(NamedTuple):
     """The fields of /proc/PID/status that are used here."""
 
-    uid: int  # of the file system, which is the effective one nearly always
-    groups: tuple[int, ...]  # that of the file system first
+    uid: int  # effective
+    groups: tuple[int, ...]  # the effective one and the supplementary ones
     tracer_pid: int
     seccomp: int
     namespace_pids: tuple[int, ...]  # the PID in each PID namespace, the reader's first
@@ -173,8 +173,8 @@ def parse_status(data):
             fields[key] = value
     own = fields.get(b"NSpid", fields.get(b"Pid", b"0")).split()
     return Status(
-        uid=int(fields[b"Uid"].split()[3]),
-        groups=tuple(int(value) for value in fields[b"Gid"].split()[3:] + fields.get(b"Groups", b"").split()),
+        uid=int(fields[b"Uid"].split()[1]),
+        groups=tuple(int(value) for value in fields[b"Gid"].split()[1:2] + fields.get(b"Groups", b"").split()),
         tracer_pid=int(fields.get(b"TracerPid", 0)),
         seccomp=int(fields.get(b"Seccomp", 0)),
         namespace_pids=tuple(int(value) for value in own),

@@ -14,23 +14,28 @@ from ..process.runtime import read_result
 _FIRST_PAUSE = 0.00005
 _LONGEST_PAUSE = 0.005
 
-_OPEN = (abi.STAGE_EMPTY, abi.STAGE_STARTED)
+_OPEN = (abi.STAGE_EMPTY, abi.STAGE_STARTED, abi.STAGE_WAITS)
 
 
-def await_result(via, address, nonce, deadline):
+def await_result(via, address, nonce, deadline, delivery=None):
     """The last answer to request ``nonce``; a generator, as trigger.drive wants it.
 
     :param via: a thread of the process.
     :param address: of the state block.
     :param deadline: time.monotonic() until which to wait.
-    :return: runtime.Result, perhaps still in STAGE_STARTED; None when the borrowed thread has not even run yet.
+    :param delivery: delivery.Delivery, if the process is to be given the bytes of the livepatch.
+    :return: runtime.Result, perhaps still in STAGE_STARTED or STAGE_WAITS; None when the borrowed thread has
+        not even run yet.
     :raises ProcessGone: the process has ended.
+    :raises UlpError: the bytes could not be delivered.
     """
     pause = _FIRST_PAUSE
     while True:
         result = read_result(via, address, nonce)
         if result is not None and result.stage not in _OPEN:
             return result
+        if result is not None and result.stage == abi.STAGE_WAITS and delivery is not None and not delivery.done:
+            delivery.deliver(result.universe)
         if time.monotonic() > deadline:
             return result
         yield pause

@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 
 from .. import abi
+from ..atomic_file import read_file
 from ..errors import MissingDependency, NotPatchable, UlpError
-from ..livepatch.container import read_container
+from ..livepatch.container import parse_container, read_container
+from ..process.affiliation import container as container_of
 from ..process.errors import ProcessUnpatchable
 from ..process.mapped import open_mapped
 from ..process.maps import mapping_at, read_code_maps
-from ..process.namespaces import same_file_inside
+from ..process.namespaces import can_load, sees_itself_in_proc
 from ..process.procfs import process_name
 from ..process.runtime import read_state
 from ..process.subject import alive, examine, require_available
@@ -34,16 +36,18 @@ from .resolve import resolve
 class Trigger:
     """One container for any number of processes: what is read of shared libraries is read once."""
 
-    def __init__(self, container, files, options):
+    def __init__(self, container, files, options, contents=None):
         """
         :param container: livepatch.container.Container.
         :param files: process.mapped.MappedFiles.
         :param options: Options.
+        :param contents: the bytes that ``container`` was read from; None: read them again where they are needed.
         """
         self.container = container
         self.files = files
         self.options = options
-        self.path = os.path.abspath(container.path)
+        self.path = os.path.realpath(container.path)
+        self._contents = contents
 
     # ------------------------------------------------------------- public
 
@@ -79,16 +83,19 @@ class Trigger:
 
     def _guarded(self, pid, work):
         name = ""
+        container = None
         try:
             stat, via = alive(pid)
             name = process_name(pid, stat.name)
-            return (yield from work(pid, via, name))
+            container = container_of(pid)
+            row = yield from work(pid, via, name)
         except MissingDependency:
             raise
         except (NotPatchable, ProcessUnpatchable) as error:
-            return Row(pid, name, outcome.NOT_PATCHABLE, str(error))
+            row = Row(pid, name, outcome.NOT_PATCHABLE, str(error))
         except UlpError as error:
-            return Row(pid, name, outcome.FAILED, str(error))
+            row = Row(pid, name, outcome.FAILED, str(error))
+        return row._replace(container=container)
 
     def _examine(self, pid, via, name):
         """(Subject, Resolution, None), or (None, None, Row) when there is nothing to do."""
@@ -124,14 +131,28 @@ class Trigger:
         libraries = [self._resolved(subject, match) for match in resolution.matches]
         for library in libraries:
             sites(library, self.container.jumps)
-        if not same_file_inside(via, self.path):
-            raise UlpError(
-                f"process {pid} ({name}) does not see the file {self.path}, because it runs in another root directory;"
-                " copy the livepatch to the same place there"
+        # One that has been reverted is still loaded.
+        by_path = patch is not None or can_load(via, self.path)
+        if not by_path and not sees_itself_in_proc(via):
+            raise ProcessUnpatchable(
+                pid,
+                f"process {pid} ({name}) cannot load the file {self.path}, which it does not see or may not read, and"
+                " has no /proc through which it could be given the bytes; mount proc there, or mount the livepatch's"
+                " directory to the same place there",
             )
         if self.options.check:
             return Row(pid, subject.name, outcome.PATCHED, changed=True)
-        return (yield from self._request(subject, abi.APPLY, libraries, outcome.PATCHED))
+        contents = None if by_path else self._verified_contents()
+        return (yield from self._request(subject, abi.APPLY, libraries, outcome.PATCHED, contents))
+
+    def _verified_contents(self):
+        """The bytes that ``container`` was read from."""
+        if self._contents is None:
+            contents = read_file(self.path)
+            if parse_container(contents, self.path).patch_id != self.container.patch_id:
+                raise UlpError(f"{self.path} was replaced after it was read; run again")
+            self._contents = contents
+        return self._contents
 
     def _resolved(self, subject, match):
         image = self.files.image(subject.via, match.library.mapping)
@@ -204,7 +225,7 @@ class Trigger:
 
     # ------------------------------------------------------------- request
 
-    def _request(self, subject, operation, libraries, done):
+    def _request(self, subject, operation, libraries, done, contents=None):
         require_binding()
 
         bases = {library.library.base for library in libraries}
@@ -213,7 +234,8 @@ class Trigger:
         settled = settled_universe(subject, domain if patch is None else patch.domain, self.files)
 
         def build(nonce):
-            return build_request(operation, nonce, self.container, self.path, libraries, settled)
+            path = self.path if contents is None else ""
+            return build_request(operation, nonce, self.container, path, libraries, settled)
 
         size = len(build(1))
         if size > subject.state.request_capacity:
@@ -222,7 +244,7 @@ class Trigger:
                 f"process {subject.pid} ({subject.name}): the request for so many functions is {size} bytes long,"
                 f" and the runtime takes {subject.state.request_capacity}",
             )
-        answer = yield from Borrower(subject, build, self.options).run()
+        answer = yield from Borrower(subject, build, self.options, contents).run()
         return self._judge(subject, answer, done)
 
     def _judge(self, subject, answer, done):
@@ -231,7 +253,7 @@ class Trigger:
         if result is None:
             why = answer.refusal or "all its threads sleep in the kernel"
             return row._replace(reason=f"no thread of process {pid} ({name}) could be borrowed: {why}")
-        if result.stage == abi.STAGE_STARTED:
+        if result.stage in (abi.STAGE_STARTED, abi.STAGE_WAITS):
             return row._replace(
                 outcome=outcome.PENDING,
                 changed=True,

@@ -19,6 +19,7 @@ from ..process.runtime import Result
 from ..tracee.diversion import Diversion
 from ..tracee.errors import StepFailed, ThreadRefused
 from .answer import await_result
+from .delivery import Delivery
 from .request import new_nonce
 from .seccomp_check import require_permitted
 from .threads import candidates
@@ -28,6 +29,7 @@ _PAUSE = 0.001
 # A process whose threads are all but always inside malloc or printf takes hundreds of attempts. Then, in seconds:
 _PATIENT_AFTER = 1000
 _PATIENT_PAUSE = 0.005
+_UNDER_WAY = (abi.STAGE_STARTED, abi.STAGE_WAITS)
 
 
 class Answer(NamedTuple):
@@ -42,15 +44,17 @@ class Answer(NamedTuple):
 class Borrower:
     """Carries one request to one process."""
 
-    def __init__(self, subject, build, options):
+    def __init__(self, subject, build, options, contents=None):
         """
         :param subject: process.subject.Subject.
         :param build: function of a nonce that gives the request's bytes.
         :param options: Options.
+        :param contents: the bytes of the livepatch for a process that is to be given them; else None.
         """
         self.subject = subject
         self.build = build
         self.options = options
+        self.contents = contents
         self.held_ns = 0
         self.attempts = 0
         self.refusal = ""
@@ -108,7 +112,7 @@ class Borrower:
         nonce = new_nonce()
         try:
             if tid not in self.permitted:
-                require_permitted(subject.pid, tid)
+                require_permitted(subject.pid, tid, self.contents is not None, self.options.seccomp)
                 self.permitted.add(tid)
             diversion = Diversion(subject.pid, tid, state.entry, nonce, read_maps(subject.via))
             write_memory(subject.via, state.request, self.build(nonce))
@@ -128,14 +132,20 @@ class Borrower:
             self.refusal = str(error)
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
-        result = yield from await_result(subject.via, state.address, nonce, deadline)
+        delivery = None if self.contents is None else Delivery(subject.pid, subject.via, self.contents)
+        result = yield from await_result(subject.via, state.address, nonce, deadline, delivery)
         if result is None:
             # The thread has not run since. Take the request back, so that nothing happens later unseen.
             write_memory(subject.via, state.request, b"\0" * abi.REQUEST.size)
-            result = yield from await_result(subject.via, state.address, nonce, time.monotonic() + _PAUSE)
+            result = yield from await_result(subject.via, state.address, nonce, time.monotonic() + _PAUSE, delivery)
             if result is None:
                 raise UlpError(
                     f"thread {tid} of process {subject.pid} did not run within {self.options.timeout:g} seconds;"
                     " the request was taken back and nothing was changed"
                 )
+        if delivery is not None and not delivery.done and result.stage in _UNDER_WAY:
+            raise UlpError(
+                f"process {subject.pid} ({subject.name}) did not ask for the bytes of the livepatch within"
+                f" {self.options.timeout:g} seconds; it will not get them, and nothing was changed"
+            )
         return result

@@ -13,6 +13,11 @@ TIMEOUT_SECONDS = 10.0
 # The most stubborn kind of process, one that does nothing but printf, takes 234 attempts on average.
 RETRIES = 3000
 
+# What to do with a process whose seccomp filter the kernel does not show us.
+EXAMINE = "examine"  # leave it alone
+ASSUME_ERRNO = "assume_errno"  # patch it: the user knows that the filter denies with an error, and kills nobody
+SECCOMP = (EXAMINE, ASSUME_ERRNO)
+
 
 class Options(NamedTuple):
     """Limits of one operation on one process."""
@@ -21,4 +26,5 @@ class Options(NamedTuple):
     retries: int = RETRIES  # how often to ask again after a thread could not serve
     wait_migrated: float = 0.0  # seconds to wait until no thread is pending
     sample: float = SAMPLE_SECONDS  # seconds to watch a running thread until it can be judged
+    seccomp: str = EXAMINE  # EXAMINE or ASSUME_ERRNO
     check: bool = False  # say what would be done; touch nothing

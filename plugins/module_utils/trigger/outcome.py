@@ -41,6 +41,7 @@ class Row(NamedTuple):
     threads_pending: int = 0
     held_us: float | None = None  # the longest time that a thread was held, microseconds; None: none was
     changed: bool = False  # whether the process is now another than before
+    container: str | None = None  # short ID of the container that it is in, if not in ours
 
     def as_dict(self):
         """The row as modules and ``--json`` give it."""

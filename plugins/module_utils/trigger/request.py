@@ -117,7 +117,7 @@ def build_request(operation, nonce, container, path, libraries, settled):
     :param operation: abi.APPLY or abi.REVERT.
     :param nonce: not 0; the same must stand in the diversion block.
     :param container: livepatch.container.Container.
-    :param path: absolute path of the container as the process sees it.
+    :param path: absolute path of the container as the process sees it; "": it is given the bytes.
     :param libraries: list of ResolvedLibrary; may be empty for a revert.
     :param settled: progress.Settled, of the domain concerned.
     :raises NotPatchable: a function that is to be replaced cannot be hooked.

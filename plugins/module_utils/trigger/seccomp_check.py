@@ -1,7 +1,12 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Would a thread's seccomp filter kill the worker that the runtime starts from it?"""
+"""Would a thread's seccomp filter kill the worker that the runtime starts from it?
+
+The worker inherits the thread's filter.  A call that is denied with an error
+makes it give up, or take another way; a call that kills ends the process.  So
+what a filter says of every call is known before a thread is borrowed.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,15 @@ from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status
 from ..process.seccomp import ALLOW, ERRNO, LOG, denied
 from ..tracee.errors import StepFailed
 from ..tracee.seccomp_filters import fetch_filters
+from .options import ASSUME_ERRNO
 
+_PROT_NONE = 0
+_PROT_READ = 1
+_PROT_READ_WRITE = 3
 _PROT_READ_EXEC = 5
 _PROT_ALL = 7
+_MAP_PRIVATE = 2
+_MAP_ANONYMOUS = 0x22
 _AT_FDCWD = -100
 _O_RDWR = 2
 _CLONE_THREAD_FLAGS = 0x3D0F00
@@ -22,8 +33,11 @@ NEEDED = (
     ("rt_sigprocmask", 14, ()),
     ("rt_sigpending", 127, ()),
     ("clone", 56, (_CLONE_THREAD_FLAGS,)),
-    ("mmap", 9, (0, 4096, _PROT_READ_EXEC, 2, 3)),
-    ("mprotect", 10, (0, 4096, _PROT_READ_EXEC)),
+    ("mmap", 9, (0, 4096, _PROT_NONE, _MAP_ANONYMOUS, -1)),
+    ("mmap", 9, (0, 4096, _PROT_READ_WRITE, _MAP_ANONYMOUS, -1)),
+    ("mmap", 9, (0, 4096, _PROT_READ_EXEC, _MAP_PRIVATE, 3)),
+    ("mprotect", 10, (0, 4096, _PROT_READ)),
+    ("mprotect", 10, (0, 4096, _PROT_READ_WRITE)),
     ("munmap", 11, ()),
     ("openat", 257, (_AT_FDCWD,)),
     ("read", 0, ()),
@@ -32,7 +46,12 @@ NEEDED = (
     ("membarrier", 324, ()),
     ("exit", 60, ()),
 )
-# An error is no harm here: the caller has another way, or does without.
+# What a process that does not see the file needs besides.
+NEEDED_FOR_BYTES = (
+    ("memfd_create", 319, ()),
+    ("fcntl", 72, ()),
+)
+# An error is no harm here: the caller has another way, or does without, or gives up.
 TOLERATED = (
     ("clone3", 435, ()),
     ("set_robust_list", 273, ()),
@@ -42,6 +61,8 @@ TOLERATED = (
     ("pread64", 17, ()),
     ("pwrite64", 18, ()),
     ("openat", 257, (_AT_FDCWD, 0, _O_RDWR)),
+    ("mprotect", 10, (0, 4096, _PROT_NONE)),
+    # Only where /proc/self/mem does not serve, and where MemoryDenyWriteExecute= answers with an error.
     ("mprotect", 10, (0, 4096, _PROT_ALL)),
     ("fstat", 5, ()),
     ("newfstatat", 262, ()),
@@ -50,15 +71,23 @@ TOLERATED = (
     ("gettid", 186, ()),
     ("getpid", 39, ()),
     ("sched_yield", 24, ()),
+    ("sched_getaffinity", 204, ()),
     ("clock_gettime", 228, ()),
+    ("clock_nanosleep", 230, ()),
     ("prlimit64", 302, ()),
     ("rt_sigaction", 13, ()),
+    ("brk", 12, ()),
+    ("mremap", 25, ()),
+    ("getrandom", 318, ()),
+    ("restart_syscall", 219, ()),
 )
 
 
-def require_permitted(pid, tid):
+def require_permitted(pid, tid, brings_bytes, unexaminable):
     """Make sure that no system call that the runtime needs is denied to thread ``tid``.
 
+    :param brings_bytes: whether the livepatch is to be loaded from bytes that the process is given.
+    :param unexaminable: options.EXAMINE or ASSUME_ERRNO, for a filter that the kernel does not show.
     :raises ProcessUnpatchable: one is; the sentence names it.
     :raises ThreadRefused: the thread could not be held to ask.
     """
@@ -70,11 +99,17 @@ def require_permitted(pid, tid):
     try:
         programs = fetch_filters(pid, tid)
     except StepFailed as error:
+        if unexaminable == ASSUME_ERRNO:
+            return
         raise ProcessUnpatchable(
-            pid, f"process {pid} runs under a seccomp filter that cannot be examined; run as root outside of any filter"
+            pid,
+            f"process {pid} runs under a seccomp filter that cannot be examined from here; run as root of the machine,"
+            " outside of containers and filters, or say that the filter denies with an error and does not kill"
+            " (seccomp: assume_errno)",
         ) from error
+    needed = NEEDED + NEEDED_FOR_BYTES if brings_bytes else NEEDED
     try:
-        name = denied(programs, NEEDED) or denied(programs, TOLERATED, (ALLOW, LOG, ERRNO))
+        name = denied(programs, needed) or denied(programs, TOLERATED, (ALLOW, LOG, ERRNO))
     except ValueError as error:
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that makes no sense: {error}"

@@ -127,12 +127,15 @@ def test_another_users_process(as_nobody, padded, start, trigger):
     assert victim.ask("answer") == "20"
 
 
-def test_process_that_sees_another_file_there(padded, start, trigger, monkeypatch):
+def test_process_that_sees_another_file_there_and_has_no_proc(padded, start, trigger, monkeypatch):
     victim = start(padded)
-    monkeypatch.setattr(apply, "same_file_inside", lambda pid, path: False)
-    row = trigger(padded).apply(victim.pid)
-    assert row.outcome == "failed"
-    assert "runs in another root directory" in row.reason
+    monkeypatch.setattr(apply, "can_load", lambda pid, path: False)
+    monkeypatch.setattr(apply, "sees_itself_in_proc", lambda pid: False)
+    for check in (True, False):
+        row = trigger(padded, check=check).apply(victim.pid)
+        assert row.outcome == "not_patchable"
+        assert "has no /proc through which it could be given the bytes" in row.reason
+    assert victim.ask("answer") == "20"
 
 
 def test_process_that_ends_meanwhile(padded, start, trigger, monkeypatch):

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Giving a process the bytes of a livepatch whose file it does not see.
+
+Its runtime makes an empty file in memory, without a name in any file system
+(memfd_create(2)), and waits.  We write the bytes through /proc/PID/fd and seal
+the file: then they are complete, and nobody can change them any more.  If
+either side ends before, the kernel does away with the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+
+from ..errors import UlpError
+from ..process.errors import ProcessGone
+from ..process.procfs import explained
+
+# fcntl(2); Python 3.8 has no names for them.
+_ADD_SEALS = 1033
+_GET_SEALS = 1034
+_SEAL_SEAL = 1
+_ALL_SEALS = _SEAL_SEAL | 2 | 4 | 8  # and against shrinking, growing and writing
+
+
+class Delivery:
+    """The bytes for one process; ``done`` tells whether it has them."""
+
+    def __init__(self, pid, via, contents):
+        """
+        :param via: a thread of the process that has not ended.
+        :param contents: all bytes of the container.
+        """
+        self.pid = pid
+        self.via = via
+        self.contents = contents
+        self.done = False
+
+    def deliver(self, number):
+        """Fill and seal the memory file that the process has as descriptor ``number``.
+
+        :raises ProcessGone: the process has ended.
+        :raises ProcessForbidden: it belongs to somebody else.
+        :raises UlpError: what it has there is no empty memory file, or there is no memory left.
+        """
+        descriptor = self._open(number)
+        try:
+            self._fill(descriptor)
+            fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
+            self.done = True
+        except OSError as error:
+            raise self._failure(os.strerror(error.errno)) from error
+        finally:
+            if not self.done:
+                _give_up(descriptor)
+            os.close(descriptor)
+
+    def _open(self, number):
+        # A process may show us anything under that number: we must not write to a file of value, nor wake a device.
+        path = f"/proc/{self.via}/fd/{number}"
+        try:
+            reference = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                found = os.fstat(reference)
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink or found.st_size:
+                    raise self._failure("its runtime offers something else")
+                descriptor = os.open(f"/proc/self/fd/{reference}", os.O_RDWR | os.O_CLOEXEC)
+            finally:
+                os.close(reference)
+        except OSError as error:
+            failure = explained(self.pid, error)
+            if isinstance(failure, ProcessGone) and os.path.exists(f"/proc/{self.via}"):
+                # It has closed the descriptor again.
+                failure = self._failure(os.strerror(error.errno))
+            raise failure from error
+        # Only memory files can be sealed.
+        if _seals(descriptor) & _SEAL_SEAL:
+            os.close(descriptor)
+            raise self._failure("its runtime offers something else")
+        return descriptor
+
+    def _fill(self, descriptor):
+        rest = memoryview(self.contents)
+        while rest:
+            count = os.write(descriptor, rest)
+            if not count:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rest = rest[count:]
+
+    def _failure(self, why):
+        return UlpError(f"process {self.pid} could not be given the bytes of the livepatch: {why}")
+
+
+def _seals(descriptor):
+    try:
+        return fcntl.fcntl(descriptor, _GET_SEALS)
+    except OSError:
+        # Not a memory file at all.
+        return _SEAL_SEAL
+
+
+def _give_up(descriptor):
+    """Tell the process not to wait any longer: the file can't be sealed any more, and is not complete."""
+    # Where that fails too it finds out by itself, after some seconds.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, _ADD_SEALS, _SEAL_SEAL)
