@@ -106,6 +106,21 @@ soak: packages-check-build venv build collection-path ## the hazard tests in eve
 check-collection: venv collection-install ## the built artefact, installed into an empty path
 	tools/check-installed-collection.sh $(INSTALLED)
 
+# Containers of an aborted run are removed first. MOLECULE=converge and the like do one step and leave them running.
+MOLECULE := test
+SCENARIOS := $(patsubst extensions/molecule/%/molecule.yml,%,$(wildcard extensions/molecule/*/molecule.yml))
+
+.PHONY: molecule
+molecule: $(SCENARIOS:%=molecule-%) ## every scenario of extensions/molecule, in systemd containers
+
+molecule-%: molecule-needs
+	$(BIN)/molecule $(MOLECULE) -s $*
+
+.PHONY: molecule-needs
+molecule-needs: packages-check-build-containers venv build collection-path
+	@tools/container-images.sh $(BUILD)/containers 12 13 12-ready 13-ready
+	@$(BIN)/python extensions/molecule/shared/artefacts.py $(BUILD)/molecule
+
 .PHONY: check-roles
 check-roles: venv build ## roles in systemd containers made with podman (not part of check)
 	@tools/install-system-packages.sh roles
