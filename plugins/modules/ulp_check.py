@@ -36,7 +36,9 @@ options:
     type: path
     required: true
   pids:
-    description: Look at these processes only; without it at all on the host.
+    description:
+      - Look at these processes only; without it at all on the host.
+      - RV(applied) is false if the livepatch is not for one of them.
     type: list
     elements: int
     default: []
@@ -52,13 +54,18 @@ EXAMPLES = r"""
   until: check.applied
   retries: 10
   delay: 5
+
+- name: Make sure that there was any such process
+  ansible.builtin.assert:
+    that: check.outcomes.already_patched | default(0) > 0
 """
 
 RETURN = r"""
 applied:
   description:
     - Whether the livepatch is applied to every process concerned, and every thread of them uses it.
-    - A process is concerned if it has loaded a target library with the build ID that the livepatch is for.
+    - A process is concerned if O(pids) names it, or if it has loaded a target library with the build ID that the
+      livepatch is for. If there is none, the answer is true; RV(outcomes) tells.
   returned: success
   type: bool
   sample: true
@@ -67,6 +74,11 @@ patch_id:
   returned: success
   type: str
   sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+outcomes:
+  description: How many processes had each outcome; empty if none has loaded a target library.
+  returned: success
+  type: dict
+  sample: {"already_patched": 3}
 processes:
   description:
     - One row for each process that has loaded a target library or was asked for, as
@@ -89,7 +101,11 @@ processes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import CHECK, dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import (
+    CHECK,
+    count_outcomes,
+    dispatch,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
@@ -101,6 +117,7 @@ def run(module):
         "changed": False,
         "applied": result.applied,
         "patch_id": result.patch_id,
+        "outcomes": count_outcomes(result.rows),
         "processes": [row.as_dict() for row in result.rows],
         "warnings": result.warnings,
     }

@@ -50,7 +50,8 @@ options:
     default: present
   pids:
     description:
-      - Deal with these processes. It is an error if one of them does not exist or cannot be patched.
+      - Deal with these processes. It is an error if one of them does not exist or cannot be patched, and the module
+        warns of one that O(patch) is not for.
       - Without O(pids) and O(processes), every process on the host that has loaded a target library is dealt with.
     type: list
     elements: int
@@ -192,7 +193,8 @@ processes:
         - V(pending), it is applied or reverted, but threads that are inside the library do not take part yet; or the
           process is still loading it, then RV(processes[].threads_pending) is 0 and the module fails.
         - V(not_applicable), the process does not run the library, or there is nothing to revert.
-        - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one.
+        - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one. That is as a rule
+          the build that repairs the fault; the livepatch cannot tell, RV(processes[].reason) has the build ID.
         - V(not_patchable), it cannot be patched.
         - V(excluded), O(exclude), O(hold_file), O(kill_switch) or O(retracted_file) says that it is left alone.
         - V(failed), it could be patched, but was not.
@@ -242,6 +244,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import (
     PATCH,
     REVERT,
+    UNCONCERNED,
     count_outcomes,
     dispatch,
     state_text,
@@ -295,13 +298,12 @@ def run(module):
         "signer": result.signer,
         "stopped": result.stopped,
         "retracted": result.retracted,
-        "warnings": result.warnings,
+        "warnings": result.warnings + [row.reason for row in result.unmet if row.outcome in UNCONCERNED],
         "diff": {"before": state_text(result, False), "after": state_text(result, True)},
     }
-    failures = result.failures(selection.pids)
-    if failures:
+    if result.failures:
         fields["failed"] = True
-        fields["msg"] = "; ".join(row.reason for row in failures)
+        fields["msg"] = "; ".join(row.reason for row in result.failures)
     return fields
 
 

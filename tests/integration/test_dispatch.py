@@ -114,14 +114,91 @@ def test_wait_migrated(build, container, start, preforked, livepatch):
     assert patch.check(victim) == NOT_APPLIED
 
 
-def module(name, *options, **arguments):
-    """What the module returned, run by ansible itself on this machine."""
+@pytest.fixture
+def other_build(target, start):
+    """A victim with another build of the same library."""
+    return start(target("blocked", USUAL[1]))
+
+
+@pytest.fixture
+def unconcerned():
+    """A process that has the runtime and does not load the library."""
+    with subprocess.Popen(["sleep", "60"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
+        wait_until(lambda: RUNTIME.name in Path(f"/proc/{process.pid}/maps").read_text(), "the runtime is mapped")
+        yield process
+        process.kill()
+
+
+def test_a_process_asked_for_that_the_livepatch_is_not_for(target, other_build, unconcerned, ulp):
+    """Guards the exit status: who asks for one process must not take "nothing to do" for "is patched".
+
+    Seen to fail with exit 0 when ``named`` is left out of Dispatched.
+    """
+    container = target("blocked", USUAL[0]).patch("patch2", PAIRS, flags=("-DVERSION=2",))
+    for pid, what in ((other_build.pid, "already_fixed_on_disk"), (unconcerned.pid, "not_applicable")):
+        for words in (("dispatch", "patch", container, pid), ("dispatch", "check", container, pid),
+                      ("trigger", "-p", pid, container), ("trigger", "-p", pid, container, "--revert"),
+                      ("check", "-p", pid, container)):
+            ulp.refuse(*words, naming=pid)
+            assert what in ulp.run(*words, "--json").output
+        # It is without the livepatch, which is what was asked for.
+        assert outcomes(dispatch(ulp, "revert", container, pid)) == {pid: what}
+    # Nobody asked for these two: they are no reason to fail.
+    assert outcomes(dispatch(ulp, "patch", container, "--name", "sleep"))[unconcerned.pid] == "not_applicable"
+    assert outcomes(dispatch(ulp, "check", container, "--name", "sleep"))[unconcerned.pid] == "not_applicable"
+    ulp.refuse("dispatch", "patch", container, other_build.pid, "--exclude", "name=*", naming="exclude")
+
+
+def test_exit_status_of_dispatch_check(build, container, start, preforked, ulp):
+    """Guards that it is that of ``ulp check``: 1 without the livepatch, 3 pending, 0 applied, 1 reverted.
+
+    Seen to fail, with exit 0 for all of them, when the status is that of patch and revert.
+    """
+    victims = [start(build), start(build)]
+    first, second = (victim.pid for victim in victims)
+    dispatch(preforked, "check", container, first, second, status=NOT_APPLIED)
+    assert victims[1].number("park 0 hold") == 1
+    dispatch(preforked, "patch", container, first)
+    dispatch(preforked, "check", container, first, status=APPLIED)
+    answer = ulp.run("dispatch", "check", container, first, second)
+    assert answer.status == NOT_APPLIED
+    assert str(second) in answer.errors and str(first) not in answer.errors
+    dispatch(preforked, "patch", container, second)
+    dispatch(preforked, "check", container, first, second, status=PENDING)
+    assert victims[1].numbers("release 0") == [1, 1, 1, 1, 1, 2]
+    dispatch(preforked, "check", container, first, second, status=APPLIED)
+    dispatch(preforked, "revert", container, first)
+    dispatch(preforked, "check", container, first, second, status=NOT_APPLIED)
+    assert "reverted" in ulp.refuse("dispatch", "check", container, first, naming=first).errors
+
+
+def run_module(name, *options, **arguments):
+    """(what the module returned, its warnings), run by ansible itself on this machine."""
     done = subprocess.run(
-        [ANSIBLE, "localhost", "-c", "local", "-o", *options, "-e", f"ansible_python_interpreter={sys.executable}",
+        [ANSIBLE, "localhost", "-c", "local", *options, "-e", f"ansible_python_interpreter={sys.executable}",
          "-m", f"libpulp.livepatch.{name}", "-a", json.dumps(arguments, default=str)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.partition("=>")[2])
+    return json.loads(done.stdout.partition("=>")[2]), " ".join(done.stderr.split())
+
+
+def module(name, *options, **arguments):
+    """What the module returned."""
+    return run_module(name, *options, **arguments)[0]
+
+
+def test_module_check_tells_of_a_process_that_the_livepatch_is_not_for(target, other_build, unconcerned):
+    """Guards ``applied``: seen to be true of both when only processes concerned counted, whoever was asked for."""
+    container = target("blocked", USUAL[0]).patch("patch2", PAIRS, flags=("-DVERSION=2",))
+    for pid, what in ((other_build.pid, "already_fixed_on_disk"), (unconcerned.pid, "not_applicable")):
+        result = module("ulp_check", patch=container, pids=[pid])
+        assert (result["applied"], result["outcomes"]) == (False, {what: 1})
+        result, warnings = run_module("ulp_dispatch", patch=container, pids=[pid])
+        assert (result["changed"], result["outcomes"]) == (False, {what: 1})
+        assert f"process {pid} " in warnings
+        assert str(pid) not in run_module("ulp_dispatch", patch=container, pids=[pid], state="absent")[1]
+    result = module("ulp_check", patch=container)
+    assert (result["applied"], set(result["outcomes"])) == (True, {"already_fixed_on_disk"})
 
 
 def test_modules_are_idempotent(target, start):

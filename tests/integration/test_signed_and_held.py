@@ -134,13 +134,17 @@ def test_command_leaves_alone_what_is_held(build, container, start, ulp, tmp_pat
                        ("retracted-file", f"{patch_id} breaks it\n")):
         file = tmp_path / name
         file.write_text(text)
-        (row,) = ulp.succeed("dispatch", "patch", container, victim.pid, "--json", *options).json()
+        # It was asked for, and is not patched: exit 1.
+        refusal = ulp.refuse("dispatch", "patch", container, victim.pid, "--json", *options, naming=file)
+        (row,) = refusal.json()
         assert row["outcome"] == "excluded"
         assert str(file) in row["reason"]
+        (row,) = ulp.succeed("dispatch", "patch", container, "--name", victim.name, "--json", *options).json()
+        assert row["outcome"] == "excluded"
         ulp.refuse("trigger", "-p", victim.pid, container, *options, naming=file)
         file.unlink()
-    (row,) = ulp.succeed("dispatch", "patch", container, victim.pid, "--json", "--exclude", f"exe=*/{victim.name}",
-                         *options).json()
+    (row,) = ulp.refuse("dispatch", "patch", container, victim.pid, "--json", "--exclude", f"exe=*/{victim.name}",
+                        *options, naming="the exclude list").json()
     assert row["outcome"] == "excluded"
     assert snapshot.of_process(victim) == before
     assert not (tmp_path / "ledger").exists()

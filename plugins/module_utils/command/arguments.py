@@ -44,8 +44,8 @@ def parser():
     top = argparse.ArgumentParser(prog="ulp", description="Patch functions of shared libraries in running processes.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
 
-    def verb(name, text):
-        added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    def verb(name, text, more=None):
+        added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=more)
         added.add_argument("--json", action="store_true", help="print the result as JSON")
         return added
 
@@ -70,7 +70,11 @@ def parser():
     verify.add_argument("container", metavar="FILE.ulp")
     _signers(verify, required=True)
 
-    trigger = verb("trigger", "apply a livepatch to one process, or revert it")
+    trigger = verb(
+        "trigger", "apply a livepatch to one process, or revert it",
+        "Exit status: 0 done, if only for threads that have not left the library yet; 1 refused, also if the livepatch"
+        " is not for this process, or there is nothing to revert.",
+    )
     trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
     trigger.add_argument("container", metavar="FILE.ulp")
     trigger.add_argument("--revert", action="store_true", help="revert the livepatch instead of applying it")
@@ -81,7 +85,13 @@ def parser():
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
     check.add_argument("container", metavar="FILE.ulp")
 
-    dispatch = verb("dispatch", "apply, revert or check a livepatch in many processes")
+    dispatch = verb(
+        "dispatch", "apply, revert or check a livepatch in many processes",
+        "Exit status of patch and revert: 0 no process failed and every PID given is as asked, if only for threads that"
+        " have not left the library yet; 1 not so. Of check: 0 applied on every thread of every process that the"
+        " livepatch is for and of every PID given (also if there is none), 1 not applied to one of them, 3 applied but"
+        " pending.",
+    )
     dispatch.add_argument("operation", choices=("patch", "revert", "check"))
     dispatch.add_argument("container", metavar="FILE.ulp")
     dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")

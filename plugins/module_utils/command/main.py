@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command ``ulp``: a thin shell around the core.
 
-Exit status: 0 done, 1 not so or refused, 2 wrong usage; ``ulp check`` has 3
-for a livepatch that some threads do not see yet.  Results go to standard
-output, and one sentence for everything else to standard error.
+Exit status: 0 done, 1 not so or refused, 2 wrong usage; ``ulp check`` and
+``ulp dispatch check`` have 3 for a livepatch that some threads do not see yet.
+Results go to standard output, and one sentence for everything else to standard
+error.
 """
 
 from __future__ import annotations
@@ -164,11 +165,9 @@ def _verify(arguments):
     return DONE
 
 
-def _one(pid, rows):
-    """The row of the one process ``pid`` that was asked for."""
-    for row in rows:
-        return row
-    raise UlpError(f"process {pid} is this command itself")
+def _sentence(row):
+    """What to say of a process that is not as it should be."""
+    return row.reason or f"the livepatch was reverted in process {row.pid} ({row.name})"
 
 
 def _trigger(arguments):
@@ -181,7 +180,7 @@ def _trigger(arguments):
     )
     for warning in result.warnings:
         _complain(warning)
-    row = _one(arguments.process, result.rows)
+    (row,) = result.rows
     good = _is_good(row)
     _show(arguments, row.as_dict(), outcome_table([row]) if good else [])
     if good:
@@ -191,16 +190,20 @@ def _trigger(arguments):
 
 
 def _check(arguments):
-    row = _one(
-        arguments.process, dispatch(arguments.container, CHECK, Selection((arguments.process,)), Options()).rows
-    )
+    result = dispatch(arguments.container, CHECK, Selection((arguments.process,)), Options())
+    (row,) = result.rows
     _show(arguments, row.as_dict(), outcome_table([row]) if _is_good(row) else [])
-    if row.outcome == outcome.ALREADY_PATCHED:
-        return DONE
-    if row.outcome == outcome.PENDING:
-        return PENDING
-    _complain(row.reason or f"the livepatch was reverted in process {row.pid} ({row.name})")
-    return REFUSED
+    return _applied_status(result)
+
+
+def _applied_status(result):
+    """The exit status that says whether the livepatch is applied; complains of processes that do not have it."""
+    without = [row for row in result.lacking if row.outcome != outcome.PENDING]
+    for row in without:
+        _complain(_sentence(row))
+    if without:
+        return REFUSED
+    return PENDING if result.lacking else DONE
 
 
 def _dispatch(arguments):
@@ -212,10 +215,12 @@ def _dispatch(arguments):
         _complain(warning)
     lines = outcome_table(result.rows) if result.rows else ["no process runs a library that this livepatch is for"]
     _show(arguments, [row.as_dict() for row in result.rows], lines)
-    failures = result.failures(selection.pids)
-    for row in failures:
-        _complain(row.reason)
-    return REFUSED if failures else DONE
+    if result.operation == CHECK:
+        return _applied_status(result)
+    bad = result.failures + [row for row in result.unmet if row not in result.failures]
+    for row in bad:
+        _complain(_sentence(row))
+    return REFUSED if bad else DONE
 
 
 def _list(arguments):

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from typing import NamedTuple
 
-from ..errors import FileProblem, Untrusted
+from ..errors import FileProblem, UlpError, Untrusted
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
 from ..process.mapped import MappedFiles
 from ..process.maps import read_code_maps
@@ -32,9 +33,15 @@ _PAUSE = 0.01
 # So many PIDs are named in a warning.
 _LISTED = 5
 
-
 _APPLIED = (outcome.PATCHED, outcome.ALREADY_PATCHED)
-_UNCONCERNED = (outcome.NOT_APPLICABLE, outcome.ALREADY_FIXED_ON_DISK, outcome.EXCLUDED)
+# Processes that the livepatch is not for.
+UNCONCERNED = (outcome.NOT_APPLICABLE, outcome.ALREADY_FIXED_ON_DISK)
+# What a process that was asked for by PID should be in the end.
+_ASKED_FOR = {
+    PATCH: _APPLIED,
+    REVERT: (outcome.REVERTED, *UNCONCERNED),
+    CHECK: _APPLIED,
+}
 
 
 class Dispatched(NamedTuple):
@@ -47,27 +54,50 @@ class Dispatched(NamedTuple):
     stopped: bool = False  # nothing was applied, because of the kill switch
     retracted: bool = False  # nothing was applied, because the livepatch is retracted
     signer: str | None = None  # the principal whose signature was verified
+    named: frozenset[int] = frozenset()  # the PIDs that were asked for by number
+
+    @property
+    def lacking(self):
+        """The rows of the processes that should have the livepatch on every thread, and have not.
+
+        Those are the ones that it is for, and every one that was asked for by PID.
+        """
+        return [
+            row for row in self.rows
+            if row.outcome not in _APPLIED
+            and (row.pid in self.named or row.outcome not in (*UNCONCERNED, outcome.EXCLUDED))
+        ]
 
     @property
     def applied(self):
-        """Whether every process that the livepatch is for has it on every thread."""
-        return all(row.outcome in _APPLIED or row.outcome in _UNCONCERNED for row in self.rows)
+        """Whether every process that the livepatch is for, or that was asked for by PID, has it on every thread."""
+        return not self.lacking
 
     @property
     def changed(self):
         """Whether any process is now another than before."""
         return any(row.changed for row in self.rows)
 
-    def failures(self, named=()):
-        """The rows that a caller must not take for success.
-
-        :param named: PIDs that were asked for by number: of those, one that cannot be patched is a failure too.
-        """
+    @property
+    def failures(self):
+        """The rows that nobody may take for success: that a process asked for by PID cannot be patched is one."""
         return [
             row for row in self.rows
             if row.outcome == outcome.FAILED
             or (row.outcome == outcome.PENDING and not row.threads_pending)
-            or (row.outcome == outcome.NOT_PATCHABLE and row.pid in named)
+            or (row.outcome == outcome.NOT_PATCHABLE and row.pid in self.named)
+        ]
+
+    @property
+    def unmet(self):
+        """The rows of processes that were asked for by PID and are not as they were asked to be.
+
+        One whose threads get there by themselves is.
+        """
+        return [
+            row for row in self.rows
+            if row.pid in self.named and row.outcome not in _ASKED_FOR[self.operation]
+            and not (row.outcome == outcome.PENDING and row.threads_pending)
         ]
 
 
@@ -83,8 +113,11 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
         asked for by PID or name.
     :raises BadContainer, BadElf, FileProblem: the container cannot be used.
     :raises BadSignature, Untrusted: it may not be applied.
+    :raises UlpError: a file of the policy is malformed, or this very process was asked for.
     :raises MissingDependency: a Python package is missing.
     """
+    if os.getpid() in selection.pids:
+        raise UlpError(f"process {os.getpid()} is this command itself, which cannot patch itself")
     policy = policy or Policy()
     guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
     trigger = Trigger(
@@ -108,7 +141,8 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     if hidden:
         warnings.append(f"processes that this user may not examine were left out: {_listed(hidden)}")
     return Dispatched(
-        operation, guard.container.patch_id, done, warnings, guard.stopped, guard.retracted, guard.signer
+        operation, guard.container.patch_id, done, warnings, guard.stopped, guard.retracted, guard.signer,
+        frozenset(selection.pids),
     )
 
 

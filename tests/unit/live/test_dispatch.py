@@ -48,7 +48,7 @@ def test_every_process_that_runs_the_library(layouts, start):
     assert rows[other.pid].outcome == "already_fixed_on_disk"
     assert os.getppid() not in rows
     assert result.changed
-    assert result.failures() == []
+    assert result.failures == []
     assert list(rows) == sorted(rows)
     assert not result.applied
     for victim in victims:
@@ -77,17 +77,18 @@ def test_named_processes(padded, start):
     rows = rows_by_pid(result)
     assert list(rows) == [victim.pid, NO_PID]
     assert rows[NO_PID].outcome == "failed"
-    assert result.failures(selection.pids) == [rows[NO_PID]]
+    assert result.failures == result.unmet == [rows[NO_PID]]
     assert other.ask("answer") == "20"
     assert victim.ask("answer") == "5001"
 
 
 def test_process_that_cannot_be_patched_is_a_failure_only_if_it_was_asked_for(padded, start):
     victim = start(padded, preload=False)
-    selection = Selection(pids=(victim.pid,))
-    result = dispatch(padded.container, PATCH, selection, Options())
-    assert [row.pid for row in result.failures(selection.pids)] == [victim.pid]
-    assert result.failures() == []
+    result = dispatch(padded.container, PATCH, Selection(pids=(victim.pid,)), Options())
+    assert [row.pid for row in result.failures] == [victim.pid]
+    result = dispatch(padded.container, PATCH, Selection(), Options())
+    assert victim.pid in rows_by_pid(result)
+    assert result.failures == []
 
 
 def test_names_and_exclusion(padded, start):
@@ -247,7 +248,7 @@ def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
     status, output, errors = ulp("trigger", "-p", victim.pid, container, "--json")
     assert (status, errors) == (0, [])
     row = json.loads(output)
-    assert list(row) == ["held_us", "name", "outcome", "pid", "reason", "threads", "threads_pending"]
+    assert list(row) == ["container", "held_us", "name", "outcome", "pid", "reason", "threads", "threads_pending"]
     assert row["outcome"] == "patched"
     assert ulp("check", "-p", victim.pid, container)[0] == 0
     status, output, errors = ulp("list", "-p", victim.pid)

@@ -60,7 +60,8 @@ def test_kill_switch(run, victim, tmp_path):
         row, result = run(PATCH, policy, check=check)
         assert (row.outcome, result.stopped, result.changed) == ("excluded", True, False)
         assert str(tmp_path / "stop") in row.reason
-        assert not result.failures((victim.pid,))
+        assert result.failures == []
+        assert result.unmet == [row]
     assert victim.ask("answer") == OLD
     assert run(CHECK, policy)[0].outcome == "failed"
     (tmp_path / "stop").unlink()
