@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "arch/x86_64/arch.h"
+#include "runtime/bodies.h"
 #include "runtime/detour.h"
 #include "runtime/function.h"
 #include "runtime/loader.h"
@@ -320,6 +321,7 @@ static enum ulp_error verify_libraries(const struct ulp_request *request, uint32
 
 			if (library->text_start != wanted[i].text_start ||
 			    library->text_end != wanted[i].text_end ||
+			    library->flags != wanted[i].flags ||
 			    library->build_id_size != wanted[i].build_id_size ||
 			    memcmp(library->build_id, wanted[i].build_id, library->build_id_size) !=
 				    0)
@@ -366,8 +368,6 @@ static bool add_library(const struct ulp_request *request, const struct ulp_requ
 {
 	struct ulp_library *library = &ulp_state.libraries[ulp_state.library_count];
 
-	if (!ulp_universe_add_text(domain, wanted->text_start, wanted->text_end, 0))
-		return false;
 	library->base = wanted->base;
 	library->text_start = wanted->text_start;
 	library->text_end = wanted->text_end;
@@ -376,15 +376,30 @@ static bool add_library(const struct ulp_request *request, const struct ulp_requ
 	library->build_id_size = wanted->build_id_size;
 	memcpy(library->build_id, wanted->build_id, sizeof library->build_id);
 	strncpy(library->name, ulp_request_string(request, wanted->name), sizeof library->name - 1);
+	if (!ulp_universe_add_library(domain, library))
+		return false;
 	ulp_state.domains[domain].library_count++;
 	ulp_state.library_count++;
+	return true;
+}
+
+static bool add_bodies(const struct ulp_request *request, const struct ulp_request_library *wanted)
+{
+	struct ulp_library *program = &ulp_state.libraries[find_library(wanted->base)];
+	bool more = false;
+
+	if (!ulp_bodies_add(program, ulp_request_bodies(request, wanted), wanted->body_count,
+			    &more))
+		return false;
+	if (more)
+		ulp_universe_grow(program->domain);
 	return true;
 }
 
 static enum ulp_error add_missing(const struct ulp_request *request, uint32_t *domain)
 {
 	const struct ulp_request_library *wanted = ulp_request_libraries(request);
-	bool added = true;
+	bool added = true, enough_memory = true;
 
 	ulp_state_begin_change();
 	if (*domain == NONE)
@@ -392,7 +407,11 @@ static enum ulp_error add_missing(const struct ulp_request *request, uint32_t *d
 	for (uint32_t i = 0; added && i < request->library_count; i++)
 		if (find_library(wanted[i].base) == NONE)
 			added = add_library(request, &wanted[i], *domain);
+	for (uint32_t i = 0; added && enough_memory && i < request->library_count; i++)
+		enough_memory = add_bodies(request, &wanted[i]);
 	ulp_state_end_change();
+	if (!enough_memory)
+		return ULP_NO_MEMORY;
 	return added ? ULP_OK : ULP_FULL;
 }
 
@@ -639,8 +658,7 @@ enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *uni
 		error = add_missing(request, &domain);
 	if (!error)
 		settle(domain, request);
-	if (!error && !ulp_universe_add_text(domain, object.text_start, object.text_end,
-					     ulp_state.domains[domain].universe + 1))
+	if (!error && !ulp_universe_add_patch(domain, object.text_start, object.text_end))
 		error = ULP_FULL;
 	if (!error)
 		error = hook_libraries(&text, request, detail);

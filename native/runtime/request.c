@@ -33,6 +33,12 @@ ulp_request_replacements(const struct ulp_request *request,
 	return at(request, library->replacements);
 }
 
+const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
+					  const struct ulp_request_library *library)
+{
+	return at(request, library->bodies);
+}
+
 const char *ulp_request_string(const struct ulp_request *request, uint32_t offset)
 {
 	return at(request, offset);
@@ -51,6 +57,26 @@ static bool string_inside(const struct ulp_request *request, uint32_t offset)
 	       memchr(at(request, offset), 0, request->size - offset) != NULL;
 }
 
+/* Only a program has bodies; they are ascending, and in its text. */
+static bool bodies_inside(const struct ulp_request *request,
+			  const struct ulp_request_library *library)
+{
+	const struct ulp_body *body = ulp_request_bodies(request, library);
+	uint64_t end = library->text_start - library->base;
+
+	if (!(library->flags & ULP_LIBRARY_PROGRAM))
+		return library->body_count == 0;
+	if (library->bodies % 8 != 0 || library->body_count == 0 ||
+	    !table_inside(request, library->bodies, library->body_count, sizeof *body))
+		return false;
+	for (uint32_t i = 0; i < library->body_count; i++) {
+		if (body[i].start < end || body[i].end <= body[i].start)
+			return false;
+		end = body[i].end;
+	}
+	return end <= library->text_end - library->base;
+}
+
 static bool library_inside(const struct ulp_request *request,
 			   const struct ulp_request_library *library)
 {
@@ -60,7 +86,8 @@ static bool library_inside(const struct ulp_request *request,
 			  sizeof(struct ulp_request_site)) ||
 	    library->replacements % 8 != 0 ||
 	    !table_inside(request, library->replacements, library->replacement_count,
-			  sizeof(struct ulp_request_replacement)))
+			  sizeof(struct ulp_request_replacement)) ||
+	    !bodies_inside(request, library))
 		return false;
 	const struct ulp_request_site *site = ulp_request_sites(request, library);
 

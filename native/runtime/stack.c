@@ -105,3 +105,8 @@ bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument),
 			break;
 	return end != 0;
 }
+
+bool ulp_stack_of_coroutine(uint64_t address)
+{
+	return end_of_stack(address) == 0 && !on_alternate_stack();
+}

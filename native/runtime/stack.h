@@ -31,4 +31,10 @@ bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument);
  */
 bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument);
 
+/*
+ * Whether `address` lies neither on the stack that the calling thread was started with nor on its
+ * alternate signal stack: the thread runs a coroutine.
+ */
+bool ulp_stack_of_coroutine(uint64_t address);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 
+#include "runtime/bodies.h"
 #include "runtime/function.h"
 #include "runtime/safe_point.h"
 #include "runtime/stack.h"
@@ -12,6 +13,7 @@ struct text {
 	uint64_t start;
 	uint64_t end;
 	uint64_t since; /* no thread with an older number executes it as a part of the library */
+	const struct ulp_library *program; /* whose bodies alone count; NULL: all of it counts */
 	uint32_t domain;
 };
 
@@ -21,23 +23,56 @@ struct text {
 static struct text texts[TEXTS];
 static uint32_t text_count;
 
+/* By domain: the universe from which on what counts as inside is what it is now. */
+static uint64_t grown[ULP_DOMAINS];
+
 /* Numbers of domains whose library brings no slot of its own. */
 static __thread uint64_t own_numbers[ULP_DOMAINS];
 
 /* What a domain's `keeps` was when this thread last kept an old number; 0: never. */
 static __thread uint64_t last_keeps[ULP_DOMAINS];
 
-bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end, uint64_t since)
+void ulp_universe_grow(uint32_t domain)
+{
+	__atomic_store_n(&grown[domain], ulp_state.domains[domain].universe + 1, __ATOMIC_RELEASE);
+}
+
+static bool add_text(const struct text *text)
 {
 	for (uint32_t i = 0; i < text_count; i++)
-		if (texts[i].start == start && texts[i].end == end && texts[i].domain == domain)
+		if (texts[i].start == text->start && texts[i].end == text->end &&
+		    texts[i].domain == text->domain)
 			return true;
 	if (text_count == TEXTS)
 		return false;
-	texts[text_count] =
-		(struct text){.start = start, .end = end, .since = since, .domain = domain};
+	texts[text_count] = *text;
 	__atomic_store_n(&text_count, text_count + 1, __ATOMIC_RELEASE);
 	return true;
+}
+
+bool ulp_universe_add_library(uint32_t domain, const struct ulp_library *library)
+{
+	const struct text text = {
+		.start = library->text_start,
+		.end = library->text_end,
+		.program = library->flags & ULP_LIBRARY_PROGRAM ? library : NULL,
+		.domain = domain,
+	};
+
+	ulp_universe_grow(domain);
+	return add_text(&text);
+}
+
+bool ulp_universe_add_patch(uint32_t domain, uint64_t start, uint64_t end)
+{
+	const struct text text = {
+		.start = start,
+		.end = end,
+		.since = ulp_state.domains[domain].universe + 1,
+		.domain = domain,
+	};
+
+	return add_text(&text);
 }
 
 int64_t ulp_universe_own_slot(uint32_t domain)
@@ -58,7 +93,8 @@ static bool inside(const struct entry *entry, uint64_t address)
 
 	for (uint32_t i = 0; i < count; i++)
 		if (texts[i].domain == entry->function->domain && texts[i].since <= entry->number &&
-		    address >= texts[i].start && address < texts[i].end)
+		    address >= texts[i].start && address < texts[i].end &&
+		    (!texts[i].program || ulp_bodies_hold(texts[i].program, address)))
 			return true;
 	return false;
 }
@@ -79,6 +115,7 @@ enum proof {
 	OUTSIDE,
 	INSIDE,
 	NO_PROOF,
+	BEHIND, /* was outside at the floor's universe, and about later ones nothing is known yet */
 };
 
 struct search {
@@ -165,6 +202,18 @@ static bool first_entry_since_settled(const struct entry *entry, uint64_t last_k
 	       last_keep <= __atomic_load_n(&domain->floor_keeps, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * What the core saw then is all that there is to see, unless more counts as inside since: a
+ * library or a function that only a later livepatch replaces.
+ */
+static enum proof prove_by_floor(const struct entry *entry)
+{
+	const struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
+	uint64_t complete = __atomic_load_n(&grown[entry->function->domain], __ATOMIC_ACQUIRE);
+
+	return __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST) >= complete ? OUTSIDE : BEHIND;
+}
+
 static enum proof prove(const struct entry *entry)
 {
 	struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
@@ -173,7 +222,7 @@ static enum proof prove(const struct entry *entry)
 	enum proof proof;
 
 	if (first_entry_since_settled(entry, earlier))
-		return OUTSIDE;
+		return prove_by_floor(entry);
 	proof = prove_by_stack(entry);
 	if (proof == OUTSIDE)
 		proof = prove_by_call(entry);
@@ -185,7 +234,14 @@ static enum proof prove(const struct entry *entry)
 	 * at the floor again.  One of the two sees the other.
 	 */
 	*last_keep = __atomic_add_fetch(&domain->keeps, 1, __ATOMIC_SEQ_CST);
-	return first_entry_since_settled(entry, earlier) ? OUTSIDE : proof;
+	return first_entry_since_settled(entry, earlier) ? prove_by_floor(entry) : proof;
+}
+
+/* Never back: a signal handler may have gone further meanwhile, and been seen to. */
+static void raise_number(volatile uint64_t *number, uint64_t universe)
+{
+	if (*number < universe)
+		*number = universe;
 }
 
 uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
@@ -202,11 +258,14 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	enum proof proof = prove(&entry);
 
 	__atomic_add_fetch(&domain->slow_entries, 1, __ATOMIC_RELAXED);
+	if (ulp_stack_of_coroutine((uint64_t)return_address))
+		__atomic_add_fetch(&domain->coroutines, 1, __ATOMIC_RELAXED);
 	switch (proof) {
 	case OUTSIDE:
-		/* Never back: a signal handler may have gone further meanwhile, and been seen to. */
-		if (*(volatile uint64_t *)number < universe)
-			*(volatile uint64_t *)number = universe;
+		raise_number(number, universe);
+		break;
+	case BEHIND:
+		raise_number(number, __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST));
 		break;
 	case INSIDE:
 		__atomic_add_fetch(&domain->kept, 1, __ATOMIC_RELAXED);
@@ -215,15 +274,16 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 		__atomic_add_fetch(&domain->unprovable, 1, __ATOMIC_RELAXED);
 		break;
 	}
-	if (proof != INSIDE)
+	if (proof == OUTSIDE || proof == NO_PROOF)
 		ulp_thread_note(function->domain, proof == OUTSIDE);
 	errno = saved_errno;
 
 	/*
 	 * With a new number the thread must go by the newest stub: the one it came
-	 * through may have been written before the patch that the number admits.
+	 * through may have been written before the patch that the number admits.  With the
+	 * floor's it comes back here from there.
 	 */
-	if (proof == OUTSIDE)
+	if (proof == OUTSIDE || proof == BEHIND)
 		return __atomic_load_n(function->slot, __ATOMIC_ACQUIRE);
 	return ulp_code_chain_of(descriptor);
 }

@@ -15,11 +15,20 @@
 #include "arch/x86_64/arch.h"
 
 /*
- * Text that counts as inside `domain`: a library's, or that of a patch library
- * which replaces part of it from the universe `since` on: a thread with an older number that
- * is in there was started there, or called back, and is not inside the old library.  Returns false if the table is full.
+ * From the next universe of `domain` on, the library counts as inside: its text, or, of a
+ * program, its bodies, whatever is added to them.  Returns false if the table is full.
  */
-bool ulp_universe_add_text(uint32_t domain, uint64_t start, uint64_t end, uint64_t since);
+bool ulp_universe_add_library(uint32_t domain, const struct ulp_library *library);
+
+/*
+ * The same for the text of a patch library that replaces part of the domain from its next universe
+ * on: a thread with an older number that is in there was started there, or called back, and
+ * is not inside the old library.
+ */
+bool ulp_universe_add_patch(uint32_t domain, uint64_t start, uint64_t end);
+
+/* To be said before the next universe is published, when a program's bodies have become more. */
+void ulp_universe_grow(uint32_t domain);
 
 /* The distance of the runtime's own slot for `domain` from the thread pointer. */
 int64_t ulp_universe_own_slot(uint32_t domain);

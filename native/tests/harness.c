@@ -135,6 +135,30 @@ static int by_function(const void *a, const void *b)
 	return x->function < y->function ? -1 : x->function > y->function;
 }
 
+/* The whole of each function, which the dynamic symbol table tells. */
+static uint32_t describe_bodies(struct ulp_body *body, const uint64_t *functions, uint32_t count,
+				uint64_t base)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const ElfW(Sym) *symbol = NULL;
+		Dl_info info;
+
+		CHECK(dladdr1((void *)functions[i], &info, (void **)&symbol, RTLD_DL_SYMENT) &&
+		      symbol && (uint64_t)info.dli_saddr == functions[i]);
+		body[i].start = functions[i] - base;
+		body[i].end = body[i].start + symbol->st_size;
+	}
+	return count;
+}
+
+static bool is_program(const struct object *object)
+{
+	const struct link_map *map = NULL;
+
+	CHECK(dlinfo(dlopen(NULL, RTLD_NOW), RTLD_DI_LINKMAP, &map) == 0);
+	return map->l_addr == object->base;
+}
+
 struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr,
 				  const void *const *functions, const struct pair *pairs)
 {
@@ -181,6 +205,12 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 	}
 	library->site_count = count;
 	request->size = (uint32_t)((char *)site - (char *)request);
+	if (is_program(&target)) {
+		library->flags = ULP_LIBRARY_PROGRAM;
+		library->bodies = request->size;
+		library->body_count = describe_bodies((void *)site, sorted, count, target.base);
+		request->size += library->body_count * (uint32_t)sizeof(struct ulp_body);
+	}
 	request->nonce = new_nonce();
 	seal(request);
 	return request;

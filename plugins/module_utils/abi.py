@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .printable import printable
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 STATE_MAGIC = 0x4554415453504C55
 REQUEST_MAGIC = 0x5453455551504C55
@@ -36,6 +36,7 @@ THREAD_WAYS = 4
 
 DOMAIN_TLS_OF_LIBRARY = 1
 LIBRARY_POST_PROCESSED = 1
+LIBRARY_PROGRAM = 2
 
 PATCH_APPLIED = 1
 PATCH_REVERTED = 2
@@ -194,6 +195,7 @@ DOMAIN = Layout(
     ("floor", "Q"),
     ("floor_keeps", "Q"),
     ("keeps", "Q"),
+    ("coroutines", "Q"),
 )
 
 LIBRARY = Layout(
@@ -207,7 +209,12 @@ LIBRARY = Layout(
     ("build_id_size", "I"),
     ("build_id", f"{BUILD_ID_SIZE}s"),
     ("name", f"{NAME_SIZE}s"),
+    ("bodies", "Q"),
 )
+
+BODY = Layout("ulp_body", ("start", "Q"), ("end", "Q"))
+
+BODIES = Layout("ulp_bodies", ("count", "Q"))
 
 PATCH = Layout(
     "ulp_patch",
@@ -311,6 +318,8 @@ REQUEST_LIBRARY = Layout(
     ("site_count", "I"),
     ("replacements", "I"),
     ("replacement_count", "I"),
+    ("bodies", "I"),
+    ("body_count", "I"),
     ("reserved", "I"),
 )
 
@@ -335,7 +344,7 @@ BLOCK = Layout(
 TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))
 
 LAYOUTS = (
-    DOMAIN, LIBRARY, PATCH, RESULT, THREAD, MESSAGES, STATE,
+    DOMAIN, LIBRARY, BODY, BODIES, PATCH, RESULT, THREAD, MESSAGES, STATE,
     REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, BLOCK, TRM,
 )
 

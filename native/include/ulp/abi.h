@@ -11,7 +11,7 @@
 #ifndef ULP_ABI_H
 #define ULP_ABI_H
 
-#define ULP_ABI_VERSION 1u
+#define ULP_ABI_VERSION 2u
 
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
 #define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
@@ -52,6 +52,7 @@ struct ulp_domain {
 	                           inside since, unless it kept the number after floor_keeps */
 	uint64_t floor_keeps; /* what keeps was when the core began to look */
 	uint64_t keeps;       /* entries at which a thread kept a number that is not the newest */
+	uint64_t coroutines;  /* slow entries on a stack that the thread was not started with */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
 
@@ -65,8 +66,25 @@ struct ulp_library {
 	uint32_t build_id_size;
 	uint8_t  build_id[ULP_BUILD_ID_SIZE];
 	char     name[ULP_NAME_SIZE];
+	uint64_t bodies; /* of a program: address of struct ulp_bodies; else 0 */
 };
 #define ULP_LIBRARY_POST_PROCESSED 1u
+#define ULP_LIBRARY_PROGRAM        2u /* the main executable */
+
+/*
+ * The outermost frames of every stack are a program's own, so its text as a whole can't be
+ * what a thread is inside of.  Here only the code of the functions that were ever replaced
+ * counts, and of those that they lead to by jumps.
+ */
+struct ulp_body {
+	uint64_t start;
+	uint64_t end;
+};
+
+/* struct ulp_body[count] follows, ascending and disjoint. Never changed: a larger one takes its place. */
+struct ulp_bodies {
+	uint64_t count;
+};
 
 enum ulp_patch_status {
 	ULP_PATCH_APPLIED  = 1,
@@ -204,6 +222,8 @@ struct ulp_request_library {
 	uint32_t site_count;
 	uint32_t replacements; /* offset of struct ulp_request_replacement[], ascending by function */
 	uint32_t replacement_count;
+	uint32_t bodies; /* offset of struct ulp_body[], relative to base, ascending and disjoint */
+	uint32_t body_count;
 	uint32_t reserved;
 };
 

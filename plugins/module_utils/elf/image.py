@@ -48,6 +48,9 @@ DT_SONAME = 14
 DT_JMPREL = 23
 DT_RELRSZ = 35
 DT_RELR = 36
+DT_FLAGS_1 = 0x6FFFFFFB
+
+DF_1_PIE = 0x08000000
 
 NT_GNU_BUILD_ID = 3
 
@@ -441,6 +444,11 @@ class ElfImage:
             raise self.bad("is damaged: its dynamic section names no string table")
         table = self.read(address, size)
         return [self._string(table, offset) for offset in offsets]
+
+    @property
+    def is_program(self):
+        """Whether it is a program, at a fixed address or position independent, and not a shared library."""
+        return self.type == "ET_EXEC" or bool((self.dynamic_value(DT_FLAGS_1) or 0) & DF_1_PIE)
 
     @property
     def soname(self):

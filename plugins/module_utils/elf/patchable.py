@@ -45,10 +45,10 @@ _NOPS = re.compile(rb"(?:" + _NOP.pattern + rb")*", re.DOTALL)
 
 # A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
 _LEA = re.compile(rb"(?=[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....))", re.DOTALL)
-_JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
-_JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
+JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
+JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
 _JUMP_INDIRECT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
-_REL32 = struct.Struct("<i")
+REL32 = struct.Struct("<i")
 
 
 class PatchableFunction(NamedTuple):
@@ -258,7 +258,7 @@ def addresses_taken(image):
     for section in code_sections(image):
         behind = section.address + 7
         for match in _LEA.finditer(image.section_data(section)):
-            addresses.add(match.start() + behind + _REL32.unpack(match.group(1))[0])
+            addresses.add(match.start() + behind + REL32.unpack(match.group(1))[0])
     return addresses
 
 
@@ -278,11 +278,11 @@ def jump_targets(image, starts, trampolines, containing):
     for section in code_sections(image):
         data = image.section_data(section)
         base = section.address
-        for match in _JUMP32.finditer(data):
-            target = base + match.end(1) + _REL32.unpack(match.group(1))[0]
+        for match in JUMP32.finditer(data):
+            target = base + match.end(1) + REL32.unpack(match.group(1))[0]
             if target in wanted:
                 targets[target].add(base + match.start())
-        for match in _JUMP8.finditer(data):
+        for match in JUMP8.finditer(data):
             displacement = match.group(1)[0]
             place = base + match.start()
             target = place + 2 + displacement - (256 if displacement > 127 else 0)
@@ -307,8 +307,8 @@ def jumped_imports(image):
     stubs, direct = _jumps_through_slots(image, slots)
     names = set(direct)
     for section in code_sections(image):
-        for match in _JUMP32.finditer(image.section_data(section)):
-            target = section.address + match.end(1) + _REL32.unpack(match.group(1))[0]
+        for match in JUMP32.finditer(image.section_data(section)):
+            target = section.address + match.end(1) + REL32.unpack(match.group(1))[0]
             if target in stubs:
                 names.add(stubs[target])
     return frozenset(names)
@@ -327,7 +327,7 @@ def _jumps_through_slots(image, slots):
         is_plt = section.name.startswith((".plt", ".iplt"))
         for match in _JUMP_INDIRECT.finditer(data):
             place = match.start()
-            target = slots.get(section.address + place + 6 + _REL32.unpack(match.group(1))[0])
+            target = slots.get(section.address + place + 6 + REL32.unpack(match.group(1))[0])
             if target is None:
                 continue
             if is_plt:

@@ -150,8 +150,8 @@ def rewrite(image, allow_untracked=False):
 
     :return: Rewritten.
     """
-    if image.type != "ET_DYN":
-        raise image.bad("is an executable, not a shared library; only libraries can be post-processed")
+    if image.is_program:
+        raise image.bad("is a program, which needs no post-processing: padding alone makes its functions patchable")
     image.require_build_id()
     functions = patchable_functions(image)
     if not functions:

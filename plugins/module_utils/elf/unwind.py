@@ -21,7 +21,7 @@ Sources: DWARF 5, section 6.4 (call frame information); LSB Core, chapter 10.6
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE
@@ -83,6 +83,45 @@ def extend_over_padding(image, data, functions):
             # An entry that cannot be changed for sure stays as it is; the caller reports it.
             gaps.append(function.label)
     return gaps
+
+
+class DescribedCode:
+    """Where the functions that have unwind information begin and end."""
+
+    def __init__(self, image):
+        """
+        :param image: ElfImage.
+        """
+        self._image = image
+        self._table = _search_table(image)
+
+    def at(self, address):
+        """(start, end) of the function that link-time ``address`` lies in, in bytes, or None.
+
+        Where an entry is of a kind that is not understood, the function ends where the next one begins.
+        """
+        if self._table is None:
+            return None
+        index = bisect_right(self._table.functions, address) - 1
+        if index < 0 or not self._image.is_executable_address(address):
+            return None
+        start = self._table.functions[index]
+        end = self._image.end_of_segment(address)
+        try:
+            end = min(end, start + _described_size(self._image, start, self._table.entries[index]))
+        except (_NoRoomError, BadElf):
+            if index + 1 < len(self._table.functions):
+                end = min(end, self._table.functions[index + 1])
+        return (start, end) if address < end else None
+
+
+def _described_size(image, function, address):
+    """The bytes that the FDE at ``address`` covers from ``function`` on."""
+    fields = _Cursor(_read_entry(image, address).body)
+    begin, size = fields.take("<i"), fields.take("<I")
+    if address + 8 + begin != function:
+        raise _NoRoomError("the entry is not that of the function")
+    return size
 
 
 def _search_table(image):

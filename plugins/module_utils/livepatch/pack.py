@@ -146,14 +146,14 @@ def _json_labels(labels):
     return decoded
 
 
-def _open(description, path, line, what):
+def _open(description, path, line, what, program_allowed=False):
     where = description.where(line)
     if not os.path.exists(path):
         raise BadDescription(f"{where}the {what} {path} does not exist")
     try:
         image = ElfImage.open(path)
-        if image.type != "ET_DYN":
-            raise image.bad("is an executable, not a shared library")
+        if image.is_program and not program_allowed:
+            raise image.bad("is a program, not a shared library")
         build_id = image.require_build_id()
         if len(build_id) > BUILD_ID_SIZE:
             raise image.bad(f"has a build ID of {len(build_id)} bytes; link it with -Wl,--build-id=sha1")
@@ -164,7 +164,7 @@ def _open(description, path, line, what):
 
 
 def _resolve_target(description, target, patch, warnings):
-    image = _open(description, target.path, target.line, "target library")
+    image = _open(description, target.path, target.line, "target library", program_allowed=True)
     resolver = _TargetFunctions(image)
     pairs = []
     by_address = {}

@@ -16,6 +16,7 @@ import os
 import time
 from typing import NamedTuple
 
+from ..elf.bodies import bodies
 from ..elf.image import ElfImage
 from ..elf.patchable import is_post_processed, patchable_functions
 from ..errors import BadElf
@@ -94,6 +95,7 @@ class MappedFiles:
         self._images = {}
         self._functions = {}
         self._post_processed = {}
+        self._bodies = {}
 
     def _key(self, pid, mapping):
         for path in (_map_file(pid, mapping), _inside(pid, mapping)):
@@ -168,6 +170,19 @@ class MappedFiles:
         if id(image) not in self._post_processed:
             self._post_processed[id(image)] = image, is_post_processed(image)
         return self._post_processed[id(image)][1]
+
+    def bodies(self, pid, mapping, roots):
+        """The code of the functions at ``roots`` (frozenset of link-time addresses) of the program behind ``mapping``.
+
+        :return: elf.bodies.Bodies.
+        :raises NotPatchable: where one of the functions ends cannot be told.
+        :raises: as image().
+        """
+        image = self.image(pid, mapping)
+        key = id(image), roots
+        if key not in self._bodies:
+            self._bodies[key] = image, bodies(image, self.functions(pid, mapping), roots)
+        return self._bodies[key][1]
 
     def libraries(self, pid, mappings) -> list[LoadedLibrary]:
         """The ELF files loaded into ``pid``, one for each load bias, ascending by address.

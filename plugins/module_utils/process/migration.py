@@ -63,7 +63,7 @@ def inside_domain(state, domain, entry_points=frozenset):
     :param entry_points: function that gives the addresses through which a *new* entry leads into the
         domain's libraries: pointers to functions, which threads may well keep on their stacks.
     """
-    ranges = [(library.text_start, library.text_end) for library in state.libraries if library.domain == domain]
+    ranges = [extent for library in state.libraries if library.domain == domain for extent in library.inside]
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
     return Inside(tuple(ranges), entry_points)

@@ -21,6 +21,8 @@ RUNTIME_NAME = "libpulp.so"
 STATE_SYMBOL = "ulp_state"
 # How long the block may stay under the worker's hands, in seconds: it changes it for microseconds.
 SETTLE_SECONDS = 2.0
+# More than a request can name: such a table is no table.
+_MOST_BODIES = 1 << 20
 
 
 class Result(NamedTuple):
@@ -45,6 +47,7 @@ class Domain(NamedTuple):
     unprovable: int
     library_count: int
     keeps: int  # entries at which a thread kept a number that is not the newest
+    coroutines: int  # entries on a stack that the thread was not started with
 
 
 class PatchedLibrary(NamedTuple):
@@ -58,6 +61,12 @@ class PatchedLibrary(NamedTuple):
     hooked: int
     build_id: str  # hexadecimal
     name: str
+    bodies: tuple[tuple[int, int], ...] | None  # of a program: the code that alone counts as inside
+
+    @property
+    def inside(self):
+        """The addresses (start, end) of the code that a thread is inside of."""
+        return ((self.text_start, self.text_end),) if self.bodies is None else self.bodies
 
 
 class LoadedPatch(NamedTuple):
@@ -185,6 +194,19 @@ def read_state(pid, address) -> RuntimeState:
         time.sleep(0.0002)
 
 
+def _read_bodies(pid, raw):
+    """The bodies of one library, or None when it is no program.  A table, once shown, never changes."""
+    if not raw.flags & abi.LIBRARY_PROGRAM:
+        return None
+    if not raw.bodies:
+        return ()
+    count = abi.BODIES.unpack(read_memory(pid, raw.bodies, abi.BODIES.size)).count
+    if count > _MOST_BODIES:
+        raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
+    data = read_memory(pid, raw.bodies + abi.BODIES.size, count * abi.BODY.size)
+    return tuple((body.start, body.end) for body in abi.BODY.unpack_array(data, 0, count))
+
+
 def _decode(pid, address, header, domains, libraries, patches):
     return RuntimeState(
         pid=pid,
@@ -200,7 +222,8 @@ def _decode(pid, address, header, domains, libraries, patches):
         last_error=header.last_error,
         domains=tuple(
             Domain(
-                raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count, raw.keeps
+                raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count, raw.keeps,
+                raw.coroutines,
             )
             for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
         ),
@@ -208,7 +231,7 @@ def _decode(pid, address, header, domains, libraries, patches):
             PatchedLibrary(
                 raw.base, raw.text_start, raw.text_end, raw.domain,
                 bool(raw.flags & abi.LIBRARY_POST_PROCESSED), raw.hooked,
-                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name),
+                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw),
             )
             for raw in abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
         ),

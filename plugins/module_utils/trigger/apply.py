@@ -29,7 +29,7 @@ from .borrow import Borrower
 from .drive import drive
 from .outcome import Row
 from .progress import migration, settled_universe
-from .request import ResolvedLibrary, build_request, sites
+from .request import ResolvedLibrary, build_request, program_roots, sites
 from .resolve import resolve
 
 
@@ -156,12 +156,18 @@ class Trigger:
 
     def _resolved(self, subject, match):
         image = self.files.image(subject.via, match.library.mapping)
+        functions = self.files.functions(subject.via, match.library.mapping)
+        bodies = None
+        if image.is_program:
+            roots = program_roots(match, functions, subject.state, self.container.jumps)
+            bodies = self.files.bodies(subject.via, match.library.mapping, roots)
         return ResolvedLibrary(
             match.target,
             match.library,
             image,
-            self.files.functions(subject.via, match.library.mapping),
+            functions,
             self.files.is_post_processed(subject.via, match.library.mapping),
+            bodies,
         )
 
     def _require_dependencies(self, subject):

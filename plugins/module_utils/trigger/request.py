@@ -14,6 +14,7 @@ import zlib
 from typing import NamedTuple
 
 from .. import abi
+from ..elf.bodies import Bodies
 from ..elf.image import ElfImage
 from ..elf.patchable import PatchableFunction
 from ..elf.post import untracked_exports
@@ -30,6 +31,35 @@ class ResolvedLibrary(NamedTuple):
     image: ElfImage
     functions: list[PatchableFunction]
     post_processed: bool
+    bodies: Bodies | None  # None: it is no program
+
+
+def program_roots(match, functions, state, jumps):
+    """The functions of a program that a thread may be inside of: this livepatch's, and those of earlier ones.
+
+    :param match: resolve.Match.
+    :param functions: what elf.patchable.patchable_functions() gave.
+    :param state: process.runtime.RuntimeState.
+    :param jumps: as for sites().
+    :return: frozenset of link-time addresses.
+    """
+    base = match.library.base
+    earlier = [
+        (start - base, end - base)
+        for hooked in state.libraries if hooked.base == base
+        for start, end in hooked.bodies or ()
+    ]
+    roots = {pair.old_offset for pair in match.target.functions}
+    for function in functions:
+        if (any(start <= function.address < end for start, end in earlier)
+                or not jumps.isdisjoint(_plain_names(function))):
+            roots.add(function.address)
+    return frozenset(roots)
+
+
+def _plain_names(function):
+    """The names of a PatchableFunction without versions."""
+    return {name.partition("@")[0] for name in function.names}
 
 
 def sites(resolved, jumps):
@@ -41,6 +71,7 @@ def sites(resolved, jumps):
     :raises NotPatchable: a function that is to be replaced cannot be hooked, or one that threads enter.
     """
     replaced = {pair.old_offset: pair for pair in resolved.target.functions}
+    bodies = resolved.bodies
     found = []
     for function in resolved.functions:
         pair = replaced.pop(function.address, None)
@@ -51,15 +82,21 @@ def sites(resolved, jumps):
                     [pair.old],
                 )
             continue
-        flags = abi.SITE_TRAMPOLINE if function.trampoline else 0
-        if pair is not None or function.address_taken or not resolved.post_processed:
-            flags |= abi.SITE_ENTRY
+        if bodies is not None:
+            # Whatever else a program calls of its own makes no difference.
+            flags = abi.SITE_ENTRY if bodies.hold(function.address) else 0
+            tail_target = bodies.lead_to(function.address)
+        else:
+            flags = abi.SITE_TRAMPOLINE if function.trampoline else 0
+            if pair is not None or function.address_taken or not resolved.post_processed:
+                flags |= abi.SITE_ENTRY
+            tail_target = function.tail_target
         if not flags:
             continue
         if function.endbr:
             flags |= abi.SITE_ENDBR
-        jumped = any(name.partition("@")[0] in jumps for name in function.names)
-        if function.tail_target or jumped:
+        jumped = not jumps.isdisjoint(_plain_names(function))
+        if tail_target or jumped:
             flags |= abi.SITE_TAIL
         # From a replacement back to what it replaces, or to what may jump to that.
         if function.tail_cycle or jumped:
@@ -70,7 +107,7 @@ def sites(resolved, jumps):
         raise NotPatchable(
             f"{resolved.library.path}: no padding at the address of {', '.join(names)}; pack the livepatch again", names
         )
-    if not resolved.post_processed:
+    if bodies is None and not resolved.post_processed:
         _require_tracked_entries(resolved)
     return found
 
@@ -159,6 +196,8 @@ def _library(writer, resolved, jumps):
     replacement_table = writer.add(b"".join(
         abi.REQUEST_REPLACEMENT.pack(function=old, replacement=new) for old, new in replacements
     ))
+    ranges = resolved.bodies.ranges if resolved.bodies is not None else ()
+    body_table = writer.add(b"".join(abi.BODY.pack(start=start, end=end) for start, end in ranges))
     build_id = bytes.fromhex(resolved.target.build_id)
     trm = resolved.image.trm_descriptor()
     return abi.REQUEST_LIBRARY.pack(
@@ -168,13 +207,21 @@ def _library(writer, resolved, jumps):
         trm=resolved.library.base + trm if trm is not None else 0,
         build_id=build_id,
         build_id_size=len(build_id),
-        flags=abi.LIBRARY_POST_PROCESSED if resolved.post_processed else 0,
+        flags=_library_flags(resolved),
         name=writer.add_string(resolved.library.name),
         sites=site_table,
         site_count=len(places),
         replacements=replacement_table,
         replacement_count=len(replacements),
+        bodies=body_table,
+        body_count=len(ranges),
     )
+
+
+def _library_flags(resolved):
+    if resolved.bodies is not None:
+        return abi.LIBRARY_PROGRAM
+    return abi.LIBRARY_POST_PROCESSED if resolved.post_processed else 0
 
 
 def new_nonce():

@@ -289,7 +289,7 @@ def fixture_resolved(layout, start, files, look):
     image = files.image(victim.pid, library.mapping)
     return ResolvedLibrary(
         read_container(layout.container).targets[0], library, image, patchable_functions(image),
-        layout.name == "posted",
+        layout.name == "posted", None,
     )
 
 

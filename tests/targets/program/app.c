@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A program that is its own target: all of its code has padding, main() too.
+ *
+ *   version          -> by a call: the version that the main thread gets
+ *   enter            -> the same, from a function that does nothing but jump there
+ *   park WHERE       -> a thread blocks, with a replaced function's work not done.  WHERE:
+ *                       body    in a callback from it
+ *                       moved   in the part of it that the compiler puts elsewhere
+ *                       jump    in a function to which it has jumped
+ *                       main    nowhere: in a function that no livepatch replaces
+ *                       late    in a function that only the second livepatch replaces
+ *   release          -> "WITHIN NEXT": what version() gave there after the wait, and afterwards
+ *   start N          -> N threads call both() in a loop
+ *   stop             -> "OLD NEW MIXED": how often both() saw which versions
+ */
+#include "../shapes.h"
+#include "../victim.h"
+
+#define THREADS 16
+
+/* ------------------------------------------------- functions to be replaced */
+
+EXPORTED OPAQUE int version(void)
+{
+	return unknown(1);
+}
+
+EXPORTED OPAQUE int around(void (*callback)(void))
+{
+	callback();
+	return unknown(version());
+}
+
+__attribute__((cold)) OPAQUE static void seldom(void)
+{
+	unknown(0);
+}
+
+/* What leads to a cold function is cold itself: gcc moves it into a part of its own. */
+EXPORTED OPAQUE int moved(int often, void (*callback)(void))
+{
+	if (!often) {
+		seldom();
+		callback();
+		return unknown(version());
+	}
+	return unknown(version());
+}
+
+/* Not replaced: whoever jumps here has no frame left. */
+EXPORTED OPAQUE int finish(void (*callback)(void))
+{
+	callback();
+	return unknown(version());
+}
+
+EXPORTED OPAQUE int jump(void (*callback)(void))
+{
+	unknown(version());
+	return finish(callback);
+}
+
+EXPORTED OPAQUE int late(void (*callback)(void))
+{
+	callback();
+	return unknown(version());
+}
+
+EXPORTED OPAQUE int left(void)
+{
+	return unknown(1);
+}
+
+EXPORTED OPAQUE int right(void)
+{
+	return unknown(1);
+}
+
+EXPORTED OPAQUE int both(void)
+{
+	int first = left();
+
+	for (volatile int i = 0; i < 200; i++)
+		;
+	return 10 * first + right();
+}
+
+/* -------------------------------------------------------- the rest of it */
+
+OPAQUE static int enter(void)
+{
+	return version();
+}
+
+static struct {
+	pthread_t thread;
+	int pipe[2];
+	int inside;
+	int within;
+	int next;
+	char where[16];
+} parked;
+
+OPAQUE static void block(void)
+{
+	char byte;
+
+	__atomic_store_n(&parked.inside, 1, __ATOMIC_RELEASE);
+	while (read(parked.pipe[0], &byte, 1) != 1)
+		;
+}
+
+OPAQUE static int in_main(void)
+{
+	block();
+	return unknown(version());
+}
+
+static void *park(void *argument)
+{
+	(void)argument;
+	if (!strcmp(parked.where, "body"))
+		parked.within = around(block);
+	else if (!strcmp(parked.where, "moved"))
+		parked.within = moved(0, block);
+	else if (!strcmp(parked.where, "jump"))
+		parked.within = jump(block);
+	else if (!strcmp(parked.where, "late"))
+		parked.within = late(block);
+	else
+		parked.within = in_main();
+	parked.next = version();
+	return NULL;
+}
+
+static void run_version(char **arguments)
+{
+	(void)arguments;
+	answer("%d", version());
+}
+
+static void run_enter(char **arguments)
+{
+	(void)arguments;
+	answer("%d", enter());
+}
+
+static void run_park(char **arguments)
+{
+	memset(&parked, 0, sizeof(parked));
+	strncpy(parked.where, arguments[1], sizeof(parked.where) - 1);
+	make_pipe(parked.pipe);
+	parked.thread = start_thread(park, NULL);
+	wait_for_flag(&parked.inside);
+	answer("parked");
+}
+
+static void run_release(char **arguments)
+{
+	(void)arguments;
+	send_byte(parked.pipe[1]);
+	join_thread(parked.thread);
+	answer("%d %d", parked.within, parked.next);
+}
+
+static struct {
+	pthread_t thread[THREADS];
+	int count;
+	int stop;
+	long old;
+	long new;
+	long mixed;
+} loop;
+
+static void *call_both(void *argument)
+{
+	long old = 0, new = 0, mixed = 0;
+
+	(void)argument;
+	while (!__atomic_load_n(&loop.stop, __ATOMIC_RELAXED)) {
+		int seen = both();
+
+		if (seen == 11)
+			old++;
+		else if (seen == 22)
+			new ++;
+		else
+			mixed++;
+	}
+	__atomic_add_fetch(&loop.old, old, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&loop.new, new, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&loop.mixed, mixed, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static void run_start(char **arguments)
+{
+	memset(&loop, 0, sizeof(loop));
+	loop.count = atoi(arguments[1]);
+	if (loop.count > THREADS)
+		die("too many threads");
+	for (int i = 0; i < loop.count; i++)
+		loop.thread[i] = start_thread(call_both, NULL);
+	answer("%d", loop.count);
+}
+
+static void run_stop(char **arguments)
+{
+	(void)arguments;
+	__atomic_store_n(&loop.stop, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < loop.count; i++)
+		join_thread(loop.thread[i]);
+	answer("%ld %ld %ld", loop.old, loop.new, loop.mixed);
+}
+
+int main(void)
+{
+	static const struct victim_command commands[] = {
+		{"version", run_version},
+		{"enter", run_enter},
+		{"park", run_park},
+		{"release", run_release},
+		{"start", run_start},
+		{"stop", run_stop},
+		{NULL, NULL},
+	};
+
+	return serve(commands);
+}
