@@ -38,8 +38,13 @@ def state_lines(facts):
     lines = []
     for process in facts["processes"]:
         pending = f", {process['threads_pending']} pending" if process["threads_pending"] else ""
+        where = ""
+        if process["container"]:
+            where = f" in the container {process['container']}"
+        elif process["own_root"]:
+            where = " with a root directory of its own"
         lines.append(
-            f"{process['pid']} {process['name']}: runtime {process['runtime_version']},"
+            f"{process['pid']} {process['name']}{where}: runtime {process['runtime_version']},"
             f" {process['threads']} threads{pending}"
         )
         for library in process["libraries"]:

@@ -14,6 +14,7 @@ from ..errors import FileProblem, UlpError, Untrusted
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
 from ..process.mapped import MappedFiles
 from ..process.maps import read_code_maps
+from ..process.procfs import hides_processes
 from ..process.subject import alive
 from ..trigger import outcome
 from ..trigger.apply import Trigger
@@ -140,6 +141,8 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
             warnings.extend(_write_down(policy.ledger, done, guard.container, operation))
     if hidden:
         warnings.append(f"processes that this user may not examine were left out: {_listed(hidden)}")
+    if hides_processes() and (selection.everything or selection.names):
+        warnings.append("processes of other users were left out: /proc is mounted with hidepid and hides them")
     return Dispatched(
         operation, guard.container.patch_id, done, warnings, guard.stopped, guard.retracted, guard.signer,
         frozenset(selection.pids),

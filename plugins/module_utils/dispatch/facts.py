@@ -9,8 +9,10 @@ from datetime import datetime, timezone
 
 from ..errors import MissingDependency, UlpError
 from ..printable import printable
+from ..process.affiliation import container
 from ..process.errors import KernelThread, ProcessDead, ProcessError, ProcessGone
 from ..process.mapped import MappedFiles
+from ..process.namespaces import shares_root
 from ..process.subject import examine
 from ..trigger.progress import migration
 from .select import Selection, choose, name_of
@@ -24,8 +26,9 @@ def gather(selection=None):
 
     :param selection: select.Selection; every process when None.
     :return: dict with ``runtime_versions`` (list of str), ``processes`` (those that have the runtime: ``pid``,
-        ``name``, ``runtime_version``, ``threads``, ``threads_pending``, ``libraries``, ``patches``) and
-        ``unpatchable`` (``pid``, ``name``, ``reason``); kernel threads and processes that end meanwhile are left out.
+        ``name``, ``container``, ``own_root``, ``runtime_version``, ``threads``, ``threads_pending``, ``libraries``,
+        ``patches``) and ``unpatchable`` (``pid``, ``name``, ``reason``); kernel threads and processes that end
+        meanwhile are left out.
     :raises ProcessGone: a process that was asked for by its PID does not exist.
     :raises MissingDependency: a Python package is missing.
     """
@@ -54,6 +57,8 @@ def describe(subject, files):
     return {
         "pid": subject.pid,
         "name": subject.name,
+        "container": container(subject.pid),
+        "own_root": not shares_root(subject.via),
         "runtime_version": subject.state.version,
         "threads": subject.threads,
         "threads_pending": len(pending),

@@ -140,6 +140,20 @@ def _is_hidden(pid):
     return False
 
 
+def hides_processes():
+    """Whether /proc keeps processes of other users from this one; proc(5), hidepid."""
+    if os.geteuid() == 0:
+        return False
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as stream:
+        lines = [line.split() for line in stream]
+    # The last one covers those before it.
+    options = [fields[-1] for fields in lines if fields[4] == "/proc"][-1:]
+    return any(
+        option.startswith("hidepid=") and option not in ("hidepid=0", "hidepid=off")
+        for option in ",".join(options).split(",")
+    )
+
+
 def process_ids():
     """PIDs of all processes that can be seen, ascending."""
     return sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())

@@ -1,0 +1,383 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes that are shut in, or see another world: patched, or refused with the reason and left as they were."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness import apart, snapshot
+from harness.command import Ulp
+from harness.library import run
+from harness.paths import COMMAND, RUNTIME, TARGETS
+from harness.victim import Victim
+
+NOBODY = 65534
+KILL, EPERM = 0x80000000, 0x00050001
+PROT_EXEC, PROT_WRITE_EXEC = 4, 6
+OPEN, MMAP, MPROTECT, OPENAT, MEMFD_CREATE, PKEY_MPROTECT = 2, 9, 10, 257, 319, 329
+# read, write, exit_group: what the program itself does.
+ITS_OWN = (0, 1, 231)
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may look at seccomp filters and make namespaces")
+
+
+@pytest.fixture
+def build(mode_variant, target):
+    return target("blocked", mode_variant)
+
+
+@pytest.fixture
+def open_directory():
+    """A directory that every user may enter, and so may nobody's processes; pytest's own are private."""
+    directory = Path(tempfile.mkdtemp(prefix="ulp-environment-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def container(build, open_directory):
+    """The livepatch, in a directory of its own, which others need not see."""
+    made = build.patch("patch2", {"version": "patched_version", "hidden_version": "patched_hidden_version",
+                                  "pointed_version": "patched_pointed_version"}, flags=("-DVERSION=2",))
+    directory = open_directory / "livepatches"
+    directory.mkdir(mode=0o755)
+    shutil.copyfile(made, directory / made.name)
+    (directory / made.name).chmod(0o644)
+    return directory / made.name
+
+
+@pytest.fixture
+def launch(build, start):
+    """A function that starts the program of tests/targets/sandbox, wrapped in words."""
+    return apart.starter(start, build, "sandbox/app.c", ())
+
+
+@pytest.fixture
+def patched(preforked, container):
+    """A function that applies the livepatch, looks that it is there, reverts it, and looks that nothing is left."""
+
+    def patch_and_revert(victim, tool=preforked):
+        before = apart.descriptors(victim.pid)
+        tool.succeed("trigger", "-p", victim.pid, container)
+        assert victim.number("version") == 2
+        # The tool has ended; another one says so, too.
+        assert tool.run("check", "-p", victim.pid, container).status == 0
+        (process,) = tool.succeed("list", "-p", victim.pid, "--json").json()["processes"]
+        assert [patch["status"] for patch in process["patches"]] == ["applied"]
+        tool.succeed("trigger", "-p", victim.pid, container, "--revert")
+        assert victim.number("version") == 1
+        tool.succeed("trigger", "-p", victim.pid, container)
+        assert victim.number("version") == 2
+        assert apart.descriptors(victim.pid) == before
+        return process
+
+    return patch_and_revert
+
+
+@pytest.fixture
+def refused(preforked, container):
+    """A function that tries to apply the livepatch; it must be refused, and change nothing."""
+
+    def refuse(victim, naming, tool=preforked):
+        before = snapshot.of_process(victim)
+        answer = tool.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+        assert naming in answer.errors
+        assert snapshot.of_process(victim) == before
+        assert victim.number("version") == 1
+
+    return refuse
+
+
+# ------------------------------------------------------------ memory and calls
+
+
+def test_memory_deny_write_execute_of_systemd(launch, patched):
+    """As MemoryDenyWriteExecute= does it: no mapping that can be written and executed, and none made executable.
+
+    Fails with mprotect(PROT_EXEC) among the calls that are needed.
+    """
+    victim = launch()
+    victim.ask(f"deny {MMAP} {EPERM:#x} {PROT_WRITE_EXEC}")
+    for call in (MPROTECT, PKEY_MPROTECT):
+        victim.ask(f"deny {call} {EPERM:#x} {PROT_EXEC}")
+    patched(victim)
+
+
+def test_memory_deny_write_execute_of_the_kernel(launch, patched):
+    victim = launch()
+    answer = victim.ask("mdwe")
+    if answer != "denied":
+        pytest.skip(f"this kernel has no PR_SET_MDWE: {answer}")
+    patched(victim)
+
+
+@needs_root
+@pytest.mark.parametrize("action", [EPERM, KILL], ids=["error", "kill"])
+@pytest.mark.parametrize("call", [OPEN, MEMFD_CREATE], ids=["open", "memfd_create"])
+def test_call_that_is_not_needed(call, action, launch, patched):
+    victim = launch()
+    victim.ask(f"deny {call} {action:#x}")
+    patched(victim)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("denial", "name"),
+    [(f"{OPENAT} {EPERM:#x}", "openat"), (f"{OPENAT} {KILL:#x}", "openat"),
+     # The one way to write code without /proc/self/mem; nobody tries, lest the process be killed.
+     (f"{MPROTECT} {KILL:#x} {PROT_EXEC}", "mprotect")],
+    ids=["openat-error", "openat-kill", "mprotect-kill"],
+)
+def test_call_that_is_needed(denial, name, launch, refused):
+    """Guards the look at the filter: without it, the process is killed, or says only that something failed."""
+    victim = launch()
+    victim.ask(f"deny {denial}")
+    refused(victim, f"denies the system call {name}")
+
+
+@needs_root
+@pytest.mark.parametrize("action", [EPERM, KILL], ids=["error", "kill"])
+def test_memfd_create_where_the_file_is_not_seen(action, launch, refused, container):
+    victim = launch(*apart.in_mounts(f"mount -t tmpfs none {container.parent}"))
+    victim.ask(f"deny {MEMFD_CREATE} {action:#x}")
+    refused(victim, "denies the system call memfd_create")
+
+
+@needs_root
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+def test_every_call_but_those_that_are_looked_for_kills(seen, launch, patched, container):
+    """Guards the list of calls against a gap: one that is missing would kill a process that was found well.
+
+    Fails (the program is killed) without, say, brk, getrandom or memfd_create on the list.
+    """
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
+
+    listed = seccomp_check.NEEDED + seccomp_check.TOLERATED + (() if seen else seccomp_check.NEEDED_FOR_BYTES)
+    numbers = sorted({number for _name, number, _arguments in listed}.union(ITS_OWN))
+    victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {container.parent}")))
+    victim.ask(f"only {KILL:#x} {','.join(map(str, numbers))}")
+    patched(victim)
+
+
+# --------------------------------------------------------- files and processes
+
+
+@needs_root
+def test_no_proc(launch, patched):
+    """Code is written through mprotect() instead of /proc/self/mem."""
+    patched(launch(*apart.in_mounts("umount -l /proc")))
+
+
+@needs_root
+def test_no_proc_and_memory_deny_write_execute(launch, refused, preforked, container):
+    """Neither way to write code is left: it is found out before anything has changed."""
+    victim = launch(*apart.in_mounts("umount -l /proc"))
+    assert victim.ask("mdwe") == "denied"
+    answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+    assert "does not let its code be changed" in answer.errors
+    assert victim.number("version") == 1
+
+
+@needs_root
+def test_other_mounts_and_process_numbers(launch, patched, container, tmp_path):
+    """As in a container: another file lies at the livepatch's path, and the program is process 1."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / container.name).write_text("another file\n")
+    mounts = f"mount -t proc proc /proc; mount --bind {tmp_path / 'other'} {container.parent}"
+    victim = launch("unshare", "--mount", "--pid", "--fork", "--kill-child", *apart.after(mounts), forks=True)
+    process = patched(victim)
+    assert not process["own_root"]
+    assert (tmp_path / "other" / container.name).read_text() == "another file\n"
+
+
+@needs_root
+def test_own_user_namespace(launch, patched, container):
+    """As a container of an ordinary user: its root is nobody here."""
+    victim = launch(
+        "unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child",
+        *apart.after(f"mount -t proc proc /proc; mount -t tmpfs none {container.parent}"), forks=True,
+    )
+    patched(victim)
+
+
+@needs_root
+def test_chroot(launch, patched, build, container, tmp_path):
+    """The livepatch is not there; the root directory can't be written; nothing is left in it."""
+    root = tmp_path / "root"
+    root.mkdir()
+    victim = launch(*apart.in_root(
+        root, [build.directory, build.hazard.directory],
+        "mkdir -p $root/proc; mount -t proc proc $root/proc; mount --rbind $root $root; mount -o remount,bind,ro $root",
+    ))
+    process = patched(victim)
+    assert process["own_root"]
+    assert not os.path.exists(f"/proc/{victim.pid}/root{container.parent}")
+
+
+@needs_root
+def test_chroot_without_proc(launch, refused, build, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    victim = launch(*apart.in_root(root, [build.directory, build.hazard.directory]))
+    refused(victim, "has no /proc through which it could be given the bytes")
+
+
+@needs_root
+def test_chroot_without_proc_but_with_the_livepatch(launch, patched, build, container, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    patched(launch(*apart.in_root(root, [build.directory, build.hazard.directory, container.parent])))
+
+
+@needs_root
+def test_link_inside_that_leads_astray(launch, patched, build, container, tmp_path):
+    """A link is followed in the process's own tree, not in ours: there it leads to the very file.
+
+    Fails without the look at every step of the path: then the process would load what it finds by itself.
+    """
+    root = tmp_path / "root"
+    (root / container.parent.parent.relative_to("/")).mkdir(parents=True)
+    # For us, through /proc/PID/root, this leads to the livepatch; for the process, to nothing.
+    (root / container.parent.relative_to("/")).symlink_to(container.parent.with_name("elsewhere"))
+    container.parent.with_name("elsewhere").symlink_to(container.parent)
+    patched(launch(*apart.in_root(
+        root, [build.directory, build.hazard.directory], "mkdir -p $root/proc; mount -t proc proc $root/proc")))
+
+
+@needs_root
+def test_file_on_a_mount_from_which_nothing_is_executed(launch, patched, container):
+    """Fails without the look at the mount: the loader says that it cannot map a segment."""
+    patched(launch(*apart.in_mounts(
+        f"mount --bind {container.parent} {container.parent}; mount -o remount,bind,noexec {container.parent}")))
+
+
+@needs_root
+def test_two_livepatches_as_bytes(launch, preforked, build, container):
+    """Guards the name under which the loader knows a memory file: descriptors have the same number again."""
+    newest = build.patch("patch3", {"version": "patched_version"}, flags=("-DVERSION=3",))
+    second = shutil.copyfile(newest, container.with_name("second.ulp"))
+    victim = launch(*apart.in_mounts(f"mount -t tmpfs none {container.parent}"))
+    preforked.succeed("trigger", "-p", victim.pid, container)
+    preforked.succeed("trigger", "-p", victim.pid, second)
+    assert victim.number("version") == 3
+    preforked.succeed("trigger", "-p", victim.pid, second, "--revert")
+    assert victim.number("version") == 2
+
+
+# ------------------------------------------------------------------- the loader
+
+
+def test_bind_now(build, start, patched):
+    patched(start(build, "sandbox/app.c", environment={"LD_BIND_NOW": "1"}))
+
+
+def test_static_thread_local_storage_is_full(launch, patched, tmp_path):
+    """A livepatch needs none of it; nor does the runtime, which has its own since the start."""
+    for name, size in (("large", 128), ("small", 8)):
+        source = tmp_path / f"{name}.c"
+        source.write_text(f"__thread char storage[{size}];\nchar *where(void) {{ return storage; }}\n")
+        run(["gcc", "-shared", "-fPIC", "-ftls-model=initial-exec", "-nostdlib", "-o", tmp_path / name, source])
+        for number in range(200):
+            shutil.copyfile(tmp_path / name, tmp_path / f"{name}.{number}")
+    victim = launch()
+    for name in ("large", "small"):
+        answer = victim.ask(f"tls {tmp_path / name}")
+        assert "cannot allocate memory in static TLS block" in answer, answer
+    patched(victim)
+
+
+# -------------------------------------------------------------- who may do what
+
+
+@pytest.fixture
+def as_nobody(open_directory):
+    """The command, as an ordinary user runs it; behind ``wrap``."""
+    command = shutil.copy(COMMAND, open_directory / "ulp")
+    os.chmod(command, 0o755)
+
+    def tool(*wrap):
+        return Ulp(("/usr/bin/python3", str(command)), wrap=(
+            *wrap, "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"))
+
+    return tool
+
+
+@pytest.fixture
+def launch_as_nobody(build, open_directory):
+    """A function that starts the program as an ordinary user."""
+    victims = []
+    library = shutil.copy(build.library, open_directory)
+    program = shutil.copy(build.program("sandbox/app.c"), open_directory)
+    runtime = shutil.copy(RUNTIME, open_directory)
+    for path in (library, program, runtime):
+        os.chmod(path, 0o755)
+
+    def launch():
+        victims.append(Victim([program], libraries=[open_directory], preload=[runtime], user=NOBODY))
+        return victims[-1]
+
+    yield launch
+    for victim in victims:
+        victim.finish()
+
+
+@needs_root
+def test_program_that_the_kernel_protects(launch_as_nobody, as_nobody, refused, patched):
+    """As a server after it has given up its privileges: its own user may not look at it, root may."""
+    victim = launch_as_nobody()
+    victim.ask("undumpable")
+    refused(victim, "may not be examined by this user; run as root", as_nobody())
+    patched(victim)
+
+
+@needs_root
+def test_program_that_the_kernel_protects_gets_bytes(launch_as_nobody, preforked, container):
+    """It may not open /proc/self/mem, but it may load /proc/thread-self/fd: what it can't read comes as bytes."""
+    container.chmod(0o600)
+    victim = launch_as_nobody()
+    victim.ask("undumpable")
+    preforked.succeed("trigger", "-p", victim.pid, container)
+    assert victim.number("version") == 2
+
+
+@needs_root
+def test_setuid_program(build, container, preforked, open_directory):
+    """The loader heeds no LD_PRELOAD there, so there is no runtime in it, and the reason says so."""
+    program = open_directory / "setuid"
+    shutil.copy(build.library, open_directory)
+    # The loader heeds no LD_LIBRARY_PATH either.
+    run(["gcc", "-O2", "-o", program, TARGETS / "sandbox" / "app.c", build.library, f"-Wl,-rpath,{open_directory}"])
+    program.chmod(0o755 | stat.S_ISUID)
+    victim = Victim([program], user=NOBODY)
+    try:
+        before = snapshot.of_process(victim)
+        preforked.refuse("trigger", "-p", victim.pid, container, naming="started without the livepatch runtime")
+        assert snapshot.of_process(victim) == before
+        assert victim.number("version") == 1
+    finally:
+        victim.finish()
+
+
+HIDDEN = ("unshare", "--mount", "sh", "-e", "-c", 'mount -t proc -o hidepid=2 proc /proc; exec "$@"', "sh")
+
+
+@needs_root
+def test_hidepid(launch, launch_as_nobody, as_nobody, refused, patched, container):
+    """A user patches their own processes; of somebody else's they are told that it is hidden, not that it has ended."""
+    tool = as_nobody(*HIDDEN)
+    patched(launch_as_nobody(), tool)
+    refused(launch(), "is hidden from this user", tool)
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    tool.refuse("trigger", "-p", process.pid, container, naming="does not exist, or it has ended")
+    warning = tool.run("dispatch", "check", container).errors
+    assert "hidepid" in warning

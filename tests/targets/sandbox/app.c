@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A program that shuts itself in.
+ *
+ *   version                    -> the version of the library of tests/targets/blocked that it gets
+ *   deny NUMBER ACTION         -> system call NUMBER gets seccomp's ACTION from now on
+ *   deny NUMBER ACTION BITS    -> only where the third argument has all of BITS, as PROT_EXEC of mprotect
+ *   only ACTION NUMBER,...     -> everything but these system calls gets ACTION
+ *   mdwe                       -> no memory may become executable (prctl)
+ *   undumpable                 -> as a program that has given up its privileges: the kernel protects it
+ *   tls LIBRARY                -> loads the libraries LIBRARY.0, LIBRARY.1, ... until there is no room in the
+ *                                 static thread-local storage; how many
+ */
+#include <dlfcn.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+
+#include "../blocked/blocked.h"
+#include "../victim.h"
+
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE              65
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+#define NUMBERS 128
+
+static void install(struct sock_filter *program, size_t length)
+{
+	struct sock_fprog whole = {(unsigned short)length, program};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole))
+		die("seccomp");
+	answer("filtered");
+}
+
+static void run_version(char **arguments)
+{
+	(void)arguments;
+	answer("%d", version());
+}
+
+static void run_deny(char **arguments)
+{
+	unsigned number = (unsigned)strtoul(arguments[1], NULL, 0);
+	unsigned action = (unsigned)strtoul(arguments[2], NULL, 0);
+	unsigned bits = (unsigned)strtoul(arguments[3], NULL, 0);
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, bits),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, bits, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	install(program, sizeof(program) / sizeof(*program));
+}
+
+static void run_only(char **arguments)
+{
+	struct sock_filter program[2 * NUMBERS + 2];
+	unsigned action = (unsigned)strtoul(arguments[1], NULL, 0);
+	size_t length = 0;
+
+	program[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+							 offsetof(struct seccomp_data, nr));
+	for (char *at = arguments[2]; *at; at += *at == ',') {
+		if (length + 3 > sizeof(program) / sizeof(*program))
+			die("too many numbers");
+		program[length++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, (unsigned)strtoul(at, &at, 10), 0, 1);
+		program[length++] =
+			(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	}
+	program[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
+	install(program, length);
+}
+
+static void run_mdwe(char **arguments)
+{
+	(void)arguments;
+	if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0))
+		answer("%s", strerror(errno));
+	else
+		answer("denied");
+}
+
+static void run_undumpable(char **arguments)
+{
+	(void)arguments;
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		die("prctl");
+	answer("protected");
+}
+
+static void run_tls(char **arguments)
+{
+	int count = 0;
+
+	for (;; count++) {
+		char path[VICTIM_LINE];
+
+		snprintf(path, sizeof(path), "%s.%d", arguments[1], count);
+		if (!dlopen(path, RTLD_NOW))
+			break;
+	}
+	answer("%d %s", count, dlerror());
+}
+
+static const struct victim_command commands[] = {
+	{"version", run_version},       {"deny", run_deny}, {"only", run_only}, {"mdwe", run_mdwe},
+	{"undumpable", run_undumpable}, {"tls", run_tls},   {NULL, NULL},
+};
+
+int main(void)
+{
+	return serve(commands);
+}
