@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness.command import PreforkedUlp, Ulp
+from harness.cycles import Cycles
 from harness.library import Build, Hazard
 from harness.livepatch import Livepatch
 from harness.paths import COMMAND, RUNTIME, TRM
@@ -24,7 +25,8 @@ from harness.victim import Victim
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-variant", action="store_true",
                      help="run each hazard test in every mode, at every level, with every compiler")
-    parser.addoption("--cycles", type=int, default=200, help="apply/revert cycles of the tests that count them")
+    parser.addoption("--cycles", type=int, default=250,
+                     help="apply/revert cycles of the stress test in each mode; other tests make a part of that")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -107,6 +109,12 @@ def target(hazards: Callable[[str], Hazard], preforked: Ulp) -> Callable[[str, V
         return hazards(name).build(variant, preforked)
 
     return build
+
+
+@pytest.fixture
+def cycles(request: pytest.FixtureRequest) -> Cycles:
+    """Counts the apply/revert cycles of one test."""
+    return Cycles(request)
 
 
 @pytest.fixture

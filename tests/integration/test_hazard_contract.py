@@ -7,21 +7,11 @@ from __future__ import annotations
 
 import os
 
-from harness.variant import USUAL
-
 THREADS = 8
-# Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
-YIELDING = ("nice", "-n", "19")
 PAIRS = {"make": "make_new", "use": "use_new"}
 
 
-def cycles_for(request, variant):
-    """All cycles as people build, a tenth of them in the other variants."""
-    cycles = request.config.getoption("--cycles")
-    return cycles if variant in USUAL else max(cycles // 10, 10)
-
-
-def test_layouts_never_mix(variant, request, target, start, livepatch):
+def test_layouts_never_mix(variant, cycles, target, start, livepatch):
     """Guards the universes altogether: with detours alone, some call makes the old layout and uses the new.
 
     Threads call the library in a tight loop during all cycles.  After each publish every thread's next call is of
@@ -29,10 +19,10 @@ def test_layouts_never_mix(variant, request, target, start, livepatch):
     """
     build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
-    victim = start(build, wrap=YIELDING)
+    victim = start(build)
     assert victim.number("call") == 1
     assert victim.ask(f"start {THREADS}") == str(THREADS)
-    for _cycle in range(cycles_for(request, variant)):
+    for _cycle in cycles.part(10):
         patch.apply(victim)
         assert victim.numbers("latest") == [2] * THREADS
         patch.revert(victim)
@@ -43,7 +33,7 @@ def test_layouts_never_mix(variant, request, target, start, livepatch):
     assert victim.number("call") == 1
 
 
-def test_signal_handler_calls_the_library(variant, request, target, start, livepatch):
+def test_signal_handler_calls_the_library(variant, cycles, target, start, livepatch):
     """Guards entry stub and slow path against a handler that enters the library wherever it interrupts.
 
     Inside the library, the handler's call belongs to the interrupted call's universe; and an interrupted call finishes
@@ -53,7 +43,7 @@ def test_signal_handler_calls_the_library(variant, request, target, start, livep
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build, "signals.c")
     assert victim.ask("storm 150") == "storm"
-    for _cycle in range(max(cycles_for(request, variant) // 10, 5)):
+    for _cycle in cycles.part(25, least=5):
         patch.apply(victim)
         assert victim.numbers("latest") == [2, 2]
         patch.revert(victim)

@@ -11,12 +11,12 @@ from pathlib import Path
 from harness.library import run
 from harness.paths import RUNTIME
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.abi import STATE
+
 THREADS = 8
-# Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
-YIELDING = ("nice", "-n", "19")
+# As the only test of its hazard it runs in so many variants of each mode.
+EACH_MODE = 3
 PAIRS = {"make": "make_new", "use": "use_new"}
-# offsetof(struct ulp_state, stubs_used), native/include/ulp/abi.h
-STUBS_USED = 88
 ROUNDING = 1024  # KiB: stacks and arenas that are touched late
 
 
@@ -31,30 +31,38 @@ def stubs_used(victim):
     (symbol,) = (line for line in run(["nm", "-D", RUNTIME]).splitlines() if line.split()[-1].startswith("ulp_state"))
     base = next(int(line.partition("-")[0], 16) for line in victim.mapped().splitlines() if RUNTIME.name in line)
     with open(f"/proc/{victim.pid}/mem", "rb", buffering=0) as memory:
-        memory.seek(base + int(symbol.split()[0], 16) + STUBS_USED)
+        memory.seek(base + int(symbol.split()[0], 16) + STATE.offsets["stubs_used"])
         return struct.unpack("<Q", memory.read(8))[0]
 
 
-def test_memory_does_not_grow(variant, request, target, start, livepatch):
+def test_memory_does_not_grow(variant, cycles, target, start, livepatch):
     """Guards the reuse of stubs that no thread can be in any more (ulp_stubs_give_up()), and the worker's frees.
 
-    Together 500 applies and reverts in a normal run.  Seen to fail with ulp_stubs_give_up() not called.
+    Over all variants 500 cycles of an apply and a revert each in a normal run, 10,000 in each mode in a soak.  Seen to
+    fail with ulp_stubs_give_up() not called.
     """
     build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
-    victim = start(build, wrap=YIELDING)
+    victim = start(build)
     assert victim.ask(f"start {THREADS}") == str(THREADS)
-    cycles = max(request.config.getoption("--cycles") * 5 // 8, 20)
-    measured = []
-    for cycle in range(cycles):
+
+    def memory():
+        """In use when every thread has come along: what starved threads hold back until then depends on the machine."""
+        assert victim.numbers("latest") == [1] * THREADS
         patch.apply(victim)
         patch.revert(victim)
-        if cycle in (cycles // 5, cycles - 1):
-            measured.append((stubs_used(victim), resident(victim)))
+        return stubs_used(victim), resident(victim)
+
+    early = cycles.count(EACH_MODE) // 5
+    for cycle in cycles.part(EACH_MODE):
+        patch.apply(victim)
+        patch.revert(victim)
+        if cycle == early:
+            stubs_early, resident_early = memory()
+    stubs_late, resident_late = memory()
     assert victim.numbers("latest") == [1] * THREADS
     old, new, bad = victim.numbers("stop")
     assert bad == 0, f"{bad} of {old + new + bad} calls mixed the layouts"
     assert old and new
-    (stubs_early, resident_early), (stubs_late, resident_late) = measured
-    assert 0 < stubs_late <= 2 * stubs_early
+    assert 0 < stubs_late <= stubs_early
     assert resident_late <= resident_early + ROUNDING

@@ -13,8 +13,6 @@ from harness.pair import Pair
 THREADS = 4
 UPPER = {"upper_version": "upper_version_new"}
 LOWER = {"lower_version": "lower_version_new"}
-# Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
-YIELDING = ("nice", "-n", "19")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +37,7 @@ def all_of(version):
     return [version, version, 11 * version]
 
 
-def test_switch_together_in_a_tight_loop(variant, request, pairs, start, livepatch):
+def test_switch_together_in_a_tight_loop(variant, cycles, pairs, start, livepatch):
     """Guards the one domain of two libraries patched together, and its one number.
 
     Each thread sees the version change exactly once for each publish, whichever library it calls next, and a call
@@ -49,17 +47,16 @@ def test_switch_together_in_a_tight_loop(variant, request, pairs, start, livepat
     """
     pair = pairs(variant)
     patch = livepatch(both(pair, 2))
-    victim = start(pair, wrap=YIELDING)
+    victim = start(pair)
     assert victim.ask(f"start {THREADS}") == str(THREADS)
-    cycles = max(request.config.getoption("--cycles") // 10, 10)
-    for _cycle in range(cycles):
+    for _cycle in cycles.part(10, least=10):
         patch.apply(victim)
         assert victim.numbers("latest") == all_of(2) * THREADS
         patch.revert(victim)
         assert victim.numbers("latest") == all_of(1) * THREADS
     mixed, most_changes = victim.numbers("stop")
     assert mixed == 0
-    assert most_changes == 2 * cycles
+    assert most_changes == 2 * cycles.count(10, least=10)
 
 
 @pytest.mark.parametrize("library", ["upper", "lower"])

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,6 +57,16 @@ static inline pthread_t start_thread(void *(*body)(void *), void *argument)
 	if (errno)
 		die("pthread_create");
 	return thread;
+}
+
+/*
+ * For a thread that spins: it takes what the rest of the machine leaves.  The others of its process,
+ * and the one that is borrowed, are as before: in Linux each thread has a nice value of its own.
+ */
+static inline void yield_to_others(void)
+{
+	if (setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19))
+		die("setpriority");
 }
 
 static inline void *join_thread(pthread_t thread)

@@ -10,14 +10,15 @@ otherwise spend their time in starting Python.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
-import runpy
 import sys
 import tempfile
 
 
-def run(command, arguments):
+def run(command, main, arguments):
     """What the command does with these arguments, in a process of its own."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         child = os.fork()
@@ -27,8 +28,7 @@ def run(command, arguments):
             sys.argv = [command, *arguments]
             status = 70
             try:
-                runpy.run_path(command, run_name="__main__")
-                status = 0
+                status = main()
             except SystemExit as end:
                 status = end.code if isinstance(end.code, int) else int(end.code is not None)
             finally:
@@ -49,9 +49,11 @@ def run(command, arguments):
 def serve(command):
     """Load the command's modules, then answer until the input ends."""
     sys.path.insert(0, command)
-    __import__("libpulp_livepatch.command.main")
+    main = importlib.import_module("libpulp_livepatch.command.main").main
+    # What is there now stays: no child's collection of garbage has to look at it, and copy its pages for that.
+    gc.freeze()
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(run(command, json.loads(line))) + "\n")
+        sys.stdout.write(json.dumps(run(command, main, json.loads(line))) + "\n")
         sys.stdout.flush()
 
 

@@ -26,6 +26,7 @@ static void *loop(void *argument)
 {
 	struct looper *self = argument;
 
+	yield_to_others();
 	for (long seed = (long)(self - loopers) << 32;
 	     !__atomic_load_n(&stopping, __ATOMIC_RELAXED); seed++) {
 		int layout = transact(seed);

@@ -41,6 +41,7 @@ static void *loop(void *argument)
 	sigset_t set;
 
 	(void)argument;
+	yield_to_others();
 	sigemptyset(&set);
 	sigaddset(&set, SIGALRM);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);

@@ -49,6 +49,7 @@ static void *loop(void *argument)
 	struct looper *self = argument;
 	int version = 0;
 
+	yield_to_others();
 	while (!__atomic_load_n(&stopping, __ATOMIC_RELAXED)) {
 		struct versions seen = look();
 		int order[] = {seen.upper, seen.lower, seen.through / 10};
