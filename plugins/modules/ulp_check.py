@@ -96,6 +96,7 @@ processes:
       threads: 8
       threads_pending: 0
       held_us: null
+      container: null
 """
 
 from ansible.module_utils.basic import AnsibleModule

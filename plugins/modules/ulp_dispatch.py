@@ -40,7 +40,9 @@ options:
   patch:
     description:
       - The livepatch container on the host.
-      - Every process loads it from this path, so it must be able to read it, and the file should stay where it is.
+      - Every process loads it from this path if it finds the same file there and may read it; the file should stay
+        where it is. A process that does not, as in a container, is given the bytes, in a file without a name that lies
+        in memory. For that it needs a /proc of its own.
     type: path
     required: true
   state:
@@ -128,6 +130,18 @@ options:
         C(malloc).
     type: int
     default: 3000
+  seccomp:
+    description:
+      - What to do with a process under a seccomp filter that the kernel does not show, because the module does not run
+        as root of the machine, or runs under a filter itself, as inside a container with the usual profile.
+      - V(examine) leaves it alone. Its outcome is V(not_patchable).
+      - V(assume_errno) patches it, relying on you that the filter denies system calls with an error. The default
+        profiles of podman and docker do. A filter that kills instead would kill the process, if it denied a call that
+        the runtime needs.
+      - A filter that can be examined is examined in both cases.
+    type: str
+    choices: [examine, assume_errno]
+    default: examine
   wait_migrated:
     description: How many seconds to wait, for all processes together, until no thread is pending any more.
     type: float
@@ -216,6 +230,12 @@ processes:
       description: How long a thread was held, in microseconds; null if none was.
       type: float
       sample: 74.5
+    container:
+      description:
+        - Short ID of the container that the process runs in, seen from a host of containers; null if in none, or in the
+          same as the module.
+      type: str
+      sample: 3f9c2d1e8b7a
 outcomes:
   description: How many processes had each outcome.
   returned: always, unless the livepatch itself cannot be used
@@ -259,7 +279,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import (
+    EXAMINE,
     RETRIES,
+    SECCOMP,
     TIMEOUT_SECONDS,
     Options,
 )
@@ -276,6 +298,7 @@ def run(module):
         timeout=parameters["timeout"],
         retries=parameters["retries"],
         wait_migrated=parameters["wait_migrated"],
+        seccomp=parameters["seccomp"],
         check=module.check_mode,
     )
     policy = Policy(
@@ -324,6 +347,7 @@ def main():
             "ledger": {"type": "path", "default": LEDGER},
             "timeout": {"type": "float", "default": TIMEOUT_SECONDS},
             "retries": {"type": "int", "default": RETRIES},
+            "seccomp": {"type": "str", "choices": list(SECCOMP), "default": EXAMINE},
             "wait_migrated": {"type": "float", "default": 0},
         },
         supports_check_mode=True,

@@ -87,6 +87,18 @@ ansible_facts:
               description: Name of the program.
               type: str
               sample: nginx
+            container:
+              description:
+                - Short ID of the container that it runs in, seen from a host of containers; null if in none, or in the
+                  same as the module.
+              type: str
+              sample: 3f9c2d1e8b7a
+            own_root:
+              description:
+                - Whether its root directory is another than the module's, because it runs in a container or after
+                  C(chroot). Paths are then its own, not the host's.
+              type: bool
+              sample: false
             runtime_version:
               description: Version of its runtime.
               type: str
@@ -227,6 +239,10 @@ ansible_facts:
               description: How long a thread was held, in microseconds; null if none was.
               type: float
               sample: 74.5
+            container:
+              description: Short ID of the container that the process ran in, or null.
+              type: str
+              sample: 3f9c2d1e8b7a
 """
 
 from ansible.module_utils.basic import AnsibleModule

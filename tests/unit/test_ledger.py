@@ -52,11 +52,11 @@ def test_entries_are_what_changed_or_failed():
     entries = entries_of(ROWS, CONTAINER, "patch")
     assert [entry["pid"] for entry in entries] == [1, 3, 6]
     assert list(entries[0]) == [
-        "time", "operation", "patch_id", "patch", "pid", "name", "outcome", "reason", "held_us"]
+        "time", "operation", "patch_id", "patch", "pid", "name", "outcome", "reason", "held_us", "container"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entries[0].pop("time"))
     assert entries[0] == {
         "operation": "patch", "patch_id": CONTAINER.patch_id, "patch": "cve-1.ulp", "pid": 1, "name": "one",
-        "outcome": "patched", "reason": "", "held_us": 71.5}
+        "outcome": "patched", "reason": "", "held_us": 71.5, "container": None}
 
 
 def test_append_and_read(path):

@@ -9,7 +9,7 @@ import argparse
 
 from ..dispatch.hold import HOLD_FILE, KILL_SWITCH, RETRACTED_FILE
 from ..dispatch.ledger import LEDGER
-from ..trigger.options import RETRIES, TIMEOUT_SECONDS
+from ..trigger.options import EXAMINE, RETRIES, SECCOMP, TIMEOUT_SECONDS
 
 
 def _pid(text):
@@ -115,6 +115,10 @@ def _limits(verb):
                       help="until the process must have answered; default: %(default)s")
     verb.add_argument("--retries", metavar="N", type=_count, default=RETRIES,
                       help="how often to ask again; default: %(default)s")
+    verb.add_argument("--seccomp", choices=SECCOMP, default=EXAMINE,
+                      help="what to do with a process whose seccomp filter cannot be examined, as inside a container:"
+                      " examine leaves it alone, assume_errno trusts you that the filter denies calls with an error; if"
+                      " it kills instead, the process is lost; default: %(default)s")
     verb.add_argument("--wait-migrated", metavar="SECONDS", type=_seconds, default=0.0,
                       help="how long to wait until no thread is pending; default: %(default)s")
 

@@ -107,6 +107,7 @@ def _options(arguments):
         timeout=arguments.timeout,
         retries=arguments.retries,
         wait_migrated=arguments.wait_migrated,
+        seccomp=arguments.seccomp,
         check=getattr(arguments, "dry_run", False),
     )
 

@@ -39,6 +39,7 @@ def entries_of(rows, container, operation):
             "outcome": row.outcome,
             "reason": row.reason,
             "held_us": row.held_us,
+            "container": row.container,
         }
         for row in rows
         if row.changed or row.outcome == outcome.FAILED
