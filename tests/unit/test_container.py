@@ -249,6 +249,25 @@ def test_copies_made_by_the_compiler_are_warned_of(compile_library, patch):
     assert result.warnings == [f"{target} also has f.isra.0, a copy of f that is not replaced"]
 
 
+def test_unseen_ways_into_a_target_are_warned_of(compile_library, patch):
+    """Guards that the author hears what every process would be refused for. Seen to fail, without any warning."""
+    source = """
+    int f(int x) { return x; }
+    __attribute__((patchable_function_entry(0, 0))) int bare(int x) { return x; }
+    __attribute__((patchable_function_entry(20, 18))) int strange(int x) { return x; }
+    """
+    target = compile_library(source, name="unseen.so")
+    (warning,) = pack(describe(str(patch), str(target), {"f": "new_visible"})).warnings
+    assert warning.startswith(f"threads can enter {target} unseen through strange, bare (strange: ")
+    assert "post-process it" in warning
+    # A static function without padding is no way in, and neither is an untracked one that somebody accepted.
+    target = compile_library(source.replace("int bare", "static int bare").replace("(20, 18)", "(0, 0)"),
+                             name="accepted.so")
+    assert "through strange (no padding)" in pack(describe(str(patch), str(target), {"f": "new_visible"})).warnings[0]
+    post_process(target, allow_untracked=True)
+    assert pack(describe(str(patch), str(target), {"f": "new_visible"})).warnings == []
+
+
 @pytest.mark.parametrize("which", ["patch", "target"])
 def test_libraries_that_will_not_do(written, request, which, tmp_path):
     path = request.getfixturevalue(which)

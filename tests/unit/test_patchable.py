@@ -100,6 +100,8 @@ def test_a_stripped_library_keeps_its_static_functions_without_names(compile_lib
 def test_other_padding_is_refused_by_name(compile_library, source, reason):
     functions = by_name(compile_library(source + "\nint even(int x) { return x + 1; }"))
     assert functions["odd"].refusal.startswith(reason)
+    # It can be entered nevertheless, which is for others to judge.
+    assert functions["odd"].exported
     assert functions["even"].refusal is None
 
 

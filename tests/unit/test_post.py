@@ -274,7 +274,7 @@ def test_libraries_that_cannot_be_handled_are_refused(compile_library, compile_f
     error = refused(compile_library(SOURCE, "-Wl,--build-id=none", name="noid.so"))
     assert isinstance(error, BadElf) and "has no build ID" in str(error)
     error = refused(compile_file("int main(void) { return 0; }", "-no-pie", "-Wl,--build-id", name="executable"))
-    assert "is an executable, not a shared library" in str(error)
+    assert "is a program, which needs no post-processing" in str(error)
 
 
 def test_exported_functions_without_padding_are_all_named(compile_library):

@@ -122,7 +122,8 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     policy = policy or Policy()
     guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
     trigger = Trigger(
-        guard.container, MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0), guard.contents
+        guard.container, MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0, veto=guard.veto),
+        guard.contents,
     )
     work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[operation]
     hidden = []
@@ -196,21 +197,62 @@ def _deal_with(trigger, work, candidate, guard, hidden):
         reason = guard.reason(pid)
     except ProcessError as error:
         if candidate.named:
-            return Row(pid, name_of(candidate), outcome.FAILED, str(error))
+            return _failed(candidate, error)
         # Not one that could be patched, or it has ended: nobody asked for it.
         if isinstance(error, ProcessForbidden):
             hidden.append(pid)
         return None
+    except FileProblem as error:
+        return _failed(candidate, error)
     if reason is not None:
         return Row(pid, name_of(candidate), outcome.EXCLUDED, reason)
     try:
         guard.confirm()
     except (FileProblem, Untrusted) as error:
-        return Row(pid, name_of(candidate), outcome.FAILED, str(error))
+        return _failed(candidate, error)
     row = yield from work(pid)
+    if row.changed and guard.applies and not trigger.options.check:
+        row = yield from _unless_replaced(trigger, guard, row)
     if row.outcome == outcome.FAILED and not candidate.named and _has_ended(pid):
         return None
     return row
+
+
+def _failed(candidate, error):
+    return Row(candidate.pid, name_of(candidate), outcome.FAILED, str(error))
+
+
+def _unless_replaced(trigger, guard, row):
+    """``row`` of a process that has just loaded the livepatch, unless the file was replaced meanwhile; a generator.
+
+    Then nobody knows which bytes the process has loaded from it, and what they replaced is taken back.
+    """
+    try:
+        guard.confirm()
+    except (FileProblem, Untrusted) as error:
+        if _has_bytes(trigger, row.pid):
+            return row
+        # A kill switch must not keep it in.
+        undo = Trigger(guard.container, trigger.files, trigger.options._replace(veto=None))
+        back = yield from undo.reverting(row.pid)
+        undone = "the livepatch was reverted in it"
+        if not back.changed:
+            undone = f"reverting it failed: {back.reason}"
+        return row._replace(
+            outcome=outcome.FAILED,
+            threads_pending=0,
+            reason=f"process {row.pid} ({row.name}) may have loaded something else than what was checked: {error};"
+            f" {undone}",
+        )
+    return row
+
+
+def _has_bytes(trigger, pid):
+    try:
+        return trigger.has_bytes(pid)
+    except UlpError:
+        # It has ended, or shows nothing any more: then it is not known, and no proof.
+        return False
 
 
 def _is_concerned(trigger, pid):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
 from ..atomic_file import read_file
@@ -15,6 +16,9 @@ from ..livepatch.signature import verify
 from ..trusted_path import require_unchangeable
 from .hold import is_stopped, read_hold, read_retracted
 from .rules import Rule
+
+# The kernel writes down times of change with the resolution of its timer tick, 10 ms at most; seconds.
+_CLOCK_TICK = 0.02
 
 
 class Policy(NamedTuple):
@@ -45,7 +49,7 @@ class Guard:
         """
         self._path = path
         self._policy = policy
-        self._applies = applies
+        self.applies = applies
         self._version = None
         self.contents = None  # the bytes that were verified, if the container is to be loaded
         self.signer = None
@@ -60,7 +64,8 @@ class Guard:
         self._rules = policy.exclude + (read_hold(policy.hold_file) if touches else ())
         self._retracted = read_retracted(policy.retracted_file).get(self.container.patch_id) if applies else None
         # Fails now, and not once for each process.
-        self.stopped = self._is_stopped()
+        self.stopped = False
+        self.veto()
 
     @property
     def retracted(self):
@@ -70,8 +75,9 @@ class Guard:
     def _accept(self):
         """The Container, from the very bytes that were verified."""
         require_unchangeable(self._path, "livepatch")
-        self._version = _version(self._path)
+        self._version = _settled_version(self._path)
         data = read_file(self._path)
+        self.confirm()
         if self._policy.allowed_signers is not None:
             require_unchangeable(self._policy.allowed_signers, "list of allowed signers")
             self.signer = verify(data, self._path, self._policy.allowed_signers, self._policy.identity).identity
@@ -84,7 +90,7 @@ class Guard:
         :raises Untrusted: it is not.
         :raises FileProblem: it has gone.
         """
-        if self._applies and _version(self._path) != self._version:
+        if self.applies and _version(self._path) != self._version:
             raise Untrusted(f"{self._path} was replaced or changed after it was checked; run again")
 
     def reason(self, pid):
@@ -93,9 +99,9 @@ class Guard:
         :raises ProcessGone: there is no such process.
         :raises ProcessForbidden: nobody can tell, because the process may not be examined.
         """
-        if self._is_stopped():
-            self.stopped = True
-            return f"nothing is patched on this host while {self._policy.kill_switch} exists"
+        stop = self.veto()
+        if stop is not None:
+            return stop
         if self.retracted:
             return f"the livepatch {self.container.patch_id[:16]} is retracted ({self._retracted})"
         for rule in self._rules:
@@ -103,8 +109,25 @@ class Guard:
                 return f"process {pid} is left alone by {rule.origin} ({rule.text})"
         return None
 
-    def _is_stopped(self):
-        return self._applies and is_stopped(self._policy.kill_switch)
+    def veto(self):
+        """Why nothing at all may be applied now, one sentence; None: it may.
+
+        :raises FileProblem: that cannot be told.
+        """
+        if not self.applies or not is_stopped(self._policy.kill_switch):
+            return None
+        self.stopped = True
+        return f"nothing is patched on this host while {self._policy.kill_switch} exists"
+
+
+def _settled_version(path):
+    """_version(), so long after the last change that another one will show."""
+    version = _version(path)
+    age = time.time() - version[-1] / 1e9
+    if 0 <= age < _CLOCK_TICK:
+        time.sleep(_CLOCK_TICK - age)
+        version = _version(path)
+    return version
 
 
 def _version(path):

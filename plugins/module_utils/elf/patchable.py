@@ -145,14 +145,16 @@ def patchable_functions(image):
     for start in starts:
         address = start + PAD_BEFORE
         endbr, refusal = _inspect(image, start, symbols)
+        # Where padding of another length ends, so that a function that cannot be patched is still known.
+        entered = symbols.nearest(start) if refusal and address not in symbols.names else address
         functions.append(PatchableFunction(
             address=address,
             size=symbols.sizes.get(address, 0),
-            names=tuple(sorted(symbols.names.get(address) or (symbols.near(start) if refusal else ()))),
-            exported=address in symbols.exported,
+            names=tuple(sorted(symbols.names.get(entered, ()))),
+            exported=entered in symbols.exported,
             endbr=endbr,
             trampoline=start in trampolines,
-            address_taken=address in taken,
+            address_taken=entered in taken,
             tail_target=address in jumped or start in jumped,
             tail_cycle=address in cycles,
             refusal=refusal,
@@ -197,12 +199,10 @@ class _FunctionSymbols:
         index = bisect_right(self._addresses, address - 1)
         return self._addresses[index] if index < len(self._addresses) else None
 
-    def near(self, start):
-        """The names of the function that padding from ``start`` most likely belongs to."""
+    def nearest(self, start):
+        """The address of the function that padding from ``start`` most likely belongs to, or None."""
         following = self.next_address(start)
-        if following is None or following - start > _LONGEST_PADDING:
-            return ()
-        return self.names[following]
+        return None if following is None or following - start > _LONGEST_PADDING else following
 
 
 def _inspect(image, start, symbols):

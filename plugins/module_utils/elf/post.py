@@ -21,15 +21,8 @@ from ..abi import PAD_BEFORE
 from ..atomic_file import back_up_file, read_file, replace_file
 from ..errors import BadElf, NotPatchable, UlpError
 from .image import ElfImage
-from .patchable import (
-    ENTRY_NOPS,
-    MERGED_ENTRY_NOP,
-    TRAMPOLINE,
-    code_sections,
-    is_function,
-    patchable_functions,
-    symbol_label,
-)
+from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, is_function, patchable_functions, symbol_label
+from .unseen import untracked_exports
 from .unwind import extend_over_padding
 
 _SYMBOL_SIZE = 24
@@ -179,28 +172,6 @@ def rewrite(image, allow_untracked=False):
         unwind_gaps=unwind_gaps,
         warnings=_warnings(image, functions),
     )
-
-
-def untracked_exports(image, functions):
-    """The names of the exported functions, and of labels in code, that have no padding.
-
-    A thread that enters through one of them is not seen to enter.
-
-    :param functions: what patchable_functions() gave.
-    """
-    covered = {function.address for function in functions}
-    covered.update(function.address - PAD_BEFORE for function in functions if function.trampoline)
-    # Those with the wrong padding are refused anyway, with a better reason.
-    refused = {name for function in functions if function.refusal is not None for name in function.names}
-    code = [(section.address, section.address + section.size) for section in code_sections(image)]
-    return sorted({
-        symbol_label(symbol)
-        for symbol in image.dynamic_symbols()
-        if symbol.value not in covered and symbol_label(symbol) not in refused and (is_function(symbol) or (
-            # A label from assembly code can be called as well.
-            symbol.type == "STT_NOTYPE" and symbol.defined
-            and any(start <= symbol.value < end for start, end in code)))
-    })
 
 
 def _refuse(image, functions, untracked):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from ..abi import BUILD_ID_SIZE
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
-from ..elf.patchable import PAD_BEFORE, is_function, patchable_functions, symbol_label
+from ..elf.patchable import PAD_BEFORE, is_function, is_post_processed, patchable_functions, symbol_label
+from ..elf.unseen import unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from .container import (
     LARGEST_OFFSET,
@@ -182,6 +183,13 @@ def _resolve_target(description, target, patch, warnings):
             f"{where}{image.name} also has {clone}, a copy of {function.old} that is not replaced"
             for clone in resolver.clones(function.old)
         )
+    unseen = resolver.unseen_entries()
+    if unseen is not None:
+        warnings.append(
+            f"{description.where(target.line)}threads can enter {image.name} unseen through {', '.join(unseen.names)}"
+            f" ({unseen.why}), so the livepatch will be refused when it is applied; build the library with padding"
+            " throughout, or post-process it"
+        )
     pairs.sort(key=lambda pair: pair.old_offset)
     soname = image.soname or os.path.basename(target.path)
     return Target(soname, target.path, image.build_id.hex(), pairs)
@@ -226,6 +234,12 @@ class _TargetFunctions:
             raise NotPatchable(
                 f"{where}the function {name} of {self.image.name} cannot be replaced: {function.refusal}", [name])
         return function
+
+    def unseen_entries(self):
+        """Why a process that runs the library would be refused (elf.unseen.UnseenEntries), or None."""
+        if self.image.is_program or is_post_processed(self.image):
+            return None
+        return unseen_entries(self.image, list(self.patchable.values()))
 
     def clones(self, name):
         """The names of the copies that the compiler made of the function ``name``."""

@@ -82,14 +82,18 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
     :raises FileProblem: the signature or the allowed signers file cannot be read.
     :raises BadSignature: the container is not signed, was changed afterwards, or was signed by somebody else.
     :raises MissingProgram: ssh-keygen is not installed.
+    :raises UlpError: the identity is empty.
     """
+    if identity == "":
+        # A variable that was left empty must not let in everybody.
+        raise UlpError(f"the signer who must have signed {path} has an empty name; name one, or none to accept any")
     signature = signature_path(path)
     if not os.path.lexists(signature):
         raise BadSignature(f"{path} is not signed: there is no {signature}; sign it with ulp sign")
     # For the sentence that names the file; ssh-keygen's own would name none.
     read_file(signature)
     read_file(allowed_signers)
-    principals = [identity] if identity else _principals(path, signature, allowed_signers)
+    principals = [identity] if identity is not None else _principals(path, signature, allowed_signers)
     done = None
     for principal in principals:
         done = _keygen(

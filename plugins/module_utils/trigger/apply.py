@@ -25,7 +25,8 @@ from ..process.runtime import read_state
 from ..process.subject import alive, examine, require_available
 from ..tracee.requests import require_binding
 from . import outcome
-from .borrow import Borrower
+from .borrow import Borrower, Vetoed
+from .delivery import MAPPED_AS
 from .drive import drive
 from .outcome import Row
 from .progress import migration, settled_universe
@@ -67,6 +68,16 @@ class Trigger:
         """
         return drive(self.checking(pid))
 
+    def has_bytes(self, pid):
+        """Whether process ``pid`` was given the bytes of the livepatch, instead of loading them from the file.
+
+        :raises UlpError: that cannot be told.
+        """
+        subject = examine(pid, self.files)
+        patch = subject.state.patch(self.container.patch_id)
+        mapping = mapping_at(subject.mappings, patch.text_start) if patch is not None else None
+        return mapping is not None and mapping.path.startswith(MAPPED_AS)
+
     def applying(self, pid):
         """As apply(), but a generator for trigger.drive."""
         return self._guarded(pid, self._apply)
@@ -91,6 +102,8 @@ class Trigger:
             row = yield from work(pid, via, name)
         except MissingDependency:
             raise
+        except Vetoed as error:
+            row = Row(pid, name, outcome.EXCLUDED, str(error))
         except (NotPatchable, ProcessUnpatchable) as error:
             row = Row(pid, name, outcome.NOT_PATCHABLE, str(error))
         except UlpError as error:

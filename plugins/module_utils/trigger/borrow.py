@@ -32,6 +32,10 @@ _PATIENT_PAUSE = 0.005
 _UNDER_WAY = (abi.STAGE_STARTED, abi.STAGE_WAITS)
 
 
+class Vetoed(UlpError):
+    """Nobody may try any longer, says Options.veto."""
+
+
 class Answer(NamedTuple):
     """What the runtime said last."""
 
@@ -70,6 +74,7 @@ class Borrower:
         :return: Answer.
         :raises ProcessGone: the process has ended.
         :raises ProcessUnpatchable: a seccomp filter denies what patching needs.
+        :raises Vetoed: before the request was carried out, there came a veto.
         """
         deadline = time.monotonic() + self.options.timeout
         result = yield from self._ask_in_turn(deadline)
@@ -87,6 +92,7 @@ class Borrower:
                     continue
                 if self._is_over(deadline):
                     return result
+                self._require_no_veto()
                 answer = yield from self._ask(tid, deadline)
                 if answer is not None:
                     result = answer
@@ -97,6 +103,11 @@ class Borrower:
             round_number += 1
             yield _PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE
             confirm(self.subject.identity)
+
+    def _require_no_veto(self):
+        why = self.options.veto() if self.options.veto is not None else None
+        if why is not None:
+            raise Vetoed(why)
 
     def _is_over(self, deadline):
         return self.attempts > self.options.retries or time.monotonic() > deadline

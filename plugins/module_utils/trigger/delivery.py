@@ -21,6 +21,9 @@ from ..errors import UlpError
 from ..process.errors import ProcessGone
 from ..process.procfs import explained
 
+# How the memory map of the process calls such a file, because memory_file.c does.
+MAPPED_AS = "/memfd:ulp:"
+
 # fcntl(2); Python 3.8 has no names for them.
 _ADD_SEALS = 1033
 _GET_SEALS = 1034

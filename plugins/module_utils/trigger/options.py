@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from .progress import SAMPLE_SECONDS
 
@@ -28,3 +28,5 @@ class Options(NamedTuple):
     sample: float = SAMPLE_SECONDS  # seconds to watch a running thread until it can be judged
     seccomp: str = EXAMINE  # EXAMINE or ASSUME_ERRNO
     check: bool = False  # say what would be done; touch nothing
+    # Asked before every attempt: why no further one may be made, as a sentence, or None.
+    veto: Callable[[], str | None] | None = None

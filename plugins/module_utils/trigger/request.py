@@ -17,7 +17,7 @@ from .. import abi
 from ..elf.bodies import Bodies
 from ..elf.image import ElfImage
 from ..elf.patchable import PatchableFunction
-from ..elf.post import untracked_exports
+from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
 from ..livepatch.container import Target
 from ..process.mapped import LoadedLibrary
@@ -108,26 +108,17 @@ def sites(resolved, jumps):
             f"{resolved.library.path}: no padding at the address of {', '.join(names)}; pack the livepatch again", names
         )
     if bodies is None and not resolved.post_processed:
-        _require_tracked_entries(resolved)
+        _require_seen_entries(resolved)
     return found
 
 
-def _require_tracked_entries(resolved):
-    """post refuses a library with entries that cannot be tracked; here nobody has.
-
-    A thread that enters only through such a function would never be seen to enter, and keep the old versions.
-    """
-    unhookable = [
-        function for function in resolved.functions
-        if function.refusal is not None and (function.exported or function.address_taken)
-    ]
-    names = [function.label for function in unhookable] + untracked_exports(resolved.image, resolved.functions)
-    if names:
-        why = f" ({unhookable[0].label}: {unhookable[0].refusal})" if unhookable else " (no padding)"
+def _require_seen_entries(resolved):
+    unseen = unseen_entries(resolved.image, resolved.functions)
+    if unseen is not None:
         raise NotPatchable(
-            f"{resolved.library.path}: threads can enter the library unseen through {', '.join(names)}{why};"
-            " build it with padding throughout, or post-process it",
-            names,
+            f"{resolved.library.path}: threads can enter the library unseen through {', '.join(unseen.names)}"
+            f" ({unseen.why}); build it with padding throughout, or post-process it",
+            unseen.names,
         )
 
 

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import dispatch as dispatching
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import policy as policy_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import CHECK, PATCH, REVERT, dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import read_last
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Guard, Policy
@@ -20,6 +21,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadSignature, UlpError, Untrusted
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import sign
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 OLD, NEW = "20", "5001"
@@ -79,10 +81,14 @@ def test_kill_switch_that_is_thrown_meanwhile(padded, start, container, tmp_path
     victims = [start(padded) for _index in range(3)]
     switch = tmp_path / "stop"
     confirm = Guard.confirm
+    looked = []
 
     def throw(guard):
         confirm(guard)
-        switch.touch()
+        looked.append(guard)
+        # The first look is at the file as it is read, the second one before the first process gets its request.
+        if len(looked) > 2:
+            switch.touch()
 
     monkeypatch.setattr(Guard, "confirm", throw)
     result = dispatch(
@@ -236,6 +242,96 @@ def test_container_that_is_replaced_after_it_was_checked(run, victim, container,
     row, _result = run(PATCH)
     assert row.outcome == "failed"
     assert "replaced or changed" in row.reason
+    assert victim.ask("answer") == OLD
+
+
+def other_bytes(container):
+    """A file of the same size and build ID as ``container``, whose new function adds 6000 instead of 5000."""
+    data = container.read_bytes()
+    old, new = (number.to_bytes(4, "little") for number in (5000, 6000))
+    assert data.count(old) == 1
+    path = container.with_name("other")
+    path.write_bytes(data.replace(old, new))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, container, monkeypatch, in_place):
+    """Guards the last moment, between the last look at the file and dlopen().
+
+    Seen to fail, with "patched" and 6001, when the file is not looked at again after the process has loaded it.
+    """
+    other = other_bytes(container)
+    confirm = Guard.confirm
+    looked = []
+
+    def replace(guard):
+        confirm(guard)
+        looked.append(guard)
+        # The first look belongs to reading and verifying.
+        if len(looked) == 2:
+            if in_place:
+                container.write_bytes(other.read_bytes())
+            else:
+                os.rename(other, container)
+
+    monkeypatch.setattr(Guard, "confirm", replace)
+    row, result = run(PATCH)
+    assert len(looked) == 2
+    assert (row.outcome, row.changed) == ("failed", True)
+    assert "may have loaded something else than what was checked" in row.reason
+    assert "was reverted" in row.reason
+    assert result.failures == [row]
+    assert victim.ask("answer") == OLD
+
+
+def test_container_that_is_changed_while_it_is_verified(run, victim, container, monkeypatch):
+    """Guards that a file is refused that changes between the look at it and the end of reading it.
+
+    Seen to fail, with "patched", without the look after reading or without the wait for the clock's tick before it.
+    """
+    data = container.read_bytes()
+    reading = policy_module.read_file
+
+    def write(path):
+        container.write_bytes(data)
+        return reading(path)
+
+    monkeypatch.setattr(policy_module, "read_file", write)
+    with pytest.raises(Untrusted, match="replaced or changed"):
+        run(PATCH)
+    assert victim.ask("answer") == OLD
+
+
+def test_kill_switch_ends_attempts_that_are_under_way(padded, start, container, tmp_path, monkeypatch):
+    """Guards "at once" for a process whose threads cannot serve.
+
+    Seen to fail, with "failed" after 3,000 attempts, without Options.veto.
+    """
+    victim = start(padded)
+    switch = tmp_path / "stop"
+    attempts = []
+
+    def refuse(_borrower, tid, _deadline):
+        attempts.append(tid)
+        if len(attempts) == 3:
+            switch.touch()
+        yield from ()
+
+    monkeypatch.setattr(borrow.Borrower, "_ask", refuse)
+    result = dispatch(container, PATCH, Selection((victim.pid,)), Options(), Policy(kill_switch=str(switch)))
+    (row,) = result.rows
+    assert (row.outcome, result.stopped, len(attempts)) == ("excluded", True, 3)
+    assert str(switch) in row.reason
+
+
+def test_empty_signer_does_not_let_in_everybody(run, victim, container, signed):
+    """Seen to fail, with "patched", when an empty name counted as none."""
+    policy, key = signed
+    sign(container, key)
+    with pytest.raises(UlpError, match="empty name"):
+        run(PATCH, policy._replace(identity=""))
     assert victim.ask("answer") == OLD
 
 
