@@ -236,6 +236,12 @@ processes:
           same as the module.
       type: str
       sample: 3f9c2d1e8b7a
+    coroutines:
+      description:
+        - How often the library was entered on a stack that no thread was started with, as coroutines do.
+        - If it is not 0, a coroutine that is suspended inside the library may still go on with old functions.
+      type: int
+      sample: 0
 outcomes:
   description: How many processes had each outcome.
   returned: always, unless the livepatch itself cannot be used

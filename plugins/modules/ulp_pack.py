@@ -35,6 +35,7 @@ options:
       - A description file. Its first line is the absolute path of the patch library; a line with C(@) and the absolute
         path of a target library follows, then lines C(old:new) with the names of functions.
       - Further target libraries, each with its functions, may follow. Lines that begin with C(!) are comments.
+      - A target can be a program as well, the main executable of processes, built with the same padding.
     type: path
   livepatch:
     description: The absolute path of the patch library, instead of O(description).

@@ -302,8 +302,10 @@ class Trigger:
         until = 0.0 if self.options.check else self.options.wait_migrated
         found = migration(subject, patch, self.files, until, self.options.sample)
         pending = len(found.pending)
+        coroutines = subject.state.domains[patch.domain].coroutines
         if not pending:
-            return Row(subject.pid, subject.name, done, threads=found.threads)
+            reason = _about_coroutines(subject) if coroutines else ""
+            return Row(subject.pid, subject.name, done, reason, threads=found.threads, coroutines=coroutines)
         change = "livepatch" if patch.applied else "revert"
         return Row(
             subject.pid,
@@ -313,7 +315,16 @@ class Trigger:
             f" library, or may be; they take the {change} when they next enter it",
             threads=found.threads,
             threads_pending=pending,
+            coroutines=coroutines,
         )
+
+
+def _about_coroutines(subject):
+    return (
+        f"process {subject.pid} ({subject.name}) enters the library from coroutines, of which one that is suspended"
+        " inside it goes on with old functions, unseen; restart the process when its coroutines call the library"
+        " and are suspended in callbacks from it"
+    )
 
 
 def _other_build(pid, name, match):

@@ -42,6 +42,7 @@ class Row(NamedTuple):
     held_us: float | None = None  # the longest time that a thread was held, microseconds; None: none was
     changed: bool = False  # whether the process is now another than before
     container: str | None = None  # short ID of the container that it is in, if not in ours
+    coroutines: int = 0  # entries into the library on stacks that no thread was started with
 
     def as_dict(self):
         """The row as modules and ``--json`` give it."""
