@@ -289,7 +289,7 @@ def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, contai
 def test_container_that_is_changed_while_it_is_verified(run, victim, container, monkeypatch):
     """Guards that a file is refused that changes between the look at it and the end of reading it.
 
-    Seen to fail, with "patched", without the look after reading or without the wait for the clock's tick before it.
+    Seen to fail, with "patched", without the look after reading.
     """
     data = container.read_bytes()
     reading = policy_module.read_file
