@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness.command import PreforkedUlp, Ulp
 from harness.cycles import Cycles
 from harness.library import Build, Hazard
-from harness.livepatch import Livepatch
+from harness.livepatch import Livepatch, Repeated
 from harness.paths import COMMAND, RUNTIME, TRM
 from harness.variant import USUAL, Variant, chosen, every_variant
 from harness.victim import Victim
@@ -123,6 +123,20 @@ def livepatch(preforked: Ulp) -> Callable[[Path], Livepatch]:
         return Livepatch(preforked, container)
 
     return make
+
+
+@pytest.fixture
+def repeated(preforked: Ulp) -> Iterator[Callable[[Path], Repeated]]:
+    """The same for tests that apply and revert hundreds of times."""
+    made: list[Repeated] = []
+
+    def make(container: Path) -> Repeated:
+        made.append(Repeated(preforked, container))
+        return made[-1]
+
+    yield make
+    for livepatch in made:
+        livepatch.close()
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def apply_and_revert(victim, patch, kind, rounds):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_busy(kind, variant, cycles, target, start, livepatch):
+def test_busy(kind, variant, cycles, target, start, repeated):
     """Guards the safe point: a thread inside the allocator, the loader or stdio does not start the worker.
 
     500 applies and reverts over all kinds in a normal run, 10,000 in a soak.
@@ -58,19 +58,19 @@ def test_busy(kind, variant, cycles, target, start, livepatch):
     fail (a deadlock on the allocator's lock) with every point taken for a safe one in ulp_entry().
     """
     build = target("contract", variant)
-    patch = livepatch(build.patch("layout", PAIRS))
+    patch = repeated(build.patch("layout", PAIRS))
     victim = start(build, SOURCE, wrap=YIELDING)
     apply_and_revert(victim, patch, kind, cycles.part(40, least=13))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_busy_with_another_malloc(kind, variant, cycles, target, start, livepatch):
+def test_busy_with_another_malloc(kind, variant, cycles, target, start, repeated):
     """Guards that the allocator is found where it is: with jemalloc preloaded, not in the C library.
 
     10,000 applies and reverts over all kinds in a soak.
     """
     build = target("contract", variant)
-    patch = livepatch(build.patch("layout", PAIRS))
+    patch = repeated(build.patch("layout", PAIRS))
     victim = start(build, SOURCE, wrap=YIELDING, preload=(RUNTIME, JEMALLOC))
     assert JEMALLOC.name in victim.mapped()
     apply_and_revert(victim, patch, kind, cycles.part(40, least=3))

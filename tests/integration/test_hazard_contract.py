@@ -11,14 +11,14 @@ THREADS = 8
 PAIRS = {"make": "make_new", "use": "use_new"}
 
 
-def test_layouts_never_mix(variant, cycles, target, start, livepatch):
+def test_layouts_never_mix(variant, cycles, target, start, repeated):
     """Guards the universes altogether: with detours alone, some call makes the old layout and uses the new.
 
     Threads call the library in a tight loop during all cycles.  After each publish every thread's next call is of
     the new universe already.
     """
     build = target("contract", variant)
-    patch = livepatch(build.patch("layout", PAIRS))
+    patch = repeated(build.patch("layout", PAIRS))
     victim = start(build)
     assert victim.number("call") == 1
     assert victim.ask(f"start {THREADS}") == str(THREADS)
@@ -33,14 +33,14 @@ def test_layouts_never_mix(variant, cycles, target, start, livepatch):
     assert victim.number("call") == 1
 
 
-def test_signal_handler_calls_the_library(variant, cycles, target, start, livepatch):
+def test_signal_handler_calls_the_library(variant, cycles, target, start, repeated):
     """Guards entry stub and slow path against a handler that enters the library wherever it interrupts.
 
     Inside the library, the handler's call belongs to the interrupted call's universe; and an interrupted call finishes
     in its own.
     """
     build = target("contract", variant)
-    patch = livepatch(build.patch("layout", PAIRS))
+    patch = repeated(build.patch("layout", PAIRS))
     victim = start(build, "signals.c")
     assert victim.ask("storm 150") == "storm"
     for _cycle in cycles.part(25, least=5):

@@ -17,6 +17,8 @@ THREADS = 8
 # As the only test of its hazard it runs in so many variants of each mode.
 EACH_MODE = 3
 PAIRS = {"make": "make_new", "use": "use_new"}
+# Bytes: ten stubs, of the last changes before a measurement, during which some thread could not be judged.
+UNSETTLED = 960
 ROUNDING = 1024  # KiB: stacks and arenas that are touched late
 
 
@@ -35,14 +37,14 @@ def stubs_used(victim):
         return struct.unpack("<Q", memory.read(8))[0]
 
 
-def test_memory_does_not_grow(variant, cycles, target, start, livepatch):
+def test_memory_does_not_grow(variant, cycles, target, start, repeated):
     """Guards the reuse of stubs that no thread can be in any more (ulp_stubs_give_up()), and the worker's frees.
 
     Over all variants 500 cycles of an apply and a revert each in a normal run, 10,000 in each mode in a soak.  Seen to
     fail with ulp_stubs_give_up() not called.
     """
     build = target("contract", variant)
-    patch = livepatch(build.patch("layout", PAIRS))
+    patch = repeated(build.patch("layout", PAIRS))
     victim = start(build)
     assert victim.ask(f"start {THREADS}") == str(THREADS)
 
@@ -64,5 +66,5 @@ def test_memory_does_not_grow(variant, cycles, target, start, livepatch):
     old, new, bad = victim.numbers("stop")
     assert bad == 0, f"{bad} of {old + new + bad} calls mixed the layouts"
     assert old and new
-    assert 0 < stubs_late <= stubs_early
+    assert 0 < stubs_late <= stubs_early + UNSETTLED
     assert resident_late <= resident_early + ROUNDING

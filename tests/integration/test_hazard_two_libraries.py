@@ -37,7 +37,7 @@ def all_of(version):
     return [version, version, 11 * version]
 
 
-def test_switch_together_in_a_tight_loop(variant, cycles, pairs, start, livepatch):
+def test_switch_together_in_a_tight_loop(variant, cycles, pairs, start, repeated):
     """Guards the one domain of two libraries patched together, and its one number.
 
     Each thread sees the version change exactly once for each publish, whichever library it calls next, and a call
@@ -46,7 +46,7 @@ def test_switch_together_in_a_tight_loop(variant, cycles, pairs, start, livepatc
     that knows only the called library's text.
     """
     pair = pairs(variant)
-    patch = livepatch(both(pair, 2))
+    patch = repeated(both(pair, 2))
     victim = start(pair)
     assert victim.ask(f"start {THREADS}") == str(THREADS)
     for _cycle in cycles.part(10, least=10):

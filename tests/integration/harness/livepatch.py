@@ -5,15 +5,23 @@
 
 from __future__ import annotations
 
+import json
+import select
+import subprocess
+import sys
 from pathlib import Path
 
-from .command import Answer, Ulp
+from .command import TIMEOUT, Answer, Ulp
+from .paths import COMMAND
 from .polling import DEADLINE, wait_until
+from .stacks import stacks
 from .victim import Victim
 
 APPLIED = 0
 NOT_APPLIED = 1
 PENDING = 3
+# What an apply or a revert that was carried out ends with.
+CARRIED_OUT = ("patched", "reverted", "pending")
 
 
 class Livepatch:
@@ -32,7 +40,7 @@ class Livepatch:
         return self._trigger(victim, tries, "--revert")
 
     def _trigger(self, victim: Victim, tries: int, *options: str) -> Answer:
-        answer = self.ulp.run("trigger", "-p", victim.pid, self.container, "--timeout", 20, *options)
+        answer = self._once(victim, *options)
         if answer.status and tries > 1 and "was not at a point where it could be borrowed" in answer.errors:
             # Nothing has changed; the message says so, and to try again is all that there is to do.
             return self._trigger(victim, tries - 1, *options)
@@ -40,6 +48,9 @@ class Livepatch:
             messages = self.ulp.run("messages", "-p", victim.pid)
             raise AssertionError(f"{answer}\n{messages}\n{victim.process.poll()}")
         return answer
+
+    def _once(self, victim: Victim, *options: str) -> Answer:
+        return self.ulp.run("trigger", "-p", victim.pid, self.container, "--timeout", 20, *options)
 
     def check(self, victim: Victim) -> int:
         """The exit status of ``ulp check``."""
@@ -49,3 +60,28 @@ class Livepatch:
         """Poll ``ulp check`` until it answers ``status``."""
         wait_until(lambda: self.check(victim) == status, f"ulp check -p {victim.pid} answers {status}",
                    deadline)
+
+
+class Repeated(Livepatch):
+    """The same for tests that do it hundreds of times: by one process that has read the container and the libraries."""
+
+    def __init__(self, ulp: Ulp, container: Path) -> None:
+        super().__init__(ulp, container)
+        self.server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("repeat.py")), str(COMMAND), str(container)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def _once(self, victim: Victim, *options: str) -> Answer:
+        words = ("revert" if options else "apply", str(victim.pid))
+        self.server.stdin.write(" ".join(words) + "\n")
+        self.server.stdin.flush()
+        if not select.select([self.server.stdout], [], [], TIMEOUT)[0]:
+            self.server.kill()
+            raise AssertionError(f"{' '.join(words)} did not end in {TIMEOUT:.0f} s\n{stacks(victim.pid)}")
+        outcome, reason = json.loads(self.server.stdout.readline())
+        return Answer(words, int(outcome not in CARRIED_OUT), outcome, reason)
+
+    def close(self) -> None:
+        self.server.stdin.close()
+        self.server.wait(TIMEOUT)
+        self.server.stdout.close()

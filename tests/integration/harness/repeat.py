@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A process that applies and reverts one livepatch as often as it is asked, and has read it only once.
+
+Started as a program, with the command ``ulp`` and the container as arguments.  Each line of its standard input is
+"apply PID" or "revert PID"; it answers each with one line, the JSON list of outcome and reason.  It does what the
+command does, but for reading the command line, the container and the libraries' files anew each time, which is most of
+the work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+
+def serve(command, container):
+    """Answer until the input ends."""
+    sys.path.insert(0, command)
+    from libpulp_livepatch.livepatch.container import read_container
+    from libpulp_livepatch.process.mapped import MappedFiles
+    from libpulp_livepatch.trigger.apply import Trigger
+    from libpulp_livepatch.trigger.options import Options
+
+    trigger = Trigger(read_container(container), MappedFiles(), Options(timeout=20))
+    operations = {"apply": trigger.apply, "revert": trigger.revert}
+    for line in sys.stdin:
+        operation, pid = line.split()
+        row = operations[operation](int(pid))
+        sys.stdout.write(json.dumps([row.outcome, row.reason]) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2])
