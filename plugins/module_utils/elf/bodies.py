@@ -14,7 +14,9 @@ Sources: LSB Core, chapter 10.6 (.eh_frame tells where functions begin and end).
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from collections import defaultdict
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE
@@ -25,6 +27,8 @@ from .unwind import DescribedCode
 
 # What the compiler calls the part of a function that it moved away.
 _MOVED_PART = ".cold"
+# Intel SDM volume 2, JMP: ff /4.
+_INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
 
 
 class Bodies(NamedTuple):
@@ -73,7 +77,9 @@ def bodies(image, functions, roots):
         if extent in found:
             continue
         found.add(extent)
-        for target in _jumps_out(image.read(start, end - start), start):
+        code = image.read(start, end - start)
+        waiting.extend(extents.moved_parts(start, code))
+        for target in _jumps_out(code, start):
             jumped.add(target)
             reached = extents.reached(target)
             if reached is not None:
@@ -87,14 +93,16 @@ class _Extents:
     def __init__(self, image, functions):
         self._image = image
         self._described = DescribedCode(image)
+        self._moved = _MovedParts(image)
         self._padded = {function.address for function in functions}
-        self._named = {}
+        self._padded.update(function.address - PAD_BEFORE for function in functions)
+        named = {}
         for symbol in image.symbols() + image.dynamic_symbols():
             if is_function(symbol) and symbol.size and image.is_executable_address(symbol.value):
                 end = min(symbol.value + symbol.size, image.end_of_segment(symbol.value))
-                self._named[symbol.value] = max(end, self._named.get(symbol.value, 0))
-        self._moved = {symbol.value for symbol in image.symbols() if _MOVED_PART in symbol.name}
-        self._by_symbol = sorted(self._named.items())
+                named[symbol.value] = max(end, named.get(symbol.value, 0))
+        self._named = named
+        self._by_symbol = sorted(named.items())
         self._linkage = [(section.address, section.address + section.size) for section in image.sections
                          if section.name.startswith((".plt", ".iplt"))]
 
@@ -106,14 +114,47 @@ class _Extents:
 
     def reached(self, address):
         """The same for the target of a jump; None also when that leads out, or to where nobody sees a thread enter."""
-        if not self._image.is_executable_address(address) or _containing(self._linkage, address):
-            return None
-        extent = self.at(address)
-        if extent is None:
+        extent = self.at(address) if self._image.is_executable_address(address) else None
+        if extent is None or _containing(self._linkage, address):
             return None
         start = extent[0]
-        padded = start in self._padded or start + PAD_BEFORE in self._padded
-        return extent if padded or start in self._moved or start not in self._named else None
+        seen_to_enter = start in self._padded
+        entered = start in self._named and start not in self._moved.addresses
+        return extent if seen_to_enter or not entered else None
+
+    def moved_parts(self, start, code):
+        """The extents of the parts that the compiler has, or may have, moved away from the function at ``start``.
+
+        An indirect jump, as that of a switch, may lead into one as well.  Symbols tell which they are; without any
+        they may be all code that has neither padding nor a name, other than where the program starts.
+        """
+        addresses = self._moved.of(start)
+        if not self._image.symbols() and _INDIRECT_JUMP.search(code):
+            addresses = [address for address in self._described.starts()
+                         if address not in self._padded and address not in self._named
+                         and address != self._image.header["e_entry"] and not _containing(self._linkage, address)]
+        return [extent for extent in map(self.at, addresses) if extent is not None]
+
+
+class _MovedParts:
+    """The parts of functions that the compiler has moved away, as far as symbols tell."""
+
+    def __init__(self, image):
+        self._names = defaultdict(set)
+        self._parts = defaultdict(set)
+        self.addresses = set()
+        for symbol in image.symbols():
+            if not symbol.defined:
+                continue
+            self._names[symbol.value].add(symbol.name)
+            owner, moved, _number = symbol.name.partition(_MOVED_PART)
+            if moved:
+                self._parts[owner].add(symbol.value)
+                self.addresses.add(symbol.value)
+
+    def of(self, start):
+        """Where the parts of the function at ``start`` begin."""
+        return {address for name in self._names.get(start, ()) for address in self._parts.get(name, ())}
 
 
 def _containing(ranges, address):

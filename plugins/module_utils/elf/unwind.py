@@ -95,6 +95,10 @@ class DescribedCode:
         self._image = image
         self._table = _search_table(image)
 
+    def starts(self):
+        """Where they begin, ascending."""
+        return [] if self._table is None else self._table.functions
+
     def at(self, address):
         """(start, end) of the function that link-time ``address`` lies in, in bytes, or None.
 

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What code belongs to functions of a program: moved parts, jumps, and what is left out."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.bodies import bodies
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NotPatchable
+
+SOURCE = """
+#define OPAQUE __attribute__((noipa))
+__attribute__((cold)) OPAQUE void seldom(void) { __asm__ volatile(""); }
+OPAQUE int far(int x) { return x + 7; }
+OPAQUE int next(int x) { return far(x) + 3; }
+OPAQUE int alone(int x) { return x + 1; }
+OPAQUE int split(int x) { if (x) { seldom(); return far(x); } return next(x); }
+OPAQUE int goes_on(int x) { alone(x); return next(x); }
+__asm__(".globl bare\\n.type bare, @function\\nbare: ret\\n.size bare, . - bare\\n");
+int bare(int x);
+OPAQUE int to_bare(int x) { alone(x); return bare(x); }
+OPAQUE int choose(int x)
+{
+	switch (x) {
+	case 0: return alone(1);
+	case 1: return far(2) + 1;
+	case 2: return alone(3) + 2;
+	case 3: seldom(); return far(4) + 3;
+	case 4: return alone(5) + 4;
+	case 5: return far(6) + 5;
+	case 6: return far(6) * 5;
+	case 7: return far(7) * 6;
+	case 8: seldom(); return far(7) - 6;
+	case 9: return far(8) * 6;
+	}
+	return 0;
+}
+int main(int count, char **words) { return split(count) + goes_on(count) + to_bare(count) + choose(count); }
+"""
+
+
+@pytest.fixture(scope="module", params=["-pie", "-no-pie"])
+def built(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bodies")
+    source = folder / "program.c"
+    source.write_text(SOURCE, encoding="utf-8")
+    program = folder / "program"
+    subprocess.run(
+        ["gcc", "-O2", request.param, "-fpie" if request.param == "-pie" else "-fno-pie", "-Wl,--build-id",
+         "-fpatchable-function-entry=16,14", "-o", str(program), str(source)], check=True)
+    return program
+
+
+@pytest.fixture(name="program")
+def fixture_program(built):
+    return Program(ElfImage.open(built))
+
+
+class Program:
+    def __init__(self, image, names=None):
+        self.image = image
+        self.functions = patchable_functions(image)
+        # A stripped copy has its functions where they were.
+        self.extents = names or {
+            symbol.name: (symbol.value, symbol.value + symbol.size) for symbol in image.symbols()
+            if symbol.type == "STT_FUNC" and symbol.size
+        }
+
+    def of(self, *names):
+        return bodies(self.image, self.functions, frozenset(self.extents[name][0] for name in names))
+
+
+def held(program, found):
+    return {name for name, (start, _end) in program.extents.items() if found.hold(start)}
+
+
+def test_function_alone(program):
+    found = program.of("alone")
+    assert found.ranges == (program.extents["alone"],)
+    assert not found.jumped
+    start, end = program.extents["alone"]
+    assert found.hold(start) and found.hold(end - 1) and not found.hold(end) and not found.hold(start - 1)
+
+
+def test_function_in_which_it_goes_on_by_a_jump(program):
+    found = program.of("goes_on")
+    assert held(program, found) == {"goes_on", "next"}
+    assert found.lead_to(program.extents["next"][0])
+    assert not found.lead_to(program.extents["alone"][0])
+
+
+def test_moved_part(program):
+    """And what it jumps to: seen to fail without the look at the jumps, for far() is reached from there alone."""
+    assert "split.cold" in program.extents
+    found = program.of("split")
+    assert held(program, found) == {"split", "split.cold", "next", "far"}
+
+
+def test_moved_part_behind_an_indirect_jump(program):
+    """A switch leads there by its table, no direct jump does: seen to fail without moved_parts()."""
+    assert "choose.cold" in program.extents
+    assert "choose.cold" in held(program, program.of("choose"))
+
+
+def test_code_without_padding_is_left_out(program):
+    """Nobody would see a thread enter there."""
+    found = program.of("to_bare")
+    assert held(program, found) == {"to_bare"}
+    assert program.extents["bare"][0] in found.jumped
+
+
+def test_stripped(built, program, tmp_path):
+    """Unwind information tells the same, as far as jumps go; a moved part has no name then."""
+    stripped = tmp_path / "stripped"
+    subprocess.run(["strip", "--strip-all", "-o", str(stripped), str(built)], check=True)
+    bare = Program(ElfImage.open(stripped), program.extents)
+    for name in ("alone", "goes_on", "split"):
+        assert bare.of(name).ranges == program.of(name).ranges
+    assert "choose.cold" in held(bare, bare.of("choose"))
+    assert "_start" not in held(bare, bare.of("choose"))
+
+
+def test_end_that_nothing_tells(built, tmp_path):
+    """Without symbols and unwind information."""
+    image = ElfImage.open(built)
+    start = next(symbol.value for symbol in image.symbols() if symbol.name == "alone")
+    stripped = tmp_path / "stripped"
+    subprocess.run(["strip", "--strip-all", "--remove-section=.eh_frame_hdr", "-o", str(stripped), str(built)],
+                   check=True)
+    data = bytearray(stripped.read_bytes())
+    gnu_eh_frame = (0x6474E550).to_bytes(4, "little")
+    position = data.index(gnu_eh_frame)
+    data[position:position + 4] = bytes(4)
+    bare = ElfImage.parse(bytes(data), "stripped")
+    with pytest.raises(NotPatchable, match=r"neither a symbol nor unwind information tells where the function at"):
+        bodies(bare, patchable_functions(bare), frozenset([start]))
