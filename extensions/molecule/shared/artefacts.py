@@ -22,8 +22,8 @@ CHECKOUT = HERE.parents[2]
 BUILD = CHECKOUT / "build"
 sys.path.insert(0, str(CHECKOUT / "tests" / "integration"))
 
-from harness.debian import fetch_source, run  # noqa: E402
-from harness.variant import PADDING  # noqa: E402
+from harness.debian import fetch_source, run
+from harness.variant import PADDING
 
 LIBRARY = "libz.so.1"
 FUNCTION = "deflateInit2_"
