@@ -80,7 +80,7 @@ def test_executable(sleeper):
     path = os.path.realpath(f"/proc/{sleeper}/exe")
     assert holds(f"exe={path}", sleeper)
     assert holds("exe=*/sleep", sleeper)
-    assert not holds("exe=sleep", sleeper)
+    assert not holds("exe=*/slee", sleeper)
 
 
 def test_executable_that_was_replaced(tmp_path):
@@ -150,7 +150,7 @@ def test_rule_about_a_unit(monkeypatch):
     monkeypatch.setitem(rules._OF_PROCESS, "unit", lambda pid: parse_units(b"0::/system.slice/db@1.service\n"))
     assert holds("unit=db@*.service", 1)
     assert holds("unit=system.slice", 1)
-    assert not holds("unit=db", 1)
+    assert not holds("unit=db.service", 1)
 
 
 @pytest.mark.parametrize("value", [
@@ -160,6 +160,24 @@ def test_no_rule(value):
     with pytest.raises(UlpError, match="^here.* rule") as caught:
         parse_rule(value, "here")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value, remedy", [
+    ("exe=sleep", r"exe=\*/sleep"), ("name=/usr/bin/sleep", "exe=/usr/bin/sleep"), ("unit=nginx", "unit=nginx.service"),
+    ("name=a unit=user@1000", "unit=user@1000.service"), ({"unit": "nginx"}, "unit=nginx.service"),
+])
+def test_rule_that_would_never_hold(value, remedy):
+    """Guards against the slip that holds nothing back; seen to be taken for a rule."""
+    with pytest.raises(UlpError, match=f"^here: the rule .* would never hold: .*{remedy}"):
+        parse_rule(value, "here")
+
+
+@pytest.mark.parametrize("text", [
+    "exe=[/]bin/x", "exe=?bin/x", "unit=db*", "unit=db.servic?", "unit=db.s[el]*", "unit=a.scope", "name=*/x",
+    "name=kworker/0:1",
+])
+def test_rule_that_may_hold(text):
+    parse_rule(text, "here")
 
 
 def test_exclude_option(sleeper):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -86,7 +87,8 @@ def test_oldest_lines_go(path):
     assert numbers == list(range(numbers[0], 3000))
     assert path.stat().st_size <= LIMIT
     assert path.stat().st_mode == mode
-    assert os.listdir(path.parent) == [path.name]
+    assert sorted(os.listdir(path.parent)) == [path.name, f"{path.name}.lock"]
+    assert (path.parent / f"{path.name}.lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_limit_is_exact(path, monkeypatch):
@@ -131,6 +133,30 @@ def test_writers_at_the_same_time(path, monkeypatch):
             assert (first["writer"], first["n"], first["part"], second["part"]) == (
                 second["writer"], second["n"], 0, 1)
     assert {(entry["n"], entry["part"]) for entry in entries} >= {(49, 0), (49, 1)}
+
+
+def test_whoever_may_read_the_ledger_cannot_block_it(path):
+    """Guards that a lock on the ledger, which every user can take, keeps nobody from writing.
+
+    Seen to hang when writers locked the ledger itself.
+    """
+    append(path, [{"n": 1}])
+    with path.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        append(path, [{"n": 2}])
+    assert [entry["n"] for entry in lines(path)] == [1, 2]
+
+
+def test_a_writer_that_does_not_come_to_an_end(path, monkeypatch):
+    """Guards that a stopped writer does not stop everybody: seen to hang without the limit."""
+    append(path, [{"n": 1}])
+    monkeypatch.setattr(ledger, "_PATIENCE", 0.1)
+    with path.with_name(f"{path.name}.lock").open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(FileProblem, match=r"ledger\.jsonl: another process has held .*\.lock locked for too long"):
+            append(path, [{"n": 2}])
+    append(path, [{"n": 3}])
+    assert [entry["n"] for entry in lines(path)] == [1, 3]
 
 
 def test_half_a_line_costs_only_itself(path):

@@ -9,9 +9,11 @@ it would become larger than LIMIT.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import time
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
@@ -23,6 +25,11 @@ from ..trusted_path import require_unchangeable
 LEDGER = "/var/lib/libpulp/ledger.jsonl"
 LIMIT = 1 << 20  # bytes
 ENTRIES = 50  # so many of the last ones are facts
+LOCK_EXTENSION = ".lock"
+
+# So long another writer is waited for, in seconds: one that was stopped (SIGSTOP) must not stop everybody.
+_PATIENCE = 10.0
+_PAUSE = 0.005
 
 
 def entries_of(rows, container, operation):
@@ -56,14 +63,13 @@ def append(path, entries):
 
     :param path: of the ledger; its directory must exist.
     :param entries: list of dict.
-    :raises FileProblem: the operating system said no.
+    :raises FileProblem: the operating system said no, or another writer does not come to an end.
     :raises Untrusted: another user could make the ledger lead elsewhere.
     """
-    added = b"".join(json.dumps(entry, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace") + b"\n"
-                     for entry in entries)
+    added = b"".join(json.dumps(entry, sort_keys=True).encode("ascii") + b"\n" for entry in entries)
     require_unchangeable(os.path.dirname(os.path.abspath(path)), "directory of the ledger")
     try:
-        with _locked(path) as descriptor:
+        with _locked(f"{path}{LOCK_EXTENSION}"), _opened(path) as descriptor:
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 # The machine stopped in the middle of a line.
@@ -99,28 +105,34 @@ def read_last(path, count):
 
 @contextmanager
 def _locked(path):
-    """A descriptor of the file that ``path`` is, with nobody else writing to it."""
-    while True:
-        descriptor = os.open(
-            path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644
-        )
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # While we waited, another may have put a shorter file in its place.
-            if _is_still(path, descriptor):
-                yield descriptor
-                return
-        finally:
-            os.close(descriptor)
+    """Nobody else is at it.
+
+    The lock is on a file of its own that others may not open: whoever can read a file can lock it (flock(2)), and
+    everybody may read the ledger.
+    """
+    with _opened(path, 0o600) as descriptor:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise OSError(errno.EAGAIN, f"another process has held {path} locked for too long") from error
+            time.sleep(_PAUSE)
+        yield
 
 
-def _is_still(path, descriptor):
-    ours = os.fstat(descriptor)
+@contextmanager
+def _opened(path, mode=0o644):
+    """A descriptor of the file that ``path`` is, which nobody has led elsewhere."""
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode
+    )
     try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        return False
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _write(descriptor, data):

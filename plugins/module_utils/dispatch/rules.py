@@ -5,7 +5,7 @@
 
 A rule is one or several conditions ``KEY=WILDCARD``, all of which must hold:
 ``name`` of the program, path of its ``exe``, ``user`` by name or number,
-systemd ``unit`` or slice, and ``patch``, a patch ID or the container's file
+systemd ``unit`` or slice, short ID of the ``container``, and ``patch``, a patch ID or the container's file
 name.  Wildcards are those of a shell: ``*``, ``?``, ``[...]``.
 """
 
@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ..errors import UlpError
-from ..process.affiliation import executable, names, units, users
+from ..process.affiliation import UNIT_SUFFIXES, executable, names, units, users
 
 KEYS = ("name", "exe", "user", "unit", "patch")
 
@@ -83,9 +83,23 @@ def parse_rule(value, origin, bare_names=False):
             raise UlpError(
                 f"{origin}: the rule {value!r} should consist of KEY=WILDCARD, where KEY is one of {', '.join(KEYS)}"
             )
+        why = _never_holds(key, pattern)
+        if why is not None:
+            raise UlpError(f"{origin}: the rule {value!r} would never hold: {why}")
     if not conditions:
         raise UlpError(f"{origin} has an empty rule, which would be about every process")
     return Rule(conditions, origin)
+
+
+def _never_holds(key, pattern):
+    """Why no process can ever match the condition, or None: a slip in a rule must not release what it should hold."""
+    if key == "exe" and pattern[0] not in "/*?[":
+        return f"exe is the whole path of the program; write exe=*/{pattern}"
+    if key == "name" and pattern.startswith("/"):
+        return f"name is the program's name without its path; write exe={pattern}"
+    if key == "unit" and not pattern.endswith((*UNIT_SUFFIXES, "*", "?", "]")):
+        return f"units have their type in their names; write unit={pattern}.service"
+    return None
 
 
 def parse_exclude(values):

@@ -18,7 +18,7 @@ _CONTAINER = re.compile(rb"[/:-]([0-9a-f]{64})(?:\.scope)?(?=/|$)", re.MULTILINE
 # So much of it is what their commands show, and take.
 _CONTAINER_DIGITS = 12
 # systemd.unit(5): what can hold processes.
-_UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")
+UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")
 
 
 def names(pid):
@@ -67,7 +67,7 @@ def parse_units(data):
     for line in data.decode("utf-8", "surrogateescape").splitlines():
         _number, controllers, path = line.split(":", 2)
         if controllers == "name=systemd" or (not controllers and path != "/"):
-            found = tuple(part for part in path.split("/") if part.endswith(_UNIT_SUFFIXES))
+            found = tuple(part for part in path.split("/") if part.endswith(UNIT_SUFFIXES))
             if found:
                 return found
     return ()
