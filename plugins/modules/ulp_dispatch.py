@@ -67,8 +67,8 @@ options:
     description:
       - Leave alone the processes that one of these rules is about, whatever else is said.
       - A rule is the wildcard of a process's name, as V(nginx*); or text as in O(hold_file), as V(unit=nginx.service);
-        or a dictionary with one or several of the keys V(name), V(exe), V(user), V(unit) and V(patch), all of which
-        must match.
+        or a dictionary with one or several of the keys V(name), V(exe), V(user), V(unit), V(container) and
+        V(patch), all of which must match.
     type: list
     elements: raw
     default: []
@@ -97,9 +97,9 @@ options:
     description:
       - A file on the host that says which processes are left alone, that is, neither patched nor reverted. Each has the
         outcome V(excluded).
-      - Every line is a rule, C(KEY=WILDCARD), where the key is V(name), V(exe), V(user), V(unit) (also a slice) or
-        V(patch) (a patch ID or the name of the container). Several on one line must all match. Values are quoted as in
-        a shell. Lines that begin with V(#) are remarks.
+      - Every line is a rule, C(KEY=WILDCARD), where the key is V(name), V(exe), V(user), V(unit) (also a slice),
+        V(container) (a short ID) or V(patch) (a patch ID or the name of the livepatch). Several on one line must all
+        match. Values are quoted as in a shell. Lines that begin with V(#) are remarks.
       - If there is a line that is no rule, the module fails.
       - An empty string or null is no file.
     type: path

@@ -21,9 +21,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold im
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude, parse_rule
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import FileProblem, UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import affiliation
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.affiliation import (
     executable,
     names,
+    parse_container,
     parse_units,
     units,
     users,
@@ -143,6 +145,34 @@ def test_process_that_has_gone():
 ])
 def test_units(cgroup, expected):
     assert parse_units(cgroup) == expected
+
+
+CONTAINER_ID = "3f9c2d1e8b7a" + "0" * 52
+
+
+@pytest.mark.parametrize("cgroup, expected", [
+    (f"0::/machine.slice/libpod-{CONTAINER_ID}.scope/container\n", CONTAINER_ID[:12]),
+    (f"12:memory:/libpod_parent/libpod-{CONTAINER_ID}\n0::/\n", CONTAINER_ID[:12]),
+    (f"0::/system.slice/docker-{CONTAINER_ID}.scope\n", CONTAINER_ID[:12]),
+    (f"4:pids:/docker/{CONTAINER_ID}\n", CONTAINER_ID[:12]),
+    (f"0::/kubepods.slice/kubepods-pod12.slice/cri-containerd-{CONTAINER_ID}.scope\n", CONTAINER_ID[:12]),
+    # Podman in docker: the innermost one.
+    (f"0::/docker/{'a' * 64}/libpod-{CONTAINER_ID}.scope/x\n", CONTAINER_ID[:12]),
+    (f"0::/machine.slice/libpod-conmon-{CONTAINER_ID}.scope\n", None),
+    ("0::/system.slice/nginx.service\n", None),
+    (f"0::/system.slice/{CONTAINER_ID}0.service\n", None),
+    ("", None),
+])
+def test_container(cgroup, expected):
+    assert parse_container(cgroup.encode()) == expected
+
+
+def test_rule_about_a_container(monkeypatch, sleeper):
+    assert not holds("container=*", sleeper)
+    monkeypatch.setattr(affiliation, "container", lambda pid: CONTAINER_ID[:12])
+    assert holds("container=*", sleeper)
+    assert holds("container=3f9c*", sleeper)
+    assert not holds("container=4*", sleeper)
 
 
 def test_rule_about_a_unit(monkeypatch):

@@ -5,8 +5,8 @@
 
 A rule is one or several conditions ``KEY=WILDCARD``, all of which must hold:
 ``name`` of the program, path of its ``exe``, ``user`` by name or number,
-systemd ``unit`` or slice, short ID of the ``container``, and ``patch``, a patch ID or the container's file
-name.  Wildcards are those of a shell: ``*``, ``?``, ``[...]``.
+systemd ``unit`` or slice, short ID of the ``container`` it runs in, and
+``patch``, a patch ID or the livepatch container's file name.  Wildcards are those of a shell: ``*``, ``?``, ``[...]``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ..errors import UlpError
+from ..process import affiliation
 from ..process.affiliation import UNIT_SUFFIXES, executable, names, units, users
 
-KEYS = ("name", "exe", "user", "unit", "patch")
+KEYS = ("name", "exe", "user", "unit", "container", "patch")
 
 _CONDITION = re.compile(rf"({'|'.join(KEYS)})=")
 _OF_PROCESS = {
@@ -28,6 +29,7 @@ _OF_PROCESS = {
     "exe": lambda pid: (executable(pid),),
     "user": users,
     "unit": units,
+    "container": lambda pid: tuple(filter(None, (affiliation.container(pid),))),
 }
 
 

@@ -13,8 +13,9 @@ from functools import lru_cache
 from .procfs import explained, process_name, read_long, read_stat, read_status
 
 _DELETED = " (deleted)"
-# The engines name a container's control group after its ID: libpod-ID.scope, docker/ID, cri-containerd-ID.scope.
-_CONTAINER = re.compile(rb"[/:-]([0-9a-f]{64})(?:\.scope)?(?=/|$)", re.MULTILINE)
+# The engines name a container's control group after its ID: libpod-ID.scope, docker/ID, cri-containerd-ID.scope; that
+# of podman's watcher outside is called libpod-conmon-ID.scope.
+_CONTAINER = re.compile(rb"(?<!conmon)[/:-]([0-9a-f]{64})(?:\.scope)?(?=/|$)", re.MULTILINE)
 # So much of it is what their commands show, and take.
 _CONTAINER_DIGITS = 12
 # systemd.unit(5): what can hold processes.
