@@ -120,6 +120,21 @@ def test_stripped_program(program, livepatch):
         victim.kill()
 
 
+def test_dispatch_finds_the_processes_of_the_program(program, victim, ulp):
+    """Without being told a PID: by the build ID of the main executable. Facts show it like a library."""
+    container = program.patch("new", 2, FUNCTIONS)
+    assert f"not applied to process {victim.pid} " in ulp.run("dispatch", "check", container).errors
+    rows = ulp.succeed("dispatch", "patch", container, "--json").json()
+    assert [(row["pid"], row["outcome"], row["threads_pending"]) for row in rows] == [(victim.pid, "patched", 0)]
+    assert victim.number("version") == 2
+    (process,) = ulp.succeed("list", "-p", victim.pid, "--json").json()["processes"]
+    assert [library["path"] for library in process["libraries"]] == [str(program.path)]
+    assert process["patches"][0]["status"] == "applied"
+    rows = ulp.succeed("dispatch", "revert", container, "--json").json()
+    assert [(row["pid"], row["outcome"]) for row in rows] == [(victim.pid, "reverted")]
+    assert victim.number("version") == 1
+
+
 def test_program_is_not_post_processed_and_no_patch_library(program, ulp):
     """A program is its own target as it is; post and pack say so when it is taken for something else."""
     answer = ulp.run("post", program.path)
