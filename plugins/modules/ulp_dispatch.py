@@ -209,7 +209,8 @@ processes:
         - V(not_applicable), the process does not run the library, or there is nothing to revert.
         - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one. That is as a rule
           the build that repairs the fault; the livepatch cannot tell, RV(processes[].reason) has the build ID.
-        - V(not_patchable), it cannot be patched.
+        - V(not_patchable), it cannot be patched. So is a process that runs another build of the library which has been
+          replaced on disk since. Nobody can say whether that build has the fault.
         - V(excluded), O(exclude), O(hold_file), O(kill_switch) or O(retracted_file) says that it is left alone.
         - V(failed), it could be patched, but was not.
       type: str

@@ -110,8 +110,12 @@ class Trigger:
             row = Row(pid, name, outcome.FAILED, str(error))
         return row._replace(container=container)
 
-    def _examine(self, pid, via, name):
-        """(Subject, Resolution, None), or (None, None, Row) when there is nothing to do."""
+    def _examine(self, pid, via, name, to_apply=True):
+        """(Subject, Resolution, None), or (None, None, Row) when there is nothing to do.
+
+        :param to_apply: whether the process should have the livepatch: then one that runs an outdated build of the
+            library cannot count as repaired.
+        """
         resolution = resolve(self.container, self.files.libraries(via, read_code_maps(via)))
         if not resolution.concerned:
             wanted = " or ".join(target.soname for target in self.container.targets)
@@ -119,6 +123,13 @@ class Trigger:
                 pid, name, outcome.NOT_APPLICABLE, f"process {pid} ({name}) has not loaded {wanted}"
             )
         if resolution.others and not resolution.matches and not resolution.doubles:
+            outdated = [match for match in resolution.others if match.library.deleted]
+            if outdated and to_apply:
+                raise ProcessUnpatchable(
+                    pid,
+                    f"{_other_build(pid, name, outdated[0])}; its build has been replaced on disk since, so that nobody"
+                    " can say whether it has the fault: restart the process, or apply a livepatch for that build",
+                )
             why = _other_build(pid, name, resolution.others[0])
             return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
         subject = examine(pid, self.files)
@@ -195,7 +206,7 @@ class Trigger:
     # -------------------------------------------------------------- revert
 
     def _revert(self, pid, via, name):
-        subject, _resolution, row = self._examine(pid, via, name)
+        subject, _resolution, row = self._examine(pid, via, name, to_apply=False)
         if row is not None:
             return row
         patch = subject.state.patch(self.container.patch_id)
