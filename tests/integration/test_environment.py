@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -271,6 +272,40 @@ def test_two_livepatches_as_bytes(launch, preforked, build, container):
     assert victim.number("version") == 3
     preforked.succeed("trigger", "-p", victim.pid, second, "--revert")
     assert victim.number("version") == 2
+
+
+@needs_root
+def test_memory_files_are_never_executable(launch, patched, container):
+    """vm.memfd_noexec=2 forbids memory files that could be executed; the loader has no need of that.
+
+    Fails when the runtime makes its file without MFD_NOEXEC_SEAL.
+    """
+    setting = "/proc/sys/vm/memfd_noexec"
+    if not os.path.exists(setting):
+        pytest.skip("this kernel has no vm.memfd_noexec")
+    # It counts for the PID namespace in which it is set.
+    victim = launch(
+        "unshare", "--mount", "--pid", "--fork", "--kill-child",
+        *apart.after(f"mount -t proc proc /proc; echo 2 > {setting}; mount -t tmpfs none {container.parent}"),
+        forks=True,
+    )
+    patched(victim)
+
+
+@needs_root
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
+def test_no_descriptor_is_left(seen, launch, preforked, patched, container):
+    """A program at its limit of open files: refused, and as it was; with room again, patched."""
+    victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {container.parent}")))
+    before = apart.descriptors(victim.pid)
+    limits = resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (len(before), resource.getrlimit(
+        resource.RLIMIT_NOFILE)[1]))
+    answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+    assert "Too many open files" in answer.errors or "cannot open shared object file" in answer.errors
+    assert apart.descriptors(victim.pid) == before
+    assert victim.number("version") == 1
+    resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, limits)
+    patched(victim)
 
 
 # ------------------------------------------------------------------- the loader
