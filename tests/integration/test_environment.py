@@ -278,7 +278,7 @@ def test_two_livepatches_as_bytes(launch, preforked, build, container):
 def test_memory_files_are_never_executable(launch, patched, container):
     """vm.memfd_noexec=2 forbids memory files that could be executed; the loader has no need of that.
 
-    Fails when the runtime makes its file without MFD_NOEXEC_SEAL.
+    Fails when the runtime asks for MFD_EXEC.
     """
     setting = "/proc/sys/vm/memfd_noexec"
     if not os.path.exists(setting):
