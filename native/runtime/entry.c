@@ -24,7 +24,9 @@ void ulp_entry(struct ulp_block *block);
 
 /*
  * A child between vfork() and exec runs in its parent's memory, on the parent's thread
- * control block: what it starts would be the parent's, and would end with the child.
+ * control block: what it starts would be the parent's, and would end with the child.  So
+ * does a thread or process that the program made by clone() itself, past the C library:
+ * the block's thread ID is that of whoever called clone().
  */
 static bool borrowed_identity(void)
 {
@@ -69,7 +71,9 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 	const char *why = "";
 
 	if (borrowed_identity()) {
-		refuse(result, ULP_UNSAFE, "it is a child between vfork and exec");
+		refuse(result, ULP_UNSAFE,
+		       "its thread control block is another thread's: it is between vfork "
+		       "and exec, or was made by clone() past the C library");
 		return;
 	}
 	if (!claim()) {
