@@ -145,6 +145,15 @@ def test_call_that_is_needed(denial, name, launch, refused):
     refused(victim, f"denies the system call {name}")
 
 
+def test_strict_mode(build, refused):
+    victim = Victim([build.program("sandbox/app.c")], libraries=[build.directory])
+    try:
+        victim.ask("strict")
+        refused(victim, "strict seccomp mode")
+    finally:
+        victim.kill()
+
+
 @needs_root
 @pytest.mark.parametrize("action", [EPERM, KILL], ids=["error", "kill"])
 def test_memfd_create_where_the_file_is_not_seen(action, launch, refused, container):

@@ -6,6 +6,7 @@
  *   deny NUMBER ACTION         -> system call NUMBER gets seccomp's ACTION from now on
  *   deny NUMBER ACTION BITS    -> only where the third argument has all of BITS, as PROT_EXEC of mprotect
  *   only ACTION NUMBER,...     -> everything but these system calls gets ACTION
+ *   strict                     -> nothing but read and write from now on; it can't even end well
  *   mdwe                       -> no memory may become executable (prctl)
  *   undumpable                 -> as a program that has given up its privileges: the kernel protects it
  *   tls LIBRARY                -> loads the libraries LIBRARY.0, LIBRARY.1, ... until there is no room in the
@@ -82,6 +83,14 @@ static void run_only(char **arguments)
 	install(program, length);
 }
 
+static void run_strict(char **arguments)
+{
+	(void)arguments;
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
+		die("seccomp");
+	answer("shut in");
+}
+
 static void run_mdwe(char **arguments)
 {
 	(void)arguments;
@@ -114,8 +123,9 @@ static void run_tls(char **arguments)
 }
 
 static const struct victim_command commands[] = {
-	{"version", run_version},       {"deny", run_deny}, {"only", run_only}, {"mdwe", run_mdwe},
-	{"undumpable", run_undumpable}, {"tls", run_tls},   {NULL, NULL},
+	{"version", run_version}, {"deny", run_deny}, {"only", run_only},
+	{"strict", run_strict},   {"mdwe", run_mdwe}, {"undumpable", run_undumpable},
+	{"tls", run_tls},         {NULL, NULL},
 };
 
 int main(void)
