@@ -11,9 +11,10 @@ import subprocess
 import time
 
 import pytest
+from containers import Container, podman
 from harness.command import Ulp
 from harness.library import Hazard
-from harness.paths import COMMAND
+from harness.paths import COMMAND, RUNTIME
 from harness.polling import wait_until
 from harness.variant import USUAL
 from harness.victim import Victim
@@ -153,3 +154,56 @@ def test_inside_a_container_filters_cannot_be_examined(image, container, ulp, bu
                 assert done.returncode == 1
                 assert "seccomp filter that cannot be examined from here" in done.stderr
                 assert inside.version() == 1
+
+
+HARDENED = """\
+[Service]
+Environment=LD_PRELOAD=/opt/libpulp.so LD_LIBRARY_PATH=/opt
+ExecStart=/bin/sh -c 'exec /opt/app <>/run/commands >>/run/answers'
+User=nobody
+MemoryDenyWriteExecute=yes
+SystemCallFilter=@system-service
+SystemCallArchitectures=native
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProcSubset=pid
+CapabilityBoundingSet=
+"""
+
+
+def test_hardened_service(build, container, ulp):
+    """A service with systemd's own sandboxing, in a container with podman's: root of the host patches it."""
+    with Container("bookworm") as host:
+        for path in (build.library, build.program("sandbox/app.c"), RUNTIME):
+            name = "app" if path == build.program("sandbox/app.c") else path.name
+            podman("cp", str(path), f"{host.name}:/opt/{name}")
+        host.write("/etc/systemd/system/app.service", HARDENED)
+        host.run("sh", "-ec", "chmod 755 /opt/*; mkfifo /run/commands; touch /run/answers; chmod 666 /run/commands"
+                              " /run/answers; systemctl daemon-reload; systemctl start app")
+
+        def asked(command):
+            before = host.run("cat", "/run/answers")
+            host.run("sh", "-c", f"echo {command} > /run/commands")
+            wait_until(lambda: host.run("cat", "/run/answers") != before, f"an answer to {command}")
+            return host.run("cat", "/run/answers").splitlines()[-1]
+
+        assert asked("version") == "1"
+        short_id = podman("inspect", "--format", "{{.Id}}", host.name).stdout[:12]
+        (process,) = [
+            process for process in ulp.succeed("list", "--json").json()["processes"]
+            if (process["name"], process["container"]) == ("app", short_id)
+        ]
+        before = podman("diff", host.name).stdout
+        ulp.succeed("trigger", "-p", process["pid"], container)
+        assert asked("version") == "2"
+        ulp.succeed("trigger", "-p", process["pid"], container, "--revert")
+        assert asked("version") == "1"
+        assert podman("diff", host.name).stdout == before
+        assert host.run("systemctl", "is-active", "app").strip() == "active"
