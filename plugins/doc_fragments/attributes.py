@@ -1,13 +1,13 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The attributes that every module of this collection documents."""
+"""The attributes that modules of this collection have in common."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Documentation fragment C(libpulp.livepatch.attributes)."""
+    """Documentation fragment C(libpulp.livepatch.attributes), and two parts that modules may name besides."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -19,4 +19,27 @@ attributes:
   platform:
     description: The operating systems that the module works on.
     platforms: linux
+    support: full
+"""
+
+    # For a module that changes files or processes.
+    CHANGES = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+"""
+
+    # For a module that only looks.
+    LOOKS = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: The module changes nothing.
+  diff_mode:
+    support: N/A
+    details: The module changes nothing.
 """

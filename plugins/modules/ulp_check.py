@@ -15,33 +15,16 @@ description:
   - It reads memory only. No process is stopped, not even for a moment.
 author:
   - libpulp.livepatch contributors (@libpulp)
-requirements:
-  - python3-pyelftools
-notes:
-  - Run it as root, or as the owner of the processes.
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
-attributes:
-  check_mode:
-    support: full
-    details: The module changes nothing.
-  diff_mode:
-    support: none
-    details: The module changes nothing.
-  platform:
-    support: full
+  - libpulp.livepatch.attributes.looks
+  - libpulp.livepatch.core
+  - libpulp.livepatch.processes
 options:
-  patch:
-    description: The livepatch container on the host.
-    type: path
-    required: true
   pids:
     description:
       - Look at these processes only; without it at all on the host.
       - RV(applied) is false if the livepatch is not for one of them.
-    type: list
-    elements: int
-    default: []
 seealso:
   - module: libpulp.livepatch.ulp_dispatch
 """

@@ -19,23 +19,19 @@ description:
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
-  - python3-pyelftools
   - python3-ptrace
   - openssh-client, for O(allowed_signers)
 notes:
-  - Run it as root, or as the owner of the processes.
   - A process can be patched only if it was started with the runtime preloaded, see the role
     P(libpulp.livepatch.ulp_preload#role).
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
+  - libpulp.livepatch.attributes.changes
+  - libpulp.livepatch.core
+  - libpulp.livepatch.processes
 attributes:
   check_mode:
-    support: full
     details: It says which processes would be patched, and touches none.
-  diff_mode:
-    support: full
-  platform:
-    support: full
 options:
   patch:
     description:
@@ -43,8 +39,6 @@ options:
       - Every process loads it from this path if it finds the same file there and may read it; the file should stay
         where it is. A process that does not, as in a container, is given the bytes, in a file without a name that lies
         in memory. For that it needs a /proc of its own.
-    type: path
-    required: true
   state:
     description: V(present) applies the livepatch, V(absent) reverts it.
     type: str
@@ -55,9 +49,6 @@ options:
       - Deal with these processes. It is an error if one of them does not exist or cannot be patched, and the module
         warns of one that O(patch) is not for.
       - Without O(pids) and O(processes), every process on the host that has loaded a target library is dealt with.
-    type: list
-    elements: int
-    default: []
   processes:
     description: Deal with the processes whose name matches one of these wildcards.
     type: list

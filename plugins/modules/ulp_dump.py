@@ -13,19 +13,10 @@ description:
   - Reads a livepatch container, checks that it is intact, and returns its metadata.
 author:
   - libpulp.livepatch contributors (@libpulp)
-requirements:
-  - python3-pyelftools
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
-attributes:
-  check_mode:
-    support: full
-    details: The module changes nothing.
-  diff_mode:
-    support: none
-    details: The module changes nothing.
-  platform:
-    support: full
+  - libpulp.livepatch.attributes.looks
+  - libpulp.livepatch.core
 options:
   path:
     description: The container.

@@ -17,22 +17,16 @@ description:
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
-  - python3-pyelftools
+  - python3-psutil, for names of programs that are longer than 15 characters
 notes:
   - Run it as root to see the processes of all users.
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
+  - libpulp.livepatch.attributes.looks
+  - libpulp.livepatch.core
 attributes:
-  check_mode:
-    support: full
-    details: The module changes nothing.
-  diff_mode:
-    support: none
-    details: The module changes nothing.
   facts:
     description: Whether the module returns facts.
-    support: full
-  platform:
     support: full
 options:
   ledger:

@@ -18,17 +18,11 @@ description:
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
-  - python3-pyelftools
   - openssh-client, for O(signing_key)
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  platform:
-    support: full
+  - libpulp.livepatch.attributes.changes
+  - libpulp.livepatch.core
 options:
   description:
     description:

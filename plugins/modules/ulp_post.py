@@ -18,17 +18,10 @@ description:
   - A library that has anything in it that cannot be handled is refused, and all functions concerned are named.
 author:
   - libpulp.livepatch contributors (@libpulp)
-requirements:
-  - python3-pyelftools
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  platform:
-    support: full
+  - libpulp.livepatch.attributes.changes
+  - libpulp.livepatch.core
 options:
   path:
     description:

@@ -1,0 +1,27 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules have in common that deal with one livepatch in running processes."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Documentation fragment C(libpulp.livepatch.processes)."""
+
+    DOCUMENTATION = r"""
+options:
+  patch:
+    description:
+      - The livepatch container on the host.
+    type: path
+    required: true
+  pids:
+    type: list
+    elements: int
+    default: []
+requirements:
+  - python3-psutil, for names of programs that are longer than 15 characters
+notes:
+  - Run it as root, or as the owner of the processes.
+"""
