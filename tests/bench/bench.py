@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,18 +27,23 @@ ULP = ROOT / "build" / "ulp"
 RUNTIME = ROOT / "build" / "libpulp.so"
 TRM = ROOT / "build" / "trm.o"
 PADDING = ["-fpatchable-function-entry=16,14"]
+REPEAT = ROOT / "tests" / "integration" / "harness" / "repeat.py"
+# What is done while threads spin: nothing, for as long as an apply takes; a look at the process; a change; a stop.
+DONE = ("nothing", "check", "apply", "revert", "stop")
+STOPPED_US = 1000
+STOPS = 4
 MODES = {"padding only": False, "post-processed": True}
 
 
-def run(*command, accept=(0,)):
+def run(*command):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    if done.returncode not in accept:
+    if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
     return done.stdout
 
 
-def ulp(*arguments, accept=(0,)):
-    return json.loads(run(ULP, *arguments, "--json", accept=accept) or "null")
+def ulp(*arguments):
+    return json.loads(run(ULP, *arguments, "--json"))
 
 
 class Scene:
@@ -82,7 +88,7 @@ def ask(process, line):
 
 
 def trigger(process, container, *options):
-    """Apply or revert, and how long the diverted thread was held, in microseconds."""
+    """Apply or revert."""
     run(ULP, "trigger", "-p", process.pid, container, *options)
 
 
@@ -112,33 +118,95 @@ def measure_calls(rounds):
     return result
 
 
-def measure_gaps(thread_counts, applies):
-    """The longest gap that any spinning thread saw, in microseconds, while a command ran that patches the process.
+class Repeater:
+    """Applies, reverts and checks one livepatch, which it has read before: little work beside what is measured."""
 
-    For comparison, while the same command only looked at it: the command itself needs a processor, too, and
-    with more threads than processors they take turns anyway.
+    def __init__(self, container, pid):
+        self.pid = pid
+        self.process = subprocess.Popen(
+            [sys.executable, REPEAT, ULP, container], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def do(self, what):
+        """Microseconds that a thread was held, or None."""
+        self.process.stdin.write(f"{what} {self.pid}\n")
+        self.process.stdin.flush()
+        outcome, reason, held = json.loads(self.process.stdout.readline())
+        if outcome not in ("patched", "reverted", "already_patched", "pending"):
+            sys.exit(f"{what}: {outcome}: {reason}")
+        return held
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def stop_and_continue(pid):
+    """What a tool does that stops a process, for a millisecond: it shows whether a stop is seen."""
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(STOPPED_US / 1e6)
+    os.kill(pid, signal.SIGCONT)
+
+
+def measure_gaps(thread_counts, repeats):
+    """What spinning threads lose, by what is done meanwhile: see gaps.c.
+
+    :return: for each number of threads and each of DONE a list of [longest gap, longest time not runnable, voluntary
+        switches of all threads together], and under "held" the times that the diverted thread was held.  Microseconds.
     """
     result = {}
     for threads in thread_counts:
         with tempfile.TemporaryDirectory() as folder:
             scene = Scene(folder, PADDING, True)
             container = scene.pack("measured")
-            with scene.start("gaps", threads, wrap=("nice", "-n", "19")) as process:
-                time.sleep(0.5)
-                sample = {"looking": [], "patching": [], "held": []}
-                for index in range(applies):
-                    verb = "revert" if index % 2 else "patch"
-                    for name, what in (("looking", "check"), ("patching", verb)):
+            with scene.start("gaps", threads) as process, contextlib.closing(
+                    Repeater(container, process.pid)) as repeater:
+                sample = {name: [] for name in (*DONE, "held")}
+                # The first loads the patch library, and so is another than all that follow; it is not in the medians.
+                sample["first held"] = [repeater.do("apply")]
+                repeater.do("revert")
+                lasted = 0.02
+                for index in range(repeats):
+                    change = "revert" if index % 2 else "apply"
+                    for name in ("nothing", "check", change, "stop"):
+                        if name == "stop" and index >= STOPS:
+                            continue
                         ask(process, "reset")
-                        answer = ulp("dispatch", what, container, process.pid, accept=(0, 1, 3))
-                        sample[name].append(max(float(word) for word in ask(process, "report")))
-                    sample["held"] += [row["held_us"] for row in rows_of(answer) if row.get("held_us") is not None]
-                result[str(threads)] = sample
+                        if name == "nothing":
+                            time.sleep(lasted)
+                        elif name == "stop":
+                            stop_and_continue(process.pid)
+                        else:
+                            begin = time.monotonic()
+                            held = repeater.do(name)
+                            lasted = time.monotonic() - begin
+                        if name == change:
+                            sample["held"].append(held)
+                        gap, lost, switches = ask(process, "report")
+                        sample[name].append([float(gap), float(lost), int(switches)])
+        result[str(threads)] = sample
     return result
 
 
-def rows_of(answer):
-    return answer["processes"] if isinstance(answer, dict) else answer
+def print_gaps(gaps):
+    """One line for each number of threads and what was done: medians, and the worst."""
+    print(f"\n{'spinning':>8} {'meanwhile':10} {'samples':>7} {'gap':>10} {'worst':>10} {'not runnable':>13}"
+          f" {'worst':>8} {'switches':>9}   microseconds")
+    for threads, sample in gaps.items():
+        for name in DONE:
+            columns = list(zip(*sample[name]))
+            if not columns:
+                continue
+            gap, lost, switches = columns
+            print(f"{threads:>8} {name:10} {len(gap):>7} {statistics.median(gap):10.0f} {max(gap):10.0f}"
+                  f" {statistics.median(lost):13.0f} {max(lost):8.0f} {sum(switches):9}")
+    print("gap: the longest time between two readings of the time-stamp counter, over all threads. With more threads"
+          "\nthan processors that is mostly the turns of the others. not runnable: the longest time in which a thread"
+          "\nneither ran nor waited for a processor. switches: how often threads slept or were stopped, in all samples"
+          f"\ntogether. For comparison, stop: all threads stopped for {STOPPED_US} us (SIGSTOP), as other patchers do.")
+    print(f"\n{'spinning':>8} {'held: median':>14} {'worst':>8} {'first':>8}   the diverted thread, microseconds")
+    for threads, sample in gaps.items():
+        print(f"{threads:>8} {statistics.median(sample['held']):14.0f} {max(sample['held']):8.0f}"
+              f" {sample['first held'][0]:8.0f}")
 
 
 def measure_listing(count):
@@ -160,7 +228,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--applies", type=int, default=12)
+    parser.add_argument("--applies", type=int, default=20)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 16, 64, 256])
     parser.add_argument("--processes", type=int, default=200)
     options = parser.parse_args()
@@ -173,11 +241,7 @@ def main():
         print(f"{name:42} {median:10.2f} {median / plain:7.2f}")
 
     gaps = measure_gaps(options.threads, options.applies)
-    print(f"\n{'spinning threads':>16} {'gap, looking':>14} {'gap, patching':>14} {'held':>9}   us, medians")
-    for threads, sample in gaps.items():
-        looking, patching = statistics.median(sample["looking"]), statistics.median(sample["patching"])
-        held = statistics.median(sample["held"]) if sample["held"] else float("nan")
-        print(f"{threads:>16} {looking:14.1f} {patching:14.1f} {held:9.1f}")
+    print_gaps(gaps)
 
     listing = measure_listing(options.processes)
     seconds = statistics.median(listing)

@@ -78,7 +78,7 @@ class Repeated(Livepatch):
         if not select.select([self.server.stdout], [], [], TIMEOUT)[0]:
             self.server.kill()
             raise AssertionError(f"{' '.join(words)} did not end in {TIMEOUT:.0f} s\n{stacks(victim.pid)}")
-        outcome, reason = json.loads(self.server.stdout.readline())
+        outcome, reason, _held = json.loads(self.server.stdout.readline())
         return Answer(words, int(outcome not in CARRIED_OUT), outcome, reason)
 
     def close(self) -> None:

@@ -4,9 +4,9 @@
 """A process that applies and reverts one livepatch as often as it is asked, and has read it only once.
 
 Started as a program, with the command ``ulp`` and the container as arguments.  Each line of its standard input is
-"apply PID" or "revert PID"; it answers each with one line, the JSON list of outcome and reason.  It does what the
-command does, but for reading the command line, the container and the libraries' files anew each time, which is most of
-the work.
+"apply PID", "revert PID" or "check PID"; it answers each with one line, the JSON list of outcome, reason, and the
+microseconds that a thread was held or null.  It does what the command does, but for reading the command line, the
+container and the libraries' files anew each time, which is most of the work.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def serve(command, container):
     from libpulp_livepatch.trigger.options import Options
 
     trigger = Trigger(read_container(container), MappedFiles(), Options(timeout=20))
-    operations = {"apply": trigger.apply, "revert": trigger.revert}
+    operations = {"apply": trigger.apply, "revert": trigger.revert, "check": trigger.check}
     for line in sys.stdin:
         operation, pid = line.split()
         row = operations[operation](int(pid))
-        sys.stdout.write(json.dumps([row.outcome, row.reason]) + "\n")
+        sys.stdout.write(json.dumps([row.outcome, row.reason, row.held_us]) + "\n")
         sys.stdout.flush()
 
 
