@@ -425,3 +425,25 @@ def test_hidepid(launch, launch_as_nobody, as_nobody, refused, patched, containe
     tool.refuse("trigger", "-p", process.pid, container, naming="does not exist, or it has ended")
     warning = tool.run("dispatch", "check", container).errors
     assert "hidepid" in warning
+
+
+@needs_root
+def test_library_that_cannot_be_reached(launch_as_nobody, as_nobody, patched, container, open_directory, build):
+    """A user does not get at a library that has been replaced on disk: not known is not the same as not concerned.
+
+    Fails, with "has not loaded", when what cannot be reached counts as some other file.
+    """
+    victim = launch_as_nobody()
+    other = open_directory / "other"
+    shutil.copy(build.library, other)
+    os.rename(other, open_directory / build.library.name)
+    for words in (("trigger", "-p", victim.pid, container), ("dispatch", "patch", container, victim.pid)):
+        answer = as_nobody().run(*words)
+        assert answer.status == 1
+        assert f"process {victim.pid}" in answer.errors
+        assert "a file that this user cannot reach any more" in answer.errors
+    answer = as_nobody().run("dispatch", "check", container, "--json")
+    assert {row["pid"]: row["outcome"] for row in answer.json()}[victim.pid] == "not_patchable"
+    assert victim.number("version") == 1
+    # Root does.
+    patched(victim)

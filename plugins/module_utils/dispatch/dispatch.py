@@ -13,14 +13,12 @@ from typing import NamedTuple
 from ..errors import FileProblem, UlpError, Untrusted
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
 from ..process.mapped import MappedFiles
-from ..process.maps import read_code_maps
 from ..process.procfs import hides_processes
 from ..process.subject import alive
 from ..trigger import outcome
 from ..trigger.apply import Trigger
 from ..trigger.drive import drive_all
 from ..trigger.outcome import Row
-from ..trigger.resolve import resolve
 from . import ledger
 from .policy import Guard, Policy
 from .select import choose, name_of
@@ -257,7 +255,7 @@ def _has_bytes(trigger, pid):
 
 def _is_concerned(trigger, pid):
     _stat, via = alive(pid)
-    return resolve(trigger.container, trigger.files.libraries(via, read_code_maps(via))).concerned
+    return trigger.resolved(via).concerned
 
 
 def _has_ended(pid):

@@ -23,7 +23,7 @@ from ..errors import BadElf
 from ..printable import printable
 from .errors import StateUnreadable
 from .maps import Mapping
-from .survey import Survey, survey
+from .survey import UNREACHABLE, Survey, survey
 
 # For so long, in seconds, a file is known by device and inode alone.
 FRESH_SECONDS = 1.0
@@ -108,14 +108,16 @@ class MappedFiles:
         return None
 
     def survey(self, pid, mapping):
-        """The Survey of the file behind ``mapping``, or None when it is no ELF file or cannot be reached."""
+        """The Survey of the file behind ``mapping``; None when it is no ELF file, UNREACHABLE when nobody can tell."""
         # An inode number that a live process has mapped is not given to another file in so short a time.
         now = time.monotonic()
         recent = self._recent.get((mapping.device, mapping.inode))
         if recent is not None and now - recent[0] < FRESH_SECONDS:
             return recent[1]
         found = self._survey(pid, mapping)
-        self._recent[mapping.device, mapping.inode] = now, found
+        # Another process may show the same file.
+        if found is not UNREACHABLE:
+            self._recent[mapping.device, mapping.inode] = now, found
         return found
 
     def _survey(self, pid, mapping):
@@ -125,7 +127,7 @@ class MappedFiles:
         try:
             descriptor = open_mapped(pid, mapping)
         except StateUnreadable:
-            return None
+            return UNREACHABLE
         try:
             found = survey(descriptor)
         finally:
@@ -211,3 +213,10 @@ class MappedFiles:
                 survey=seen,
             )
         return sorted(found.values(), key=lambda library: library.text_start)
+
+    def unreachable(self, pid, mappings) -> list[Mapping]:
+        """Those of ``mappings`` that are code of files of which this user cannot tell what they are."""
+        return [
+            mapping for mapping in mappings
+            if mapping.inode and mapping.executable and self.survey(pid, mapping) is UNREACHABLE
+        ]

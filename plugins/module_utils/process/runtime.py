@@ -16,6 +16,7 @@ from typing import NamedTuple
 from .. import abi
 from .errors import StateUnreadable
 from .memory import read_memory, read_ranges
+from .survey import UNREACHABLE
 
 RUNTIME_NAME = "libpulp.so"
 STATE_SYMBOL = "ulp_state"
@@ -130,9 +131,12 @@ def state_address(pid, mapping, files):
 
     :param mapping: what runtime_mapping() found.
     :param files: mapped.MappedFiles.
-    :raises StateUnreadable: the file is not the runtime, whatever its name.
+    :raises StateUnreadable: the file is not the runtime, whatever its name, or it cannot be reached.
     """
     found = files.survey(pid, mapping)
+    if found is UNREACHABLE:
+        # Says so.
+        files.image(pid, mapping)
     base = found.load_bias(mapping) if found and found.native else None
     symbol = files.image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None
     if symbol is None:

@@ -71,6 +71,8 @@ class Survey(NamedTuple):
         return None
 
 
+# Of another architecture, and of a file that is mapped but cannot be reached: compare these with ``is``.
+UNREACHABLE = Survey(False, None, None, False, False, ())
 FOREIGN = Survey(False, None, None, False, False, ())
 
 

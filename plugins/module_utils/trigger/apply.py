@@ -68,6 +68,13 @@ class Trigger:
         """
         return drive(self.checking(pid))
 
+    def resolved(self, via):
+        """The Resolution for the process that has the thread ``via``; raises ProcessGone, ProcessForbidden."""
+        mappings = read_code_maps(via)
+        return resolve(
+            self.container, self.files.libraries(via, mappings), self.files.unreachable(via, mappings)
+        )
+
     def has_bytes(self, pid):
         """Whether process ``pid`` was given the bytes of the livepatch, instead of loading them from the file.
 
@@ -116,11 +123,18 @@ class Trigger:
         :param to_apply: whether the process should have the livepatch: then one that runs an outdated build of the
             library cannot count as repaired.
         """
-        resolution = resolve(self.container, self.files.libraries(via, read_code_maps(via)))
+        resolution = self.resolved(via)
         if not resolution.concerned:
             wanted = " or ".join(target.soname for target in self.container.targets)
             return None, None, Row(
                 pid, name, outcome.NOT_APPLICABLE, f"process {pid} ({name}) has not loaded {wanted}"
+            )
+        if resolution.obscure:
+            raise ProcessUnpatchable(
+                pid,
+                f"process {pid} ({name}) has mapped {resolution.obscure[0].path}, a file that this user cannot reach"
+                " any more, so nobody can tell which build of the library it is; run as root of the machine, or restart"
+                " the process",
             )
         if resolution.others and not resolution.matches and not resolution.doubles:
             outdated = [match for match in resolution.others if match.library.deleted]

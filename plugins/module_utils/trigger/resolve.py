@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..livepatch.container import Target
 from ..process.mapped import LoadedLibrary
+from ..process.maps import Mapping
 
 
 class Match(NamedTuple):
@@ -25,19 +26,23 @@ class Resolution(NamedTuple):
     matches: list[Match]
     others: list[Match]  # the library's name is right, its build ID is not
     doubles: list[Match]  # loaded more than once (dlmopen(3))
+    obscure: list[Mapping]  # called like a target, of a file of which this user cannot tell what it is
 
     @property
     def concerned(self):
         """Whether the process has any library that the livepatch is about."""
-        return bool(self.matches or self.others or self.doubles)
+        return bool(self.matches or self.others or self.doubles or self.obscure)
 
 
-def resolve(container, libraries):
+def resolve(container, libraries, unreachable=()):
     """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
 
+    :param unreachable: mappings of files that could not be looked at (maps.Mapping).
     :return: Resolution; a target that the process does not load is in none of its lists.
     """
-    resolution = Resolution([], [], [])
+    resolution = Resolution([], [], [], [
+        mapping for mapping in unreachable if any(_may_be(mapping, target) for target in container.targets)
+    ])
     for target in container.targets:
         same_build = [library for library in libraries if library.survey.build_id == target.build_id]
         if len(same_build) == 1:
@@ -55,3 +60,9 @@ def _is_called(library, target):
     if library.survey.soname is not None:
         return library.survey.soname == target.soname
     return os.path.basename(library.path) == target.soname
+
+
+def _may_be(mapping, target):
+    # The map has the file's own name, often a longer one than the soname: libz.so.1.2.13.
+    name = os.path.basename(mapping.path)
+    return name in (target.soname, os.path.basename(target.path)) or name.startswith(f"{target.soname}.")

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import mapped, maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import survey
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import UNREACHABLE, survey
 
 
 def library_of(victim, files):
@@ -67,7 +67,9 @@ def test_replaced_file_without_the_right_to_follow_the_mapping(replaced, files, 
     mapping = next(found for found in maps.read_code_maps(replaced.pid) if found.path.endswith("libvictim.so"))
     with pytest.raises(StateUnreadable, match=r"libvictim\.so cannot be reached any more"):
         mapped.open_mapped(replaced.pid, mapping)
-    assert files.survey(replaced.pid, mapping) is None
+    assert files.survey(replaced.pid, mapping) is UNREACHABLE
+    assert files.unreachable(replaced.pid, [mapping]) == [mapping]
+    assert files.libraries(replaced.pid, [mapping]) == []
 
 
 def test_path_is_good_enough_while_it_is_the_same_file(padded, start, files, monkeypatch):
