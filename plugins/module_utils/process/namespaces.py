@@ -19,6 +19,8 @@ from .procfs import explained, parse_stat, read_stat, read_status
 # Bits of a directory's or file's mode, for "others".
 _SEARCH = 1
 _READ = 4
+# Bytes: more than the file has.
+_PIECE = 8192
 
 
 @lru_cache(maxsize=None)
@@ -86,10 +88,17 @@ def can_load(pid, path):
         return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino) and not (
             os.statvfs(position).f_flag & os.ST_NOEXEC
         )
-    except (FileNotFoundError, NotADirectoryError):
-        # Tells a missing file from a missing process.
-        read_status(pid)
+    except OSError:
+        # What else keeps us from looking there, as a file system of another user (FUSE) does, says nothing about
+        # the process.  Tells what is missing there from a missing process, and from one that we may not look at.
+        _look_at_root(pid)
         return False
+
+
+def _look_at_root(pid):
+    """Raise ProcessGone or ProcessForbidden if it is the process that cannot be looked at."""
+    try:
+        os.readlink(f"/proc/{pid}/root")
     except OSError as error:
         raise explained(pid, error) from error
 
@@ -104,18 +113,35 @@ def _may(status, found, bit):
 
 
 def sees_itself_in_proc(pid):
-    """Whether process ``pid`` has a /proc in which it finds itself.
+    """Whether process ``pid`` has a /proc in which it finds itself; True also where nobody but itself can tell.
 
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
     born = read_stat(pid).start_ticks
+    _look_at_root(pid)
     # A proc file system shows the numbers of one PID namespace, not always that of whoever looks.
     for number in read_status(pid).namespace_pids:
         try:
-            with open(f"/proc/{pid}/root/proc/{number}/stat", "rb") as stream:
-                if parse_stat(stream.read()).start_ticks == born:
-                    return True
+            if _start_ticks_inside(pid, number) == born:
+                return True
+        except PermissionError:
+            return True
         except (OSError, ValueError, IndexError):
             continue
     return False
+
+
+def _start_ticks_inside(pid, number):
+    """The start time that the /proc of process ``pid`` has for process ``number``; OSError, ValueError: none."""
+    position = f"/proc/{pid}/root"
+    for name in ("proc", str(number)):
+        position = f"{position}/{name}"
+        if not stat.S_ISDIR(os.lstat(position).st_mode):
+            raise FileNotFoundError
+    # Whoever made that directory may have put there what waits for ever.
+    descriptor = os.open(f"{position}/stat", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return parse_stat(os.read(descriptor, _PIECE)).start_ticks
+    finally:
+        os.close(descriptor)

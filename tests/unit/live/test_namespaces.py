@@ -71,3 +71,30 @@ def test_file_that_the_process_does_not_see(padded, start_apart, trigger, tmp_pa
     assert patch.apply(victim.pid).outcome == "patched"
     assert victim.ask("answer") == "5001"
     assert os.listdir(f"/proc/{victim.pid}/fd") == before
+
+
+def in_root(root, shown, script):
+    """Words that run the victim with another root directory, in which the directories ``shown`` are those of ours."""
+    lines = [f"root={root}"]
+    for path in ("/usr", "/lib", "/lib64", *shown):
+        lines.append(f"if test -e {path}; then mkdir -p $root{path}; mount --bind {path} $root{path}; fi")
+    return ("unshare", "--mount", "sh", "-ec", "\n".join([*lines, script, 'exec chroot $root "$@"']), "sh")
+
+
+@pytest.mark.parametrize(
+    ("script", "sees"),
+    [
+        ("mkdir $root/proc; mount -t proc proc $root/proc", True),
+        # Not mounted; mounted for other numbers; a link that leads to our own; something that waits for ever.
+        ("mkdir $root/proc", False),
+        ("ln -s /proc $root/proc", False),
+        ("mkdir -p $root/proc/$$ $root/proc/1; mkfifo $root/proc/$$/stat $root/proc/1/stat", False),
+        ("mkdir -p $root/proc/$$; echo nonsense > $root/proc/$$/stat", False),
+    ],
+    ids=["mounted", "empty", "link", "fifo", "nonsense"],
+)
+def test_process_sees_itself(padded, runtime, start, tmp_path, script, sees):
+    """Guards against a tree that leads us out of it, or makes us wait."""
+    victim = start(padded, wrap=in_root(tmp_path, (padded.directory, runtime), script))
+    assert namespaces.sees_itself_in_proc(victim.pid) == sees
+    assert not namespaces.shares_root(victim.pid)
