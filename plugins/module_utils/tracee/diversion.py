@@ -66,6 +66,8 @@ class Diversion:
         self.tid = tid
         self.entry = entry
         self.mappings = mappings
+        # Looked for now, so that it need not be while the thread is held.
+        self.main_stack = next((mapping for mapping in mappings if mapping.path == MAIN_STACK), None)
         self.custody = Custody(pid, tid)
         self.registers = regs.Registers()
         self.mask = ctypes.c_uint64()
@@ -129,9 +131,8 @@ class Diversion:
     def _check_room(self, registers, block, size):
         room = room_below(self.mappings, self.pid == self.tid, registers.rsp, registers.fs_base)
         needed = registers.rsp - block
-        main = self.pid == self.tid and any(
-            mapping.path == MAIN_STACK and mapping.start < registers.rsp <= mapping.end for mapping in self.mappings
-        )
+        stack = self.main_stack
+        main = self.pid == self.tid and stack is not None and stack.start < registers.rsp <= stack.end
         # The entry itself can make the main stack grow; we cannot.
         if room < needed + (0 if main else ENTRY_STACK):
             raise self._refusal("has too little stack left, or is on a stack whose end cannot be told")
