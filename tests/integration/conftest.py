@@ -84,7 +84,7 @@ SOURCES: dict[str, Sequence[str]] = {
     "exceptions": ("library.cc",),
     "cancel": ("library.c", "destructor.cc"),
 }
-FLAGS: dict[str, Sequence[str]] = {"arguments": ("-mavx", "-Wno-psabi")}
+FLAGS: dict[str, Sequence[str]] = {"arguments": ("-mavx", "-Wno-psabi"), "async_cancel": ("-fexceptions",)}
 
 
 @pytest.fixture(scope="session")
