@@ -153,6 +153,7 @@ class ElfImage:
         self.name = str(name)
         self.data = data
         self._symbols = {}
+        self._found = {}
         self._dynamic = None
         self._notes = None
         self._check_identity()
@@ -551,13 +552,11 @@ class ElfImage:
 
     def find_dynamic_symbol(self, name):
         """The defined dynamic symbol called ``name``, its default version if it has several, or None."""
-        found = None
-        for symbol in self.dynamic_symbols():
-            if symbol.name == name and symbol.defined:
-                if not symbol.hidden:
-                    return symbol
-                found = found or symbol
-        return found
+        if name not in self._found:
+            defined = [symbol for symbol in self.dynamic_symbols() if symbol.name == name and symbol.defined]
+            # False comes before True.
+            self._found[name] = min(defined, key=lambda symbol: symbol.hidden, default=None)
+        return self._found[name]
 
     # --------------------------------------------------------- relocations
 
