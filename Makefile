@@ -123,7 +123,7 @@ molecule-needs: packages-check-build-containers venv build collection-path
 
 .PHONY: check-roles
 check-roles: venv build ## roles in systemd containers made with podman (not part of check)
-	@tools/install-system-packages.sh roles
+	@tools/install-system-packages.sh containers
 	$(PYTEST) tests/roles
 
 .PHONY: bench

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Make images of Debian with systemd from Debian's own packages, no registry needed, and a configuration for podman.
-#   container-images.sh DIRECTORY VERSION[-ready]...     for example: container-images.sh build/containers 12 13-ready
+#   container-images.sh DIRECTORY [VERSION[-ready]...]     for example: container-images.sh build/containers 12 13-ready
 # Writes DIRECTORY/containers.conf, for CONTAINERS_CONF, and makes the images localhost/debian-systemd:VERSION that are
 # missing or were made by another recipe. Those with -ready also have the packages that the role ulp_runtime installs.
 set -euo pipefail
@@ -15,8 +15,8 @@ fail() {
 	exit 1
 }
 
-[ $# -ge 2 ] || {
-	echo "usage: $0 DIRECTORY VERSION[-ready]..." >&2
+[ $# -ge 1 ] || {
+	echo "usage: $0 DIRECTORY [VERSION[-ready]...]" >&2
 	exit 2
 }
 directory=$1
@@ -31,12 +31,15 @@ done
 mkdir -p "$directory"
 files=$(ulimit -Hn)
 [ "$files" != unlimited ] || files=1048576
-cat >"$directory/containers.conf" <<END
+configuration=$(mktemp "$directory/XXXXXX")
+cat >"$configuration" <<END
 [engine]
 runtime = "runc"
 [containers]
 default_ulimits = ["nofile=$files:$files", "nproc=32768:32768"]
 END
+# A podman that starts in this moment reads the one or the other.
+mv "$configuration" "$directory/containers.conf"
 export CONTAINERS_CONF="$directory/containers.conf"
 
 scratch=

@@ -5,63 +5,50 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import resource
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WORK = CHECKOUT / "build" / "containers"
-# What the image has is what a plain server has, and no tool that the roles are to install.
-PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-apt,ca-certificates,procps"
 
 
-def _configured() -> dict[str, str]:
-    """Environment for podman: runc also works on hosts with a hybrid cgroup hierarchy; limits as high as may be set."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    configuration = WORK / "containers.conf"
-    configuration.write_text(
-        f'[engine]\nruntime = "runc"\n[containers]\ndefault_ulimits = ["nofile={limit}:{limit}", "nproc=32768:32768"]\n'
-    )
-    return {**os.environ, "CONTAINERS_CONF": str(configuration)}
+@functools.cache
+def prepare(*versions: str) -> dict[str, str]:
+    """Environment for podman. Images of these Debian versions are made on first use (half a minute each)."""
+    subprocess.run([CHECKOUT / "tools" / "container-images.sh", WORK, *versions], check=True)
+    return {**os.environ, "CONTAINERS_CONF": str(WORK / "containers.conf")}
 
 
 def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run podman and return what it said."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["podman", *arguments], env=_configured(), text=True, capture_output=True, check=False)
+    done = subprocess.run(["podman", *arguments], env=prepare(), text=True, capture_output=True, check=False)
     if check and done.returncode:
         raise AssertionError(f"podman {' '.join(arguments)}: {done.stderr}")
     return done
 
 
-def image(suite: str) -> str:
-    """Name of an image of the Debian release, made on first use (half a minute)."""
-    name = f"localhost/ulp-systemd:{suite}"
-    if podman("image", "exists", name, check=False).returncode:
-        archive = WORK / f"{suite}.tar"
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", suite, str(archive)], check=True
-        )
-        podman(
-            "import", "--quiet", "--change", 'CMD ["/sbin/init"]', "--change", "STOPSIGNAL SIGRTMIN+3",
-            "--change", "ENV container=podman", str(archive), name,
-        )
-        archive.unlink()
-    return name
+def image(version: str) -> str:
+    """Name of an image of a Debian version, which is there."""
+    prepare(version)
+    return f"localhost/debian-systemd:{version}"
 
 
 class Container:
     """A running container; a context manager that removes it."""
 
-    def __init__(self, suite: str) -> None:
+    def __init__(self, version: str) -> None:
         self.name = f"ulp-{uuid.uuid4().hex[:8]}"
         podman(
-            "run", "--detach", "--systemd=always", "--cap-add", "SYS_PTRACE", "--network", "host",
-            "--name", self.name, image(suite), "/sbin/init",
+            "run", "--detach", "--systemd=always", "--cap-add", "SYS_PTRACE", "--name", self.name, image(version),
+            "/sbin/init",
         )
-        self.run("systemctl", "is-system-running", "--wait", check=False)
+        # Before systemd listens, this fails at once.
+        while self.run("systemctl", "is-system-running", "--wait", check=False).strip() not in ("running", "degraded"):
+            time.sleep(0.2)
 
     def __enter__(self) -> Container:
         return self
@@ -76,7 +63,7 @@ class Container:
     def write(self, path: str, text: str) -> None:
         """Write a file inside."""
         subprocess.run(
-            ["podman", "exec", "-i", self.name, "tee", path], env=_configured(), input=text, text=True, check=True,
+            ["podman", "exec", "-i", self.name, "tee", path], env=prepare(), input=text, text=True, check=True,
             stdout=subprocess.DEVNULL,
         )
 
@@ -96,4 +83,4 @@ class Container:
     @property
     def environment(self) -> dict[str, str]:
         """Environment for the ansible commands that reach it."""
-        return _configured()
+        return prepare()

@@ -13,7 +13,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from containers import _configured, podman
+from containers import podman, prepare
 from harness.library import Build
 from harness.paths import RUNTIME
 from harness.victim import Victim
@@ -59,7 +59,7 @@ class Scratch:
             "podman", "run", "--interactive", "--network", "none", "--name", self.name,
             "--env", "LD_PRELOAD=/libpulp.so", "--env", f"LD_LIBRARY_PATH={INSIDE}", *options, image, "/app",
         ]
-        self.victim = Victim(words, preload=(), environment=_configured())
+        self.victim = Victim(words, preload=(), environment=prepare())
         self.pid = int(podman("inspect", "--format", "{{.State.Pid}}", self.name).stdout)
         self.victim.pid = self.pid
 

@@ -180,7 +180,7 @@ CapabilityBoundingSet=
 
 def test_hardened_service(build, container, ulp):
     """A service with systemd's own sandboxing, in a container with podman's: root of the host patches it."""
-    with Container("bookworm") as host:
+    with Container("12") as host:
         for path in (build.library, build.program("sandbox/app.c"), RUNTIME):
             name = "app" if path == build.program("sandbox/app.c") else path.name
             podman("cp", str(path), f"{host.name}:/opt/{name}")

@@ -63,7 +63,7 @@ class Play:
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory):
-    with Container("bookworm") as container:
+    with Container("12") as container:
         yield Play(container, tmp_path_factory.mktemp("play"))
 
 
