@@ -97,10 +97,17 @@ check-unit: packages-check-build venv build collection-path ## the Python core, 
 check-integration: packages-check-build venv build collection-path ## victim programs, playbooks and roles, on running processes
 	$(PYTEST) tests/integration
 
-# The hazard tests of check, in every mode, at every level, with every compiler, and with 10,000 cycles.
+HAZARDS := tests/integration/test_hazard_*.py tests/integration/test_unwind_gdb.py
+
+# What a normal check chooses from is in tests/integration/harness/variant.py.
+.PHONY: check-every-variant
+check-every-variant: packages-check-build venv build collection-path ## each hazard in all 24 variants: two hours
+	$(PYTEST) $(HAZARDS) --every-variant --cycles 20
+
+# What check does in hundreds of cycles: it says, now and then, where it is and how long that test will take.
 .PHONY: soak
-soak: packages-check-build venv build collection-path ## the hazard tests in every variant with 10,000 cycles: hours
-	$(PYTEST) tests/integration/test_hazard_*.py --every-variant --cycles 10000 --timeout 0
+soak: packages-check-build venv build collection-path ## 10,000 applies and reverts under stress and at bad moments: an hour
+	$(PYTEST) $(HAZARDS) --counted --cycles 10000 --timeout 0
 
 .PHONY: check-collection
 check-collection: venv collection-install ## the built artefact, installed into an empty path
@@ -131,6 +138,12 @@ bench: packages-check-build venv build ## measure, and write build/bench.json
 	$(BIN)/python tests/bench/bench.py --output $(BUILD)/bench.json
 
 # ----------------------------------------------------------------- artefact
+
+.PHONY: release
+release: venv collection-path ## CHANGELOG.rst and changelog.yaml from the fragments, for the version in galaxy.yml
+	$(BIN)/antsibull-changelog lint
+	$(BIN)/antsibull-changelog release
+	$(BIN)/antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
 
 .PHONY: collection
 collection: venv ## the artefact build/artefact/libpulp-livepatch-VERSION.tar.gz
