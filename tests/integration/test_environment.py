@@ -428,6 +428,40 @@ def test_hidepid(launch, launch_as_nobody, as_nobody, refused, patched, containe
 
 
 @needs_root
+@pytest.mark.skipif(shutil.which("fuse-overlayfs") is None, reason="needs fuse-overlayfs")
+def test_file_system_of_a_user(build, container, preforked, patched, tmp_path):
+    """As rootless podman on older kernels: not even root sees the files, and says so; in the user's namespace it works.
+
+    Fails, with "has not loaded", when what cannot be reached counts as some other file.
+    """
+    for name in ("lower/opt", "lower/proc", "lower/old", "upper", "work", "root"):
+        (tmp_path / name).mkdir(parents=True)
+    for path in (build.program("sandbox/app.c"), build.library, RUNTIME):
+        shutil.copy(path, tmp_path / "lower" / "opt")
+    script = "\n".join([
+        f"cd {tmp_path}",
+        "fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work root 2>fuse.log",
+        "for path in usr lib lib64; do mkdir -p root/$path; mount --rbind /$path root/$path; done",
+        "mount -t proc proc root/proc; cd root; pivot_root . old; umount -l /old",
+        'exec env LD_PRELOAD=/opt/libpulp.so LD_LIBRARY_PATH=/opt "$@"',
+    ])
+    program = f"/opt/{build.program('sandbox/app.c').name}"
+    victim = Victim(["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child",
+                     "sh", "-ec", script, "sh", program], preload=())
+    victim.pid = apart.child_of(victim)
+    try:
+        inside = ("nsenter", "-U", "-t", str(victim.pid), "--preserve-credentials")
+        answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=" ".join(inside))
+        assert "a file that this user cannot reach any more" in answer.errors
+        rows = preforked.run("dispatch", "check", container, "--json").json()
+        assert {row["pid"]: row["outcome"] for row in rows}[victim.pid] == "not_patchable"
+        assert victim.number("version") == 1
+        patched(victim, Ulp(wrap=inside))
+    finally:
+        victim.finish()
+
+
+@needs_root
 def test_library_that_cannot_be_reached(launch_as_nobody, as_nobody, patched, container, open_directory, build):
     """A user does not get at a library that has been replaced on disk: not known is not the same as not concerned.
 

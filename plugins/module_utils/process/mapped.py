@@ -82,8 +82,16 @@ def _unreachable(pid, mapping):
     return StateUnreadable(
         pid,
         f"the file that process {pid} has mapped as {mapping.path} cannot be reached any more by this user;"
-        " run as root",
+        f" {remedy(pid)}",
     )
+
+
+def remedy(pid):
+    """What to do about a file of process ``pid`` that cannot be reached, as words."""
+    if os.geteuid() != 0:
+        return "run as root"
+    # Root reaches every file, but those on a file system that a user has mounted (FUSE) in a user namespace.
+    return f"run in the process's own user namespace: nsenter -U -t {pid} --preserve-credentials ulp ..."
 
 
 class MappedFiles:

@@ -17,7 +17,7 @@ from ..errors import MissingDependency, NotPatchable, UlpError
 from ..livepatch.container import parse_container, read_container
 from ..process.affiliation import container as container_of
 from ..process.errors import ProcessUnpatchable
-from ..process.mapped import open_mapped
+from ..process.mapped import open_mapped, remedy
 from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import can_load, sees_itself_in_proc
 from ..process.procfs import process_name
@@ -133,8 +133,7 @@ class Trigger:
             raise ProcessUnpatchable(
                 pid,
                 f"process {pid} ({name}) has mapped {resolution.obscure[0].path}, a file that this user cannot reach"
-                " any more, so nobody can tell which build of the library it is; run as root of the machine, or restart"
-                " the process",
+                f" any more, so nobody can tell which build of the library it is; {remedy(pid)}",
             )
         if resolution.others and not resolution.matches and not resolution.doubles:
             outdated = [match for match in resolution.others if match.library.deleted]
