@@ -25,6 +25,7 @@ from harness.victim import Victim
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-variant", action="store_true",
                      help="run each hazard test in every mode, at every level, with every compiler")
+    parser.addoption("--counted", action="store_true", help="run only the tests that count cycles")
     parser.addoption("--cycles", type=int, default=250,
                      help="apply/revert cycles of the stress test in each mode; other tests make a part of that")
 
@@ -37,24 +38,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the variants that a normal run does not choose: see harness/variant.py."""
-    if config.getoption("--every-variant"):
-        return
+    """Leave out what was not asked for, and the variants that a normal run does not choose: see harness/variant.py."""
+    if not config.getoption("--every-variant"):
+        choose_variants(config, items)
+    if config.getoption("--counted"):
+        keep(config, items, lambda item: "cycles" in getattr(item, "fixturenames", ()))
+
+
+def choose_variants(config: pytest.Config, items: list[pytest.Item]) -> None:
     hazards: dict[Path, dict[tuple, list[pytest.Item]]] = {}
     for item in items:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
         if parameters.pop("variant", None):
             test = (item.originalname, *sorted(parameters.items()))
             hazards.setdefault(item.path, {}).setdefault(test, []).append(item)
-    left_out = [
+    left_out = {
         item
         for tests in hazards.values()
         for position, variants in enumerate(tests.values())
         for item in variants
         if item.callspec.params["variant"] not in chosen(position, len(tests))
-    ]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    }
+    keep(config, items, lambda item: item not in left_out)
+
+
+def keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
+    """Leave all but the ``wanted`` tests out of this run."""
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
 
 
 @pytest.fixture(scope="session", autouse=True)
