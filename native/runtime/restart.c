@@ -10,6 +10,7 @@
 
 #include "arch/x86_64/arch.h"
 #include "runtime/restart.h"
+#include "runtime/safe_point.h"
 
 /* Kernel-internal errors, from the kernel's include/linux/errno.h. */
 #define ERESTARTSYS    512
@@ -21,7 +22,17 @@
  */
 #define SETXID_BIT (1ull << 32)
 
+/*
+ * Signal 32 asks a thread to end at its next cancellation point.  Since glibc 2.41 its handler does so
+ * only where it finds the thread in the very call, which here it does not; from there on the C
+ * library looks for itself, but only if the call has failed with EINTR.
+ */
+#define CANCEL_SIGNAL 32
+
 #define MASK_SIZE 8 /* bytes in the kernel's signal mask */
+
+/* syscall() is no cancellation point, and is not longer than this. */
+#define SYSCALL_FUNCTION_SIZE 64
 
 /* Words at the upper end of an alternate stack, where a signal frame begins. */
 #define WATCHED_WORDS 32
@@ -47,6 +58,16 @@ struct ending {
 	bool on_alternate_stack; /* a handler of one of them asks for it */
 };
 
+/* Not a call that the program makes by itself, and would not make again after EINTR. */
+static bool cancellation_point(const struct ulp_block *block)
+{
+	uint64_t instruction = ulp_registers_instruction(block->registers);
+
+	return ulp_safe_point_in_c_library(instruction) &&
+	       (instruction < (uint64_t)syscall ||
+		instruction >= (uint64_t)syscall + SYSCALL_FUNCTION_SIZE);
+}
+
 static struct ending ending_signals(const struct ulp_block *block)
 {
 	struct ending ending = {0, false};
@@ -60,7 +81,8 @@ static struct ending ending_signals(const struct ulp_block *block)
 		if ((block->signal_mask | SETXID_BIT) & bit ||
 		    syscall(SYS_rt_sigaction, signal_number, NULL, &action, MASK_SIZE) != 0 ||
 		    action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN ||
-		    (block->interrupted == ERESTARTSYS && action.flags & SA_RESTART))
+		    (block->interrupted == ERESTARTSYS && action.flags & SA_RESTART &&
+		     !(signal_number == CANCEL_SIGNAL && cancellation_point(block))))
 			continue;
 		ending.signals |= bit;
 		ending.on_alternate_stack |= (action.flags & SA_ONSTACK) != 0;

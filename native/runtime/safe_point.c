@@ -296,6 +296,11 @@ bool ulp_safe_point(enum ulp_wait wait, const char **why)
 	return true;
 }
 
+bool ulp_safe_point_in_c_library(uint64_t address)
+{
+	return within(&c_library, address);
+}
+
 bool ulp_safe_point_in_loader(uint64_t address)
 {
 	return within(&loader, address);

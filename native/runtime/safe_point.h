@@ -16,8 +16,9 @@
 /* Where the C library, the loader and the allocator lie. Called once, at start. */
 void ulp_safe_point_learn_objects(void);
 
-/* Whether `address` is code of the dynamic loader. */
+/* Whether `address` is code of the dynamic loader, or of the C library. */
 bool ulp_safe_point_in_loader(uint64_t address);
+bool ulp_safe_point_in_c_library(uint64_t address);
 
 /* What the interrupted thread was doing. */
 enum ulp_wait {

@@ -106,6 +106,7 @@ uint64_t ulp_callsite_target(uint64_t return_address);
 
 /* The interrupted system call in `registers` is to fail with EINTR, not to be made again. */
 void ulp_registers_fail_with_eintr(uint64_t registers[27]);
+uint64_t ulp_registers_instruction(const uint64_t registers[27]);
 /* The number of the system call that the thread was in. */
 uint64_t ulp_registers_system_call(const uint64_t registers[27]);
 

@@ -122,6 +122,11 @@ void ulp_registers_fail_with_eintr(uint64_t registers[27])
 	registers[REG_RAX / 8] = (uint64_t)(int64_t)EINTR_FROM_KERNEL;
 }
 
+uint64_t ulp_registers_instruction(const uint64_t registers[27])
+{
+	return registers[REG_RIP / 8];
+}
+
 uint64_t ulp_registers_system_call(const uint64_t registers[27])
 {
 	return registers[REG_ORIG_RAX / 8];
