@@ -207,7 +207,9 @@ processes:
       type: str
       sample: patched
     reason:
-      description: One sentence, empty if the outcome says it all.
+      description:
+        - One sentence, empty if the outcome says it all. In check mode it says of a process that would be patched what
+          cannot be foreseen.
       type: str
       sample: ""
     threads:

@@ -32,6 +32,7 @@ from .outcome import Row
 from .progress import migration, settled_universe
 from .request import ResolvedLibrary, build_request, program_roots, sites
 from .resolve import resolve
+from .seccomp_check import foreseen
 
 
 class Trigger:
@@ -178,7 +179,8 @@ class Trigger:
                 " directory to the same place there",
             )
         if self.options.check:
-            return Row(pid, subject.name, outcome.PATCHED, changed=True)
+            reservation = foreseen(pid, via, self.options.seccomp)
+            return Row(pid, subject.name, outcome.PATCHED, reservation, changed=True)
         contents = None if by_path else self._verified_contents()
         return (yield from self._request(subject, abi.APPLY, libraries, outcome.PATCHED, contents))
 

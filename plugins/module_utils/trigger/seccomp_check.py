@@ -14,7 +14,7 @@ from ..process.errors import ProcessUnpatchable
 from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status
 from ..process.seccomp import ALLOW, ERRNO, LOG, denied
 from ..tracee.errors import StepFailed
-from ..tracee.seccomp_filters import fetch_filters
+from ..tracee.seccomp_filters import fetch_filters, may_fetch
 from .options import ASSUME_ERRNO
 
 _PROT_NONE = 0
@@ -83,29 +83,48 @@ TOLERATED = (
 )
 
 
-def require_permitted(pid, tid, brings_bytes, unexaminable):
-    """Make sure that no system call that the runtime needs is denied to thread ``tid``.
+def foreseen(pid, tid, unexaminable):
+    """What can be said of thread ``tid`` without holding it.
 
-    :param brings_bytes: whether the livepatch is to be loaded from bytes that the process is given.
     :param unexaminable: options.EXAMINE or ASSUME_ERRNO, for a filter that the kernel does not show.
-    :raises ProcessUnpatchable: one is; the sentence names it.
-    :raises ThreadRefused: the thread could not be held to ask.
+    :return: a sentence about what cannot be foreseen, or "".
+    :raises ProcessUnpatchable: it will be refused.
     """
     mode = read_status(pid, tid).seccomp
     if mode == SECCOMP_STRICT:
         raise ProcessUnpatchable(pid, f"process {pid} runs in strict seccomp mode, which permits no livepatching")
     if mode != SECCOMP_FILTER:
+        return ""
+    if may_fetch():
+        return f"process {pid} runs under a seccomp filter, which is only looked at when the livepatch is applied"
+    if unexaminable == ASSUME_ERRNO:
+        return ""
+    raise ProcessUnpatchable(
+        pid,
+        f"process {pid} runs under a seccomp filter that cannot be examined from here; run as root of the machine,"
+        " outside of containers and filters, or say that the filter denies with an error and does not kill"
+        " (seccomp: assume_errno)",
+    )
+
+
+def require_permitted(pid, tid, brings_bytes, unexaminable):
+    """Make sure that no system call that the runtime needs is denied to thread ``tid``.
+
+    :param brings_bytes: whether the livepatch is to be loaded from bytes that the process is given.
+    :param unexaminable: as foreseen().
+    :raises ProcessUnpatchable: one is; the sentence names it.
+    :raises ThreadRefused: the thread could not be held to ask.
+    """
+    if not foreseen(pid, tid, unexaminable):
         return
     try:
         programs = fetch_filters(pid, tid)
     except StepFailed as error:
+        # A kernel without checkpoint and restore, say.
         if unexaminable == ASSUME_ERRNO:
             return
         raise ProcessUnpatchable(
-            pid,
-            f"process {pid} runs under a seccomp filter that cannot be examined from here; run as root of the machine,"
-            " outside of containers and filters, or say that the filter denies with an error and does not kill"
-            " (seccomp: assume_errno)",
+            pid, f"process {pid} runs under a seccomp filter that cannot be examined: {error}"
         ) from error
     needed = NEEDED + NEEDED_FOR_BYTES if brings_bytes else NEEDED
     try:

@@ -219,3 +219,12 @@ def test_tool_is_killed(step, padded, start, trigger):
     assert victim.ask("answer") == "5001"
     assert descriptors(victim) == before
     assert victim.end() == 0
+
+
+@pytest.mark.usefixtures("blind")
+def test_process_whose_main_thread_has_ended(padded, start, trigger):
+    """Neither its own /proc/self/fd nor ours leads to its files then."""
+    victim = start(padded, "orphan")
+    row = trigger(padded).apply(victim.pid)
+    assert row.outcome in ("patched", "pending"), row
+    assert victim.ask("answer") == "5001"

@@ -11,7 +11,9 @@ import struct
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import seccomp
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
 
 ALLOW, ERRNO_EPERM, KILL_PROCESS = "0x7fff0000", "0x50001", "0x80000000"
 MEMBARRIER, CLONE3, GETITIMER = "324", "435", "36"
@@ -102,4 +104,31 @@ def test_check_mode_does_not_hold_a_thread_to_look_at_its_filter(padded, start, 
     victim = start(padded, "commands", MEMBARRIER, ERRNO_EPERM)
     monkeypatch.setattr(requests, "send", None)
     monkeypatch.setattr(requests, "require_binding", lambda: None)
-    assert trigger(padded, check=True).apply(victim.pid).outcome == "patched"
+    row = trigger(padded, check=True).apply(victim.pid)
+    assert row.outcome == "patched"
+    assert "is only looked at when the livepatch is applied" in row.reason
+
+
+@needs_root
+def test_filter_that_cannot_be_examined(padded, start, trigger, monkeypatch):
+    """Refused without holding any thread, in check mode too; patched if the user says what the filter does."""
+    victim = start(padded, "commands", GETITIMER, ERRNO_EPERM)
+    free = start(padded)
+    monkeypatch.setattr(seccomp_check, "may_fetch", lambda: False)
+    monkeypatch.setattr(seccomp_check, "fetch_filters", None)
+    for check in (True, False):
+        row = trigger(padded, check=check).apply(victim.pid)
+        assert (row.outcome, row.held_us) == ("not_patchable", None)
+        assert "seccomp filter that cannot be examined from here" in row.reason
+    assert victim.ask("answer") == "20"
+    assert trigger(padded, check=True, seccomp="assume_errno").apply(victim.pid).outcome == "patched"
+    assert trigger(padded, seccomp="assume_errno").apply(victim.pid).outcome == "patched"
+    assert victim.ask("answer") == "5001"
+    assert trigger(padded).apply(free.pid).outcome == "patched"
+
+
+@needs_root
+def test_who_may_examine_filters(as_nobody):
+    """Root of the machine may, but not in a user namespace, nor under a filter (see the tests with podman)."""
+    assert seccomp_filters.may_fetch()
+    assert as_nobody(seccomp_filters.may_fetch) == "False"
