@@ -42,7 +42,8 @@ def test_no_thread_but_the_diverted_one_is_stopped(variant, target, start, repea
     """Guards all threads that compute: in many applies and reverts none is ever taken off its processor for them.
 
     A thread that is stopped, by ptrace or by a signal, counts one voluntary switch; one that only computes counts none,
-    however busy the machine is.  At the end the process is stopped once, to see that it would have been seen.
+    however busy the machine is.  At the end the process is stopped once, to see that it would have been seen.  Seen to
+    fail, by one for each apply and revert, with all threads seized for a moment in Diversion._hold().
     """
     build = target("contract", variant)
     patch = repeated(build.patch("layout", PAIRS))

@@ -11,7 +11,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from harness.polling import DEADLINE
+from harness.polling import DEADLINE, wait_until
 
 WALK = Path(__file__).resolve().parent / "harness" / "walk_in_gdb.py"
 
@@ -28,10 +28,17 @@ def addresses(build, pid, function):
     return [hex(base + int(value, 16)) for value in values]
 
 
+def send_when_held(victim, command):
+    """From the moment at which gdb holds the victim it does nothing until gdb lets it, with its breakpoints set."""
+    status = Path(f"/proc/{victim.pid}/status")
+    wait_until(lambda: "TracerPid:\t0\n" not in status.read_text(), "gdb holds the victim")
+    victim.send(command)
+
+
 def walk(victim, entries, function, caller, command):
     """Attach gdb, let the victim carry ``command`` out, and step through its call of ``function``."""
     environment = dict(os.environ, WALK_FUNCTION=function, WALK_CALLER=caller, WALK_ENTRIES=" ".join(entries))
-    sender = threading.Timer(2.0, victim.send, [command])
+    sender = threading.Thread(target=send_when_held, args=(victim, command))
     sender.start()
     done = subprocess.run(
         ["gdb", "-nx", "-batch", "-p", str(victim.pid), "-x", str(WALK)],

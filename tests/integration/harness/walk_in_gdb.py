@@ -43,6 +43,7 @@ def register(name):
 
 def run():
     gdb.execute("set pagination off")
+    gdb.execute("set backtrace past-main on")
     gdb.execute("handle all nostop noprint pass")
     gdb.execute("handle SIGTRAP stop print nopass")
     for address in os.environ["WALK_ENTRIES"].split():
