@@ -85,11 +85,8 @@ processes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import (
-    CHECK,
-    count_outcomes,
-    dispatch,
-)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, count_outcomes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 

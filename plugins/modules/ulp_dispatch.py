@@ -261,14 +261,7 @@ retracted:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import (
-    PATCH,
-    REVERT,
-    UNCONCERNED,
-    count_outcomes,
-    dispatch,
-    state_text,
-)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold import (
     HOLD_FILE,
     KILL_SWITCH,
@@ -276,6 +269,13 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold im
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import LEDGER
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import (
+    PATCH,
+    REVERT,
+    UNCONCERNED,
+    count_outcomes,
+    state_text,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import (

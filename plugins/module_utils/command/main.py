@@ -16,9 +16,10 @@ import os
 import sys
 
 from ..atomic_file import read_file
-from ..dispatch.dispatch import CHECK, PATCH, REVERT, dispatch
+from ..dispatch.dispatch import dispatch
 from ..dispatch.facts import gather
 from ..dispatch.policy import Policy
+from ..dispatch.result import CHECK, PATCH, REVERT
 from ..dispatch.rules import parse_exclude
 from ..dispatch.select import Selection
 from ..elf.post import post_process

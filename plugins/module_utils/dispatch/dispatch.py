@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from typing import NamedTuple
 
 from ..errors import FileProblem, UlpError, Untrusted
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
@@ -21,83 +19,13 @@ from ..trigger.drive import drive_all
 from ..trigger.outcome import Row
 from . import ledger
 from .policy import Guard, Policy
+from .result import CHECK, PATCH, REVERT, Dispatched
 from .select import choose, name_of
-
-PATCH = "patch"
-REVERT = "revert"
-CHECK = "check"
 
 # Between two looks at threads that are still inside, in seconds.
 _PAUSE = 0.01
 # So many PIDs are named in a warning.
 _LISTED = 5
-
-_APPLIED = (outcome.PATCHED, outcome.ALREADY_PATCHED)
-# Processes that the livepatch is not for.
-UNCONCERNED = (outcome.NOT_APPLICABLE, outcome.ALREADY_FIXED_ON_DISK)
-# What a process that was asked for by PID should be in the end.
-_ASKED_FOR = {
-    PATCH: _APPLIED,
-    REVERT: (outcome.REVERTED, *UNCONCERNED),
-    CHECK: _APPLIED,
-}
-
-
-class Dispatched(NamedTuple):
-    """What became of all processes."""
-
-    operation: str  # PATCH, REVERT or CHECK
-    patch_id: str
-    rows: list[Row]
-    warnings: list[str]
-    stopped: bool = False  # nothing was applied, because of the kill switch
-    retracted: bool = False  # nothing was applied, because the livepatch is retracted
-    signer: str | None = None  # the principal whose signature was verified
-    named: frozenset[int] = frozenset()  # the PIDs that were asked for by number
-
-    @property
-    def lacking(self):
-        """The rows of the processes that should have the livepatch on every thread, and have not.
-
-        Those are the ones that it is for, and every one that was asked for by PID.
-        """
-        return [
-            row for row in self.rows
-            if row.outcome not in _APPLIED
-            and (row.pid in self.named or row.outcome not in (*UNCONCERNED, outcome.EXCLUDED))
-        ]
-
-    @property
-    def applied(self):
-        """Whether every process that the livepatch is for, or that was asked for by PID, has it on every thread."""
-        return not self.lacking
-
-    @property
-    def changed(self):
-        """Whether any process is now another than before."""
-        return any(row.changed for row in self.rows)
-
-    @property
-    def failures(self):
-        """The rows that nobody may take for success: that a process asked for by PID cannot be patched is one."""
-        return [
-            row for row in self.rows
-            if row.outcome == outcome.FAILED
-            or (row.outcome == outcome.PENDING and not row.threads_pending)
-            or (row.outcome == outcome.NOT_PATCHABLE and row.pid in self.named)
-        ]
-
-    @property
-    def unmet(self):
-        """The rows of processes that were asked for by PID and are not as they were asked to be.
-
-        One whose threads get there by themselves is.
-        """
-        return [
-            row for row in self.rows
-            if row.pid in self.named and row.outcome not in _ASKED_FOR[self.operation]
-            and not (row.outcome == outcome.PENDING and row.threads_pending)
-        ]
 
 
 def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
@@ -165,17 +93,6 @@ def _write_down(path, rows, container, operation):
     except (FileProblem, Untrusted) as error:
         return [f"the ledger was not written: {error}"]
     return []
-
-
-def count_outcomes(rows):
-    """{outcome: number of ``rows`` that have it}, only those that occur."""
-    return dict(Counter(row.outcome for row in rows))
-
-
-def state_text(result, after):
-    """Text to compare: a line for each process that Dispatched ``result`` changed, as it was or is ``after``."""
-    state = "applied" if (result.operation == PATCH) == after else "not applied"
-    return "".join(f"{row.pid} {row.name}: {result.patch_id[:16]} {state}\n" for row in result.rows if row.changed)
 
 
 def _listed(pids):
