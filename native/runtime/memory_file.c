@@ -28,7 +28,17 @@
 static int descriptor = -1;
 static dev_t device;
 static ino_t inode;
-static unsigned loaded_before;
+/*
+ * What was loaded so, in order.  A livepatch that could not be applied then is loaded all the
+ * same, and found again by its name: nobody must bring it a second time, to be loaded twice.
+ */
+static struct {
+	uint8_t id[ULP_PATCH_ID_SIZE];
+	int number;
+} loaded[ULP_PATCHES];
+static unsigned loaded_count;
+static unsigned current;
+static uint8_t current_id[ULP_PATCH_ID_SIZE];
 static char path[sizeof DIRECTORY + ULP_PATCHES + 16];
 
 /* The program may have closed it, and have something else under its number by now. */
@@ -96,11 +106,16 @@ static bool wait_for_seals(void)
 	return false;
 }
 
-enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *name)
+enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *name,
+				       const uint8_t *id)
 {
+	for (current = 0; current < loaded_count; current++)
+		if (memcmp(loaded[current].id, id, ULP_PATCH_ID_SIZE) == 0)
+			return ULP_OK;
+	memcpy(current_id, id, ULP_PATCH_ID_SIZE);
 	if (!prepare_for_fork())
 		return ULP_NO_MEMORY;
-	if (loaded_before >= ULP_PATCHES) {
+	if (loaded_count >= ULP_PATCHES) {
 		snprintf(result->detail, sizeof result->detail, "more than %d patches",
 			 ULP_PATCHES);
 		return ULP_FULL;
@@ -126,18 +141,23 @@ enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *na
 const char *ulp_memory_file_path(void)
 {
 	size_t length = sizeof DIRECTORY - 1;
+	int number = current < loaded_count ? loaded[current].number : descriptor;
 
 	/* The loader knows libraries by their paths: numbers of descriptors come again. */
 	memcpy(path, DIRECTORY, length);
-	memset(path + length, '/', loaded_before + 1);
-	length += loaded_before + 1;
-	snprintf(path + length, sizeof path - length, "%d", descriptor);
+	memset(path + length, '/', current + 1);
+	length += current + 1;
+	snprintf(path + length, sizeof path - length, "%d", number);
 	return path;
 }
 
 void ulp_memory_file_loaded(void)
 {
-	loaded_before++;
+	if (current < loaded_count)
+		return;
+	memcpy(loaded[current].id, current_id, ULP_PATCH_ID_SIZE);
+	loaded[current].number = descriptor;
+	loaded_count++;
 }
 
 void ulp_memory_file_close(void)

@@ -10,11 +10,13 @@
 
 /*
  * Makes an empty file without a name, tells the core its number in `result`, and waits
- * until the core has filled and sealed it.  On failure nothing is left of it.
+ * until the core has filled and sealed it.  On failure nothing is left of it.  Does nothing
+ * if the patch with this ID (ULP_PATCH_ID_SIZE bytes) was loaded so before.
  */
-enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *name);
+enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *name,
+				       const uint8_t *id);
 
-/* The path that leads to it on this thread; never one that was loaded before. */
+/* The path that leads to it on this thread; no two patches ever have the same. */
 const char *ulp_memory_file_path(void);
 
 /* The loader has taken it under that path. */

@@ -51,7 +51,7 @@ static enum ulp_error carry_out(struct ulp_result *result)
 	}
 	/* Before forks are held up: the core may take its time. */
 	if (comes_as_bytes(request)) {
-		error = ulp_memory_file_receive(result, patch_name(request));
+		error = ulp_memory_file_receive(result, patch_name(request), request->patch_id);
 		if (error) {
 			free(request);
 			return error;

@@ -37,6 +37,19 @@ static void fill(int file)
 	      0);
 }
 
+static uint64_t count_mapped(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	uint64_t count = 0;
+
+	CHECK(maps);
+	while (fgets(line, sizeof line, maps))
+		count += strstr(line, "memfd:ulp:") != NULL;
+	fclose(maps);
+	return count;
+}
+
 static int wait_for_descriptor(void)
 {
 	for (;;) {
@@ -107,6 +120,37 @@ static int apply_bytes(unsigned char patch, const struct pair *replaced, enum su
 	return (int)(long)file;
 }
 
+/* The library is loaded, but has not what the request says: once is enough. */
+static void fail_after_loading(void)
+{
+	uint64_t mapped = 0;
+
+	for (int i = 0; i < 3; i++) {
+		struct ulp_request *request =
+			prepare_apply(9, PATCH_PATH, TARGET_ENDBR, functions, pairs);
+		struct ulp_request_library *library =
+			(void *)((char *)request + request->libraries);
+		struct ulp_request_replacement *replacement =
+			(void *)((char *)request + library->replacements);
+		struct ulp_result result;
+		enum supply how = FILL;
+		pthread_t thread;
+
+		request->patch_path += (uint32_t)strlen(PATCH_PATH);
+		replacement->replacement = 1ull << 32;
+		seal(request);
+		if (i == 0)
+			CHECK(pthread_create(&thread, NULL, supply, &how) == 0);
+		result = send(request);
+		if (i == 0)
+			CHECK(pthread_join(thread, NULL) == 0);
+		CHECK(result.error == ULP_BAD_REQUEST);
+		if (i == 0)
+			mapped = count_mapped();
+		CHECK(count_mapped() == mapped && mapped > 0);
+	}
+}
+
 static bool is_open(int file)
 {
 	return fcntl(file, F_GETFD) != -1;
@@ -120,7 +164,8 @@ int main(void)
 	file = apply_bytes(1, pairs, TAKE_AWAY, ULP_LOAD_FAILED);
 	CHECK(is_open(file) && answer(1) == 2);
 	close(file);
-	CHECK(STATE->patch_count == 0);
+	fail_after_loading();
+	CHECK(STATE->patch_count == 0 && answer(1) == 2);
 
 	file = apply_bytes(1, pairs, FILL, ULP_OK);
 	CHECK(!is_open(file) && answer(1) == 1001);
