@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A diversion that is held up on purpose, so that something surely happens in the middle of it."""
+
+from __future__ import annotations
+
+import random
+from typing import Callable
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
+
+from .victim import Victim
+
+
+class HeldDiversion(Diversion):
+    """Does ``meanwhile()`` when the thread has its new registers and mask, and has not been let go."""
+
+    def __init__(self, victim: Victim, thread: int, meanwhile: Callable[[], None]) -> None:
+        subject = examine(victim.pid, MappedFiles())
+        # There is no request with this nonce: the thread goes all the way to the worker and back, and nothing changes.
+        super().__init__(victim.pid, thread, subject.state.entry, random.getrandbits(63) | 1, read_maps(subject.via))
+        self.meanwhile = meanwhile
+
+    def _hold(self) -> None:
+        with self.custody:
+            self._divert()
+            self.meanwhile()
+            self.custody.release()
