@@ -32,11 +32,11 @@ PROGRAM = """
 int answer(void);
 int main(void)
 {
-	char line[16];
-	puts("ready");
-	for (fflush(stdout); fgets(line, sizeof line, stdin) && line[0] != 'q'; fflush(stdout))
-		printf("%d\\n", answer());
-	return 0;
+    char line[16];
+    puts("ready");
+    for (fflush(stdout); fgets(line, sizeof line, stdin) && line[0] != 'q'; fflush(stdout))
+        printf("%d\\n", answer());
+    return 0;
 }
 """
 

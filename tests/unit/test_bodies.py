@@ -27,19 +27,19 @@ int bare(int x);
 OPAQUE int to_bare(int x) { alone(x); return bare(x); }
 OPAQUE int choose(int x)
 {
-	switch (x) {
-	case 0: return alone(1);
-	case 1: return far(2) + 1;
-	case 2: return alone(3) + 2;
-	case 3: seldom(); return far(4) + 3;
-	case 4: return alone(5) + 4;
-	case 5: return far(6) + 5;
-	case 6: return far(6) * 5;
-	case 7: return far(7) * 6;
-	case 8: seldom(); return far(7) - 6;
-	case 9: return far(8) * 6;
-	default: __builtin_unreachable();
-	}
+    switch (x) {
+    case 0: return alone(1);
+    case 1: return far(2) + 1;
+    case 2: return alone(3) + 2;
+    case 3: seldom(); return far(4) + 3;
+    case 4: return alone(5) + 4;
+    case 5: return far(6) + 5;
+    case 6: return far(6) * 5;
+    case 7: return far(7) * 6;
+    case 8: seldom(); return far(7) - 6;
+    case 9: return far(8) * 6;
+    default: __builtin_unreachable();
+    }
 }
 int main(int count, char **words) { return split(count) + goes_on(count) + to_bare(count) + choose(count); }
 """
