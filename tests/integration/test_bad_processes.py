@@ -76,7 +76,7 @@ def test_statically_linked(container, ulp, tmp_path):
     run(["gcc", "-static", "-o", tmp_path / "static", source])
     with subprocess.Popen([tmp_path / "static"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
         try:
-            refuse_process(ulp, process.pid, container)
+            refuse_process(ulp, process.pid, container, naming="statically linked")
         finally:
             process.kill()
 

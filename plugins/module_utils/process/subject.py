@@ -67,23 +67,42 @@ def alive(pid):
     raise ProcessDead(pid, f"process {pid} ({stat.name}) has ended already and is a zombie")
 
 
+def _program(pid, via):
+    """The survey.Survey of the program that process ``pid`` runs, or None."""
+    try:
+        descriptor = os.open(f"/proc/{via}/exe", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise explained(pid, error) from error
+    try:
+        return survey(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_static(program):
+    return program is not None and program.native and not program.interpreter and program.soname is None
+
+
+def is_statically_linked(pid, via):
+    """Whether process ``pid`` runs a program without a dynamic loader: what it has of a library is part of it.
+
+    :param via: a thread of it that has not ended.
+    :raises ProcessGone: it has ended.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    return _is_static(_program(pid, via))
+
+
 def without_runtime(pid, via, name):
     """The ProcessUnpatchable that says why process ``pid`` has no runtime in it.
 
     :raises ProcessGone: it has ended.
     :raises ProcessForbidden: it belongs to somebody else.
     """
-    try:
-        descriptor = os.open(f"/proc/{via}/exe", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise explained(pid, error) from error
-    try:
-        program = survey(descriptor)
-    finally:
-        os.close(descriptor)
+    program = _program(pid, via)
     if program is not None and not program.native:
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than x86-64")
-    if program is not None and not program.interpreter and program.soname is None:
+    if _is_static(program):
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a statically linked program: no library to patch")
     return ProcessUnpatchable(
         pid,

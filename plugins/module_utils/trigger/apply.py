@@ -22,7 +22,7 @@ from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import can_load, sees_itself_in_proc
 from ..process.procfs import process_name
 from ..process.runtime import read_state
-from ..process.subject import alive, examine, require_available
+from ..process.subject import alive, examine, is_statically_linked, require_available
 from ..tracee.requests import require_binding
 from . import outcome
 from .borrow import Borrower, Vetoed
@@ -127,9 +127,10 @@ class Trigger:
         resolution = self.resolved(via)
         if not resolution.concerned:
             wanted = " or ".join(target.soname for target in self.container.targets)
-            return None, None, Row(
-                pid, name, outcome.NOT_APPLICABLE, f"process {pid} ({name}) has not loaded {wanted}"
-            )
+            why = f"process {pid} ({name}) has not loaded {wanted}"
+            if is_statically_linked(pid, via):
+                why += ": it runs a statically linked program, and what that has of the library cannot be patched"
+            return None, None, Row(pid, name, outcome.NOT_APPLICABLE, why)
         if resolution.obscure:
             raise ProcessUnpatchable(
                 pid,
