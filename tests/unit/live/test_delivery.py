@@ -138,10 +138,13 @@ def wait_for_descriptors(victim, wanted):
 
 @pytest.mark.usefixtures("blind")
 def test_failed_delivery_changes_nothing(layout, start, trigger, monkeypatch):
+    def fail(_self, _descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     victim = start(layout)
     before = descriptors(victim)
     with monkeypatch.context() as patched:
-        patched.setattr(Delivery, "_fill", lambda self, descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "no")))
+        patched.setattr(Delivery, "_fill", fail)
         row = trigger(layout).apply(victim.pid)
     assert (row.outcome, row.changed) == ("failed", False)
     assert "could not be given the bytes" in row.reason
