@@ -23,8 +23,12 @@ _ALL_USERS = (1 << 32) - 1  # what the initial user namespace maps
 def may_fetch():
     """Whether the kernel shows filters to us at all: to root of the machine that is under no filter itself."""
     fields = dict(line.split(b":", 1) for line in read_bytes("self", "status").splitlines())
-    with open("/proc/self/uid_map", encoding="ascii") as stream:
-        everybody = [int(word) for word in stream.read().split()] == [0, 0, _ALL_USERS]
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as stream:
+            everybody = [int(word) for word in stream.read().split()] == [0, 0, _ALL_USERS]
+    except FileNotFoundError:
+        # A kernel without user namespaces.
+        everybody = True
     return everybody and int(fields[b"CapEff"], 16) >> _CAP_SYS_ADMIN & 1 == 1 and int(fields.get(b"Seccomp", 0)) == 0
 
 
