@@ -164,23 +164,21 @@ def measure_gaps(thread_counts, repeats):
                 # The first loads the patch library, and so is another than all that follow; it is not in the medians.
                 sample["first held"] = [repeater.do("apply")]
                 repeater.do("revert")
-                lasted = 0.02
+                lasted = 0.02  # seconds
                 for index in range(repeats):
                     change = "revert" if index % 2 else "apply"
-                    for name in ("nothing", "check", change, "stop"):
-                        if name == "stop" and index >= STOPS:
-                            continue
+                    for name in ("nothing", "check", change) + (("stop",) if index < STOPS else ()):
                         ask(process, "reset")
                         if name == "nothing":
                             time.sleep(lasted)
                         elif name == "stop":
                             stop_and_continue(process.pid)
+                        elif name == "check":
+                            repeater.do(name)
                         else:
                             begin = time.monotonic()
-                            held = repeater.do(name)
+                            sample["held"].append(repeater.do(name))
                             lasted = time.monotonic() - begin
-                        if name == change:
-                            sample["held"].append(held)
                         gap, lost, switches = ask(process, "report")
                         sample[name].append([float(gap), float(lost), int(switches)])
         result[str(threads)] = sample
