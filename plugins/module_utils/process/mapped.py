@@ -27,6 +27,8 @@ from .survey import UNREACHABLE, Survey, survey
 
 # For so long, in seconds, a file is known by device and inode alone.
 FRESH_SECONDS = 1.0
+# Bytes. Anybody may map a file that has holes for most of its size, and we read all of it.
+LARGEST = 1 << 30
 
 
 class LoadedLibrary(NamedTuple):
@@ -155,6 +157,9 @@ class MappedFiles:
             return self._images[key]
         descriptor = open_mapped(pid, mapping)
         with os.fdopen(descriptor, "rb") as stream:
+            size = os.fstat(descriptor).st_size
+            if size > LARGEST:
+                raise BadElf(f"{mapping.path} in process {pid} is {size} bytes long, too large for a library")
             try:
                 image = ElfImage.parse(stream.read(), mapping.path)
             except OSError as error:

@@ -14,6 +14,7 @@ import time
 from typing import NamedTuple
 
 from .. import abi
+from ..errors import BadElf
 from .errors import StateUnreadable
 from .memory import read_memory, read_ranges
 from .survey import UNREACHABLE
@@ -138,7 +139,10 @@ def state_address(pid, mapping, files):
         # Says so.
         files.image(pid, mapping)
     base = found.load_bias(mapping) if found and found.native else None
-    symbol = files.image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None
+    try:
+        symbol = files.image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None
+    except BadElf as error:
+        raise StateUnreadable(pid, f"the runtime in process {pid} is of a damaged file: {error}") from error
     if symbol is None:
         raise StateUnreadable(
             pid, f"{mapping.path} in process {pid} is not the livepatch runtime: it has no {STATE_SYMBOL}"
@@ -212,6 +216,14 @@ def _read_bodies(pid, raw):
 
 
 def _decode(pid, address, header, domains, libraries, patches):
+    state = _decoded(pid, address, header, domains, libraries, patches)
+    # Whoever owns the process can write anything there.
+    if any(item.domain >= header.domain_count for item in (*state.libraries, *state.patches)):
+        raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
+    return state
+
+
+def _decoded(pid, address, header, domains, libraries, patches):
     return RuntimeState(
         pid=pid,
         address=address,

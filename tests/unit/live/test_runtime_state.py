@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import random
 import struct
 import threading
 
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process import runtime
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import mapped, runtime
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import (
     ProcessUnpatchable,
     StateUnreadable,
@@ -114,3 +120,55 @@ def test_process_without_the_runtime(padded, start, files):
 def test_static_program(foreign_program, files):
     with pytest.raises(ProcessUnpatchable, match=f"process {foreign_program.pid} .* statically linked"):
         examine(foreign_program.pid, files)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_bytes_in_the_block_give_a_sentence(seed, layout, start, look, trigger):
+    """Guards against a process that takes the tool of a whole machine down: it may hold anything there.
+
+    Fails with an IndexError without the look at the numbers of domains.
+    """
+    victim = start(layout)
+    assert trigger(layout).apply(victim.pid).outcome == "patched"
+    state = look(victim).state
+    source = random.Random(seed)
+    for field, count in (("domains", abi.DOMAINS), ("libraries", abi.LIBRARIES), ("patches", abi.PATCHES)):
+        size = getattr(abi, {"domains": "DOMAIN", "libraries": "LIBRARY", "patches": "PATCH"}[field]).size
+        used = source.choice((1, 2, count))
+        noise = source.choice((source.randbytes, lambda length: b"\xff" * length, bytes))
+        poke(victim, state, field, noise(size * count))
+        poke(victim, state, {"domains": "domain_count", "libraries": "library_count", "patches": "patch_count"}[field],
+             struct.pack("<I", used))
+    poke(victim, state, "threads", struct.pack("<Q", source.choice((0, 8, 2**64 - 8, state.threads))))
+    poke(victim, state, "messages", struct.pack("<Q", source.choice((0, 2**64 - 8, state.address))))
+    facts = gather(Selection((victim.pid,)))
+    assert len(facts["processes"]) + len(facts["unpatchable"]) == 1
+    json.dumps(facts)
+    for row in (trigger(layout).check(victim.pid), trigger(layout, retries=2, timeout=1).revert(victim.pid)):
+        assert row.pid == victim.pid
+    with contextlib.suppress(UlpError):
+        runtime.read_messages(victim.pid, look(victim).state)
+
+
+def test_runtime_of_a_damaged_file(padded, request, start, tmp_path):
+    """One such process, of whomever, is in the list with the reason; the others are there, too."""
+    damaged = tmp_path / "libpulp.so"
+    data = bytearray((request.getfixturevalue("runtime") / "libpulp.so").read_bytes())
+    (headers,) = struct.unpack_from("<Q", data, 40)
+    symbols = next(at for at in range(headers, len(data), 64) if struct.unpack_from("<I", data, at + 4) == (11,))
+    # The offset of the section .dynsym, at which the loader does not look.
+    struct.pack_into("<Q", data, symbols + 24, 2 * len(data))
+    damaged.write_bytes(data)
+    victim = start(padded, preload=False, wrap=("env", f"LD_PRELOAD={damaged}"))
+    well = start(padded)
+    facts = gather(Selection())
+    (reason,) = [entry["reason"] for entry in facts["unpatchable"] if entry["pid"] == victim.pid]
+    assert "is of a damaged file" in reason
+    assert well.pid in [process["pid"] for process in facts["processes"]]
+
+
+def test_file_that_is_too_large_to_be_read(padded, start, look, files, monkeypatch):
+    monkeypatch.setattr(mapped, "LARGEST", 1000)
+    victim = start(padded)
+    with pytest.raises(StateUnreadable, match="too large for a library"):
+        look(victim)
