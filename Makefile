@@ -34,7 +34,7 @@ help:
 
 .PHONY: system-packages
 system-packages: ## install every Debian package that any target needs
-	@tools/install-system-packages.sh build python check lint
+	@tools/install-system-packages.sh build python check containers lint
 
 packages-%:
 	@tools/install-system-packages.sh $(subst -, ,$*)
@@ -82,7 +82,7 @@ demo: packages-build venv build collection-install ## patch a running network se
 # -------------------------------------------------------------------- check
 
 .PHONY: check
-check: packages-check-build venv build collection-path check-native check-unit check-integration check-collection ## every test
+check: packages-check-build-containers check-native check-unit check-integration check-collection molecule-default ## every test
 	@echo "All tests passed."
 
 .PHONY: check-native
@@ -120,13 +120,11 @@ SCENARIOS := $(patsubst extensions/molecule/%/molecule.yml,%,$(wildcard extensio
 .PHONY: molecule
 molecule: $(SCENARIOS:%=molecule-%) ## every scenario of extensions/molecule, in systemd containers
 
-molecule-%: molecule-needs
-	$(BIN)/molecule $(MOLECULE) -s $*
-
-.PHONY: molecule-needs
-molecule-needs: packages-check-build-containers venv build collection-path
-	@tools/container-images.sh $(BUILD)/containers 12 13 12-ready 13-ready
+molecule-%: packages-check-build-containers venv build collection-path
+	@tools/container-images.sh $(BUILD)/containers $$(sed -n 's|.*localhost/debian-systemd:||p' \
+		extensions/molecule/$*/molecule.yml | sort -u)
 	@$(BIN)/python extensions/molecule/shared/artefacts.py $(BUILD)/molecule
+	MOLECULE_COMMAND_BORDERS=false $(BIN)/molecule $(MOLECULE) -s $*
 
 .PHONY: check-roles
 check-roles: venv build ## roles in systemd containers made with podman (not part of check)
@@ -158,7 +156,7 @@ collection-install: collection
 
 # --------------------------------------------------------------------- lint
 
-C_SOURCES := 'native/*.c' 'native/*.h' 'tests/*.c' 'tests/*.h' 'tests/*.cc' 'playbooks/*.c' 'playbooks/*.h'
+C_SOURCES := 'native/*.c' 'native/*.h' 'tests/*.c' 'tests/*.h' 'tests/*.cc' 'playbooks/*.c' 'playbooks/*.h' 'extensions/*.c'
 
 .PHONY: lint
 lint: packages-lint-build venv lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity ## everything clean
