@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness.command import Ulp
 from harness.variant import USUAL
 from harness.victim import Victim
 
@@ -98,3 +99,15 @@ def test_status_playbook_shows_no_control_characters(victim, container, ulp):
     (line,) = [line for line in done.stdout.splitlines() if f'"{victim.pid} ' in line]
     assert SHOWN in line
     assert " patched " in line
+
+
+def test_output_that_cannot_hold_a_name(build, tmp_path):
+    """Guards against a traceback where the locale knows no such letter; seen to fail with UnicodeEncodeError."""
+    program = tmp_path / "naïve"
+    program.symlink_to(build.program())
+    victim = Victim([program], libraries=[build.directory])
+    try:
+        answer = Ulp(wrap=("env", "PYTHONIOENCODING=ascii")).succeed("list", "-p", victim.pid)
+    finally:
+        victim.finish()
+    assert f"{victim.pid} na\\xefve: " in answer.output

@@ -58,4 +58,4 @@ def state_lines(facts):
                 f"  {patch['name']} {patch['status']} {patch['time']}, {patch['functions']} functions of"
                 f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
             )
-    return [printable(line) for line in lines]
+    return lines

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verbs that deal with files: ``post``, ``pack``, ``dump``, ``sign``, ``verify``."""
+
+from __future__ import annotations
+
+from ..atomic_file import read_file
+from ..elf.post import post_process
+from ..errors import BadSignature
+from ..livepatch.description import parse_description
+from ..livepatch.dump import dump, target_fields
+from ..livepatch.pack import pack
+from ..livepatch.signature import sign, signature_path, verify
+from .output import DONE, REFUSED, complain, print_json, show
+
+
+def _post(arguments):
+    result = post_process(
+        arguments.library, destination=arguments.output, allow_untracked=arguments.allow_untracked
+    )
+    for warning in result.warnings:
+        complain(warning)
+    done = "post-processed" if result.changed else "unchanged"
+    show(
+        arguments,
+        {
+            "changed": result.changed,
+            "path": result.path,
+            "build_id": result.build_id,
+            "functions": result.functions,
+            "trampolines": result.trampolines,
+        },
+        [f"{result.path}: {done}, {result.functions} functions, {result.trampolines} trampolines"],
+    )
+    return DONE
+
+
+def _pack(arguments):
+    result = pack(parse_description(arguments.description), arguments.output)
+    for warning in result.warnings:
+        complain(warning)
+    show(
+        arguments,
+        {
+            "changed": result.changed,
+            "path": result.path,
+            "patch_id": result.patch_id,
+            "targets": [target_fields(target) for target in result.targets],
+            "functions": [pair.old for pair in result.functions],
+        },
+        [f"{result.path}: {len(result.functions)} functions, patch ID {result.patch_id}"],
+    )
+    return DONE
+
+
+def _dump(arguments):
+    print_json(dump(arguments.container))
+    return DONE
+
+
+def _sign(arguments):
+    # Nobody should sign what no host will take.
+    dump(arguments.container)
+    result = sign(arguments.container, arguments.key)
+    done = "signed" if result.changed else "unchanged, signed before"
+    show(
+        arguments,
+        {"changed": result.changed, "path": result.path, "fingerprint": result.fingerprint},
+        [f"{arguments.container}: {done} with the key {result.fingerprint}, signature {result.path}"],
+    )
+    return DONE
+
+
+def _verify(arguments):
+    fields = {"path": signature_path(arguments.container), "valid": False, "identity": None, "fingerprint": None}
+    reason = ""
+    try:
+        signer = verify(
+            read_file(arguments.container), arguments.container, arguments.allowed_signers, arguments.identity
+        )
+    except BadSignature as error:
+        reason = str(error)
+    else:
+        fields.update(signer._asdict(), valid=True)
+    fields["reason"] = reason
+    lines = [] if reason else [
+        f"{arguments.container}: signed by {fields['identity']} with the key {fields['fingerprint']}"
+    ]
+    show(arguments, fields, lines)
+    if reason:
+        complain(reason)
+        return REFUSED
+    return DONE
+
+
+VERBS = {
+    "post": _post,
+    "pack": _pack,
+    "dump": _dump,
+    "sign": _sign,
+    "verify": _verify,
+}

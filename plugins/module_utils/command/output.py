@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the command's words go, and with which status it exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ..printable import printable
+
+DONE = 0
+REFUSED = 1
+PENDING = 3
+INTERRUPTED = 130
+
+
+def complain(sentence):
+    """Say ``sentence`` on standard error."""
+    sys.stderr.write(f"ulp: {printable(sentence)}\n")
+
+
+def print_json(value):
+    """Print ``value`` as JSON, in ASCII, whatever strings are in it."""
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def show(arguments, value, lines):
+    """Print a result: ``value`` as JSON if ``arguments`` say so, else ``lines``, for people."""
+    if arguments.json:
+        print_json(value)
+        return
+    # A terminal, or a file, need not be able to hold every name.
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        sys.stdout.write(printable(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")

@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verbs that deal with processes: ``trigger``, ``check``, ``dispatch``, ``list``, ``messages``."""
+
+from __future__ import annotations
+
+from ..dispatch.dispatch import dispatch
+from ..dispatch.facts import gather
+from ..dispatch.policy import Policy
+from ..dispatch.result import CHECK, PATCH, REVERT
+from ..dispatch.rules import parse_exclude
+from ..dispatch.select import Selection
+from ..process.mapped import MappedFiles
+from ..process.runtime import read_messages
+from ..process.subject import examine
+from ..trigger import outcome
+from ..trigger.options import Options
+from .output import DONE, PENDING, REFUSED, complain, show
+from .report import outcome_table, state_lines
+
+
+def _options(arguments):
+    return Options(
+        timeout=arguments.timeout,
+        retries=arguments.retries,
+        wait_migrated=arguments.wait_migrated,
+        seccomp=arguments.seccomp,
+        check=getattr(arguments, "dry_run", False),
+    )
+
+
+def _is_good(row):
+    """Whether the process is as it was asked to be, if only for threads that have not got there yet."""
+    return row.outcome in (outcome.PATCHED, outcome.ALREADY_PATCHED, outcome.REVERTED) or (
+        row.outcome == outcome.PENDING and row.threads_pending > 0
+    )
+
+
+def _policy(arguments):
+    return Policy(
+        allowed_signers=arguments.allowed_signers,
+        identity=arguments.identity,
+        kill_switch=arguments.kill_switch or None,
+        hold_file=arguments.hold_file or None,
+        retracted_file=arguments.retracted_file or None,
+        exclude=parse_exclude(getattr(arguments, "exclude", ())),
+        ledger=arguments.ledger or None,
+    )
+
+
+def _sentence(row):
+    """What to say of a process that is not as it should be."""
+    return row.reason or f"the livepatch was reverted in process {row.pid} ({row.name})"
+
+
+def _trigger(arguments):
+    result = dispatch(
+        arguments.container,
+        REVERT if arguments.revert else PATCH,
+        Selection((arguments.process,)),
+        _options(arguments),
+        _policy(arguments),
+    )
+    for warning in result.warnings:
+        complain(warning)
+    (row,) = result.rows
+    good = _is_good(row)
+    show(arguments, row.as_dict(), outcome_table([row]) if good else [])
+    if good:
+        return DONE
+    complain(row.reason)
+    return REFUSED
+
+
+def _check(arguments):
+    result = dispatch(arguments.container, CHECK, Selection((arguments.process,)), Options())
+    (row,) = result.rows
+    show(arguments, row.as_dict(), outcome_table([row]) if _is_good(row) else [])
+    return _applied_status(result)
+
+
+def _applied_status(result):
+    """The exit status that says whether the livepatch is applied; complains of processes that do not have it."""
+    without = [row for row in result.lacking if row.outcome != outcome.PENDING]
+    for row in without:
+        complain(_sentence(row))
+    if without:
+        return REFUSED
+    return PENDING if result.lacking else DONE
+
+
+def _dispatch(arguments):
+    selection = Selection(tuple(arguments.pids), tuple(arguments.name))
+    result = dispatch(
+        arguments.container, arguments.operation, selection, _options(arguments), _policy(arguments)
+    )
+    for warning in result.warnings:
+        complain(warning)
+    lines = outcome_table(result.rows) if result.rows else ["no process runs a library that this livepatch is for"]
+    show(arguments, [row.as_dict() for row in result.rows], lines)
+    if result.operation == CHECK:
+        return _applied_status(result)
+    bad = result.failures + [row for row in result.unmet if row not in result.failures]
+    for row in bad:
+        complain(_sentence(row))
+    return REFUSED if bad else DONE
+
+
+def _list(arguments):
+    facts = gather(Selection(pids=(arguments.process,)) if arguments.process else None)
+    show(arguments, facts, state_lines(facts))
+    if arguments.process and facts["unpatchable"]:
+        complain(facts["unpatchable"][0]["reason"])
+        return REFUSED
+    return DONE
+
+
+def _messages(arguments):
+    subject = examine(arguments.process, MappedFiles())
+    lines = read_messages(subject.via, subject.state)
+    show(arguments, lines, lines)
+    return DONE
+
+
+VERBS = {
+    "trigger": _trigger,
+    "check": _check,
+    "dispatch": _dispatch,
+    "list": _list,
+    "messages": _messages,
+}
