@@ -163,13 +163,16 @@ class Trigger:
         if row is not None:
             return row
         patch = subject.state.patch(self.container.patch_id)
-        if patch is not None and patch.applied:
+        again = patch is not None and patch.applied
+        if again and resolution.is_covered(patch):
             return self._settled(subject, patch, outcome.ALREADY_PATCHED)
         self._require_dependencies(subject)
         require_available(pid, via)
         libraries = [self._resolved(subject, match) for match in resolution.matches]
         for library in libraries:
             sites(library, self.container.jumps)
+        if again:
+            self._require_repeatable(subject, libraries)
         # One that has been reverted is still loaded.
         by_path = patch is not None or can_load(via, self.path)
         if not by_path and not sees_itself_in_proc(via):
@@ -182,6 +185,8 @@ class Trigger:
         if self.options.check:
             reservation = foreseen(pid, via, self.options.seccomp)
             return Row(pid, subject.name, outcome.PATCHED, reservation, changed=True)
+        if again:
+            return (yield from self._repeat(subject, libraries))
         contents = None if by_path else self._verified_contents()
         return (yield from self._request(subject, abi.APPLY, libraries, outcome.PATCHED, contents))
 
@@ -219,6 +224,54 @@ class Trigger:
                     f" process {subject.pid} ({subject.name}); apply that first"
                 )
 
+    # ---------------------------------------------------------- apply anew
+
+    def _require_repeatable(self, subject, libraries):
+        """Refuse what can be foreseen before anything is taken back."""
+        self._require_independence(subject)
+        applied = subject.state.patch(self.container.patch_id)
+        bases = {library.library.base for library in libraries}
+        if len({hooked.domain for hooked in subject.state.libraries if hooked.base in bases}) > 1:
+            raise UlpError(
+                f"process {subject.pid} ({subject.name}) has loaded a further library since the livepatch was applied,"
+                " and it was patched apart from the others; revert this livepatch, or restart the process"
+            )
+        own = replaced_functions(self.container)
+        for patch, other in self._others(subject):
+            if patch.applied_universe > applied.applied_universe and not own.isdisjoint(replaced_functions(other)):
+                raise UlpError(
+                    f"process {subject.pid} ({subject.name}) has loaded a further library since the livepatch was"
+                    f" applied, which can only be applied to it from below {patch.name}; revert that first"
+                )
+        self._prepared(subject, abi.APPLY, libraries, None)
+
+    def _repeat(self, subject, libraries):
+        """Take the livepatch back and apply it to ``libraries``: some of them were loaded after it was applied."""
+        known = {hooked.base for hooked in subject.state.libraries}
+        before = [library for library in libraries if library.library.base in known]
+        quick = Trigger(self.container, self.files, self.options._replace(wait_migrated=0.0, sample=0.0))
+        reverted = yield from quick._request(subject, abi.REVERT, [], outcome.REVERTED)
+        subject = self._again(subject)
+        if subject.state.patch(self.container.patch_id).applied:
+            return reverted
+        # From here on, nothing but a failure may keep it from being applied.
+        bold = Trigger(self.container, self.files, self.options._replace(veto=None))
+        row = yield from bold._tried(subject, libraries)
+        if row.outcome == outcome.FAILED:
+            restored = yield from bold._tried(subject, before)
+            what = "not applied any more" if restored.outcome == outcome.FAILED else "applied as before"
+            row = row._replace(
+                reason=f"{row.reason}; the livepatch was to be applied anew, for a library that was loaded since, and"
+                       f" is {what}"
+            )
+        return row._replace(changed=True, held_us=max(reverted.held_us or 0.0, row.held_us or 0.0))
+
+    def _tried(self, subject, libraries):
+        try:
+            return (yield from self._request(subject, abi.APPLY, libraries, outcome.PATCHED))
+        except UlpError as error:
+            return Row(subject.pid, subject.name, outcome.FAILED, str(error))
+
     # -------------------------------------------------------------- revert
 
     def _revert(self, pid, via, name):
@@ -238,7 +291,8 @@ class Trigger:
             return Row(pid, subject.name, outcome.REVERTED, changed=True)
         return (yield from self._request(subject, abi.REVERT, [], outcome.REVERTED))
 
-    def _require_independence(self, subject):
+    def _others(self, subject):
+        """The other livepatches that are applied to the process: pairs of LoadedPatch and Container."""
         for patch in subject.state.patches:
             if not patch.applied or patch.patch_id == self.container.patch_id:
                 continue
@@ -247,9 +301,12 @@ class Trigger:
                 continue
             descriptor = open_mapped(subject.via, mapping)
             try:
-                other = read_container(f"/proc/self/fd/{descriptor}")
+                yield patch, read_container(f"/proc/self/fd/{descriptor}")
             finally:
                 os.close(descriptor)
+
+    def _require_independence(self, subject):
+        for patch, other in self._others(subject):
             if self.container.patch_id in other.dependencies:
                 raise UlpError(
                     f"the livepatch {patch.name}, applied to process {subject.pid} ({subject.name}),"
@@ -261,10 +318,17 @@ class Trigger:
     def _check(self, pid, via, name):
         # A generator like the others, although it never waits.
         yield from ()
-        subject, _resolution, row = self._examine(pid, via, name)
+        subject, resolution, row = self._examine(pid, via, name)
         if row is not None:
             return row
         patch = subject.state.patch(self.container.patch_id)
+        if patch is not None and patch.applied and not resolution.is_covered(patch):
+            late = " and ".join(resolution.late(subject.state)) or "a further library"
+            return Row(
+                pid, subject.name, outcome.FAILED,
+                f"process {pid} ({name}) has loaded {late} since the livepatch was applied, and runs old functions of"
+                " it; apply the livepatch again",
+            )
         if patch is None:
             return Row(pid, subject.name, outcome.FAILED, f"the livepatch is not applied to process {pid} ({name})")
         return self._settled(subject, patch, outcome.ALREADY_PATCHED if patch.applied else outcome.REVERTED)
@@ -273,7 +337,12 @@ class Trigger:
 
     def _request(self, subject, operation, libraries, done, contents=None):
         require_binding()
+        build = self._prepared(subject, operation, libraries, contents)
+        answer = yield from Borrower(subject, build, self.options, contents).run()
+        return self._judge(subject, answer, done)
 
+    def _prepared(self, subject, operation, libraries, contents):
+        """The function of a nonce that gives the request's bytes; raises ProcessUnpatchable when they are too many."""
         bases = {library.library.base for library in libraries}
         domain = next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
         patch = subject.state.patch(self.container.patch_id)
@@ -290,8 +359,7 @@ class Trigger:
                 f"process {subject.pid} ({subject.name}): the request for so many functions is {size} bytes long,"
                 f" and the runtime takes {subject.state.request_capacity}",
             )
-        answer = yield from Borrower(subject, build, self.options, contents).run()
-        return self._judge(subject, answer, done)
+        return build
 
     def _judge(self, subject, answer, done):
         pid, name, result = subject.pid, subject.name, answer.result
@@ -344,6 +412,11 @@ class Trigger:
             threads_pending=pending,
             coroutines=coroutines,
         )
+
+
+def replaced_functions(container):
+    """What a livepatch.container.Container replaces: a set of (build ID of the library, link-time address)."""
+    return {(target.build_id, pair.old_offset) for target in container.targets for pair in target.functions}
 
 
 def _about_coroutines(subject):

@@ -33,6 +33,18 @@ class Resolution(NamedTuple):
         """Whether the process has any library that the livepatch is about."""
         return bool(self.matches or self.others or self.doubles or self.obscure)
 
+    def is_covered(self, patch):
+        """Whether an applied ``patch`` (process.runtime.LoadedPatch) is in all libraries of the process that it is for.
+
+        It is not in one that was loaded (dlopen(3)) after it was applied.
+        """
+        return patch.functions == sum(len(match.target.functions) for match in self.matches)
+
+    def late(self, state):
+        """The names of the matching libraries that the runtime (process.runtime.RuntimeState) has not hooked."""
+        hooked = {library.base for library in state.libraries}
+        return [match.library.name for match in self.matches if match.library.base not in hooked]
+
 
 def resolve(container, libraries, unreachable=()):
     """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
