@@ -17,6 +17,8 @@ from harness.polling import DEADLINE
 KINDS = ("malloc", "loader", "fork", "vfork", "spawn", "printf", "stdio_lock", "qsort", "threads", "signals")
 JEMALLOC = Path("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
 THREADS = 2
+# These threads are hardly ever outside the C library: now and then none can serve within the time limit.
+TRIES = 5
 # Threads that spin on all cores leave the rest of the machine, and so the command, what it needs.
 YIELDING = ("nice", "-n", "10")
 PAIRS = {"make": "make_new", "use": "use_new"}
@@ -34,14 +36,12 @@ def apply_and_revert(victim, patch, kind, rounds):
     """The victim must do everything right meanwhile: it ends itself with a message when it finds a thing wrong."""
     assert victim.ask(f"start {kind} {THREADS}") == kind
     everyone = THREADS + 1
-    # Threads that do nothing but start others are hardly ever outside the C library: now and then none can serve.
-    tries = 5 if kind == "threads" else 1
     made = 0
     for _cycle in rounds:
         made += 1
-        patch.apply(victim, tries)
+        patch.apply(victim, TRIES)
         assert victim.numbers("latest") == [2] * everyone
-        patch.revert(victim, tries)
+        patch.revert(victim, TRIES)
         assert victim.numbers("latest") == [1] * everyone
     old, new, bad, done = victim.numbers("stop")
     assert bad == 0, f"{bad} of {old + new + bad} calls mixed the layouts"
@@ -138,6 +138,8 @@ def test_exit_meanwhile(kind, variant, target, start, livepatch):
     victim = start(build, SOURCE, wrap=YIELDING)
     assert victim.ask(f"start {kind} {THREADS}") == kind
     patch.apply(victim)
+    # The handler counts changes from what the main thread got last.
+    assert victim.numbers("latest") == [2] * (THREADS + 1)
     victim.send("leave")
     carried_out = 0
     while victim.process.poll() is None:
