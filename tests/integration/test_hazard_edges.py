@@ -69,7 +69,7 @@ def executable_segment(library):
 def test_first_and_last_of_the_segment(variant, edges, start, livepatch):
     """Guards the judgement of a function by the bytes around it, and every write to them: some do not exist here.
 
-    Seen to fail with a judgement that also wants the byte before the padding, or what lies a page behind it, to be code.
+    Seen to fail with a judgement that also wants the byte before the padding, or that a page behind it, to be code.
     """
     build = edges(variant)
     begin, end = executable_segment(build.library)
