@@ -20,6 +20,8 @@ from .victim import Victim
 APPLIED = 0
 NOT_APPLIED = 1
 PENDING = 3
+# Seconds for one apply: a busy machine may keep a victim's threads from running for that long.
+PATIENCE = 60
 # What an apply or a revert that was carried out ends with.
 CARRIED_OUT = ("patched", "reverted", "pending")
 
@@ -50,7 +52,7 @@ class Livepatch:
         return answer
 
     def _once(self, victim: Victim, *options: str) -> Answer:
-        return self.ulp.run("trigger", "-p", victim.pid, self.container, "--timeout", 20, *options)
+        return self.ulp.run("trigger", "-p", victim.pid, self.container, "--timeout", PATIENCE, *options)
 
     def check(self, victim: Victim) -> int:
         """The exit status of ``ulp check``."""

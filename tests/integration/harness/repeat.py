@@ -23,7 +23,7 @@ def serve(command, container):
     from libpulp_livepatch.trigger.apply import Trigger
     from libpulp_livepatch.trigger.options import Options
 
-    trigger = Trigger(read_container(container), MappedFiles(), Options(timeout=20))
+    trigger = Trigger(read_container(container), MappedFiles(), Options(timeout=60))
     operations = {"apply": trigger.apply, "revert": trigger.revert, "check": trigger.check}
     for line in sys.stdin:
         operation, pid = line.split()
