@@ -10,8 +10,8 @@ import signal
 import time
 
 import pytest
+from harness.blocking import Blocking
 from harness.livepatch import APPLIED
-from harness.polling import wait_until
 
 ETIMEDOUT = 110
 EINTR = 4
@@ -19,9 +19,11 @@ POLLIN = 1
 EPOLLIN = 1
 
 MILLISECONDS = 1500
-# The change comes when this much has passed: a time-out that starts anew then ends too late by more than LATE.
+# The change comes when this much has passed: a time-out that starts anew always ends too late by more than LATE. On a
+# busy machine one that does not may, too, now and then.
 BEFORE = 0.6
 LATE = 0.4
+ATTEMPTS = 8
 
 # call: (result, errno, extra) of its end by time-out, and by its event; None where it has no such end.
 TIMED = {
@@ -29,7 +31,8 @@ TIMED = {
     "clock_nanosleep": (0, 0, 0),
     "poll": (0, 0, 0),
     "select": (0, 0, 0),
-    "epoll_wait": (0, 0, 0),
+    "ppoll": (0, 0, 0),
+    "pselect": (0, 0, 0),
     "futex": (-1, ETIMEDOUT, 0),
     "sem_wait": (-1, ETIMEDOUT, 0),
     "condition": (-1, 0, ETIMEDOUT),
@@ -43,38 +46,9 @@ BY_SIGNAL = {
 }
 
 
-class Blocking:
-    """The one-threaded victim, its FIFO, and a patch that is applied and reverted in turn."""
-
-    def __init__(self, variant, target, start, livepatch, directory) -> None:
-        build = target("blocked", variant)
-        self.patch = livepatch(build.patch("patch2", {"version": "patched_version",
-                                                      "hidden_version": "patched_hidden_version",
-                                                      "pointed_version": "patched_pointed_version"},
-                                           flags=("-DVERSION=2",)))
-        self.victim = start(build, "blocking/app.c")
-        fifo = directory / "input"
-        os.mkfifo(fifo)
-        assert self.victim.number(f"open {fifo}") == 1
-        self.fifo = os.open(fifo, os.O_RDWR)
-        self.idle_call = self.victim.system_call()
-
-    def block(self, call: str) -> None:
-        self.victim.send(f"block {call} {MILLISECONDS}")
-        self.victim.expect("blocking")
-        wait_until(lambda: self.victim.system_call() not in ("running", ), "blocked in " + call)
-
-    def result(self):
-        result, error, microseconds, extra = (int(word) for word in self.victim.receive().split())
-        return (result, error, extra), microseconds / 1e6
-
-    def close(self) -> None:
-        os.close(self.fifo)
-
-
 @pytest.fixture
 def blocking(variant, target, start, livepatch, tmp_path):
-    victim = Blocking(variant, target, start, livepatch, tmp_path)
+    victim = Blocking(target("blocked", variant), start, livepatch, tmp_path, MILLISECONDS)
     yield victim
     victim.close()
 
@@ -83,45 +57,48 @@ def blocking(variant, target, start, livepatch, tmp_path):
 def test_time_out_is_as_without_us(call, blocking):
     """Guards the restart of an interrupted call: without it, the call gives EINTR, or ends early, or late.
 
-    epoll_wait is the one whose time-out may start anew: the kernel ends it for having been stopped.
+    For those whose time-out starts anew see test_hazard_interruptions.py.
     """
-    for change, version in ((blocking.patch.apply, 2), (blocking.patch.revert, 1)):
+    expected = MILLISECONDS / 1000
+    in_time = 0
+    for attempt in range(ATTEMPTS):
+        change, version = blocking.changes[attempt % 2]
         blocking.block(call)
         time.sleep(BEFORE)
         begin = time.monotonic()
         change(blocking.victim)
         changed = time.monotonic() - begin
-        outcome, elapsed = blocking.result()
-        assert outcome == TIMED[call]
-        expected = MILLISECONDS / 1000
-        latest = expected + LATE + (BEFORE + changed if call == "epoll_wait" else 0)
-        assert expected - 0.01 <= elapsed <= latest
-        assert BEFORE + changed < expected, "the call was over before the change was: nothing was tested"
+        outcome = blocking.outcome()
+        assert outcome[:3] == TIMED[call]
+        assert outcome.seconds >= expected - 0.01
         assert blocking.victim.number("version") == version
+        in_time += BEFORE + changed < expected and outcome.seconds <= expected + LATE
+        if in_time == 2:
+            return
+    pytest.fail(f"{call} ended late, or the change came late, in {ATTEMPTS - in_time} of {ATTEMPTS} attempts")
 
 
 @pytest.mark.parametrize("call", sorted(BY_INPUT))
 def test_input_ends_it_as_without_us(call, blocking):
     """Guards that the call waits again after the diversion, and takes what comes then."""
-    for change, version in ((blocking.patch.apply, 2), (blocking.patch.revert, 1)):
+    for change, version in blocking.changes:
         blocking.block(call)
         change(blocking.victim)
-        os.write(blocking.fifo, b"abc")
-        outcome, _elapsed = blocking.result()
-        assert outcome == BY_INPUT[call]
+        blocking.give_input(call)
+        assert blocking.outcome()[:3] == BY_INPUT[call]
         if call != "read":
-            assert os.read(blocking.fifo, 16) == b"abc"
+            blocking.take_input_back()
         assert blocking.victim.number("version") == version
 
 
 @pytest.mark.parametrize("call", sorted(BY_SIGNAL))
 def test_signal_ends_it_as_without_us(call, blocking):
     """Guards that a signal after the diversion still ends the call, once, with EINTR and the right mask."""
-    for change, version in ((blocking.patch.apply, 2), (blocking.patch.revert, 1)):
+    for change, version in blocking.changes:
         blocking.block(call)
         change(blocking.victim)
         os.kill(blocking.victim.pid, signal.SIGUSR1)
-        (result, error, extra), _elapsed = blocking.result()
+        result, error, extra, _seconds = blocking.outcome()
         expected = BY_SIGNAL[call]
         assert (result, error) == expected[:2]
         if expected[2] is not None:
@@ -154,7 +131,7 @@ def test_signal_during_the_diversion_is_not_lost(call, blocking):
                 os._exit(0)
             change(blocking.victim)
             os.waitpid(sender, 0)
-            (result, error, extra), _elapsed = blocking.result()
+            result, error, extra, _seconds = blocking.outcome()
             assert (result, error) == (-1, EINTR)
             assert extra % 100 == 1
 
