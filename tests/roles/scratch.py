@@ -16,6 +16,7 @@ from pathlib import Path
 from containers import podman, prepare
 from harness.library import Build
 from harness.paths import RUNTIME
+from harness.polling import wait_until
 from harness.victim import Victim
 
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
@@ -72,7 +73,9 @@ class Scratch:
             self.victim.finish()
         finally:
             self.victim.kill()
-            podman("rm", "--force", "--time", "0", self.name)
+            # On a busy machine its mounts may not have gone yet.
+            wait_until(lambda: not podman("rm", "--force", "--time", "0", self.name, check=False).returncode,
+                       f"{self.name} is removed")
 
     @property
     def short_id(self) -> str:
