@@ -14,7 +14,7 @@ from harness.livepatch import APPLIED, PENDING
 from harness.program import KINDS, ProgramBuild
 from harness.victim import Victim
 
-FUNCTIONS = ("version", "around", "moved", "jump")
+FUNCTIONS = ("version", "around", "moved", "jump", "last")
 PAIR = ("both", "left", "right")
 # Threads that spin on all cores leave the command what it needs.
 YIELDING = ("nice", "-n", "19")
@@ -36,12 +36,14 @@ def victim(program):
             victim.kill()
 
 
-@pytest.mark.parametrize("where", ["body", "moved", "jump"])
+@pytest.mark.parametrize("where", ["body", "moved", "jump", "last"])
 def test_thread_inside_a_replaced_function_keeps_the_old_ones(program, victim, livepatch, where):
-    """Guards what counts as inside: a function's body, its moved part, and what it has jumped to.
+    """Guards what counts as inside: a function's body, its moved part, what it has jumped to, and
+    the byte behind it, where a call of a function that never returns would return to.
 
-    Seen to fail with the whole body table empty (body), with only the function's own extent in it (moved at
-    -O2, jump), and the other way round, nobody ever migrating, with all of the program's text counting.
+    Seen to fail without that byte (last, at -O2), with the whole body table empty (body), with only the function's
+    own extent in it (moved at -O2, jump), and the other way round, nobody ever migrating, with all of the program's
+    text counting.
     """
     patch = livepatch(program.patch("new", 2, FUNCTIONS))
     assert victim.ask(f"park {where}") == "parked"

@@ -41,7 +41,19 @@ OPAQUE int choose(int x)
     default: __builtin_unreachable();
     }
 }
-int main(int count, char **words) { return split(count) + goes_on(count) + to_bare(count) + choose(count); }
+__asm__(".globl calls_on\\n.type calls_on, @function\\ncalls_on: call middle\\nret\\n.size calls_on, . - calls_on\\n");
+__asm__(".globl middle\\n.type middle, @function\\nmiddle: call alone\\nret\\n.size middle, . - middle\\n");
+int calls_on(int x);
+OPAQUE int to_calls_on(int x) { alone(x); return calls_on(x); }
+__asm__("endless: ret\\n");
+int endless(int x);
+OPAQUE int to_endless(int x) { alone(x); return endless(x); }
+__asm__(".globl by_slot\\n.type by_slot, @function\\nby_slot: jmp *next@GOTPCREL(%rip)\\n"
+        ".size by_slot, . - by_slot\\n");
+int main(int count, char **words)
+{
+    return split(count) + goes_on(count) + to_bare(count) + choose(count) + to_calls_on(count) + to_endless(count);
+}
 """
 
 
@@ -52,7 +64,7 @@ def built(request, tmp_path_factory):
     source.write_text(SOURCE, encoding="utf-8")
     program = folder / "program"
     subprocess.run(
-        ["gcc", "-O2", request.param, "-fpie" if request.param == "-pie" else "-fno-pie", "-Wl,--build-id",
+        ["gcc", "-O2", request.param, "-fpie" if request.param == "-pie" else "-fno-pie", "-Wl,--build-id,--no-relax",
          "-fpatchable-function-entry=16,14", "-o", str(program), str(source)], check=True)
     return program
 
@@ -69,7 +81,7 @@ class Program:
         # A stripped copy has its functions where they were.
         self.extents = names or {
             symbol.name: (symbol.value, symbol.value + symbol.size) for symbol in image.symbols()
-            if symbol.type == "STT_FUNC" and symbol.size
+            if symbol.size and (symbol.type == "STT_FUNC" or ".__part." in symbol.name)
         }
 
     def of(self, *names):
@@ -77,15 +89,17 @@ class Program:
 
 
 def held(program, found):
-    return {name for name, (start, _end) in program.extents.items() if found.hold(start)}
+    """The functions that are held as a whole: of each, the byte behind it is, too."""
+    return {name for name, (start, end) in program.extents.items() if found.hold(start) and found.hold(end - 1)}
 
 
 def test_function_alone(program):
+    """With the byte behind it, to which a call as its last instruction would return: seen to fail without."""
     found = program.of("alone")
-    assert found.ranges == (program.extents["alone"],)
-    assert not found.jumped
     start, end = program.extents["alone"]
-    assert found.hold(start) and found.hold(end - 1) and not found.hold(end) and not found.hold(start - 1)
+    assert found.ranges == ((start, end + 1),)
+    assert not found.jumped
+    assert found.hold(start) and found.hold(end) and not found.hold(end + 1) and not found.hold(start - 1)
 
 
 def test_function_in_which_it_goes_on_by_a_jump(program):
@@ -108,11 +122,52 @@ def test_moved_part_behind_an_indirect_jump(program):
     assert "choose.cold" in held(program, program.of("choose"))
 
 
-def test_code_without_padding_is_left_out(program):
-    """Nobody would see a thread enter there."""
+def test_code_without_padding(program):
+    """A thread that is there has come from the function that is replaced; seen to fail with it left out."""
     found = program.of("to_bare")
-    assert held(program, found) == {"to_bare"}
+    assert held(program, found) == {"to_bare", "bare"}
     assert program.extents["bare"][0] in found.jumped
+
+
+def test_code_without_padding_that_leads_back(program):
+    """Threads could come back by it unseen, also by two calls; seen to fail without _require_no_way_back()."""
+    assert held(program, program.of("to_calls_on")) == {"to_calls_on", "calls_on"}
+    with pytest.raises(NotPatchable, match=r"calls_on, to which a function that is replaced jumps, has no padding and"
+                                           r" leads to alone, so that threads could come there unseen"):
+        program.of("to_calls_on", "alone")
+
+
+def test_code_of_which_nothing_tells_the_end(program):
+    """Where a jump leads to it; seen to fail (it was left out in silence) without `required`."""
+    with pytest.raises(NotPatchable, match="tells where the code that is jumped to at 0x"):
+        program.of("to_endless")
+
+
+def test_jump_through_a_word(program):
+    """Which the loader fills in (-pie), or the linker; seen to fail without _Slots."""
+    assert held(program, program.of("by_slot")) == {"by_slot", "next"}
+
+
+def test_local_symbols_stripped(built, program, tmp_path):
+    """The part behind a switch has no name then, others have; seen to fail when a symbol table is taken for whole."""
+    stripped = tmp_path / "stripped"
+    subprocess.run(["strip", "--discard-all", "-o", str(stripped), str(built)], check=True)
+    image = ElfImage.open(stripped)
+    names = {symbol.name for symbol in image.symbols()}
+    assert "choose" in names and "choose.cold" not in names
+    bare = Program(image, program.extents)
+    assert "choose.cold" in held(bare, bare.of("choose"))
+
+
+def test_sections_of_basic_blocks(compile_file):
+    """Parts that clang calls otherwise, behind a table of jumps; seen to fail with `.cold` alone."""
+    source = SOURCE.replace("noipa", "noinline").replace("int choose(", "__attribute__((used)) int choose(")
+    path = compile_file(source, "-O2", "-fno-pie", "-no-pie", "-fbasic-block-sections=all",
+                        "-fpatchable-function-entry=16,14", compiler="clang")
+    program = Program(ElfImage.open(path))
+    parts = {name for name in program.extents if name.startswith("choose.__part.")}
+    assert len(parts) > 5
+    assert parts <= held(program, program.of("choose"))
 
 
 def test_stripped(built, program, tmp_path):

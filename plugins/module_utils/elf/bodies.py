@@ -7,7 +7,8 @@ A program's own frames are on every stack, so a thread counts as inside only
 while it executes a function that is replaced.  To such a function belongs all
 that it leads to by jumps: the part that the compiler moved away because it is
 seldom executed (``foo.cold``), and any function in which it goes on by a tail
-call, with no frame of its own left.
+call, with no frame of its own left.  A function that ends with a call of one
+that never returns has its return address right behind its last byte.
 
 Sources: LSB Core, chapter 10.6 (.eh_frame tells where functions begin and end).
 """
@@ -19,22 +20,25 @@ from bisect import bisect_right
 from collections import defaultdict
 from typing import NamedTuple
 
-from ..abi import PAD_BEFORE
-from ..errors import NotPatchable
+from ..abi import PAD_BEFORE, PAD_ENTRY
+from ..errors import BadElf, NotPatchable
 from .instructions import instruction_starts
-from .patchable import JUMP8, JUMP32, REL32, is_function
+from .patchable import JUMP8, JUMP32, JUMP_BY_SLOT, REL32, is_function, slots_of_own_functions
 from .unwind import DescribedCode
 
-# What the compiler calls the part of a function that it moved away.
-_MOVED_PART = ".cold"
-# Intel SDM volume 2, JMP: ff /4.
+# What compilers call the parts of a function that they moved away: gcc, and clang with -fsplit-machine-functions or
+# -fbasic-block-sections.
+_MOVED_PART = re.compile(r"\.(?:cold|eh|__part)(?=\.|$)")
+# Intel SDM volume 2, CALL: e8 and 4 bytes of displacement; JMP: ff /4.
+_CALL = re.compile(rb"(?=\xe8(....))", re.DOTALL)
 _INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
 
 
 class Bodies(NamedTuple):
     """Code of a program, by link-time addresses in bytes.
 
-    ``ranges``: (start, end), ascending and disjoint; ``jumped``: where jumps in them lead to.
+    ``ranges``: (start, end), ascending and disjoint, each with the byte behind the function; ``jumped``: where jumps
+    in them lead to.
     """
 
     ranges: tuple[tuple[int, int], ...]
@@ -50,41 +54,68 @@ class Bodies(NamedTuple):
 
 
 def bodies(image, functions, roots):
-    """The code of the functions at ``roots``, and of all that direct jumps lead to from there.
+    """The code of the functions at ``roots``, and of all that jumps lead to from there.
 
-    A function without padding that has a name of its own is left out: a thread that enters by it is
-    not seen to enter.
+    A function without padding may be among it.  A thread that enters by it is not seen to enter, and
+    while it is in there it keeps the versions that it has.
 
     :param image: ElfImage of the program.
     :param functions: what patchable.patchable_functions() gave for it.
     :param roots: link-time addresses of functions.
     :return: Bodies.
-    :raises NotPatchable: nothing tells where one of the functions at ``roots`` ends.
+    :raises NotPatchable: nothing tells where one of the functions ends, or threads could come back to them by a
+        function without padding.
     """
     extents = _Extents(image, functions)
+    slots = _Slots(image)
     found = set()
     jumped = set()
-    waiting = []
-    for root in sorted(roots):
-        extent = extents.at(root)
-        if extent is None:
-            raise NotPatchable(
-                f"{image.name}: neither a symbol nor unwind information tells where the function at {root:#x} ends;"
-                " do not strip the symbol table, or compile with -fasynchronous-unwind-tables", [])
-        waiting.append(extent)
+    waiting = [extents.required(root, "the function") for root in sorted(roots)]
     while waiting:
         start, end = extent = waiting.pop()
         if extent in found:
             continue
         found.add(extent)
         code = image.read(start, end - start)
+        begins = instruction_starts(code)
         waiting.extend(extents.moved_parts(start, code))
-        for target in _jumps_out(code, start):
+        for target in (*_jumps_out(code, start, begins), *slots.jumps(code, start, begins)):
             jumped.add(target)
-            reached = extents.reached(target)
+            # In what cannot be decoded, most of what looks like a jump is none.
+            reached = extents.reached(target, required=begins is not None)
             if reached is not None:
                 waiting.append(reached)
-    return Bodies(tuple(_joined(found)), frozenset(jumped))
+    ranges = tuple(joined((start, min(end + 1, image.end_of_segment(start))) for start, end in found))
+    result = Bodies(ranges, frozenset(jumped))
+    for start, end in sorted(found):
+        if extents.is_unseen(start):
+            _require_no_way_back(image, extents, result, start, end)
+    return result
+
+
+def _require_no_way_back(image, extents, found, start, end):
+    """A thread that calls the function from ``start`` to ``end`` is inside already when it comes to what is replaced.
+
+    It would keep the old versions for ever, and between two calls nobody could tell.
+    """
+    seen = set()
+    waiting = [(start, end)]
+    while waiting:
+        extent = waiting.pop()
+        if extent in seen:
+            continue
+        seen.add(extent)
+        code = image.read(extent[0], extent[1] - extent[0])
+        begins = instruction_starts(code)
+        for target in _targets(_CALL, code, extent[0], begins):
+            if extents.is_seen(target) and found.hold(target):
+                raise NotPatchable(
+                    f"{image.name}: {extents.label(start)}, to which a function that is replaced jumps, has no padding"
+                    f" and leads to {extents.label(target)}, so that threads could come there unseen; compile it with"
+                    f" -fpatchable-function-entry={PAD_BEFORE + PAD_ENTRY},{PAD_BEFORE}", [])
+            called = extents.reached(target)
+            if called is not None and extents.is_unseen(called[0]):
+                waiting.append(called)
 
 
 class _Extents:
@@ -94,11 +125,16 @@ class _Extents:
         self._image = image
         self._described = DescribedCode(image)
         self._moved = _MovedParts(image)
+        self._functions = {function.address: function for function in functions}
         self._padded = {function.address for function in functions}
         self._padded.update(function.address - PAD_BEFORE for function in functions)
+        self._seen = {function.address for function in functions if function.refusal is None}
         named = {}
         for symbol in image.symbols() + image.dynamic_symbols():
-            if is_function(symbol) and symbol.size and image.is_executable_address(symbol.value):
+            # clang gives moved parts no type.
+            if not is_function(symbol) and symbol.value not in self._moved.addresses:
+                continue
+            if symbol.size and image.is_executable_address(symbol.value):
                 end = min(symbol.value + symbol.size, image.end_of_segment(symbol.value))
                 named[symbol.value] = max(end, named.get(symbol.value, 0))
         self._named = named
@@ -112,27 +148,54 @@ class _Extents:
                    if extent is not None]
         return (min(start for start, _end in extents), max(end for _start, end in extents)) if extents else None
 
-    def reached(self, address):
-        """The same for the target of a jump; None also when that leads out, or to where nobody sees a thread enter."""
-        extent = self.at(address) if self._image.is_executable_address(address) else None
-        if extent is None or _containing(self._linkage, address):
+    def required(self, address, what):
+        """The same for ``what``, of which NotPatchable is raised when nothing tells where it ends."""
+        extent = self.at(address)
+        if extent is None:
+            raise NotPatchable(
+                f"{self._image.name}: neither a symbol nor unwind information tells where {what} at {address:#x} ends;"
+                " do not strip the symbol table, or compile with -fasynchronous-unwind-tables", [])
+        return extent
+
+    def reached(self, address, required=False):
+        """The same for the target of a jump, or None when that leads out.
+
+        :param required: whether to raise NotPatchable, not to return None, when nothing tells where it ends.
+        """
+        if not self._image.is_executable_address(address) or _containing(self._linkage, address):
             return None
-        start = extent[0]
-        seen_to_enter = start in self._padded
-        entered = start in self._named and start not in self._moved.addresses
-        return extent if seen_to_enter or not entered else None
+        if address + PAD_BEFORE in self._functions:
+            address += PAD_BEFORE
+        return self.required(address, "the code that is jumped to") if required else self.at(address)
+
+    def is_seen(self, address):
+        """Whether at ``address`` a function begins whose entry can be hooked."""
+        return address in self._seen
+
+    def is_unseen(self, start):
+        """Whether at ``start`` begins a function that has a name of its own, but whose entry cannot be hooked."""
+        return start in self._named and start not in self._seen and start not in self._moved.addresses
+
+    def label(self, address):
+        """What messages call the function at ``address``."""
+        function = self._functions.get(address) or self._functions.get(address + PAD_BEFORE)
+        if function is not None:
+            return function.label
+        return self._moved.name(address) or f"the function at {address:#x}"
 
     def moved_parts(self, start, code):
         """The extents of the parts that the compiler has, or may have, moved away from the function at ``start``.
 
-        An indirect jump, as that of a switch, may lead into one as well.  Symbols tell which they are; without any
-        they may be all code that has neither padding nor a name, other than where the program starts.
+        An indirect jump, as that of a switch, may lead into one as well.  Symbols tell which they are.  Local ones may
+        have been stripped, all or some: then they may be all code that has neither padding nor a name, other than
+        where the program starts.
         """
-        addresses = self._moved.of(start)
-        if not self._image.symbols() and _INDIRECT_JUMP.search(code):
-            addresses = [address for address in self._described.starts()
-                         if address not in self._padded and address not in self._named
-                         and address != self._image.header["e_entry"] and not _containing(self._linkage, address)]
+        addresses = set(self._moved.of(start))
+        if _INDIRECT_JUMP.search(code):
+            addresses.update(
+                address for address in self._described.starts()
+                if address not in self._padded and address not in self._named
+                and address != self._image.header["e_entry"] and not _containing(self._linkage, address))
         return [extent for extent in map(self.at, addresses) if extent is not None]
 
 
@@ -147,10 +210,14 @@ class _MovedParts:
             if not symbol.defined:
                 continue
             self._names[symbol.value].add(symbol.name)
-            owner, moved, _number = symbol.name.partition(_MOVED_PART)
+            moved = _MOVED_PART.search(symbol.name)
             if moved:
-                self._parts[owner].add(symbol.value)
+                self._parts[symbol.name[:moved.start()]].add(symbol.value)
                 self.addresses.add(symbol.value)
+
+    def name(self, address):
+        """A name of the function at ``address``, or None."""
+        return min(self._names.get(address, ()), default=None)
 
     def of(self, start):
         """Where the parts of the function at ``start`` begin."""
@@ -163,14 +230,49 @@ def _containing(ranges, address):
     return ranges[index] if index >= 0 and address < ranges[index][1] else None
 
 
-def _jumps_out(code, start):
-    """The targets outside of ``code`` of the direct jumps in it; too many when it cannot be decoded."""
-    begins = instruction_starts(code)
-    for match in JUMP32.finditer(code):
+class _Slots:
+    """The words that the loader fills in, or has no need to, through which a program may jump to its own functions."""
+
+    def __init__(self, image):
+        self._image = image
+        self._filled = image.relative_addresses()
+        self._filled.update(slots_of_own_functions(image))
+        self._left = {relocation.offset for relocation in image.relocations()} - set(self._filled)
+
+    def jumps(self, code, start, begins):
+        """The targets of the jumps through such words in ``code``, which stands at ``start``."""
+        for match in JUMP_BY_SLOT.finditer(code):
+            if begins is None or match.start() in begins:
+                slot = start + match.end(1) + REL32.unpack(match.group(1))[0]
+                target = self._target(slot)
+                if target is not None and self._image.is_executable_address(target):
+                    yield target
+
+    def _target(self, slot):
+        if slot in self._filled:
+            return self._filled[slot]
+        if slot in self._left:
+            # Filled with the address of another file's function, or with what an IFUNC resolver chooses.
+            return None
+        try:
+            # At a fixed address the linker knows what it leads to.
+            return int.from_bytes(self._image.read(slot, 8), "little")
+        except BadElf:
+            return None
+
+
+def _targets(pattern, code, start, begins):
+    """Where the calls or jumps with 4 bytes of displacement lead to that ``pattern`` finds in ``code``."""
+    for match in pattern.finditer(code):
         if begins is None or match.start() in begins:
-            target = start + match.end(1) + REL32.unpack(match.group(1))[0]
-            if not start < target < start + len(code):
-                yield target
+            yield start + match.end(1) + REL32.unpack(match.group(1))[0]
+
+
+def _jumps_out(code, start, begins):
+    """The targets outside of ``code`` of the direct jumps in it; too many when it cannot be decoded."""
+    for target in _targets(JUMP32, code, start, begins):
+        if not start < target < start + len(code):
+            yield target
     for match in JUMP8.finditer(code):
         if begins is None or match.start() in begins:
             displacement = match.group(1)[0]
@@ -179,7 +281,7 @@ def _jumps_out(code, start):
                 yield target
 
 
-def _joined(ranges):
+def joined(ranges):
     """``ranges`` ascending, with those that overlap made one."""
     last = None
     for start, end in sorted(ranges):

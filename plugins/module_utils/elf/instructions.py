@@ -74,6 +74,24 @@ def instruction_starts(code):
     return starts if position == len(code) else None
 
 
+def may_end_with_call(code):
+    """Whether the last instruction in ``code`` (bytes, at least the last 7) may be a call: too often, never too seldom.
+
+    Intel SDM volume 2, CALL: e8 with 4 bytes of displacement, and ff /2.
+    """
+    if code[-5:-4] == b"\xe8":
+        return True
+    for length in range(2, min(7, len(code)) + 1):
+        position = len(code) - length
+        if code[position] == 0xFF and code[position + 1] & 0x38 == 0x10:
+            try:
+                if 1 + _modrm_length(code, position + 1) == length:
+                    return True
+            except IndexError:
+                continue
+    return False
+
+
 def _length(code, start):
     """The length in bytes of the instruction at ``start``, or None for an unknown one; IndexError at the end."""
     position = start

@@ -47,7 +47,7 @@ _NOPS = re.compile(rb"(?:" + _NOP.pattern + rb")*", re.DOTALL)
 _LEA = re.compile(rb"(?=[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....))", re.DOTALL)
 JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
 JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
-_JUMP_INDIRECT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
+JUMP_BY_SLOT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
 REL32 = struct.Struct("<i")
 
 
@@ -273,7 +273,7 @@ def jump_targets(image, starts, trampolines, containing):
     wanted = set(starts)
     wanted.update(start + PAD_BEFORE for start in starts)
     decoder = _Decoder(image, containing)
-    stubs, targets = _jumps_through_slots(image, _slots_of_own_functions(image))
+    stubs, targets = _jumps_through_slots(image, slots_of_own_functions(image))
     wanted.update(stubs)
     for section in code_sections(image):
         data = image.section_data(section)
@@ -325,7 +325,7 @@ def _jumps_through_slots(image, slots):
     for section in code_sections(image):
         data = image.section_data(section)
         is_plt = section.name.startswith((".plt", ".iplt"))
-        for match in _JUMP_INDIRECT.finditer(data):
+        for match in JUMP_BY_SLOT.finditer(data):
             place = match.start()
             target = slots.get(section.address + place + 6 + REL32.unpack(match.group(1))[0])
             if target is None:
@@ -388,7 +388,7 @@ class _Decoder:
         return self._starts[start] is None or address - start in self._starts[start]
 
 
-def _slots_of_own_functions(image):
+def slots_of_own_functions(image):
     """{address of a GOT slot: symbol value} for the functions that the library both defines and imports."""
     symbols = image.dynamic_symbols()
     slots = {}

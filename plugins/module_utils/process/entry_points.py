@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 from ..abi import PAD_BEFORE
+from ..elf.instructions import may_end_with_call
+
+_LONGEST_CALL = 7  # bytes, without prefixes
 
 
 def entry_points(pid, libraries, files):
@@ -19,11 +22,21 @@ def entry_points(pid, libraries, files):
     found = set()
     for library in libraries:
         post_processed = files.is_post_processed(pid, library.mapping)
+        image = files.image(pid, library.mapping)
         for function in files.functions(pid, library.mapping):
             if function.refusal is not None:
                 continue
-            if function.trampoline:
+            if function.trampoline and not _may_be_return_address(image, function.address - PAD_BEFORE):
                 found.add(library.base + function.address - PAD_BEFORE)
             if function.address_taken or not post_processed:
                 found.add(library.base + function.address)
     return frozenset(found)
+
+
+def _may_be_return_address(image, address):
+    """Whether the function before ``address`` may end with a call, of a function that never returns."""
+    before = address - _LONGEST_CALL
+    while not image.is_executable_address(before):
+        # It is the first one.
+        before += 1
+    return may_end_with_call(image.read(before, address - before))

@@ -14,7 +14,7 @@ import zlib
 from typing import NamedTuple
 
 from .. import abi
-from ..elf.bodies import Bodies
+from ..elf.bodies import Bodies, joined
 from ..elf.image import ElfImage
 from ..elf.patchable import PatchableFunction
 from ..elf.unseen import unseen_entries
@@ -44,15 +44,14 @@ def program_roots(match, functions, state, jumps):
     :return: frozenset of link-time addresses.
     """
     base = match.library.base
-    earlier = [
+    earlier = Bodies(tuple(joined(
         (start - base, end - base)
         for hooked in state.libraries if hooked.base == base
         for start, end in hooked.bodies or ()
-    ]
+    )), frozenset())
     roots = {pair.old_offset for pair in match.target.functions}
     for function in functions:
-        if (any(start <= function.address < end for start, end in earlier)
-                or not jumps.isdisjoint(_plain_names(function))):
+        if earlier.hold(function.address) or not jumps.isdisjoint(_plain_names(function)):
             roots.add(function.address)
     return frozenset(roots)
 

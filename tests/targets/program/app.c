@@ -10,6 +10,8 @@
  *                       jump    in a function to which it has jumped
  *                       main    nowhere: in a function that no livepatch replaces
  *                       late    in a function that only the second livepatch replaces
+ *                       last    in a function that it has called with its last instruction, and
+ *                               that never returns
  *   release          -> "WITHIN NEXT": what version() gave there after the wait, and afterwards
  *   start N          -> N threads call both() in a loop
  *   stop             -> "OLD NEW MIXED": how often both() saw which versions
@@ -65,6 +67,19 @@ EXPORTED OPAQUE int late(void (*callback)(void))
 {
 	callback();
 	return unknown(version());
+}
+
+/* Not replaced, and never returns: nothing stands behind its calls. */
+__attribute__((noreturn)) EXPORTED OPAQUE void leave(void (*callback)(void), int *within)
+{
+	callback();
+	*within = version();
+	pthread_exit(NULL);
+}
+
+EXPORTED OPAQUE void last(void (*callback)(void), int *within)
+{
+	leave(callback, within);
 }
 
 EXPORTED OPAQUE int left(void)
@@ -128,6 +143,8 @@ static void *park(void *argument)
 		parked.within = jump(block);
 	else if (!strcmp(parked.where, "late"))
 		parked.within = late(block);
+	else if (!strcmp(parked.where, "last"))
+		last(block, &parked.within);
 	else
 		parked.within = in_main();
 	parked.next = version();
@@ -161,6 +178,8 @@ static void run_release(char **arguments)
 	(void)arguments;
 	send_byte(parked.pipe[1]);
 	join_thread(parked.thread);
+	if (!strcmp(parked.where, "last"))
+		parked.next = version();
 	answer("%d %d", parked.within, parked.next);
 }
 

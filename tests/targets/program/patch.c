@@ -4,6 +4,7 @@
 
 int version(void);
 int finish(void (*callback)(void));
+__attribute__((noreturn)) void leave(void (*callback)(void), int *within);
 int left(void);
 int right(void);
 
@@ -35,6 +36,11 @@ EXPORTED OPAQUE int patched_late(void (*callback)(void))
 {
 	callback();
 	return unknown(version());
+}
+
+EXPORTED OPAQUE void patched_last(void (*callback)(void), int *within)
+{
+	leave(callback, within);
 }
 
 EXPORTED OPAQUE int patched_left(void)
