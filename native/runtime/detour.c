@@ -153,6 +153,10 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 					  site->flags & (ULP_SITE_TAIL | ULP_SITE_CYCLE),
 					  __ATOMIC_RELAXED);
 		}
+		if (site->flags & ULP_SITE_JUMPED && !function->jumped_since)
+			__atomic_store_n(&function->jumped_since,
+					 ulp_state.domains[library->domain].universe + 1,
+					 __ATOMIC_RELAXED);
 		kinds &= ~function->hooked;
 		if (kinds || !function->stubs) {
 			hooks->function[hooks->count] = function;
@@ -437,25 +441,39 @@ static void publish(uint32_t patch, enum ulp_patch_status status)
 	ulp_state_end_change();
 }
 
-/*
- * The core has seen that no thread is left in versions older than `settled`.  Nobody gives
- * anything up before every thread is known to see the floor, or to have kept a number since
- * the core began to look: see the other side in universe.c.
- */
-static void settle(uint32_t domain_index, const struct ulp_request *request)
+/* The core has seen that no thread is left in versions older than `settled`, or keeps a number since. */
+static void raise_floor(struct ulp_domain *domain, const struct ulp_request *request)
 {
-	struct ulp_domain *domain = &ulp_state.domains[domain_index];
-
-	if (request->settled > domain->universe || request->settled <= domain->floor ||
+	if (request->settled > domain->universe || request->settled < domain->floor ||
 	    request->settled_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
 		return;
 	ulp_state_begin_change();
 	__atomic_store_n(&domain->floor_keeps, request->settled_keeps, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&domain->floor, request->settled, __ATOMIC_SEQ_CST);
 	ulp_state_end_change();
+}
+
+/*
+ * Nobody gives anything up before every thread is known to see the floor, or to have kept a
+ * number since the core began to look: see the other side in universe.c.
+ */
+static void give_up_old_versions(uint32_t domain_index)
+{
+	const struct ulp_domain *domain = &ulp_state.domains[domain_index];
+
+	if (domain->floor <= ulp_universe_given_up(domain_index) ||
+	    domain->floor_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+		return;
+	ulp_universe_give_up(domain_index, domain->floor);
 	if (ulp_text_barrier() &&
-	    request->settled_keeps == __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
-		ulp_stubs_give_up(domain_index, request->settled);
+	    domain->floor_keeps == __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+		ulp_stubs_give_up(domain_index, domain->floor);
+}
+
+static void settle(uint32_t domain_index, const struct ulp_request *request)
+{
+	raise_floor(&ulp_state.domains[domain_index], request);
+	give_up_old_versions(domain_index);
 }
 
 /* ------------------------------------------------------------------ apply */
@@ -670,6 +688,22 @@ enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *uni
 		*universe = ulp_state.patches[patch].applied_universe;
 	ulp_text_close(&text);
 	return error;
+}
+
+/* ----------------------------------------------------------------- settle */
+
+enum ulp_error ulp_detour_settle(const struct ulp_request *request, uint64_t *universe)
+{
+	uint32_t patch = find_patch(request->patch_id);
+	struct ulp_domain *domain;
+
+	if (patch == NONE)
+		return ULP_NOT_APPLIED;
+	domain = &ulp_state.domains[ulp_state.patches[patch].domain];
+	/* Old versions stay: a coroutine may have been where the core could not look. */
+	raise_floor(domain, request);
+	*universe = domain->floor;
+	return ULP_OK;
 }
 
 /* ----------------------------------------------------------------- revert */

@@ -20,4 +20,7 @@ enum ulp_error ulp_detour_apply(const struct ulp_request *request, uint64_t *uni
 enum ulp_error ulp_detour_revert(const struct ulp_request *request, uint64_t *universe,
 				 char *detail);
 
+/* Publishes nothing; `*universe` becomes the floor as it is then. */
+enum ulp_error ulp_detour_settle(const struct ulp_request *request, uint64_t *universe);
+
 #endif

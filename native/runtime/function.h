@@ -25,6 +25,8 @@ struct ulp_function {
 	uint32_t flags;  /* ULP_SITE_* */
 	uint32_t hooked; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE: what is switched on */
 	struct ulp_version *versions; /* of the applied patches, newest first */
+	uint64_t jumped_since;        /* from this universe on code of a patch library may jump
+	                                 to it; 0: none does */
 };
 
 /* The function at `address`, or NULL. Takes no lock; may be called from anywhere. */

@@ -113,7 +113,7 @@ static bool library_inside(const struct ulp_request *request,
 static bool well_formed(const struct ulp_request *request)
 {
 	if (request->magic != ULP_REQUEST_MAGIC || request->abi_version != ULP_ABI_VERSION ||
-	    (request->operation != ULP_APPLY && request->operation != ULP_REVERT) ||
+	    request->operation < ULP_APPLY || request->operation > ULP_SETTLE ||
 	    request->patch_build_id_size > ULP_BUILD_ID_SIZE || request->libraries % 8 != 0 ||
 	    !string_inside(request, request->patch_path) ||
 	    !string_inside(request, request->patch_name) ||
@@ -129,7 +129,7 @@ static bool well_formed(const struct ulp_request *request)
 			if (ulp_request_libraries(request)[k].base == library->base)
 				return false;
 	}
-	return request->operation == ULP_REVERT || request->library_count > 0;
+	return request->operation != ULP_APPLY || request->library_count > 0;
 }
 
 enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_request **copy)

@@ -90,20 +90,22 @@ static struct ending ending_signals(const struct ulp_block *block)
 	return ending;
 }
 
-static bool pending(uint64_t mask)
+/* Those that are pending, and that the thread itself does not block. */
+static uint64_t waiting_signals(const struct ulp_block *block)
 {
 	uint64_t signals = 0;
 
-	return syscall(SYS_rt_sigpending, &signals, MASK_SIZE) == 0 && signals & ~mask;
+	syscall(SYS_rt_sigpending, &signals, MASK_SIZE);
+	return signals & ~(block->signal_mask | SETXID_BIT);
 }
 
 /*
- * Puts the mask back and says whether a handler ran on the way: of the signals that are
+ * Sets the mask and says whether a handler ran on the way: of the signals that are
  * pending, another thread may take some first, and some come after a look at them.  A
  * handler's frame overwrites what was below the stack pointer: on this stack ulp_unmask
  * looks, on an alternate one this function does.
  */
-static bool unmask_and_watch(const struct ulp_block *block, bool alternate_stack)
+static bool unmask_and_watch(const uint64_t *mask, bool alternate_stack)
 {
 	uint64_t before[WATCHED_WORDS], *top = NULL;
 	stack_t alternate;
@@ -119,7 +121,7 @@ static bool unmask_and_watch(const struct ulp_block *block, bool alternate_stack
 			top[i] = ULP_UNMASK_PATTERN;
 		}
 	}
-	handled = ulp_unmask(&block->signal_mask);
+	handled = ulp_unmask(mask);
 	for (unsigned i = 0; top && !handled && i < WATCHED_WORDS; i++)
 		handled = top[i] != ULP_UNMASK_PATTERN;
 	for (unsigned i = 0; top && !handled && i < WATCHED_WORDS; i++)
@@ -127,18 +129,39 @@ static bool unmask_and_watch(const struct ulp_block *block, bool alternate_stack
 	return handled;
 }
 
+/*
+ * One after the other, the lowest first as the kernel would, so that handlers after which the
+ * call is made again are not mistaken for such as end it.  Returns whether one of these ran.
+ */
+static bool deliver_waiting(const struct ulp_block *block, const struct ending *ending)
+{
+	uint64_t waiting = waiting_signals(block), tried = 0;
+	bool ended = false;
+
+	while (waiting & ~tried) {
+		uint64_t bit = (waiting & ~tried) & -(waiting & ~tried);
+		uint64_t all_but_it = ~(bit | SETXID_BIT);
+
+		if (unmask_and_watch(&all_but_it, ending->on_alternate_stack))
+			ended |= (bit & ending->signals) != 0;
+		tried |= bit;
+		waiting = waiting_signals(block);
+	}
+	return ended;
+}
+
 void ulp_restart_settle(struct ulp_block *block)
 {
 	struct ending ending = ending_signals(block);
-	uint64_t all_but_others = block->signal_mask | ending.signals;
+	bool ended;
 
 	if (!ending.signals) {
 		ulp_unmask(&block->signal_mask);
 		return;
 	}
-	/* First the handlers after which the call is made again: they are not to be mistaken. */
-	if (pending(all_but_others | SETXID_BIT))
-		ulp_unmask(&all_but_others);
-	if (unmask_and_watch(block, ending.on_alternate_stack))
+	ended = deliver_waiting(block, &ending);
+	/* What has come since is taken for one that ends the call. */
+	ended |= unmask_and_watch(&block->signal_mask, ending.on_alternate_stack);
+	if (ended)
 		ulp_registers_fail_with_eintr(block->registers);
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <unwind.h>
@@ -21,6 +22,22 @@ extern void *__libc_stack_end;
 /* Each page is asked for by a system call, so that deeper stacks are not worth it. */
 #define THREAD_STACK_REACH (16ull << 20)
 #define PAGE               4096ull
+
+/* What the C library gives a thread if there is no limit. */
+#define UNLIMITED_STACK (2ull << 20)
+
+static uint64_t main_thread_pointer;
+static uint64_t stack_size; /* of threads that ask for no other */
+
+void ulp_stack_learn(void)
+{
+	struct rlimit limit;
+
+	main_thread_pointer = ulp_thread_pointer();
+	stack_size = getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY
+			     ? UNLIMITED_STACK
+			     : limit.rlim_cur;
+}
 
 struct walk {
 	ulp_frame_visitor *visit;
@@ -106,7 +123,27 @@ bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument),
 	return end != 0;
 }
 
+/* Where stacks that somebody else made lie cannot be asked for: a sandboxed thread may come by. */
+static bool on_own_stack(uint64_t address)
+{
+	bool main_thread = ulp_thread_pointer() == main_thread_pointer;
+	uint64_t end = main_thread ? (uint64_t)__libc_stack_end : ulp_thread_pointer();
+
+	return address <= end && end - address <= (main_thread ? MAIN_STACK_REACH : stack_size);
+}
+
+static bool note_outermost(const struct ulp_frame *frame, void *argument)
+{
+	*(uint64_t *)argument = frame->cfa_of_callee;
+	return true;
+}
+
 bool ulp_stack_of_coroutine(uint64_t address)
 {
-	return end_of_stack(address) == 0 && !on_alternate_stack();
+	uint64_t outermost = 0;
+
+	if (on_own_stack(address))
+		return false;
+	/* A handler's frames end where those that it interrupted end. */
+	return !ulp_stack_walk(note_outermost, &outermost) || !on_own_stack(outermost);
 }

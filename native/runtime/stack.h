@@ -31,9 +31,13 @@ bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument);
  */
 bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument);
 
+/* To be called once, on the main thread. */
+void ulp_stack_learn(void);
+
 /*
- * Whether `address` lies neither on the stack that the calling thread was started with nor on its
- * alternate signal stack: the thread runs a coroutine.
+ * Whether the calling thread, whose stack pointer is `address`, is on a stack that it was not started
+ * with, and no signal handler on an alternate one: it runs a coroutine.  Near misses count as its
+ * own.  Makes no system call.
  */
 bool ulp_stack_of_coroutine(uint64_t address);
 

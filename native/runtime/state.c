@@ -6,6 +6,7 @@
 #include "arch/x86_64/layout.h"
 #include "runtime/message.h"
 #include "runtime/safe_point.h"
+#include "runtime/stack.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
 
@@ -67,6 +68,7 @@ __attribute__((constructor)) static void set_up(void)
 {
 	ulp_cpu_detect();
 	ulp_safe_point_learn_objects();
+	ulp_stack_learn();
 	ulp_state.abi_version = ULP_ABI_VERSION;
 	ulp_state.size = sizeof ulp_state;
 	memcpy(ulp_state.runtime_version, ULP_VERSION, sizeof ULP_VERSION);

@@ -26,6 +26,9 @@ static uint32_t text_count;
 /* By domain: the universe from which on what counts as inside is what it is now. */
 static uint64_t grown[ULP_DOMAINS];
 
+/* By domain: the universe below which versions of functions are given up. */
+static uint64_t given_up[ULP_DOMAINS];
+
 /* Numbers of domains whose library brings no slot of its own. */
 static __thread uint64_t own_numbers[ULP_DOMAINS];
 
@@ -35,6 +38,16 @@ static __thread uint64_t last_keeps[ULP_DOMAINS];
 void ulp_universe_grow(uint32_t domain)
 {
 	__atomic_store_n(&grown[domain], ulp_state.domains[domain].universe + 1, __ATOMIC_RELEASE);
+}
+
+uint64_t ulp_universe_given_up(uint32_t domain)
+{
+	return given_up[domain];
+}
+
+void ulp_universe_give_up(uint32_t domain, uint64_t universe)
+{
+	__atomic_store_n(&given_up[domain], universe, __ATOMIC_SEQ_CST);
 }
 
 static bool add_text(const struct text *text)
@@ -85,6 +98,7 @@ struct entry {
 	const struct ulp_function *function;
 	uint64_t number;
 	const uint64_t *return_address;
+	bool coroutine;
 };
 
 static bool inside(const struct entry *entry, uint64_t address)
@@ -142,8 +156,12 @@ static bool look_for_word(uint64_t word, void *argument)
 {
 	struct search *search = argument;
 
-	/* A pointer to a hooked function is no frame: who goes there comes by the entry check. */
-	search->found = inside_or_entering(search->entry, word) && !ulp_function_entry(word);
+	/*
+	 * A pointer to a hooked function is no frame: who goes there comes by the entry check.  But
+	 * where a call ends right before it, the word may be that call's return address.
+	 */
+	search->found = inside_or_entering(search->entry, word) &&
+			(!ulp_function_entry(word) || ulp_callsite_before(word));
 	return !search->found;
 }
 
@@ -181,7 +199,9 @@ static enum proof prove_by_call(const struct entry *entry)
 	uint64_t target = ulp_callsite_target(*entry->return_address);
 	bool by_name = target >= function->address - ULP_PAD_BEFORE && target <= function->address;
 
-	if (function->flags & ULP_SITE_CYCLE)
+	/* A thread with an older number is in no patch library's code: what would lead there leads on. */
+	if (function->flags & ULP_SITE_CYCLE ||
+	    (function->jumped_since && entry->number >= function->jumped_since))
 		return NO_PROOF;
 	if (by_name)
 		return OUTSIDE;
@@ -198,6 +218,10 @@ static bool first_entry_since_settled(const struct entry *entry, uint64_t last_k
 {
 	const struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
 
+	/* A coroutine may be where nobody has looked: it is not believed while its versions are there. */
+	if (entry->coroutine &&
+	    entry->number >= __atomic_load_n(&given_up[entry->function->domain], __ATOMIC_SEQ_CST))
+		return false;
 	return entry->number < __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST) &&
 	       last_keep <= __atomic_load_n(&domain->floor_keeps, __ATOMIC_SEQ_CST);
 }
@@ -238,10 +262,13 @@ static enum proof prove(const struct entry *entry)
 }
 
 /* Never back: a signal handler may have gone further meanwhile, and been seen to. */
-static void raise_number(volatile uint64_t *number, uint64_t universe)
+static void raise_number(uint64_t *number, uint64_t universe)
 {
-	if (*number < universe)
-		*number = universe;
+	uint64_t found = __atomic_load_n(number, __ATOMIC_RELAXED);
+
+	while (found < universe && !__atomic_compare_exchange_n(number, &found, universe, false,
+								__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 }
 
 uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
@@ -254,11 +281,15 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	uint64_t universe = __atomic_load_n(&domain->universe, __ATOMIC_ACQUIRE);
 	int saved_errno = errno;
 	const struct entry entry = {
-		.function = function, .number = *number, .return_address = return_address};
+		.function = function,
+		.number = *number,
+		.return_address = return_address,
+		.coroutine = ulp_stack_of_coroutine((uint64_t)return_address),
+	};
 	enum proof proof = prove(&entry);
 
 	__atomic_add_fetch(&domain->slow_entries, 1, __ATOMIC_RELAXED);
-	if (ulp_stack_of_coroutine((uint64_t)return_address))
+	if (entry.coroutine)
 		__atomic_add_fetch(&domain->coroutines, 1, __ATOMIC_RELAXED);
 	switch (proof) {
 	case OUTSIDE:

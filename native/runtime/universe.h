@@ -30,6 +30,13 @@ bool ulp_universe_add_patch(uint32_t domain, uint64_t start, uint64_t end);
 /* To be said before the next universe is published, when a program's bodies have become more. */
 void ulp_universe_grow(uint32_t domain);
 
+/*
+ * The universe below which nobody may come any more, for the versions are given up; to be raised
+ * before that is made sure of.
+ */
+uint64_t ulp_universe_given_up(uint32_t domain);
+void ulp_universe_give_up(uint32_t domain, uint64_t universe);
+
 /* The distance of the runtime's own slot for `domain` from the thread pointer. */
 int64_t ulp_universe_own_slot(uint32_t domain);
 

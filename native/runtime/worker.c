@@ -32,6 +32,9 @@ static bool comes_as_bytes(const struct ulp_request *request)
 	       !*ulp_request_string(request, request->patch_path);
 }
 
+static const char *const operation_names[] = {
+	[ULP_APPLY] = "apply", [ULP_REVERT] = "revert", [ULP_SETTLE] = "settle"};
+
 static enum ulp_error carry_out(struct ulp_result *result)
 {
 	struct ulp_request *request = NULL;
@@ -58,13 +61,19 @@ static enum ulp_error carry_out(struct ulp_result *result)
 		}
 	}
 	ulp_fork_hold();
-	if (request->operation == ULP_APPLY)
+	switch (request->operation) {
+	case ULP_APPLY:
 		error = ulp_detour_apply(request, &result->universe, result->detail);
-	else
+		break;
+	case ULP_REVERT:
 		error = ulp_detour_revert(request, &result->universe, result->detail);
-	ulp_message("%s %s: error %d%s%s, universe %llu",
-		    request->operation == ULP_APPLY ? "apply" : "revert", patch_name(request),
-		    error, *result->detail ? ": " : "", result->detail,
+		break;
+	default:
+		error = ulp_detour_settle(request, &result->universe);
+		break;
+	}
+	ulp_message("%s %s: error %d%s%s, universe %llu", operation_names[request->operation],
+		    patch_name(request), error, *result->detail ? ": " : "", result->detail,
 		    (unsigned long long)result->universe);
 	ulp_fork_release();
 	ulp_memory_file_close();

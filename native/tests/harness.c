@@ -274,16 +274,26 @@ void apply(unsigned char patch, const char *path, bool endbr, const void *const 
 	CHECK(result.stage == ULP_STAGE_DONE);
 }
 
-void revert(unsigned char patch)
+static void send_alone(unsigned char patch, enum ulp_operation operation, const char *name)
 {
-	struct ulp_request *request = new_request(patch, "x", ULP_REVERT);
+	struct ulp_request *request = new_request(patch, "x", operation);
 	struct ulp_result result;
 
 	request->nonce = new_nonce();
 	seal(request);
 	result = send(request);
 	if (result.stage != ULP_STAGE_DONE)
-		fprintf(stderr, "revert: stage %u, error %d, %s\n", result.stage, result.error,
+		fprintf(stderr, "%s: stage %u, error %d, %s\n", name, result.stage, result.error,
 			result.detail);
 	CHECK(result.stage == ULP_STAGE_DONE);
+}
+
+void revert(unsigned char patch)
+{
+	send_alone(patch, ULP_REVERT, "revert");
+}
+
+void settle(unsigned char patch)
+{
+	send_alone(patch, ULP_SETTLE, "settle");
 }

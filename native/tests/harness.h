@@ -41,6 +41,8 @@ extern uint64_t settled_keeps;
 void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
 	   const struct pair *pairs);
 void revert(unsigned char patch);
+/* Says what `settled` says, of the patch's domain, and nothing else. */
+void settle(unsigned char patch);
 
 /* Puts a request together without sending it, for tests that spoil it. */
 struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr,

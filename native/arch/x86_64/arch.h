@@ -104,6 +104,9 @@ void ulp_code_trampoline_hop(uint64_t function, bool endbr, struct ulp_code_patc
  */
 uint64_t ulp_callsite_target(uint64_t return_address);
 
+/* Whether the bytes before `address` may be a call; all of the 7 before it must be readable. */
+bool ulp_callsite_before(uint64_t address);
+
 /* The interrupted system call in `registers` is to fail with EINTR, not to be made again. */
 void ulp_registers_fail_with_eintr(uint64_t registers[27]);
 uint64_t ulp_registers_instruction(const uint64_t registers[27]);

@@ -186,6 +186,7 @@ struct ulp_state {
 enum ulp_operation {
 	ULP_APPLY  = 1,
 	ULP_REVERT = 2,
+	ULP_SETTLE = 3, /* nothing but what `settled` says; of the patch's domain */
 };
 
 struct ulp_request {
@@ -237,6 +238,7 @@ struct ulp_request_site {
 #define ULP_SITE_TRAMPOLINE 4u  /* hook the trampoline that post wrote before it */
 #define ULP_SITE_TAIL       8u  /* code of the library may jump, not call, to it */
 #define ULP_SITE_CYCLE      16u /* by jumps alone it may lead back to itself */
+#define ULP_SITE_JUMPED     32u /* code of this patch library may jump, not call, to it */
 
 /* Every replaced function must also be a site with ULP_SITE_ENTRY. */
 struct ulp_request_replacement {

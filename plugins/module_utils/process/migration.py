@@ -117,13 +117,14 @@ def signal_frames(data):
 class _Census:
     """One process's threads, examined again and again until all is known or time is over."""
 
-    def __init__(self, pid, via, state, domain, universe, inside):
+    def __init__(self, pid, via, state, domain, universe, inside, by_stack=False):
         self.pid = pid
         self.via = via
         self.state = state
         self.domain = domain
         self.universe = universe
         self.inside = inside
+        self.by_stack = by_stack
         self.renumbered = not shares_pid_namespace(via)
 
     def survivors(self):
@@ -241,7 +242,7 @@ class _Census:
         for tid in threads:
             if numbers.get(tid, -1) >= self.universe:
                 continue
-            if tid in numbers and records[tid].unprovable >> self.domain & 1:
+            if tid in numbers and not self.by_stack and records[tid].unprovable >> self.domain & 1:
                 kept.add(tid)
                 continue
             try:
@@ -255,7 +256,17 @@ class _Census:
         return kept, unknown
 
 
-def pending_threads(pid, via, state, domain, universe, inside, seconds=0.05, until_migrated=0.0) -> Migration:
+def _all_settled(domain, universe):
+    """Whether the runtime knows that every thread has ``universe`` or takes it at its next entry.
+
+    It was told so, and no thread has kept an older number since anybody looked.
+    """
+    return domain.floor >= universe and domain.keeps == domain.floor_keeps
+
+
+def pending_threads(
+    pid, via, state, domain, universe, inside, seconds=0.05, until_migrated=0.0, by_stack=False
+) -> Migration:
     """Which threads of ``pid`` have not reached ``universe`` of ``domain``.
 
     :param via: a thread of it that has not ended: the main one, as a rule.
@@ -263,14 +274,17 @@ def pending_threads(pid, via, state, domain, universe, inside, seconds=0.05, unt
     :param inside: what inside_domain() gave.
     :param seconds: how long to sample a running thread until it blocks or shows its number.
     :param until_migrated: how long to wait, in seconds, for threads that are inside to come out.
+    :param by_stack: look only at where the threads are, whatever their entries could prove so far.
     :return: Migration; what could not be told in time counts as pending.
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
-    census = _Census(pid, via, state, domain, universe, inside)
+    census = _Census(pid, via, state, domain, universe, inside, by_stack)
     started = time.monotonic()
     alive = census.survivors()
     total = len(alive)
+    if _all_settled(state.domains[domain], universe):
+        return Migration(total, ())
     left = alive
     while True:
         kept, unknown = census.examine(left)

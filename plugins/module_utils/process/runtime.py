@@ -48,6 +48,8 @@ class Domain(NamedTuple):
     kept: int
     unprovable: int
     library_count: int
+    floor: int  # whoever has an older number takes the newest at its next entry, unless it kept one since
+    floor_keeps: int  # what keeps was when that was seen
     keeps: int  # entries at which a thread kept a number that is not the newest
     coroutines: int  # entries on a stack that the thread was not started with
 
@@ -238,8 +240,8 @@ def _decoded(pid, address, header, domains, libraries, patches):
         last_error=header.last_error,
         domains=tuple(
             Domain(
-                raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count, raw.keeps,
-                raw.coroutines,
+                raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count,
+                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines,
             )
             for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
         ),

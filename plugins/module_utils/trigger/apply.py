@@ -33,6 +33,7 @@ from .progress import migration, settled_universe
 from .request import ResolvedLibrary, build_request, program_roots, sites
 from .resolve import resolve
 from .seccomp_check import foreseen
+from .settle import settling
 
 
 class Trigger:
@@ -339,7 +340,10 @@ class Trigger:
         require_binding()
         build = self._prepared(subject, operation, libraries, contents)
         answer = yield from Borrower(subject, build, self.options, contents).run()
-        return self._judge(subject, answer, done)
+        row = self._judge(subject, answer, done)
+        if row.changed and row.threads:
+            row = yield from self._make_lasting(subject, row, done)
+        return row
 
     def _prepared(self, subject, operation, libraries, contents):
         """The function of a nonce that gives the request's bytes; raises ProcessUnpatchable when they are too many."""
@@ -360,6 +364,20 @@ class Trigger:
                 f" and the runtime takes {subject.state.request_capacity}",
             )
         return build
+
+    def _make_lasting(self, subject, row, done):
+        """Have what was seen of the threads hold for their next entries, and look again where it does not."""
+        try:
+            subject = self._again(subject)
+            patch = subject.state.patch(self.container.patch_id)
+            settled = yield from settling(subject, patch, self.container, self.files, self.options)
+            held_us = max(row.held_us or 0, settled.held_us or 0) or None
+            if row.threads_pending or not settled.done:
+                row = self._settled(self._again(subject), None, done)
+            return row._replace(held_us=held_us, changed=True)
+        except UlpError:
+            # The process has ended, or a veto came: what was done before stands.
+            return row
 
     def _judge(self, subject, answer, done):
         pid, name, result = subject.pid, subject.name, answer.result

@@ -26,25 +26,26 @@ class Settled(NamedTuple):
 NOTHING_SETTLED = Settled(0, 0)
 
 
-def settled_universe(subject, domain, files):
+def settled_universe(subject, domain, files, seconds=0.0):
     """A universe number of ``domain`` behind which no thread of the process is any more, or will be.
 
     The runtime gives up the versions of functions that are older, unless a thread has kept an older number since
     ``subject`` was examined, which was before any thread was looked at here.
 
     :param domain: index of the domain, or None.
+    :param seconds: how long to watch running threads.
     :return: Settled; its universe is 0 when it cannot be told, or when no livepatch was applied yet.
     """
     patches = [patch for patch in subject.state.patches if patch.domain == domain]
     if not patches:
         return NOTHING_SETTLED
     newest = max(patches, key=lambda patch: patch.universe)
-    if migration(subject, newest, files, seconds=0).pending:
+    if migration(subject, newest, files, seconds=seconds, by_stack=True).pending:
         return NOTHING_SETTLED
     return Settled(newest.universe, subject.state.domains[domain].keeps)
 
 
-def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS) -> Migration:
+def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS, by_stack=False) -> Migration:
     """Which threads do not see ``patch`` yet as it is now: applied, or reverted.
 
     :param subject: process.subject.Subject.
@@ -52,6 +53,7 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS)
     :param files: process.mapped.MappedFiles.
     :param until_migrated: how long to wait, in seconds, until no thread is pending.
     :param seconds: how long to watch running threads.
+    :param by_stack: as for process.migration.pending_threads().
     :raises ProcessGone: the process has ended.
     """
     hooked = {library.base for library in subject.state.libraries if library.domain == patch.domain}
@@ -69,5 +71,5 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS)
 
     inside = inside_domain(subject.state, patch.domain, pointers)
     return pending_threads(
-        subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated
+        subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated, by_stack
     )

@@ -94,12 +94,13 @@ def sites(resolved, jumps):
             continue
         if function.endbr:
             flags |= abi.SITE_ENDBR
-        jumped = not jumps.isdisjoint(_plain_names(function))
-        if tail_target or jumped:
+        if tail_target:
             flags |= abi.SITE_TAIL
-        # From a replacement back to what it replaces, or to what may jump to that.
-        if function.tail_cycle or jumped:
+        if function.tail_cycle:
             flags |= abi.SITE_CYCLE
+        # From a replacement perhaps back to what it replaces, or to what may jump to that.
+        if not jumps.isdisjoint(_plain_names(function)):
+            flags |= abi.SITE_JUMPED
         found.append((function.address, flags))
     if replaced:
         names = [pair.old for pair in replaced.values()]

@@ -324,7 +324,7 @@ def test_sites(resolved, layout):
     else:
         assert answer & other & abi.SITE_ENTRY
         assert not (answer | other) & abi.SITE_TRAMPOLINE
-    assert dict(sites(resolved, frozenset(("increment",))))[functions["increment"].address] & abi.SITE_CYCLE
+    assert dict(sites(resolved, frozenset(("increment",))))[functions["increment"].address] & abi.SITE_JUMPED
 
 
 def test_function_that_cannot_be_replaced(resolved):

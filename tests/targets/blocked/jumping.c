@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A replacement that leaves by a jump to a function which the same patch replaces. */
+#include "../shapes.h"
+
+int version(void);
+
+EXPORTED OPAQUE int patched_version(void)
+{
+	return unknown(2);
+}
+
+EXPORTED OPAQUE int jumping_hidden_version(void)
+{
+	return version();
+}
