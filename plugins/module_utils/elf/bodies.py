@@ -70,6 +70,7 @@ def bodies(image, functions, roots):
     slots = _Slots(image)
     found = set()
     jumped = set()
+    anywhere = False
     waiting = [extents.required(root, "the function") for root in sorted(roots)]
     while waiting:
         start, end = extent = waiting.pop()
@@ -78,7 +79,11 @@ def bodies(image, functions, roots):
         found.add(extent)
         code = image.read(start, end - start)
         begins = instruction_starts(code)
-        waiting.extend(extents.moved_parts(start, code))
+        waiting.extend(extents.moved_parts(start))
+        if not anywhere and _INDIRECT_JUMP.search(code):
+            # As that of a switch: it may lead to a part that was moved away as well.
+            anywhere = True
+            waiting.extend(extents.nameless())
         for target in (*_jumps_out(code, start, begins), *slots.jumps(code, start, begins)):
             jumped.add(target)
             # In what cannot be decoded, most of what looks like a jump is none.
@@ -183,19 +188,19 @@ class _Extents:
             return function.label
         return self._moved.name(address) or f"the function at {address:#x}"
 
-    def moved_parts(self, start, code):
-        """The extents of the parts that the compiler has, or may have, moved away from the function at ``start``.
+    def moved_parts(self, start):
+        """The extents of the parts that the compiler has moved away from the function at ``start``, says their name."""
+        return [extent for extent in map(self.at, self._moved.of(start)) if extent is not None]
 
-        An indirect jump, as that of a switch, may lead into one as well.  Symbols tell which they are.  Local ones may
-        have been stripped, all or some: then they may be all code that has neither padding nor a name, other than
-        where the program starts.
+    def nameless(self):
+        """The extents of all code that may be a part that was moved away, although no symbol says so.
+
+        Local symbols may have been stripped, all or some.  It has neither padding nor a name, and is not where the
+        program starts.
         """
-        addresses = set(self._moved.of(start))
-        if _INDIRECT_JUMP.search(code):
-            addresses.update(
-                address for address in self._described.starts()
-                if address not in self._padded and address not in self._named
-                and address != self._image.header["e_entry"] and not _containing(self._linkage, address))
+        addresses = (address for address in self._described.starts()
+                     if address not in self._padded and address not in self._named
+                     and address != self._image.header["e_entry"] and not _containing(self._linkage, address))
         return [extent for extent in map(self.at, addresses) if extent is not None]
 
 
