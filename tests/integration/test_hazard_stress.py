@@ -17,6 +17,9 @@ THREADS = 8
 # As the only test of its hazard it runs in so many variants of each mode.
 EACH_MODE = 3
 PAIRS = {"make": "make_new", "use": "use_new"}
+# Old versions are given up when all threads have come along at one moment.  On a busy machine threads that get a
+# processor every few seconds, in turn, are never seen so by themselves: every so many cycles the test waits for them.
+SETTLED = 10
 # Bytes: ten stubs, of the last changes before a measurement, during which some thread could not be judged.
 UNSETTLED = 960
 ROUNDING = 1024  # KiB: stacks and arenas that are touched late
@@ -59,6 +62,8 @@ def test_memory_does_not_grow(variant, cycles, target, start, repeated):
     for cycle in cycles.part(EACH_MODE):
         patch.apply(victim)
         patch.revert(victim)
+        if cycle % SETTLED == 0:
+            assert victim.numbers("latest") == [1] * THREADS
         if cycle == early:
             stubs_early, resident_early = memory()
     stubs_late, resident_late = memory()
