@@ -160,7 +160,7 @@ def test_local_symbols_stripped(built, program, tmp_path):
 
 
 def test_sections_of_basic_blocks(compile_file):
-    """Parts that clang calls otherwise, behind a table of jumps; seen to fail (others' are held as well) with `.cold` alone."""
+    """Parts that clang calls otherwise, behind a table of jumps; seen to fail (others', too) with `.cold` alone."""
     source = SOURCE.replace("noipa", "noinline").replace("int choose(", "__attribute__((used)) int choose(")
     path = compile_file(source, "-O2", "-fno-pie", "-no-pie", "-fbasic-block-sections=all",
                         "-fpatchable-function-entry=16,14", compiler="clang")

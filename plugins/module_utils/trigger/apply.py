@@ -250,11 +250,13 @@ class Trigger:
         """Take the livepatch back and apply it to ``libraries``: some of them were loaded after it was applied."""
         known = {hooked.base for hooked in subject.state.libraries}
         before = [library for library in libraries if library.library.base in known]
-        quick = Trigger(self.container, self.files, self.options._replace(wait_migrated=0.0, sample=0.0))
-        reverted = yield from quick._request(subject, abi.REVERT, [], outcome.REVERTED)
+        require_binding()
+        build = self._prepared(subject, abi.REVERT, [], None)
+        # Without a look at the threads: the time without the livepatch is to be short.
+        reverted = yield from Borrower(subject, build, self.options).run()
         subject = self._again(subject)
         if subject.state.patch(self.container.patch_id).applied:
-            return reverted
+            return self._judge(subject, reverted, outcome.REVERTED)
         # From here on, nothing but a failure may keep it from being applied.
         bold = Trigger(self.container, self.files, self.options._replace(veto=None))
         row = yield from bold._tried(subject, libraries)
