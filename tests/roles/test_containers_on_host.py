@@ -44,7 +44,9 @@ def build(request, ulp, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def image(build, tmp_path_factory):
-    return scratch_image(build, build.program("sandbox/app.c"), tmp_path_factory.mktemp("image"))
+    name = scratch_image(build, build.program("sandbox/app.c"), tmp_path_factory.mktemp("image"))
+    yield name
+    podman("rmi", "--force", name)
 
 
 @pytest.fixture
