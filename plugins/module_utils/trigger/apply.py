@@ -32,7 +32,7 @@ from .outcome import Row
 from .progress import migration, settled_universe
 from .request import ResolvedLibrary, build_request, program_roots, sites
 from .resolve import resolve
-from .seccomp_check import foreseen
+from .seccomp_check import foreseen, require_no_strict_thread
 from .settle import settling
 
 
@@ -169,6 +169,7 @@ class Trigger:
             return self._settled(subject, patch, outcome.ALREADY_PATCHED)
         self._require_dependencies(subject)
         require_available(pid, via)
+        require_no_strict_thread(pid)
         libraries = [self._resolved(subject, match) for match in resolution.matches]
         for library in libraries:
             sites(library, self.container.jumps)
@@ -290,6 +291,7 @@ class Trigger:
             return self._settled(subject, patch, outcome.REVERTED)
         self._require_independence(subject)
         require_available(pid, via)
+        require_no_strict_thread(pid)
         if self.options.check:
             return Row(pid, subject.name, outcome.REVERTED, changed=True)
         return (yield from self._request(subject, abi.REVERT, [], outcome.REVERTED))

@@ -10,8 +10,8 @@ what a filter says of every call is known before a thread is borrowed.
 
 from __future__ import annotations
 
-from ..process.errors import ProcessUnpatchable
-from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status
+from ..process.errors import ProcessGone, ProcessUnpatchable
+from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status, thread_ids
 from ..process.seccomp import ALLOW, ERRNO, LOG, denied
 from ..tracee.errors import StepFailed
 from ..tracee.seccomp_filters import fetch_filters, may_fetch
@@ -83,6 +83,24 @@ TOLERATED = (
 )
 
 
+def require_no_strict_thread(pid):
+    """Make sure that no thread is in strict mode, in which all that an entry check may need is forbidden.
+
+    :raises ProcessUnpatchable: one is.
+    """
+    for tid in thread_ids(pid):
+        try:
+            strict = read_status(pid, tid).seccomp == SECCOMP_STRICT
+        except ProcessGone:
+            continue
+        if strict:
+            raise ProcessUnpatchable(
+                pid, f"process {pid} runs in strict seccomp mode, which permits no livepatching"
+                if tid == pid else f"thread {tid} of process {pid} runs in strict seccomp mode, in which it would not"
+                " survive the entry check of a patched library"
+            )
+
+
 def foreseen(pid, tid, unexaminable):
     """What can be said of thread ``tid`` without holding it.
 
@@ -91,8 +109,6 @@ def foreseen(pid, tid, unexaminable):
     :raises ProcessUnpatchable: it will be refused.
     """
     mode = read_status(pid, tid).seccomp
-    if mode == SECCOMP_STRICT:
-        raise ProcessUnpatchable(pid, f"process {pid} runs in strict seccomp mode, which permits no livepatching")
     if mode != SECCOMP_FILTER:
         return ""
     if may_fetch():

@@ -7,6 +7,7 @@
  *   deny NUMBER ACTION BITS    -> only where the third argument has all of BITS, as PROT_EXEC of mprotect
  *   only ACTION NUMBER,...     -> everything but these system calls gets ACTION
  *   strict                     -> nothing but read and write from now on; it can't even end well
+ *   strict-thread              -> the same for another thread, which waits for a byte
  *   mdwe                       -> no memory may become executable (prctl)
  *   undumpable                 -> as a program that has given up its privileges: the kernel protects it
  *   tls LIBRARY                -> loads the libraries LIBRARY.0, LIBRARY.1, ... until there is no room in the
@@ -91,6 +92,31 @@ static void run_strict(char **arguments)
 	answer("shut in");
 }
 
+static int waits_for[2];
+static int is_shut_in;
+
+static void *shut_in(void *argument)
+{
+	char byte;
+
+	(void)argument;
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
+		die("seccomp");
+	__atomic_store_n(&is_shut_in, 1, __ATOMIC_RELEASE);
+	for (;;)
+		syscall(SYS_read, waits_for[0], &byte, 1);
+	return NULL;
+}
+
+static void run_strict_thread(char **arguments)
+{
+	(void)arguments;
+	make_pipe(waits_for);
+	start_thread(shut_in, NULL);
+	wait_for_flag(&is_shut_in);
+	answer("shut in");
+}
+
 static void run_mdwe(char **arguments)
 {
 	(void)arguments;
@@ -123,9 +149,15 @@ static void run_tls(char **arguments)
 }
 
 static const struct victim_command commands[] = {
-	{"version", run_version}, {"deny", run_deny}, {"only", run_only},
-	{"strict", run_strict},   {"mdwe", run_mdwe}, {"undumpable", run_undumpable},
-	{"tls", run_tls},         {NULL, NULL},
+	{"version", run_version},
+	{"deny", run_deny},
+	{"only", run_only},
+	{"strict", run_strict},
+	{"strict-thread", run_strict_thread},
+	{"mdwe", run_mdwe},
+	{"undumpable", run_undumpable},
+	{"tls", run_tls},
+	{NULL, NULL},
 };
 
 int main(void)
