@@ -147,7 +147,7 @@ def test_call_that_is_needed(denial, name, launch, refused):
 
 @pytest.mark.parametrize("command", ["strict", "strict-thread"])
 def test_strict_mode(command, build, refused):
-    """Also of a thread that is never borrowed: it would die when it next enters the library. Seen to be patched then."""
+    """Also of a thread that is never borrowed: it would die at its next entry. Seen to be patched without."""
     victim = Victim([build.program("sandbox/app.c")], libraries=[build.directory])
     try:
         victim.ask(command)
