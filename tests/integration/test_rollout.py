@@ -186,9 +186,6 @@ def allow_signature(fleet: Fleet, preforked) -> dict[str, str]:
 
 def test_good_livepatch_reaches_all_in_stages(fleet, tmp_path, preforked):
     """First only the plan; then the canary group, then the rest. What is held, sick or stuck is told apart.
-
-    Each of these was seen to fail: with the canary group not sorted out first, with the hosts' holds not read, with
-    gates judged by their last measurement alone, and with report.yml writing in check mode.
     """
     fleet.add("web1")
     fleet.add("frozen", ulp_livepatch_hold="quarter end closing")
