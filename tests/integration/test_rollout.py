@@ -185,8 +185,7 @@ def allow_signature(fleet: Fleet, preforked) -> dict[str, str]:
 
 
 def test_good_livepatch_reaches_all_in_stages(fleet, tmp_path, preforked):
-    """First only the plan; then the canary group, then the rest. What is held, sick or stuck is told apart.
-    """
+    """First only the plan; then the canary group, then the rest. What is held, sick or stuck is told apart."""
     fleet.add("web1")
     fleet.add("frozen", ulp_livepatch_hold="quarter end closing")
     fleet.add("kept", victims=3, ulp_livepatch_exclude=[{"exe": str(fleet.build.program())}, "kept-2"],
