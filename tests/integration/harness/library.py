@@ -57,7 +57,7 @@ class Build:
         self.directory = hazard.directory / variant.name
         self.directory.mkdir(parents=True)
         self.library = self.directory / hazard.soname
-        self._patches: dict[str, Path] = {}
+        self._patches: dict[tuple, Path] = {}
         self._programs: dict[str, Path] = {}
         self._link()
         if variant.post_processed:
@@ -85,19 +85,25 @@ class Build:
         flags: Sequence[str] = (),
         link: Sequence[object] = (),
     ) -> Path:
-        """The container of a patch that replaces the functions ``pairs`` (old: new), from the cache when packed."""
-        if name in self._patches:
-            return self._patches[name]
+        """The container of a patch that replaces the functions ``pairs`` (old: new), from the cache when packed.
+
+        Tests share a build, and so the cache: another patch of the same name gets files of its own.
+        """
+        key = (name, tuple(sorted(pairs.items())), source, tuple(flags), tuple(link))
+        if key in self._patches:
+            return self._patches[key]
+        others = sum(other[0] == name for other in self._patches)
+        stem = f"{name}-{others + 1}" if others else name
         source_path = self.hazard.folder / (source or "patch.c")
-        library = self.directory / f"{name}.so"
+        library = self.directory / f"{stem}.so"
         run([compiler_for(source_path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *flags,
              *self.variant.flags, "-fPIC", "-shared", "-Wl,--build-id", "-o", library, source_path, *link])
-        description = self.directory / f"{name}.dsc"
+        description = self.directory / f"{stem}.dsc"
         lines = [str(library), "@" + str(self.library), *("{}:{}".format(*pair) for pair in pairs.items())]
         description.write_text("\n".join(lines) + "\n")
-        container = self.directory / f"{name}.ulp"
+        container = self.directory / f"{stem}.ulp"
         self.ulp.succeed("pack", description, "-o", container)
-        self._patches[name] = container
+        self._patches[key] = container
         return container
 
     def program(self, source: str = "app.c", flags: Sequence[str] = ()) -> Path:

@@ -41,10 +41,12 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	received_count++;
 }
 
+/* It may come right before the read: that must end as well. */
 static void on_end(int number)
 {
 	(void)number;
 	ended = 1;
+	send_byte(silent[1]);
 }
 
 /* All of them blocked meanwhile, so that one handler ends before the next begins. */
