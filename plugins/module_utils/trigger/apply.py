@@ -376,7 +376,8 @@ class Trigger:
             patch = subject.state.patch(self.container.patch_id)
             settled = yield from settling(subject, patch, self.container, self.files, self.options)
             held_us = max(row.held_us or 0, settled.held_us or 0) or None
-            if row.threads_pending or not settled.done:
+            # Otherwise the row says so already, and who is still inside has been waited for.
+            if settled.done == bool(row.threads_pending):
                 row = self._settled(self._again(subject), None, done)
             return row._replace(held_us=held_us, changed=True)
         except UlpError:
