@@ -41,9 +41,7 @@ def test_thread_inside_a_replaced_function_keeps_the_old_ones(program, victim, l
     """Guards what counts as inside: a function's body, its moved part, what it has jumped to, and
     the byte behind it, where a call of a function that never returns would return to.
 
-    Seen to fail without that byte (last, at -O2), with the whole body table empty (body), with only the function's
-    own extent in it (moved at -O2, jump), and the other way round, nobody ever migrating, with all of the program's
-    text counting.
+    The moved part and the jump are held by tests/unit/test_bodies.py.
     """
     patch = livepatch(program.patch("new", 2, FUNCTIONS))
     assert victim.ask(f"park {where}") == "parked"
