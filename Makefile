@@ -121,7 +121,7 @@ SCENARIOS := $(patsubst extensions/molecule/%/molecule.yml,%,$(wildcard extensio
 molecule: $(SCENARIOS:%=molecule-%) ## every scenario of extensions/molecule, in systemd containers
 
 molecule-%: packages-check-build-containers venv build collection-path
-	@tools/container-images.sh $(BUILD)/containers $$(sed -n 's|.*localhost/debian-systemd:||p' \
+	@tools/container-images.sh $(BUILD)/containers $$(sed -n 's|.*localhost/debian-systemd:\([0-9a-z-]*\).*|\1|p' \
 		extensions/molecule/$*/molecule.yml | sort -u)
 	@$(BIN)/python extensions/molecule/shared/artefacts.py $(BUILD)/molecule
 	MOLECULE_COMMAND_BORDERS=false $(BIN)/molecule $(MOLECULE) -s $*
