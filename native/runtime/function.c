@@ -14,6 +14,11 @@ struct block {
 
 static struct block *blocks;
 
+bool ulp_function_endbr(const struct ulp_function *function)
+{
+	return function->flags & ULP_SITE_ENDBR;
+}
+
 struct ulp_function *ulp_function_find(uint64_t address)
 {
 	for (const struct block *block = __atomic_load_n(&blocks, __ATOMIC_ACQUIRE); block;

@@ -29,6 +29,9 @@ struct ulp_function {
 	                                 to it; 0: none does */
 };
 
+/* Whether its entry is an endbr64 with the nops behind it. */
+bool ulp_function_endbr(const struct ulp_function *function);
+
 /* The function at `address`, or NULL. Takes no lock; may be called from anywhere. */
 struct ulp_function *ulp_function_find(uint64_t address);
 

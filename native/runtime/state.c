@@ -63,6 +63,22 @@ void ulp_state_end_change(void)
 	__atomic_store_n(&ulp_state.sequence, ulp_state.sequence + 1, __ATOMIC_RELEASE);
 }
 
+uint32_t ulp_state_find_patch(const uint8_t *id)
+{
+	for (uint32_t i = 0; i < ulp_state.patch_count; i++)
+		if (memcmp(ulp_state.patches[i].id, id, ULP_PATCH_ID_SIZE) == 0)
+			return i;
+	return ULP_NONE;
+}
+
+uint32_t ulp_state_find_library(uint64_t base)
+{
+	for (uint32_t i = 0; i < ulp_state.library_count; i++)
+		if (ulp_state.libraries[i].base == base)
+			return i;
+	return ULP_NONE;
+}
+
 /* All that a process which is never patched sees of the runtime. */
 __attribute__((constructor)) static void set_up(void)
 {

@@ -22,6 +22,11 @@ void ulp_result_close(struct ulp_result *result, enum ulp_stage stage, enum ulp_
 void ulp_state_begin_change(void);
 void ulp_state_end_change(void);
 
+/* Indices into ulp_state.patches and ulp_state.libraries; ULP_NONE if there is no such. */
+#define ULP_NONE UINT32_MAX
+uint32_t ulp_state_find_patch(const uint8_t *id);
+uint32_t ulp_state_find_library(uint64_t base);
+
 uint64_t ulp_clock_ns(int clock);
 
 #endif

@@ -58,9 +58,9 @@ struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text,
 		.function = (uint64_t)function,
 		.from = (uint32_t)from,
 		.replacement = replacement,
-		.older = function->stubs ? ulp_code_chain(function->stubs->address)
-					 : ulp_code_resume(function->address,
-							   function->flags & ULP_SITE_ENDBR),
+		.older = function->stubs
+				 ? ulp_code_chain(function->stubs->address)
+				 : ulp_code_resume(function->address, ulp_function_endbr(function)),
 	};
 
 	if (!record)

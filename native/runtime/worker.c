@@ -5,11 +5,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "runtime/detour.h"
+#include "runtime/apply.h"
 #include "runtime/fork.h"
 #include "runtime/memory_file.h"
 #include "runtime/message.h"
 #include "runtime/request.h"
+#include "runtime/revert.h"
+#include "runtime/settle.h"
 #include "runtime/state.h"
 #include "runtime/worker.h"
 
@@ -63,13 +65,13 @@ static enum ulp_error carry_out(struct ulp_result *result)
 	ulp_fork_hold();
 	switch (request->operation) {
 	case ULP_APPLY:
-		error = ulp_detour_apply(request, &result->universe, result->detail);
+		error = ulp_apply(request, &result->universe, result->detail);
 		break;
 	case ULP_REVERT:
-		error = ulp_detour_revert(request, &result->universe, result->detail);
+		error = ulp_revert(request, &result->universe, result->detail);
 		break;
 	default:
-		error = ulp_detour_settle(request, &result->universe);
+		error = ulp_settle(request, &result->universe);
 		break;
 	}
 	ulp_message("%s %s: error %d%s%s, universe %llu", operation_names[request->operation],

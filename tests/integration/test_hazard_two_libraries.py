@@ -117,7 +117,7 @@ def test_patched_library_calls_another_patched_one(variant, pairs, start, livepa
 def test_apart_first_is_refused_together(variant, pairs, start, livepatch, preforked):
     """Guards that a container for both is not applied when the two have a number each: it could not switch at once.
 
-    Seen to fail without ULP_DOMAINS_DIFFER in verify_libraries().
+    Seen to fail without ULP_DOMAINS_DIFFER in ulp_targets_verify().
     """
     pair = pairs(variant)
     upper = livepatch(pair.patch_of("upper2", {pair.library: UPPER}, ["-DVERSION=2"]))

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/apply.h"
+#include "runtime/function.h"
+#include "runtime/hook.h"
+#include "runtime/loader.h"
+#include "runtime/publish.h"
+#include "runtime/request.h"
+#include "runtime/settle.h"
+#include "runtime/state.h"
+#include "runtime/stub.h"
+#include "runtime/target.h"
+#include "runtime/text.h"
+#include "runtime/universe.h"
+
+/* Load biases, of which the state block shows only the text they lead to. */
+static uint64_t patch_base[ULP_PATCHES];
+
+static bool replacements_inside(const struct ulp_request *request, const struct ulp_object *object)
+{
+	for (uint32_t i = 0; i < request->library_count; i++) {
+		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
+		const struct ulp_request_replacement *replacement =
+			ulp_request_replacements(request, library);
+
+		for (uint32_t k = 0; k < library->replacement_count; k++) {
+			uint64_t address = object->base + replacement[k].replacement;
+
+			if (address < object->text_start || address >= object->text_end)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The patch library, loaded now or by an earlier apply of the same patch. */
+static enum ulp_error load_patch(const struct ulp_request *request, uint32_t patch,
+				 struct ulp_object *object, char *detail)
+{
+	const char *path = ulp_request_string(request, request->patch_path);
+	enum ulp_error error;
+
+	if (patch != ULP_NONE) {
+		object->base = patch_base[patch];
+		object->text_start = ulp_state.patches[patch].text_start;
+		object->text_end = ulp_state.patches[patch].text_end;
+	} else {
+		error = ulp_loader_load(path, object, detail);
+		if (error)
+			return error;
+		if (!ulp_object_has_build_id(object, request->patch_build_id,
+					     request->patch_build_id_size)) {
+			snprintf(detail, ULP_DETAIL_SIZE, "%s", path);
+			return ULP_PATCH_MISMATCH;
+		}
+	}
+	return replacements_inside(request, object) ? ULP_OK : ULP_BAD_REQUEST;
+}
+
+static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, uint32_t domain,
+			   const struct ulp_object *object)
+{
+	struct ulp_patch *shown;
+
+	if (patch == ULP_NONE)
+		patch = ulp_state.patch_count;
+	shown = &ulp_state.patches[patch];
+	memcpy(shown->id, request->patch_id, sizeof shown->id);
+	shown->text_start = object->text_start;
+	shown->text_end = object->text_end;
+	shown->domain = domain;
+	strncpy(shown->name, ulp_request_string(request, request->patch_name),
+		sizeof shown->name - 1);
+	patch_base[patch] = object->base;
+	return patch;
+}
+
+static enum ulp_error write_replacements(const struct ulp_text *text,
+					 const struct ulp_request *request, uint32_t patch,
+					 uint64_t universe, struct ulp_pending *pending,
+					 uint32_t *count)
+{
+	for (uint32_t i = 0; i < request->library_count; i++) {
+		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
+		const struct ulp_request_replacement *replacement =
+			ulp_request_replacements(request, library);
+
+		for (uint32_t k = 0; k < library->replacement_count; k++) {
+			struct ulp_pending *next = &pending[*count];
+			struct ulp_function *function =
+				ulp_function_find(library->base + replacement[k].function);
+
+			if (!function || !(function->hooked & ULP_SITE_ENTRY))
+				return ULP_BAD_REQUEST;
+			next->version = malloc(sizeof *next->version);
+			if (!next->version)
+				return ULP_NO_MEMORY;
+			++*count;
+			next->function = function;
+			next->version->patch = patch;
+			next->version->target = patch_base[patch] + replacement[k].replacement;
+			next->stub =
+				ulp_stub_write(text, function, universe, next->version->target);
+			if (!next->stub)
+				return ULP_TEXT_UNWRITABLE;
+		}
+	}
+	return ULP_OK;
+}
+
+static uint32_t count_replacements(const struct ulp_request *request)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < request->library_count; i++)
+		count += ulp_request_libraries(request)[i].replacement_count;
+	return count;
+}
+
+static enum ulp_error replace(const struct ulp_text *text, const struct ulp_request *request,
+			      uint32_t patch)
+{
+	uint64_t universe = ulp_state.domains[ulp_state.patches[patch].domain].universe + 1;
+	uint32_t count = 0;
+	struct ulp_pending *pending = calloc(count_replacements(request) + 1, sizeof *pending);
+	enum ulp_error error;
+
+	if (!pending)
+		return ULP_NO_MEMORY;
+	error = universe > INT32_MAX
+			? ULP_FULL
+			: write_replacements(text, request, patch, universe, pending, &count);
+	if (!error && !ulp_text_barrier())
+		error = ULP_NO_BARRIER;
+	if (error) {
+		ulp_pending_discard(pending, count);
+		for (uint32_t i = 0; i < count; i++)
+			free(pending[i].version);
+		free(pending);
+		return error;
+	}
+	ulp_pending_put_in_place(pending, count);
+	for (uint32_t i = 0; i < count; i++) {
+		pending[i].version->older = pending[i].function->versions;
+		pending[i].function->versions = pending[i].version;
+	}
+	ulp_state.patches[patch].functions = count;
+	ulp_publish(patch, ULP_PATCH_APPLIED);
+	free(pending);
+	return ULP_OK;
+}
+
+enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, char *detail)
+{
+	uint32_t patch = ulp_state_find_patch(request->patch_id);
+	struct ulp_object object;
+	struct ulp_text text;
+	uint32_t domain;
+	enum ulp_error error;
+
+	if (patch != ULP_NONE && ulp_state.patches[patch].status == ULP_PATCH_APPLIED)
+		return ULP_ALREADY_APPLIED;
+	if (patch == ULP_NONE && ulp_state.patch_count == ULP_PATCHES) {
+		snprintf(detail, ULP_DETAIL_SIZE, "more than %d patches", ULP_PATCHES);
+		return ULP_FULL;
+	}
+	error = ulp_text_open(&text);
+	if (!error)
+		error = ulp_targets_verify(request, &domain, detail);
+	if (!error)
+		error = load_patch(request, patch, &object, detail);
+	if (!error)
+		error = ulp_targets_add(request, &domain);
+	if (!error)
+		ulp_settle_domain(domain, request);
+	if (!error && !ulp_universe_add_patch(domain, object.text_start, object.text_end))
+		error = ULP_FULL;
+	if (!error)
+		error = ulp_hook_libraries(&text, request, detail);
+	if (!error) {
+		patch = show_patch(request, patch, domain, &object);
+		error = replace(&text, request, patch);
+	}
+	if (!error)
+		*universe = ulp_state.patches[patch].applied_universe;
+	ulp_text_close(&text);
+	return error;
+}

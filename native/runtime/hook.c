@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "arch/x86_64/arch.h"
+#include "runtime/function.h"
+#include "runtime/hook.h"
+#include "runtime/request.h"
+#include "runtime/slot.h"
+#include "runtime/state.h"
+#include "runtime/stub.h"
+
+/* The functions of one library that are to be hooked by this request. */
+struct hooks {
+	struct ulp_function **function;
+	uint32_t *missing; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE, not switched on yet */
+	uint32_t count;
+	struct ulp_function *created; /* those that are new, ascending */
+	uint32_t created_count;
+	uint64_t *slots;
+};
+
+static void forget(struct hooks *hooks)
+{
+	free(hooks->function);
+	free(hooks->missing);
+	*hooks = (struct hooks){.count = 0};
+}
+
+static enum ulp_error unexpected(uint64_t address, const struct ulp_library *library, char *detail)
+{
+	snprintf(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s",
+		 (unsigned long long)(address - library->base), library->name);
+	return ULP_UNEXPECTED_CODE;
+}
+
+/* Looks at everything, and changes nothing that anybody could notice. */
+static enum ulp_error plan_hooks(const struct ulp_request *request,
+				 const struct ulp_request_library *wanted, uint32_t library_index,
+				 struct hooks *hooks, char *detail)
+{
+	const struct ulp_library *library = &ulp_state.libraries[library_index];
+	const struct ulp_request_site *sites = ulp_request_sites(request, wanted);
+
+	hooks->function = calloc(wanted->site_count + 1, sizeof *hooks->function);
+	hooks->missing = calloc(wanted->site_count + 1, sizeof *hooks->missing);
+	hooks->created = ulp_function_reserve(wanted->site_count + 1);
+	if (!hooks->function || !hooks->missing || !hooks->created)
+		return ULP_NO_MEMORY;
+
+	for (uint32_t i = 0; i < wanted->site_count; i++) {
+		const struct ulp_request_site *site = &sites[i];
+		uint64_t address = library->base + site->function;
+		struct ulp_function *function = ulp_function_find(address);
+		uint32_t kinds = site->flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE);
+
+		if (!function) {
+			if (!ulp_code_hookable(address, site->flags & ULP_SITE_ENDBR,
+					       site->flags & ULP_SITE_TRAMPOLINE))
+				return unexpected(address, library, detail);
+			function = &hooks->created[hooks->created_count++];
+			function->address = address;
+			function->library = library_index;
+			function->domain = library->domain;
+			function->flags = site->flags;
+		} else {
+			__atomic_or_fetch(&function->flags,
+					  site->flags & (ULP_SITE_TAIL | ULP_SITE_CYCLE),
+					  __ATOMIC_RELAXED);
+		}
+		if (site->flags & ULP_SITE_JUMPED && !function->jumped_since)
+			__atomic_store_n(&function->jumped_since,
+					 ulp_state.domains[library->domain].universe + 1,
+					 __ATOMIC_RELAXED);
+		kinds &= ~function->hooked;
+		if (kinds || !function->stubs) {
+			hooks->function[hooks->count] = function;
+			hooks->missing[hooks->count++] = kinds;
+		}
+	}
+	if (!ulp_stubs_left(hooks->created_count + wanted->replacement_count)) {
+		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs",
+			 hooks->created_count + wanted->replacement_count);
+		return ULP_FULL;
+	}
+	return ULP_OK;
+}
+
+/* Writing what stands there already tells whether writing is possible at all. */
+static bool writable(const struct ulp_text *text, uint64_t address)
+{
+	unsigned char byte = *(const unsigned char *)address;
+
+	return ulp_text_write(text, address, &byte, 1);
+}
+
+static bool write_patch(const struct ulp_text *text, const struct ulp_code_patch *patch)
+{
+	return ulp_text_write(text, patch->address, patch->bytes, patch->size);
+}
+
+/* Stub, slot and the jump through it, all of it still dead code. */
+static enum ulp_error write_created(const struct ulp_text *text, struct hooks *hooks)
+{
+	for (uint32_t i = 0; i < hooks->created_count; i++) {
+		struct ulp_function *function = &hooks->created[i];
+		struct ulp_stub_record *stub = ulp_stub_write(text, function, 0, 0);
+		struct ulp_code_patch jump[2];
+		unsigned count;
+
+		if (!stub)
+			return ULP_TEXT_UNWRITABLE;
+		function->slot = &hooks->slots[i];
+		ulp_stub_put_in_place(function, stub);
+		if (!ulp_code_slot_jump(function->address, ulp_function_endbr(function),
+					(uint64_t)function->slot, jump, &count))
+			return ULP_NO_MEMORY;
+		for (unsigned k = 0; k < count; k++)
+			if (!write_patch(text, &jump[k]))
+				return ULP_TEXT_UNWRITABLE;
+	}
+	return ULP_OK;
+}
+
+/* The first byte of each entry hop is written a barrier before the second: see arch.h. */
+static enum ulp_error switch_on(const struct ulp_text *text, struct hooks *hooks)
+{
+	for (unsigned byte = 0; byte < 2; byte++) {
+		if (!ulp_text_barrier())
+			return ULP_NO_BARRIER;
+		for (uint32_t i = 0; i < hooks->count; i++) {
+			struct ulp_function *function = hooks->function[i];
+			struct ulp_code_patch hop[2];
+
+			if (!(hooks->missing[i] & ULP_SITE_ENTRY))
+				continue;
+			ulp_code_entry_hop(function->address, ulp_function_endbr(function), hop);
+			if (!write_patch(text, &hop[byte]))
+				return ULP_TEXT_UNWRITABLE;
+		}
+	}
+	for (uint32_t i = 0; i < hooks->count; i++) {
+		struct ulp_function *function = hooks->function[i];
+		struct ulp_code_patch hop;
+
+		if (hooks->missing[i] & ULP_SITE_TRAMPOLINE) {
+			ulp_code_trampoline_hop(function->address, ulp_function_endbr(function),
+						&hop);
+			if (!write_patch(text, &hop))
+				return ULP_TEXT_UNWRITABLE;
+		}
+		function->hooked |= hooks->missing[i];
+	}
+	return ulp_text_barrier() ? ULP_OK : ULP_NO_BARRIER;
+}
+
+static enum ulp_error hook(const struct ulp_text *text, const struct ulp_library *library,
+			   struct hooks *hooks, char *detail)
+{
+	enum ulp_error error;
+
+	if (hooks->count == 0)
+		return ULP_OK;
+	if (!writable(text, hooks->function[0]->address) || !writable(text, ulp_state.stubs_start))
+		return ULP_TEXT_UNWRITABLE;
+	if (hooks->created_count) {
+		hooks->slots = ulp_slots_map(library, hooks->created_count);
+		if (!hooks->slots) {
+			snprintf(detail, ULP_DETAIL_SIZE, "no memory within reach of %s",
+				 library->name);
+			return ULP_NO_MEMORY;
+		}
+		error = write_created(text, hooks);
+		if (error)
+			return error;
+		/* From here on the functions stay: what is switched on is only added to. */
+		if (!ulp_function_publish(hooks->created, hooks->created_count))
+			return ULP_NO_MEMORY;
+	}
+	return switch_on(text, hooks);
+}
+
+enum ulp_error ulp_hook_libraries(const struct ulp_text *text, const struct ulp_request *request,
+				  char *detail)
+{
+	for (uint32_t i = 0; i < request->library_count; i++) {
+		const struct ulp_request_library *wanted = &ulp_request_libraries(request)[i];
+		uint32_t index = ulp_state_find_library(wanted->base);
+		struct hooks hooks = {.count = 0};
+		enum ulp_error error = plan_hooks(request, wanted, index, &hooks, detail);
+
+		if (!error)
+			error = hook(text, &ulp_state.libraries[index], &hooks, detail);
+		if (!error)
+			ulp_state.libraries[index].hooked += hooks.created_count;
+		forget(&hooks);
+		if (error)
+			return error;
+	}
+	return ULP_OK;
+}

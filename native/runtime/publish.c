@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <time.h>
+
+#include "runtime/publish.h"
+#include "runtime/state.h"
+
+void ulp_pending_put_in_place(const struct ulp_pending *pending, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (pending[i].stub)
+			ulp_stub_put_in_place(pending[i].function, pending[i].stub);
+}
+
+void ulp_pending_discard(const struct ulp_pending *pending, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (pending[i].stub)
+			ulp_stub_discard(pending[i].stub);
+}
+
+void ulp_publish(uint32_t patch, enum ulp_patch_status status)
+{
+	struct ulp_patch *shown = &ulp_state.patches[patch];
+	struct ulp_domain *domain = &ulp_state.domains[shown->domain];
+	uint64_t universe = domain->universe + 1;
+
+	ulp_state_begin_change();
+	shown->status = (uint32_t)status;
+	shown->loaded_ns = ulp_clock_ns(CLOCK_REALTIME);
+	if (status == ULP_PATCH_APPLIED) {
+		shown->applied_universe = universe;
+		shown->reverted_universe = 0;
+	} else {
+		shown->reverted_universe = universe;
+	}
+	if (patch == ulp_state.patch_count)
+		ulp_state.patch_count = patch + 1;
+	__atomic_store_n(&domain->universe, universe, __ATOMIC_SEQ_CST);
+	ulp_state_end_change();
+}

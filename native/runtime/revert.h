@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Taking a patch back: each of its functions leads to the version below, or to the original,
+ * from the domain's next universe on.  Nothing is unloaded.
+ */
+#ifndef ULP_REVERT_H
+#define ULP_REVERT_H
+
+#include <stdint.h>
+
+#include <ulp/abi.h>
+
+/*
+ * Carries the request out; `*universe` is what new entries take from now on.  On failure
+ * nothing is published and `detail` (ULP_DETAIL_SIZE bytes) may say more.
+ */
+enum ulp_error ulp_revert(const struct ulp_request *request, uint64_t *universe, char *detail);
+
+#endif

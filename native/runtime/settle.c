@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "runtime/settle.h"
+#include "runtime/state.h"
+#include "runtime/stub.h"
+#include "runtime/text.h"
+#include "runtime/universe.h"
+
+/* The core has seen that no thread is left in versions older than `settled`, or keeps a number since. */
+static void raise_floor(struct ulp_domain *domain, const struct ulp_request *request)
+{
+	if (request->settled > domain->universe || request->settled < domain->floor ||
+	    request->settled_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+		return;
+	ulp_state_begin_change();
+	__atomic_store_n(&domain->floor_keeps, request->settled_keeps, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&domain->floor, request->settled, __ATOMIC_SEQ_CST);
+	ulp_state_end_change();
+}
+
+/*
+ * Nobody gives anything up before every thread is known to see the floor, or to have kept a
+ * number since the core began to look: see the other side in universe.c.
+ */
+static void give_up_old_versions(uint32_t domain_index)
+{
+	const struct ulp_domain *domain = &ulp_state.domains[domain_index];
+
+	if (domain->floor <= ulp_universe_given_up(domain_index) ||
+	    domain->floor_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+		return;
+	ulp_universe_give_up(domain_index, domain->floor);
+	if (ulp_text_barrier() &&
+	    domain->floor_keeps == __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+		ulp_stubs_give_up(domain_index, domain->floor);
+}
+
+void ulp_settle_domain(uint32_t domain_index, const struct ulp_request *request)
+{
+	raise_floor(&ulp_state.domains[domain_index], request);
+	give_up_old_versions(domain_index);
+}
+
+enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe)
+{
+	uint32_t patch = ulp_state_find_patch(request->patch_id);
+	struct ulp_domain *domain;
+
+	if (patch == ULP_NONE)
+		return ULP_NOT_APPLIED;
+	domain = &ulp_state.domains[ulp_state.patches[patch].domain];
+	/* Old versions stay: a coroutine may have been where the core could not look. */
+	raise_floor(domain, request);
+	*universe = domain->floor;
+	return ULP_OK;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+#include "runtime/slot.h"
+
+/* A slot must be within a signed 32-bit distance of all the text that jumps through it. */
+#define REACH      0x7fff0000ull
+#define SMALL_GAP  (64ull << 10)
+#define LARGE_GAP  (1ull << 20)
+#define SMALL_GAPS 1024
+
+static bool in_reach(const struct ulp_library *library, uint64_t start, uint64_t size)
+{
+	uint64_t low = start < library->text_start ? start : library->text_start;
+	uint64_t high = start + size > library->text_end ? start + size : library->text_end;
+
+	return high - low < REACH;
+}
+
+static void *map_at(uint64_t hint, size_t size, int flags)
+{
+	void *memory = mmap((void *)hint, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Nothing is ever placed below, whatever vm.mmap_min_addr says. */
+#define LOWEST (1ull << 20)
+
+/* The first free place from `start` on, `downwards` or upwards, that is within reach. */
+static void *map_within_reach(const struct ulp_library *library, uint64_t start, size_t size,
+			      bool downwards)
+{
+	uint64_t place = start;
+
+	for (unsigned gap = 0; place > LOWEST && in_reach(library, place, size); gap++) {
+		uint64_t step = gap < SMALL_GAPS ? SMALL_GAP : LARGE_GAP;
+		void *memory = map_at(place, size, MAP_FIXED_NOREPLACE);
+
+		if (memory == (void *)place)
+			return memory;
+		if (memory)
+			munmap(memory, size);
+		if (downwards && place < step)
+			break;
+		place = downwards ? place - step : place + step;
+	}
+	return NULL;
+}
+
+uint64_t *ulp_slots_map(const struct ulp_library *library, uint32_t count)
+{
+	/* The kernel's own choice is the first guess. */
+	size_t size = ((size_t)count * sizeof(uint64_t) + 4095) & ~(size_t)4095;
+	void *memory = map_at(0, size, 0);
+
+	if (!memory)
+		return NULL;
+	if (in_reach(library, (uint64_t)memory, size))
+		return memory;
+	munmap(memory, size);
+	memory = map_within_reach(library, (library->text_start & ~4095ull) - size, size, true);
+	if (!memory)
+		memory = map_within_reach(library, (library->text_end + 4095) & ~4095ull, size,
+					  false);
+	return memory;
+}

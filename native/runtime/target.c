@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/bodies.h"
+#include "runtime/loader.h"
+#include "runtime/request.h"
+#include "runtime/state.h"
+#include "runtime/target.h"
+#include "runtime/universe.h"
+
+/* trm.o's descriptor, and the function that it leads to, are the library's own. */
+static bool trm_inside(const struct ulp_object *object, uint64_t address)
+{
+	const struct ulp_trm *trm = (const struct ulp_trm *)address;
+	uint64_t function;
+
+	if (!address)
+		return true;
+	if (address < object->read_start || address + sizeof *trm > object->read_end ||
+	    address % 8 != 0)
+		return false;
+	function = (uint64_t)&trm->locate + (uint64_t)trm->locate;
+	return trm->version != 1 || (function >= object->text_start && function < object->text_end);
+}
+
+enum ulp_error ulp_targets_verify(const struct ulp_request *request, uint32_t *domain, char *detail)
+{
+	const struct ulp_request_library *wanted = ulp_request_libraries(request);
+	uint32_t added = 0;
+
+	*domain = ULP_NONE;
+	for (uint32_t i = 0; i < request->library_count; i++) {
+		uint32_t known = ulp_state_find_library(wanted[i].base);
+		struct ulp_object object;
+		enum ulp_error error = ULP_OK;
+
+		if (known == ULP_NONE) {
+			error = ulp_loader_hold(wanted[i].base, &object);
+			if (!error && !trm_inside(&object, wanted[i].trm))
+				error = ULP_BAD_REQUEST;
+			if (!error && (!ulp_object_has_build_id(&object, wanted[i].build_id,
+								wanted[i].build_id_size) ||
+				       object.text_start != wanted[i].text_start ||
+				       object.text_end != wanted[i].text_end))
+				error = ULP_LIBRARY_CHANGED;
+			added++;
+		} else {
+			const struct ulp_library *library = &ulp_state.libraries[known];
+
+			if (library->text_start != wanted[i].text_start ||
+			    library->text_end != wanted[i].text_end ||
+			    library->flags != wanted[i].flags ||
+			    library->build_id_size != wanted[i].build_id_size ||
+			    memcmp(library->build_id, wanted[i].build_id, library->build_id_size) !=
+				    0)
+				error = ULP_LIBRARY_CHANGED;
+			else if (*domain != ULP_NONE && *domain != library->domain)
+				error = ULP_DOMAINS_DIFFER;
+			*domain = library->domain;
+		}
+		if (error) {
+			snprintf(detail, ULP_DETAIL_SIZE, "%s",
+				 ulp_request_string(request, wanted[i].name));
+			return error;
+		}
+	}
+	if (ulp_state.library_count + added > ULP_LIBRARIES ||
+	    (*domain == ULP_NONE && ulp_state.domain_count == ULP_DOMAINS)) {
+		snprintf(detail, ULP_DETAIL_SIZE, "more than %d patched libraries", ULP_LIBRARIES);
+		return ULP_FULL;
+	}
+	return ULP_OK;
+}
+
+static uint32_t add_domain(const struct ulp_request_library *first)
+{
+	uint32_t index = ulp_state.domain_count;
+	struct ulp_domain *domain = &ulp_state.domains[index];
+	const struct ulp_trm *trm = (const struct ulp_trm *)first->trm;
+
+	if (trm && trm->version == 1) {
+		int64_t (*tls_offset)(void) =
+			(int64_t(*)(void))((uint64_t)&trm->locate + (uint64_t)trm->locate);
+
+		domain->tls_offset = tls_offset();
+		domain->flags = ULP_DOMAIN_TLS_OF_LIBRARY;
+	} else {
+		domain->tls_offset = ulp_universe_own_slot(index);
+	}
+	ulp_state.domain_count = index + 1;
+	return index;
+}
+
+static bool add_library(const struct ulp_request *request, const struct ulp_request_library *wanted,
+			uint32_t domain)
+{
+	struct ulp_library *library = &ulp_state.libraries[ulp_state.library_count];
+
+	library->base = wanted->base;
+	library->text_start = wanted->text_start;
+	library->text_end = wanted->text_end;
+	library->domain = domain;
+	library->flags = wanted->flags;
+	library->build_id_size = wanted->build_id_size;
+	memcpy(library->build_id, wanted->build_id, sizeof library->build_id);
+	strncpy(library->name, ulp_request_string(request, wanted->name), sizeof library->name - 1);
+	if (!ulp_universe_add_library(domain, library))
+		return false;
+	ulp_state.domains[domain].library_count++;
+	ulp_state.library_count++;
+	return true;
+}
+
+static bool add_bodies(const struct ulp_request *request, const struct ulp_request_library *wanted)
+{
+	struct ulp_library *program = &ulp_state.libraries[ulp_state_find_library(wanted->base)];
+	bool more = false;
+
+	if (!ulp_bodies_add(program, ulp_request_bodies(request, wanted), wanted->body_count,
+			    &more))
+		return false;
+	if (more)
+		ulp_universe_grow(program->domain);
+	return true;
+}
+
+enum ulp_error ulp_targets_add(const struct ulp_request *request, uint32_t *domain)
+{
+	const struct ulp_request_library *wanted = ulp_request_libraries(request);
+	bool added = true, enough_memory = true;
+
+	ulp_state_begin_change();
+	if (*domain == ULP_NONE)
+		*domain = add_domain(&wanted[0]);
+	for (uint32_t i = 0; added && i < request->library_count; i++)
+		if (ulp_state_find_library(wanted[i].base) == ULP_NONE)
+			added = add_library(request, &wanted[i], *domain);
+	for (uint32_t i = 0; added && enough_memory && i < request->library_count; i++)
+		enough_memory = add_bodies(request, &wanted[i]);
+	ulp_state_end_change();
+	if (!enough_memory)
+		return ULP_NO_MEMORY;
+	return added ? ULP_OK : ULP_FULL;
+}
