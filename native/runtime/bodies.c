@@ -13,9 +13,9 @@ static struct ulp_body *array(const struct ulp_bodies *bodies)
 	return (struct ulp_body *)(bodies + 1);
 }
 
-bool ulp_bodies_hold(const struct ulp_library *program, uint64_t address)
+/* The body that `address` lies in, or NULL: they are ascending and disjoint. */
+static const struct ulp_body *find(const struct ulp_bodies *bodies, uint64_t address)
 {
-	const struct ulp_bodies *bodies = bodies_of(program);
 	uint64_t low = 0, high = bodies ? bodies->count : 0;
 
 	while (low < high) {
@@ -27,17 +27,21 @@ bool ulp_bodies_hold(const struct ulp_library *program, uint64_t address)
 		else if (address >= body->end)
 			low = middle + 1;
 		else
-			return true;
+			return body;
 	}
-	return false;
+	return NULL;
+}
+
+bool ulp_bodies_hold(const struct ulp_library *program, uint64_t address)
+{
+	return find(bodies_of(program), address);
 }
 
 static bool covered(const struct ulp_bodies *known, const struct ulp_body *body)
 {
-	for (uint64_t i = 0; known && i < known->count; i++)
-		if (array(known)[i].start <= body->start && body->end <= array(known)[i].end)
-			return true;
-	return false;
+	const struct ulp_body *around = find(known, body->start);
+
+	return around && body->end <= around->end;
 }
 
 static int by_start(const void *a, const void *b)
