@@ -34,7 +34,7 @@ EXAMPLES = r"""
   libpulp.livepatch.ulp_check:
     patch: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
   register: check
-  until: check.applied
+  until: check is failed or check.applied
   retries: 10
   delay: 5
 
