@@ -16,6 +16,8 @@ description:
     library. Until then it counts as pending.
   - A process that the livepatch is applied to already is left alone.
   - A livepatch is not applied if another user could change the file or a directory above it.
+  - When it is asked to end by SIGHUP, SIGINT or SIGTERM, it finishes what is under way, touches no further process,
+    writes the ledger, returns what it did, and fails.
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
@@ -327,6 +329,9 @@ def run(module):
     if result.failures:
         fields["failed"] = True
         fields["msg"] = "; ".join(row.reason for row in result.failures)
+    if result.signal:
+        fields["failed"] = True
+        fields["msg"] = "; ".join(filter(None, (fields.get("msg"), result.interruption)))
     return fields
 
 

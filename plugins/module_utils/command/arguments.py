@@ -73,7 +73,7 @@ def parser():
     trigger = verb(
         "trigger", "apply a livepatch to one process, or revert it",
         "Exit status: 0 done, if only for threads that have not left the library yet; 1 refused, also if the livepatch"
-        " is not for this process, or there is nothing to revert.",
+        " is not for this process, or there is nothing to revert; 128 and the signal's number when it was interrupted.",
     )
     trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
     trigger.add_argument("container", metavar="FILE.ulp")
@@ -90,7 +90,7 @@ def parser():
         "Exit status of patch and revert: 0 no process failed and every PID given is as asked, if only for threads that"
         " have not left the library yet; 1 not so. Of check: 0 applied on every thread of every process that the"
         " livepatch is for and of every PID given (also if there is none), 1 not applied to one of them, 3 applied but"
-        " pending.",
+        " pending. 128 and the signal's number when it was interrupted.",
     )
     dispatch.add_argument("operation", choices=("patch", "revert", "check"))
     dispatch.add_argument("container", metavar="FILE.ulp")

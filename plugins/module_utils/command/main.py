@@ -4,20 +4,21 @@
 """The command ``ulp``: a thin shell around the core.
 
 Exit status: 0 done, 1 not so or refused, 2 wrong usage; ``ulp check`` and
-``ulp dispatch check`` have 3 for a livepatch that some threads do not see yet.
+``ulp dispatch check`` have 3 for a livepatch that some threads do not see yet;
+128 and the signal's number when a signal cut it short.
 Results go to standard output, and one sentence for everything else to standard
 error.
 """
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 
 from ..errors import UlpError
 from . import files, processes
 from .arguments import parser
-from .output import INTERRUPTED, REFUSED, complain
+from .output import REFUSED, SIGNALLED, complain, discard_output
 
 VERBS = {**files.VERBS, **processes.VERBS}
 
@@ -39,13 +40,12 @@ def main(argv=None):
         complain(error)
         return REFUSED
     except BrokenPipeError:
-        # The reader of our output has gone; keep the interpreter from complaining about that at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return REFUSED
     except OSError as error:
         complain(error)
         return REFUSED
     except KeyboardInterrupt:
         complain("interrupted; no thread is held")
-        return INTERRUPTED
+        return SIGNALLED + signal.SIGINT
     return status

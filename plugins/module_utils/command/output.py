@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 
 from ..printable import printable
@@ -13,12 +15,20 @@ from ..printable import printable
 DONE = 0
 REFUSED = 1
 PENDING = 3
-INTERRUPTED = 130
+# What a shell makes of a program that a signal has ended is this and the signal's number, bash(1).
+SIGNALLED = 128
 
 
 def complain(sentence):
     """Say ``sentence`` on standard error."""
-    sys.stderr.write(f"ulp: {printable(sentence)}\n")
+    # A terminal that is gone hears nothing; the exit status still tells.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"ulp: {printable(sentence)}\n")
+
+
+def discard_output():
+    """Let go what nobody reads any more, so that the interpreter does not complain about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..dispatch.dispatch import dispatch
 from ..dispatch.facts import gather
 from ..dispatch.policy import Policy
@@ -16,7 +18,7 @@ from ..process.runtime import read_messages
 from ..process.subject import examine
 from ..trigger import outcome
 from ..trigger.options import Options
-from .output import DONE, PENDING, REFUSED, complain, show
+from .output import DONE, PENDING, REFUSED, SIGNALLED, complain, discard_output, show
 from .report import outcome_table, state_lines
 
 
@@ -64,13 +66,32 @@ def _trigger(arguments):
     )
     for warning in result.warnings:
         complain(warning)
-    (row,) = result.rows
-    good = _is_good(row)
-    show(arguments, row.as_dict(), outcome_table([row]) if good else [])
-    if good:
-        return DONE
-    complain(row.reason)
-    return REFUSED
+    # None, if a signal came before.
+    row = result.rows[0] if result.rows else None
+    good = row is not None and _is_good(row)
+    _show_of(result, arguments, row.as_dict() if row else None, outcome_table([row]) if good else [])
+    if row is not None and not good:
+        complain(row.reason)
+    return _status(result, DONE if good else REFUSED)
+
+
+def _show_of(result, arguments, value, lines):
+    """show(), for a Dispatched ``result``: what a signal cut short was for a terminal that may be gone."""
+    try:
+        show(arguments, value, lines)
+        sys.stdout.flush()
+    except OSError:
+        if not result.signal:
+            raise
+        discard_output()
+
+
+def _status(result, status):
+    """The exit status of Dispatched ``result``, which is ``status`` unless a signal came; complains of that."""
+    if not result.signal:
+        return status
+    complain(result.interruption)
+    return SIGNALLED + result.signal
 
 
 def _check(arguments):
@@ -97,14 +118,16 @@ def _dispatch(arguments):
     )
     for warning in result.warnings:
         complain(warning)
-    lines = outcome_table(result.rows) if result.rows else ["no process runs a library that this livepatch is for"]
-    show(arguments, [row.as_dict() for row in result.rows], lines)
+    lines = outcome_table(result.rows)
+    if not result.rows:
+        lines = [] if result.signal else ["no process runs a library that this livepatch is for"]
+    _show_of(result, arguments, [row.as_dict() for row in result.rows], lines)
     if result.operation == CHECK:
         return _applied_status(result)
     bad = result.failures + [row for row in result.unmet if row not in result.failures]
     for row in bad:
         complain(_sentence(row))
-    return REFUSED if bad else DONE
+    return _status(result, REFUSED if bad else DONE)
 
 
 def _list(arguments):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import time
 
@@ -18,6 +20,7 @@ from ..trigger.apply import Trigger
 from ..trigger.drive import drive_all
 from ..trigger.outcome import Row
 from . import ledger
+from .interruption import Interruption
 from .policy import Guard, Policy
 from .result import CHECK, PATCH, REVERT, Dispatched
 from .select import choose, name_of
@@ -37,7 +40,7 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     :param options: trigger.options.Options.
     :param policy: policy.Policy; without any, every container is accepted that nobody else could change.
     :return: Dispatched, with a row for every process that loads a target library, and for every one that was
-        asked for by PID or name.
+        asked for by PID or name; when a signal asks us to end (interruption.SIGNALS), only for those that were begun.
     :raises BadContainer, BadElf, FileProblem: the container cannot be used.
     :raises BadSignature, Untrusted: it may not be applied.
     :raises UlpError: a file of the policy is malformed, or this very process was asked for.
@@ -47,32 +50,40 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
         raise UlpError(f"process {os.getpid()} is this command itself, which cannot patch itself")
     policy = policy or Policy()
     guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
+    touches = operation != CHECK and not options.check
+    interruption = Interruption()
     trigger = Trigger(
-        guard.container, MappedFiles(), options._replace(wait_migrated=0.0, sample=0.0, veto=guard.veto),
+        guard.container,
+        MappedFiles(),
+        options._replace(wait_migrated=0.0, sample=0.0, veto=guard.veto, interrupted=lambda: interruption.name),
         guard.contents,
     )
     work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[operation]
     hidden = []
     warnings = []
-    # What is done is written down even if we are interrupted.
     done = []
-    try:
-        drive_all(
-            _recorded(_deal_with(trigger, work, candidate, guard, hidden), done) for candidate in choose(selection)
-        )
-        done.sort(key=lambda row: row.pid)
-        if not options.check:
-            _wait_for_migration(trigger, done, time.monotonic() + max(options.wait_migrated, options.sample))
-    finally:
-        if operation != CHECK and not options.check:
-            warnings.extend(_write_down(policy.ledger, done, guard.container, operation))
+    # Whoever only looks leaves nothing unfinished, and may end at once.
+    with interruption if touches else contextlib.nullcontext():
+        try:
+            drive_all(
+                _recorded(_deal_with(trigger, work, candidate, guard, hidden), done)
+                for candidate in itertools.takewhile(lambda _candidate: not interruption.number, choose(selection))
+            )
+            done.sort(key=lambda row: row.pid)
+            if not options.check:
+                deadline = time.monotonic() + max(options.wait_migrated, options.sample)
+                _wait_for_migration(trigger, done, deadline, interruption)
+        finally:
+            # What is done is written down even if something is wrong with the tool's own side.
+            if touches:
+                warnings.extend(_write_down(policy.ledger, done, guard.container, operation))
     if hidden:
         warnings.append(f"processes that this user may not examine were left out: {_listed(hidden)}")
     if hides_processes() and (selection.everything or selection.names):
         warnings.append("processes of other users were left out: /proc is mounted with hidepid and hides them")
     return Dispatched(
         operation, guard.container.patch_id, done, warnings, guard.stopped, guard.retracted, guard.signer,
-        frozenset(selection.pids),
+        frozenset(selection.pids), interruption.number,
     )
 
 
@@ -148,7 +159,7 @@ def _unless_replaced(trigger, guard, row):
         if _has_bytes(trigger, row.pid):
             return row
         # A kill switch must not keep it in.
-        undo = Trigger(guard.container, trigger.files, trigger.options._replace(veto=None))
+        undo = Trigger(guard.container, trigger.files, trigger.options.resolute)
         back = yield from undo.reverting(row.pid)
         undone = "the livepatch was reverted in it"
         if not back.changed:
@@ -183,10 +194,10 @@ def _has_ended(pid):
     return False
 
 
-def _wait_for_migration(trigger, rows, deadline):
-    """Bring ``rows`` up to date until no thread is pending, or ``deadline`` (time.monotonic()) has come."""
+def _wait_for_migration(trigger, rows, deadline, interruption):
+    """Bring ``rows`` up to date until no thread is pending, or ``deadline`` (time.monotonic()) or a signal has come."""
     waiting = [index for index, row in enumerate(rows) if row.threads_pending]
-    while waiting and time.monotonic() < deadline:
+    while waiting and time.monotonic() < deadline and not interruption.number:
         time.sleep(_PAUSE)
         for index in waiting:
             rows[index] = _updated(rows[index], trigger.check(rows[index].pid))

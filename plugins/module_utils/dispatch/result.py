@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from signal import Signals
 from typing import NamedTuple
 
 from ..trigger import outcome
@@ -37,6 +38,15 @@ class Dispatched(NamedTuple):
     retracted: bool = False  # nothing was applied, because the livepatch is retracted
     signer: str | None = None  # the principal whose signature was verified
     named: frozenset[int] = frozenset()  # the PIDs that were asked for by number
+    signal: int = 0  # the signal that kept further processes from being dealt with; 0: none
+
+    @property
+    def interruption(self):
+        """What to say of the signal that came, one sentence; None: none came."""
+        if not self.signal:
+            return None
+        done = "those that were begun are finished and listed" if self.rows else "none had been begun"
+        return f"interrupted by {Signals(self.signal).name}: no further process is touched, and {done}"
 
     @property
     def lacking(self):

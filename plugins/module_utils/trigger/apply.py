@@ -259,7 +259,7 @@ class Trigger:
         if subject.state.patch(self.container.patch_id).applied:
             return self._judge(subject, reverted, outcome.REVERTED)
         # From here on, nothing but a failure may keep it from being applied.
-        bold = Trigger(self.container, self.files, self.options._replace(veto=None))
+        bold = Trigger(self.container, self.files, self.options.resolute)
         row = yield from bold._tried(subject, libraries)
         if row.outcome == outcome.FAILED:
             restored = yield from bold._tried(subject, before)
@@ -381,7 +381,7 @@ class Trigger:
                 row = self._settled(self._again(subject), None, done)
             return row._replace(held_us=held_us, changed=True)
         except UlpError:
-            # The process has ended, or a veto came: what was done before stands.
+            # The process has ended, or a veto or a signal came: what was done before stands.
             return row
 
     def _judge(self, subject, answer, done):

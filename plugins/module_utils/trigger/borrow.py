@@ -36,6 +36,10 @@ class Vetoed(UlpError):
     """Nobody may try any longer, says Options.veto."""
 
 
+class Interrupted(UlpError):
+    """A signal asks us to end, says Options.interrupted."""
+
+
 class Answer(NamedTuple):
     """What the runtime said last."""
 
@@ -75,6 +79,7 @@ class Borrower:
         :raises ProcessGone: the process has ended.
         :raises ProcessUnpatchable: a seccomp filter denies what patching needs.
         :raises Vetoed: before the request was carried out, there came a veto.
+        :raises Interrupted: likewise, a signal that asks us to end.
         """
         deadline = time.monotonic() + self.options.timeout
         result = yield from self._ask_in_turn(deadline)
@@ -92,7 +97,7 @@ class Borrower:
                     continue
                 if self._is_over(deadline):
                     return result
-                self._require_no_veto()
+                self._require_leave()
                 answer = yield from self._ask(tid, deadline)
                 if answer is not None:
                     result = answer
@@ -104,10 +109,17 @@ class Borrower:
             yield _PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE
             confirm(self.subject.identity)
 
-    def _require_no_veto(self):
+    def _require_leave(self):
+        """Raise Vetoed or Interrupted if no further attempt may be made."""
         why = self.options.veto() if self.options.veto is not None else None
         if why is not None:
             raise Vetoed(why)
+        signal = self.options.interrupted() if self.options.interrupted is not None else None
+        if signal is not None:
+            raise Interrupted(
+                f"{signal} came before a thread of process {self.subject.pid} ({self.subject.name}) could serve;"
+                " nothing was changed in it"
+            )
 
     def _is_over(self, deadline):
         return self.attempts > self.options.retries or time.monotonic() > deadline

@@ -30,3 +30,10 @@ class Options(NamedTuple):
     check: bool = False  # say what would be done; touch nothing
     # Asked before every attempt: why no further one may be made, as a sentence, or None.
     veto: Callable[[], str | None] | None = None
+    # Asked likewise: the name of the signal that asks us to end, or None.
+    interrupted: Callable[[], str | None] | None = None
+
+    @property
+    def resolute(self):
+        """The same, for what must not be left half done: nothing but a failure keeps it from being finished."""
+        return self._replace(veto=None, interrupted=None)

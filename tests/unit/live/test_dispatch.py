@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,9 +15,11 @@ from collections import Counter
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import dispatch as dispatching
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.interruption import SIGNALS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import (
     CHECK,
@@ -28,6 +31,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection, choose
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 NO_PID = 2 ** 22 + 1
@@ -134,6 +139,34 @@ def test_waiting_for_all_processes_together(padded, start):
         assert victim.ask("release") == "20"
     result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=10))
     assert count_outcomes(result.rows) == {"already_patched": 2}
+
+
+def test_signal_while_no_thread_can_serve(padded, start, monkeypatch, tmp_path):
+    """Guards a process that has not served yet: it goes on as it was, and the ledger says so.
+
+    Seen to fail, with 20 attempts instead of one, without the question in trigger.borrow.
+    """
+    victim = start(padded)
+    attempts = []
+
+    def busy(_via, _address, nonce, *_others):
+        attempts.append(nonce)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield 0
+        return Result(nonce, abi.STAGE_REFUSED, abi.BUSY, 0, 0, 0, "")
+
+    monkeypatch.setattr(borrow, "await_result", busy)
+    ledger = tmp_path / "ledger.jsonl"
+    selection = Selection(pids=(victim.pid,))
+    before = [signal.getsignal(number) for number in SIGNALS]
+    result = dispatch(padded.container, PATCH, selection, Options(retries=19), Policy(ledger=str(ledger)))
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    (row,) = result.rows
+    assert (row.outcome, row.changed, len(attempts)) == ("failed", False, 1)
+    assert row.reason.startswith("SIGTERM came before")
+    assert result.signal == signal.SIGTERM
+    assert [json.loads(line)["reason"] for line in ledger.read_text().splitlines()] == [row.reason]
+    assert victim.ask("answer") == "20"
 
 
 def test_process_that_ends_between_two_looks_is_left_out(padded, start, monkeypatch):

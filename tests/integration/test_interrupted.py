@@ -1,0 +1,252 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Signals that end the command, or the module, in the middle of its work."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from harness.command import TIMEOUT
+from harness.paths import CHECKOUT
+from harness.polling import wait_until
+from harness.variant import USUAL
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import WIDTH
+
+PAIRS = {name: f"patched_{name}" for name in ("version", "hidden_version", "pointed_version")}
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+MODULE = "ansible_collections.libpulp.livepatch.plugins.modules.ulp_dispatch"
+# Seconds: for ever.
+PATIENCE = ("--timeout", "600")
+
+
+class Gate:
+    """The FIFO from which a process that loads the slow livepatch wants one byte."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self.writer = -1
+
+    def wait(self) -> None:
+        """Wait until a process stands before it."""
+        wait_until(self._is_reached, "the livepatch is being loaded")
+
+    def _is_reached(self) -> bool:
+        try:
+            self.writer = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        return self.writer >= 0
+
+    def let_pass(self, count: int = 1) -> None:
+        os.write(self.writer, b"." * count)
+
+    def close(self) -> None:
+        if self.writer >= 0:
+            os.close(self.writer)
+
+
+class Ended(NamedTuple):
+    """What was left of a command."""
+
+    status: int
+    output: str
+    errors: list
+
+
+@pytest.fixture
+def gate(tmp_path):
+    tmp_path.chmod(0o755)
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.close()
+
+
+@pytest.fixture
+def build(target):
+    return target("blocked", USUAL[0])
+
+
+@pytest.fixture
+def slow(build):
+    return build.patch("slow", PAIRS, source="slow.c", flags=("-DVERSION=2",))
+
+
+@pytest.fixture
+def quick(build):
+    return build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return tmp_path / "ledger.jsonl"
+
+
+@pytest.fixture
+def run(ulp, ledger):
+    """Starts the command; it is killed at the end of the test."""
+    started = []
+
+    def launch(*words, before=()):
+        command = [*before, *ulp.command, *map(str, words), "--ledger", str(ledger)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True)
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.communicate()
+
+
+def deliver(pid, number):
+    """Send a signal, and wait until the process has got it."""
+    os.kill(pid, number)
+    wait_until(lambda: not _pending(pid) >> number - 1 & 1, f"{signal.Signals(number).name} has been delivered")
+
+
+def _pending(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    if fields["State"].strip().startswith("Z"):
+        return 0
+    return int(fields["ShdPnd"], 16) | int(fields["SigPnd"], 16)
+
+
+def end_of(process):
+    output, errors = process.communicate(timeout=TIMEOUT)
+    assert "Traceback" not in errors, errors
+    return Ended(process.returncode, output, errors.splitlines())
+
+
+def entries(ledger):
+    return [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("verb", ["dispatch", "trigger"])
+def test_request_under_way_is_finished(verb, number, build, slow, gate, start, run, ledger):
+    """Guards the ledger and the exit status: the process gets the livepatch, whatever becomes of the command.
+
+    Seen to fail without dispatch.interruption: the signal ends the command, the process is patched all the same, and
+    there is no ledger.
+    """
+    victim = start(build, environment={"GATE": str(gate.path)})
+    words = ("patch", slow, victim.pid) if verb == "dispatch" else ("-p", victim.pid, slow)
+    process = run(verb, *words, "--json", *PATIENCE)
+    gate.wait()
+    deliver(process.pid, number)
+    # Impatience changes nothing.
+    deliver(process.pid, signal.SIGTERM)
+    gate.let_pass()
+    ended = end_of(process)
+    assert ended.status == 128 + number
+    assert len(ended.errors) == 1 and f"interrupted by {number.name}" in ended.errors[0], ended.errors
+    found = json.loads(ended.output)
+    row = found[0] if verb == "dispatch" else found
+    assert (row["pid"], row["outcome"]) == (victim.pid, "patched")
+    assert victim.number("version") == 2
+    assert [(entry["pid"], entry["outcome"]) for entry in entries(ledger)] == [(victim.pid, "patched")]
+
+
+def test_no_further_process_is_touched(build, slow, gate, start, run, ledger):
+    """Guards the processes that were not begun yet: as many as are dealt with at a time are under way, one waits.
+
+    Seen to fail with dispatch() going on through all of them.
+    """
+    victims = [start(build, environment={"GATE": str(gate.path)}) for _index in range(WIDTH + 1)]
+    *begun, last = sorted(victims, key=lambda victim: victim.pid)
+    process = run("dispatch", "patch", slow, *(victim.pid for victim in victims), "--json", *PATIENCE)
+    gate.wait()
+    for victim in begun:
+        wait_until(lambda victim=victim: "slow.ulp" in victim.mapped(), "the livepatch is being loaded")
+    deliver(process.pid, signal.SIGTERM)
+    # One too many: it must not be missing where it is not to be used.
+    gate.let_pass(WIDTH + 1)
+    ended = end_of(process)
+    assert ended.status == 128 + signal.SIGTERM
+    pids = [victim.pid for victim in begun]
+    assert [row["pid"] for row in json.loads(ended.output)] == pids
+    assert sorted(entry["pid"] for entry in entries(ledger)) == pids
+    assert "slow.ulp" not in last.mapped()
+    assert [victim.number("version") for victim in victims] == [1 if victim is last else 2 for victim in victims]
+
+
+def test_waiting_for_threads_is_given_up(build, quick, start, run, ledger):
+    """Guards the wait for threads that are inside: nothing that is begun by it is unfinished when it ends early."""
+    victim = start(build)
+    assert victim.number("park 0 hold") == 1
+    process = run("trigger", "-p", victim.pid, quick, "--wait-migrated", 3600)
+    wait_until(lambda: victim.number("version") == 2, "the livepatch is applied")
+    deliver(process.pid, signal.SIGTERM)
+    ended = end_of(process)
+    assert ended.status == 128 + signal.SIGTERM
+    assert "pending" in ended.output
+    assert [(entry["pid"], entry["outcome"]) for entry in entries(ledger)] == [(victim.pid, "pending")]
+    victim.numbers("release 0")
+
+
+def test_signal_that_is_ignored_stays_ignored(build, slow, gate, start, run, ledger):
+    """Guards nohup(1): seen to fail with handlers for all signals."""
+    victim = start(build, environment={"GATE": str(gate.path)})
+    process = run("dispatch", "patch", slow, victim.pid, *PATIENCE, before=("nohup",))
+    gate.wait()
+    os.kill(process.pid, signal.SIGHUP)
+    gate.let_pass()
+    assert end_of(process).status == 0
+    assert victim.number("version") == 2
+
+
+def test_terminal_is_gone(build, slow, gate, start, ulp, ledger):
+    """Guards the exit status, and the ledger, where there is nobody left to tell.
+
+    Seen to fail with the error of writing to the terminal that is gone not expected.
+    """
+    victim = start(build, environment={"GATE": str(gate.path)})
+    words = [*ulp.command, "dispatch", "patch", slow, victim.pid, *PATIENCE, "--ledger", ledger]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(words[0], [str(word) for word in words])
+    gate.wait()
+    os.close(terminal)
+    wait_until(lambda: not _pending(pid), "SIGHUP has been delivered")
+    gate.let_pass()
+    ended = os.waitpid(pid, 0)[1]
+    assert os.WIFEXITED(ended) and os.WEXITSTATUS(ended) == 128 + signal.SIGHUP
+    assert [(entry["pid"], entry["outcome"]) for entry in entries(ledger)] == [(victim.pid, "patched")]
+
+
+def test_module(build, slow, gate, start, ledger, tmp_path):
+    """Guards what the module tells: what it changed, and that it was not all."""
+    victim = start(build, environment={"GATE": str(gate.path)})
+    arguments = {"patch": str(slow), "pids": [victim.pid], "timeout": 600, "ledger": str(ledger)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", MODULE],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=dict(os.environ, PYTHONPATH=str(CHECKOUT / "build" / "collections")), cwd=tmp_path)
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+    process.stdin.close()
+    process.stdin = None
+    gate.wait()
+    deliver(process.pid, signal.SIGTERM)
+    gate.let_pass()
+    result = json.loads(end_of(process).output)
+    assert (result["failed"], result["changed"]) == (True, True)
+    assert "interrupted by SIGTERM" in result["msg"]
+    assert [(row["pid"], row["outcome"]) for row in result["processes"]] == [(victim.pid, "patched")]
+    assert [(entry["pid"], entry["outcome"]) for entry in entries(ledger)] == [(victim.pid, "patched")]
