@@ -83,6 +83,7 @@ options:
     description:
       - While this file exists on the host, no process is patched; each has the outcome V(excluded). It is looked for
         again before every process. Reverting goes on as ever.
+      - It counts whoever has made it. If another user could have removed it, the module fails.
       - An empty string or null is no file.
     type: path
     default: /etc/libpulp/stop
@@ -93,7 +94,7 @@ options:
       - Every line is a rule, C(KEY=WILDCARD), where the key is V(name), V(exe), V(user), V(unit) (also a slice),
         V(container) (a short ID) or V(patch) (a patch ID or the name of the livepatch). Several on one line must all
         match. Values are quoted as in a shell. Lines that begin with V(#) are remarks.
-      - If there is a line that is no rule, the module fails.
+      - If there is a line that is no rule, or if another user could change or remove the file, the module fails.
       - An empty string or null is no file.
     type: path
     default: /etc/libpulp/hold
@@ -102,6 +103,7 @@ options:
       - A file on the host with the patch IDs of livepatches that nobody shall apply any more, one at the beginning of
         each line. Lines that begin with V(#) are remarks. Each process has the outcome V(excluded). Such a livepatch
         can still be reverted.
+      - If another user could change or remove the file, the module fails.
       - An empty string or null is no file.
     type: path
     default: /etc/libpulp/retracted

@@ -20,7 +20,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold im
     read_retracted,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude, parse_rule
-from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import FileProblem, UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import FileProblem, UlpError, Untrusted
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import affiliation
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.affiliation import (
     executable,
@@ -282,3 +282,44 @@ def test_kill_switch(tmp_path):
     assert is_stopped(switch)
     with pytest.raises(FileProblem):
         is_stopped(tmp_path / ("x" * 300))
+
+
+def test_files_that_others_could_change(tmp_path):
+    """Guards a hold from being released by another user: the file, its directory, or what is above it.
+
+    Seen to fail, with the rules read or the missing file taken for none, without require_lasting().
+    """
+    tmp_path.chmod(0o755)
+    directory = tmp_path / "etc"
+    directory.mkdir(0o755)
+    file = directory / "hold"
+    for read in (read_hold, read_retracted):
+        file.write_text("# Nothing yet.\n", encoding="utf-8")
+        file.chmod(0o644)
+        assert len(read(file)) == 0
+        file.chmod(0o664)
+        with pytest.raises(Untrusted, match=f"{file} is writable by its group; forbid that with chmod"):
+            read(file)
+        file.chmod(0o644)
+        directory.chmod(0o777)
+        with pytest.raises(Untrusted, match=f"{directory} is writable by everybody"):
+            read(file)
+        file.unlink()
+        for path in (file, directory / "deeper" / "hold"):
+            with pytest.raises(Untrusted, match=f"directory of the .* {directory} is writable by everybody"):
+                read(path)
+        # As /tmp is: what is there is safe from others.
+        directory.chmod(0o1777)
+        assert len(read(file)) == 0
+        directory.chmod(0o755)
+        assert len(read(directory / "deeper" / "hold")) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_others(tmp_path):
+    tmp_path.chmod(0o755)
+    file = tmp_path / "hold"
+    file.write_text("name=a\n", encoding="utf-8")
+    os.chown(file, 65534, 65534)
+    with pytest.raises(Untrusted, match=f"hold file {file} is refused.* belongs to"):
+        read_hold(file)

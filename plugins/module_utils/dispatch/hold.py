@@ -4,7 +4,9 @@
 """The files by which a host keeps livepatches away: kill switch, hold file, retracted livepatches.
 
 They fail closed: a file that is there and cannot be read or understood stops
-the operation, because it may say that nothing is to be done.
+the operation, because it may say that nothing is to be done.  So does one that
+another user could have changed or removed, because it may have said so.  Only
+the kill switch counts whoever has made it: all that it can say is no.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 from ..atomic_file import read_file
 from ..errors import FileProblem, UlpError
 from ..livepatch.container import is_patch_id
+from ..trusted_path import require_unchangeable
 from .rules import parse_rule
 
 KILL_SWITCH = "/etc/libpulp/stop"
@@ -37,15 +40,34 @@ def is_stopped(kill_switch):
     return True
 
 
+def require_lasting(path, what):
+    """Make sure that no other user can have changed or removed what was at ``path``, or can do so.
+
+    :param path: of a file that need not exist; then the nearest directory above it counts that does.  None: no file.
+    :param what: what to call it in the message.
+    :raises FileProblem: that cannot be told.
+    :raises Untrusted: another user can.
+    """
+    if not path:
+        return
+    place = os.path.abspath(path)
+    if not os.path.lexists(place):
+        what = f"directory of the {what}"
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    require_unchangeable(place, what)
+
+
 def read_hold(path):
     """The rules of the hold file, one a line; lines that begin with ``#`` are remarks.
 
     :param path: of the file; None, or one that does not exist: no rules.
     :return: tuple of rules.Rule.
     :raises FileProblem: it cannot be read.
+    :raises Untrusted: another user could change or remove it.
     :raises UlpError: a line is no rule; the message names it.
     """
-    return tuple(parse_rule(line, f"{path} line {number}") for number, line in _lines(path))
+    return tuple(parse_rule(line, f"{path} line {number}") for number, line in _lines(path, "hold file"))
 
 
 def read_retracted(path):
@@ -55,10 +77,11 @@ def read_retracted(path):
         remarks.  None, or one that does not exist: none.
     :return: {patch ID: where it stands}.
     :raises FileProblem: it cannot be read.
+    :raises Untrusted: another user could change or remove it.
     :raises UlpError: a line does not begin with a patch ID; the message names it.
     """
     found = {}
-    for number, line in _lines(path):
+    for number, line in _lines(path, "list of retracted livepatches"):
         patch_id = line.split()[0].lower()
         if not is_patch_id(patch_id):
             raise UlpError(
@@ -68,10 +91,11 @@ def read_retracted(path):
     return found
 
 
-def _lines(path):
+def _lines(path, what):
     """(line number, text) of what is not empty and no remark."""
     if not path:
         return
+    require_lasting(path, what)
     try:
         # A link that leads nowhere is not the same as no file: somebody wanted to say something.
         os.lstat(path)

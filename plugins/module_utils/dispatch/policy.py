@@ -14,7 +14,7 @@ from ..errors import FileProblem, UlpError, Untrusted
 from ..livepatch.container import parse_container, read_container
 from ..livepatch.signature import verify
 from ..trusted_path import require_unchangeable
-from .hold import is_stopped, read_hold, read_retracted
+from .hold import is_stopped, read_hold, read_retracted, require_lasting
 from .rules import Rule
 
 # The kernel writes down times of change with the resolution of its timer tick, 10 ms at most; seconds.
@@ -43,7 +43,7 @@ class Guard:
         :param applies: whether the container is to be loaded into processes.
         :param touches: whether processes are to be changed, in one direction or the other.
         :raises BadContainer, BadElf, FileProblem: the container cannot be used.
-        :raises Untrusted: it, or the allowed signers file, could be changed by others.
+        :raises Untrusted: it, or a file of the policy, could be changed by others.
         :raises BadSignature: it is not signed as the policy wants it.
         :raises UlpError: a file of the policy is malformed.
         """
@@ -65,7 +65,9 @@ class Guard:
         self._retracted = read_retracted(policy.retracted_file).get(self.container.patch_id) if applies else None
         # Fails now, and not once for each process.
         self.stopped = False
-        self.veto()
+        if self.veto() is None and applies:
+            # One that is there counts, whoever has made it.
+            require_lasting(policy.kill_switch, "kill switch")
 
     @property
     def retracted(self):

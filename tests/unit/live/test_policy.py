@@ -76,6 +76,28 @@ def test_kill_switch(run, victim, tmp_path):
     assert victim.ask("answer") == OLD
 
 
+def test_kill_switch_that_others_could_remove(run, victim, tmp_path):
+    """Guards against "there is none": seen to patch without require_lasting().  One that is there counts."""
+    directory = tmp_path / "etc"
+    directory.mkdir()
+    directory.chmod(0o777)
+    policy = Policy(kill_switch=str(directory / "stop"))
+    with pytest.raises(Untrusted, match=f"directory of the kill switch {directory} is refused"):
+        run(PATCH, policy)
+    assert victim.ask("answer") == OLD
+    (directory / "stop").touch()
+    if os.geteuid() == 0:
+        os.chown(directory / "stop", 65534, 65534)
+    row, result = run(PATCH, policy)
+    assert (row.outcome, result.stopped) == ("excluded", True)
+    (directory / "stop").unlink()
+    directory.chmod(0o755)
+    assert run(PATCH, policy)[0].outcome == "patched"
+    # A kill switch never keeps a livepatch in place.
+    directory.chmod(0o777)
+    assert run(REVERT, policy)[0].outcome == "reverted"
+
+
 def test_kill_switch_that_is_thrown_meanwhile(padded, start, container, tmp_path, monkeypatch):
     """Guards "at once": what was not begun is not begun."""
     victims = [start(padded) for _index in range(3)]
