@@ -73,6 +73,28 @@ def test_what_ssh_keygen_signed_is_valid(key, signers, container):
     assert not sign(container, private).changed
 
 
+@pytest.mark.parametrize("more", [
+    b"x", b"Approved by: nobody\n", b"\0", b"-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n",
+])
+def test_signature_with_more_behind_it(more, key, signers, container):
+    """Guards a reader of the file from taking for signed what is not.
+
+    Seen to fail without _has_more(): ssh-keygen stops reading at the END line.
+    """
+    private = key()
+    path = sign(container, private).path
+    allowed = signers(("a@b", private))
+    with open(path, "ab") as stream:
+        stream.write(more)
+    with pytest.raises(BadSignature, match=f"^{path} has something behind"):
+        verify(CONTENTS, container, allowed)
+    assert sign(container, private).changed
+    with open(path, "ab") as stream:
+        stream.write(b" \r\n\n")
+    assert verify(CONTENTS, container, allowed).identity == "a@b"
+    assert not sign(container, private).changed
+
+
 def test_signing_again_changes_nothing_until_something_is_new(key, container):
     private, other = key(), key("other")
     assert sign(container, private, check=True).changed

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Detached signatures of containers, made and verified by ssh-keygen(1), options -Y.
 
-A signature covers every byte of FILE.ulp and stands in FILE.ulp.sig.  Who may
+A signature covers every byte of FILE.ulp and stands, alone, in FILE.ulp.sig.  Who may
 sign is said by an allowed signers file (ssh-keygen(1), ALLOWED SIGNERS).
 
 All functions take the bytes, not only the path: what was verified must be
@@ -26,6 +26,8 @@ NAMESPACE = "libpulp-livepatch"
 EXTENSION = ".sig"
 
 _KEYGEN = "ssh-keygen"
+# PROTOCOL.sshsig of OpenSSH, "Armored format".
+_END = b"-----END SSH SIGNATURE-----"
 _FINGERPRINT = re.compile(r"\b(?:SHA256|MD5):\S+")
 
 
@@ -64,7 +66,11 @@ def sign(path, key, data=None, check=False) -> Signed:
     data = read_file(path) if data is None else data
     destination = signature_path(path)
     fingerprint = _key_fingerprint(key)
-    if os.path.exists(destination) and _fingerprint_of_signature(destination, data) == fingerprint:
+    if (
+        os.path.exists(destination)
+        and not _has_more(destination)
+        and _fingerprint_of_signature(destination, data) == fingerprint
+    ):
         return Signed(destination, False, fingerprint)
     if not check:
         replace_file(destination, _signature(path, key, data))
@@ -90,8 +96,12 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
     signature = signature_path(path)
     if not os.path.lexists(signature):
         raise BadSignature(f"{path} is not signed: there is no {signature}; sign it with ulp sign")
+    if _has_more(signature):
+        raise BadSignature(
+            f"{signature} has something behind its last line {_END.decode()}, which nobody signed; remove that, or sign"
+            f" {path} again with ulp sign"
+        )
     # For the sentence that names the file; ssh-keygen's own would name none.
-    read_file(signature)
     read_file(allowed_signers)
     principals = [identity] if identity is not None else _principals(path, signature, allowed_signers)
     done = None
@@ -117,6 +127,11 @@ def _signature(path, key, data):
         if done.returncode != 0:
             raise BadSignature(f"cannot sign {path} with the key {key}: {_reason(done)}")
         return read_file(signature_path(copy))
+
+
+def _has_more(signature):
+    """Whether anything but white space follows the signature in its file: ssh-keygen would not read it."""
+    return bool(read_file(signature).partition(b"\n" + _END)[2].strip())
 
 
 def _principals(path, signature, allowed_signers):
