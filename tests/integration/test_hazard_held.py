@@ -24,8 +24,8 @@ WAITING = ("wait4", "sched_yield", "clock_nanosleep")
 # What is asked of a thread that is blocked in a system call, in this order.
 HELD = [
     "PTRACE_SEIZE", "PTRACE_INTERRUPT",
-    "PTRACE_GETREGS", "PTRACE_GETREGSET", "PTRACE_GETSIGMASK", "process_vm_readv", "process_vm_writev",
-    "PTRACE_SETREGS", "PTRACE_SETSIGMASK", "PTRACE_DETACH",
+    "PTRACE_GETREGS", "process_vm_readv", "PTRACE_GETREGSET", "PTRACE_GETSIGMASK", "process_vm_readv",
+    "process_vm_writev", "PTRACE_SETREGS", "PTRACE_SETSIGMASK", "PTRACE_DETACH",
 ]
 
 

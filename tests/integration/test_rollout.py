@@ -317,6 +317,26 @@ def test_harm_of_every_kind_is_seen_and_taken_back(fleet, tmp_path):
     Page((done.directory / "report.html").read_text())
 
 
+def test_run_that_was_interrupted_is_no_excuse(fleet, livepatch):
+    """Guards the second run after one that was interrupted when the canary had been patched, and was sick of it.
+
+    What was sick before does not count, but not where the livepatch was there before, too.  Seen to fail, with every
+    host patched, without ulp_livepatch_suspects.
+    """
+    fleet.add("canary")
+    fleet.add("rest")
+    fleet.groups["first"] = ["canary"]
+    livepatch(fleet.container).apply(fleet.victims["canary"])
+    gates = [{"command": "test {{ inventory_hostname }} != canary", "name": "service"}]
+    done = fleet.play(ulp_livepatch_canary_group="first", ulp_livepatch_serial="100%", ulp_livepatch_gates=gates)
+    assert done.status != 0, done.output
+    assert fleet.answers() == {"canary": 2, "rest": 1}, done.output
+    (stage,) = done.report["stages"]
+    (harm,) = stage["harm"]
+    assert harm.startswith("canary: health gate failed: service, before this run as well"), harm
+    assert statuses(done)["rest"] == "untouched"
+
+
 def test_lost_hosts_and_earlier_stages(fleet, livepatch, tmp_path):
     """One host is lost before its stage, which is no harm; one when it is patched, which is. Stage 1 goes back as well.
 

@@ -139,7 +139,11 @@ def _deal_with(trigger, work, candidate, guard, hidden):
     row = yield from work(pid)
     if row.changed and guard.applies and not trigger.options.check:
         row = yield from _unless_replaced(trigger, guard, row)
-    if row.outcome == outcome.FAILED and not candidate.named and _has_ended(pid):
+    if not candidate.named and (
+        (row.outcome == outcome.FAILED and _has_ended(pid))
+        # It has become another program since it was chosen.
+        or (row.outcome == outcome.NOT_APPLICABLE and not _is_still_concerned(trigger, pid))
+    ):
         return None
     return row
 
@@ -184,6 +188,13 @@ def _has_bytes(trigger, pid):
 def _is_concerned(trigger, pid):
     _stat, via = alive(pid)
     return trigger.resolved(via).concerned
+
+
+def _is_still_concerned(trigger, pid):
+    try:
+        return _is_concerned(trigger, pid)
+    except ProcessError:
+        return False
 
 
 def _has_ended(pid):

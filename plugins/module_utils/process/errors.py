@@ -20,6 +20,10 @@ class ProcessGone(ProcessError):
     """There is no such process, or it ended, or its PID belongs to another process by now."""
 
 
+class ProgramReplaced(ProcessError):
+    """The process has become another program (execve(2)): what was found out about it does not hold any more."""
+
+
 class ProcessForbidden(ProcessError):
     """The operating system does not let us look into the process."""
 
@@ -42,3 +46,11 @@ class ProcessUnavailable(ProcessError):
 
 class StateUnreadable(ProcessError):
     """The runtime's state block is not to be had, or makes no sense."""
+
+
+class NotMapped(StateUnreadable):
+    """The process has no memory where the state block, or what it leads to, was to be."""
+
+
+class ProcessStarting(StateUnreadable):
+    """The process is being started: the dynamic loader has not got to the runtime yet."""

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 
-from .errors import ProcessForbidden, ProcessGone, StateUnreadable
+from .errors import NotMapped, ProcessForbidden, ProcessGone
 from .procfs import explained
 
 # Kernel: UIO_MAXIOV, the longest vector.
@@ -45,7 +45,7 @@ process_vm_writev = _bind("process_vm_writev")
 
 
 def _unmapped(pid, address, size):
-    return StateUnreadable(pid, f"process {pid} has no readable memory at {address:#x} ({size} bytes)")
+    return NotMapped(pid, f"process {pid} has no readable memory at {address:#x} ({size} bytes)")
 
 
 def _failure(pid, address, size, number):
@@ -59,7 +59,7 @@ def read_memory(pid, address, size):
 
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
-    :raises StateUnreadable: nothing is mapped there, or not all of it.
+    :raises NotMapped: nothing is there, or not all of it.
     """
     return read_ranges(pid, [(address, size)])[0]
 
@@ -123,7 +123,7 @@ def write_memory(pid, address, data):
 
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
-    :raises StateUnreadable: the memory is not there, or not writable.
+    :raises NotMapped: the memory is not there, or not writable.
     """
     if process_vm_writev is not None:
         source = ctypes.create_string_buffer(data, len(data))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .. import abi
 from ..errors import BadElf
-from .errors import StateUnreadable
+from .errors import ProcessStarting, StateUnreadable
 from .memory import read_memory, read_ranges
 from .survey import UNREACHABLE
 
@@ -154,7 +154,7 @@ def state_address(pid, mapping, files):
 
 def _check_header(pid, header):
     if header.magic == 0:
-        raise StateUnreadable(pid, f"process {pid} is only just starting; try again in a moment")
+        raise ProcessStarting(pid, f"process {pid} is only just starting; try again in a moment")
     if header.magic != abi.STATE_MAGIC:
         raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
     if header.abi_version != abi.ABI_VERSION:

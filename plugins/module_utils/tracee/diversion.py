@@ -55,16 +55,19 @@ class Diverted(NamedTuple):
 class Diversion:
     """Everything that diverting one thread needs, allocated before the thread is touched."""
 
-    def __init__(self, pid, tid, entry, nonce, mappings):
+    def __init__(self, pid, tid, entry, request_buffer, nonce, mappings):
         """
         :param entry: absolute address of the runtime's request entry.
-        :param nonce: of the request that lies in the runtime's buffer.
+        :param request_buffer: absolute address of the runtime's buffer.
+        :param nonce: of the request that lies there.
         :param mappings: of the process, ascending (maps.Mapping).
         """
         requests.require_binding()
         self.pid = pid
         self.tid = tid
         self.entry = entry
+        self.nonce = nonce
+        self.nonce_address = request_buffer + abi.REQUEST.offsets["nonce"]
         self.mappings = mappings
         # Looked for now, so that it need not be while the thread is held.
         self.main_stack = next((mapping for mapping in mappings if mapping.path == MAIN_STACK), None)
@@ -102,6 +105,9 @@ class Diversion:
         request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
         if registers.cs != regs.USER_CS:
             raise self._refusal("executes 32-bit code")
+        if int.from_bytes(self._read(self.nonce_address, 8), "little") != self.nonce:
+            # Nothing is where it was then; the thread may have been in execve(2) itself when it was stopped.
+            raise self._refusal("does not have the request: its program, or another tool, has replaced it")
         if registers.orig_rax == regs.NO_SYSTEM_CALL and self._in_critical_section():
             raise self._refusal("is inside a restartable sequence")
         self.xstate.length = XSTATE_LIMIT

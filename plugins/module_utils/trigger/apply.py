@@ -10,13 +10,14 @@ is wrong with the tool's own side: a missing package, an interrupt.
 from __future__ import annotations
 
 import os
+import time
 
 from .. import abi
 from ..atomic_file import read_file
 from ..errors import MissingDependency, NotPatchable, UlpError
 from ..livepatch.container import parse_container, read_container
 from ..process.affiliation import container as container_of
-from ..process.errors import ProcessUnpatchable
+from ..process.errors import NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced
 from ..process.mapped import open_mapped, remedy
 from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import can_load, sees_itself_in_proc
@@ -34,6 +35,12 @@ from .request import ResolvedLibrary, build_request, program_roots, sites
 from .resolve import resolve
 from .seccomp_check import foreseen, require_no_strict_thread
 from .settle import settling
+
+# So many programs, one after the other, a process may be while it is dealt with.
+_PROGRAMS = 5
+# So long the dynamic loader may take until it gets to the runtime, and between two looks; in seconds.
+_START_SECONDS = 2.0
+_START_PAUSE = 0.005
 
 
 class Trigger:
@@ -103,12 +110,26 @@ class Trigger:
 
     def _guarded(self, pid, work):
         name = ""
-        container = None
+        container = row = None
+        programs = 1
+        deadline = time.monotonic() + _START_SECONDS
         try:
-            stat, via = alive(pid)
-            name = process_name(pid, stat.name)
-            container = container_of(pid)
-            row = yield from work(pid, via, name)
+            while row is None:
+                stat, via = alive(pid)
+                name = process_name(pid, stat.name)
+                container = container_of(pid)
+                try:
+                    row = yield from work(pid, via, name)
+                except ProcessStarting:
+                    if time.monotonic() > deadline:
+                        raise
+                    yield _START_PAUSE
+                except (NotMapped, ProgramReplaced):
+                    # It has become another program, as a child does that was forked to execute one: look at that.
+                    if programs == _PROGRAMS:
+                        raise
+                    programs += 1
+                    yield _START_PAUSE
         except MissingDependency:
             raise
         except Vetoed as error:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from .. import abi
 from ..errors import UlpError
-from ..process.errors import ProcessGone
+from ..process.address_space import AddressSpace
+from ..process.errors import NotMapped, ProcessGone
 from ..process.maps import read_maps
-from ..process.memory import write_memory
 from ..process.procfs import confirm
 from ..process.runtime import Result
 from ..tracee.diversion import Diversion
@@ -66,6 +66,7 @@ class Borrower:
         self.held_ns = 0
         self.attempts = 0
         self.refusal = ""
+        self.space = None  # the AddressSpace, while it is at work
         self.permitted = set()  # TIDs whose seccomp filters were looked at
         self.barred = set()  # TIDs that the kernel does not let us trace
 
@@ -74,15 +75,16 @@ class Borrower:
 
         A generator, as trigger.drive wants it.
 
-
         :return: Answer.
         :raises ProcessGone: the process has ended.
+        :raises ProgramReplaced: it has become another program.
         :raises ProcessUnpatchable: a seccomp filter denies what patching needs.
         :raises Vetoed: before the request was carried out, there came a veto.
         :raises Interrupted: likewise, a signal that asks us to end.
         """
         deadline = time.monotonic() + self.options.timeout
-        result = yield from self._ask_in_turn(deadline)
+        with AddressSpace(self.subject) as self.space:
+            result = yield from self._ask_in_turn(deadline)
         return Answer(result, self.held_ns / 1000 if self.held_ns else None, self.attempts, self.refusal)
 
     def _ask_in_turn(self, deadline):
@@ -137,8 +139,8 @@ class Borrower:
             if tid not in self.permitted:
                 require_permitted(subject.pid, tid, self.contents is not None, self.options.seccomp)
                 self.permitted.add(tid)
-            diversion = Diversion(subject.pid, tid, state.entry, nonce, read_maps(subject.via))
-            write_memory(subject.via, state.request, self.build(nonce))
+            diversion = Diversion(subject.pid, tid, state.entry, state.request, nonce, read_maps(subject.via))
+            self.space.write(state.request, self.build(nonce))
             confirm(subject.identity)
             diverted = diversion.run()
         except StepFailed as error:
@@ -156,11 +158,11 @@ class Borrower:
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
         delivery = None if self.contents is None else Delivery(subject.pid, subject.via, self.contents)
-        result = yield from await_result(subject.via, state.address, nonce, deadline, delivery)
+        result = yield from self._await(nonce, deadline, delivery)
         if result is None:
             # The thread has not run since. Take the request back, so that nothing happens later unseen.
-            write_memory(subject.via, state.request, b"\0" * abi.REQUEST.size)
-            result = yield from await_result(subject.via, state.address, nonce, time.monotonic() + _PAUSE, delivery)
+            self.space.write(state.request, b"\0" * abi.REQUEST.size)
+            result = yield from self._await(nonce, time.monotonic() + _PAUSE, delivery)
             if result is None:
                 raise UlpError(
                     f"thread {tid} of process {subject.pid} did not run within {self.options.timeout:g} seconds;"
@@ -172,3 +174,12 @@ class Borrower:
                 f" {self.options.timeout:g} seconds; it will not get them, and nothing was changed"
             )
         return result
+
+    def _await(self, nonce, deadline, delivery):
+        """As answer.await_result()."""
+        try:
+            return (yield from await_result(self.subject.via, self.subject.state.address, nonce, deadline, delivery))
+        except NotMapped:
+            # Then it has an address space in which there is no such memory.
+            self.space.require_present()
+            raise

@@ -8,8 +8,10 @@ from __future__ import annotations
 import random
 from typing import Callable
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
 
@@ -21,8 +23,11 @@ class HeldDiversion(Diversion):
 
     def __init__(self, victim: Victim, thread: int, meanwhile: Callable[[], None]) -> None:
         subject = examine(victim.pid, MappedFiles())
-        # There is no request with this nonce: the thread goes all the way to the worker and back, and nothing changes.
-        super().__init__(victim.pid, thread, subject.state.entry, random.getrandbits(63) | 1, read_maps(subject.via))
+        # No request but its nonce: the thread goes all the way to the worker and back, and nothing changes.
+        nonce, buffer = random.getrandbits(63) | 1, subject.state.request
+        write_memory(subject.via, buffer, abi.REQUEST.size * b"\0")
+        write_memory(subject.via, buffer + abi.REQUEST.offsets["nonce"], nonce.to_bytes(8, "little"))
+        super().__init__(victim.pid, thread, subject.state.entry, buffer, nonce, read_maps(subject.via))
         self.meanwhile = meanwhile
 
     def _hold(self) -> None:

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -142,12 +143,48 @@ static void *wait_in_handler(void *where)
 
 static pthread_t thread;
 
-static int obey(const char *command)
+/* Another program in the same process, which has memory of its own where the first one had something. */
+#define MARK 0x5a
+
+static unsigned char *owned;
+static size_t owned_size;
+
+static void become(char *where)
+{
+	char *size = strchr(where, ' ');
+
+	unsetenv("LD_PRELOAD");
+	if (!size)
+		execlp("sleep", "sleep", "60", (char *)NULL);
+	*size++ = '\0';
+	execl("/proc/self/exe", "app", "occupied", where, size, (char *)NULL);
+	_exit(2);
+}
+
+static void occupy(const char *where, const char *size)
+{
+	owned_size = strtoul(size, NULL, 0);
+	owned = mmap((void *)strtoul(where, NULL, 0), owned_size, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (owned == MAP_FAILED)
+		disturbed("mmap", 0);
+	memset(owned, MARK, owned_size);
+}
+
+static int obey(char *command)
 {
 	if (!strcmp(command, "answer")) {
 		say("%ld\n", answer(1));
 	} else if (!strcmp(command, "count")) {
 		say("%ld\n", count);
+	} else if (!strncmp(command, "become ", 7)) {
+		become(command + 7);
+	} else if (!strcmp(command, "damage")) {
+		long damage = 0;
+
+		for (size_t i = 0; i < owned_size; i++)
+			damage += owned[i] != MARK;
+		say("%ld\n", damage);
 	} else if (!strcmp(command, "inside") || !strcmp(command, "outside") ||
 		   !strcmp(command, "spinning")) {
 		void *(*body)(void *) = *command == 'i'   ? wait_inside
@@ -242,10 +279,12 @@ int main(int argc, char **argv)
 		return 2;
 	if (answer(1) != 20)
 		return 2;
-	if (argc > 3)
+	if (!strcmp(mode, "occupied"))
+		occupy(argv[2], argv[3]);
+	else if (argc > 3)
 		filter(atol(argv[2]), strtoul(argv[3], NULL, 0));
 	say("ready\n", 0);
-	if (!strcmp(mode, "commands"))
+	if (!strcmp(mode, "commands") || !strcmp(mode, "occupied"))
 		serve(NULL);
 	/* The thread that answers is not the one to be borrowed first: it comes second. */
 	if (pthread_create(&server, NULL, serve, NULL))

@@ -97,18 +97,21 @@ def fixture_padded(layouts):
 class Victim:
     """One running victim program; it answers every line with one line."""
 
-    def __init__(self, layout, mode, runtime, *arguments, wrap=()):
+    def __init__(self, layout, mode, runtime, *arguments, wrap=(), besides=(), first="ready"):
+        """
+        :param besides: what else is preloaded.
+        :param first: what it says first.
+        """
         environment = dict(os.environ, LD_LIBRARY_PATH=str(layout.directory))
-        environment.pop("LD_PRELOAD", None)
-        if runtime is not None:
-            environment["LD_PRELOAD"] = str(runtime / "libpulp.so")
+        preloaded = [*([runtime / "libpulp.so"] if runtime is not None else []), *besides]
+        environment["LD_PRELOAD"] = " ".join(map(str, preloaded))
         self.layout = layout
         self.process = subprocess.Popen(
             [*wrap, str(layout.app), mode, *arguments], env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
         )
         self.pid = self.process.pid
-        assert self.line() == "ready"
+        assert self.line() == first
 
     def line(self):
         """The next line of output; the victim must give it in time."""
@@ -157,8 +160,8 @@ def fixture_start(runtime):
     """A function that starts a Victim of a layout; every one is killed at the end of the test."""
     started = []
 
-    def start(layout, mode="commands", *arguments, preload=True, wrap=()):
-        victim = Victim(layout, mode, runtime if preload else None, *arguments, wrap=wrap)
+    def start(layout, mode="commands", *arguments, preload=True, **options):
+        victim = Victim(layout, mode, runtime if preload else None, *arguments, **options)
         started.append(victim)
         return victim
 

@@ -57,7 +57,7 @@ def test_check_mode_touches_nothing(layout, start, trigger, look, monkeypatch):
     def touch(*_arguments, **_options):
         raise AssertionError("the process was touched")
 
-    monkeypatch.setattr(borrow, "write_memory", touch)
+    monkeypatch.setattr(borrow, "AddressSpace", touch)
     monkeypatch.setattr(borrow, "Diversion", touch)
     row = trigger(layout, check=True).apply(victim.pid)
     assert (row.outcome, row.changed, row.held_us) == ("patched", True, None)

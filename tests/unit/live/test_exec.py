@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A process that becomes another program (execve(2)) while somebody is about to patch it.
+
+It keeps its PID and its start time, but nothing is where it was: what is
+written or executed there belongs to the new program.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import PATCH
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_bytes
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+
+PAGE = 4096
+
+
+def become_sleep(victim, _state):
+    """Have the victim run a program that has nothing to do with the library."""
+    victim.process.stdin.write(b"become sleep\n")
+    deadline = time.monotonic() + 20
+    while not read_bytes(victim.pid, "cmdline").startswith(b"sleep\0"):
+        assert time.monotonic() < deadline
+
+
+def become_another(victim, state):
+    """Have the victim run a program that has memory of its own wherever the runtime had its state and its request."""
+    start = min(state.address, state.request) & -PAGE
+    end = (max(state.address, state.request) + state.request_capacity + PAGE) & -PAGE
+    assert victim.ask(f"become {start:#x} {end - start:#x}") == "ready"
+    assert b"occupied" in read_bytes(victim.pid, "cmdline")
+
+
+@pytest.fixture(name="at")
+def fixture_at(monkeypatch, look):
+    """A function that calls ``become`` at one moment: before ``what`` of trigger.borrow."""
+
+    def at(victim, what, become):
+        state = look(victim).state
+        original = getattr(borrow, what)
+        left = [True]
+
+        def first(*arguments):
+            if left:
+                left.clear()
+                become(victim, state)
+            return original(*arguments)
+
+        monkeypatch.setattr(borrow, what, first)
+
+    return at
+
+
+@pytest.mark.parametrize("moment", ["candidates", "read_maps", "confirm", "await_result"])
+def test_program_that_is_replaced_meanwhile(moment, padded, start, trigger, at):
+    """Guards the new program's memory and its registers, whenever it comes.
+
+    Seen to fail, with 10,000 bytes of the new program's memory overwritten, or killed by SIGSEGV, with the process told
+    by its start time alone.
+    """
+    victim = start(padded)
+    at(victim, moment, become_another)
+    row = trigger(padded).apply(victim.pid)
+    assert victim.ask("damage") == "0"
+    assert victim.ask("answer") == "20"
+    assert (row.outcome, row.changed) == ("not_patchable", False)
+    assert "without the livepatch runtime" in row.reason
+    assert victim.end() == 0
+
+
+# ----------------------------------------------------------------- starting
+
+SLOW = """
+#include <unistd.h>
+__attribute__((constructor)) static void wait_for_a_byte(void)
+{
+    char byte;
+    if (write(1, "starting\\n", 9) != 9 || read(0, &byte, 1) != 1)
+        _exit(2);
+}
+"""
+
+
+@pytest.fixture(name="starting")
+def fixture_starting(padded, start, compile_library):
+    """A victim in whose start the loader is held up before it gets to the runtime, until it gets a byte."""
+    slow = compile_library(SLOW, name="slow.so", padding=())
+    return start(padded, besides=(slow,), first="starting")
+
+
+def test_program_that_is_being_started(padded, starting, trigger):
+    """Guards that a process which happens to start is waited for, and is no failure.
+
+    Seen to fail, with "is only just starting; try again in a moment", when it was not waited for.
+    """
+    operation = trigger(padded).applying(starting.pid)
+    for _look in range(3):
+        assert next(operation) > 0
+    assert starting.process.stdin.write(b"x") == 1
+    assert starting.line() == "ready"
+    assert drive(operation).outcome == "patched"
+    assert starting.ask("answer") == "5001"
+    assert starting.end() == 0
+
+
+def test_program_whose_start_does_not_come_to_an_end(padded, starting, trigger, monkeypatch):
+    monkeypatch.setattr(apply, "_START_SECONDS", 0.05)
+    row = trigger(padded).apply(starting.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "is only just starting" in row.reason
+
+
+# ------------------------------------------------------------------ dispatch
+
+
+def test_program_of_no_concern_gets_no_row(padded, start, at):
+    """Guards a run over all processes: a child that was forked to execute something else is none of it.
+
+    Seen to fail, with a row that says that the new program has not loaded the library.
+    """
+    victim = start(padded)
+    at(victim, "candidates", become_sleep)
+    result = dispatch(padded.container, PATCH, Selection(), Options())
+    assert [row for row in result.rows if row.pid == victim.pid] == []
+    assert victim.process.poll() is None
