@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/descriptor.h"
 #include "runtime/memory_file.h"
 #include "runtime/state.h"
 
@@ -25,9 +25,7 @@
 #define NAME_SIZE   128
 #define DIRECTORY   "/proc/thread-self/fd"
 
-static int descriptor = -1;
-static dev_t device;
-static ino_t inode;
+static struct ulp_descriptor file = {.number = -1};
 /*
  * What was loaded so, in order.  A livepatch that could not be applied then is loaded all the
  * same, and found again by its name: nobody must bring it a second time, to be loaded twice.
@@ -41,20 +39,9 @@ static unsigned current;
 static uint8_t current_id[ULP_PATCH_ID_SIZE];
 static char path[sizeof DIRECTORY + ULP_PATCHES + 16];
 
-/* The program may have closed it, and have something else under its number by now. */
-static bool is_ours(void)
-{
-	struct stat found;
-
-	return descriptor >= 0 && fstat(descriptor, &found) == 0 && found.st_dev == device &&
-	       found.st_ino == inode;
-}
-
 static void drop(void)
 {
-	if (is_ours())
-		close(descriptor);
-	descriptor = -1;
+	ulp_descriptor_close(&file);
 }
 
 /* A child has a copy, and nobody who would close it. */
@@ -70,22 +57,14 @@ static bool prepare_for_fork(void)
 static bool create(const char *name)
 {
 	char shown[NAME_SIZE];
-	struct stat made;
+	int number;
 
 	snprintf(shown, sizeof shown, "ulp:%s", name);
-	descriptor = memfd_create(shown, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-	if (descriptor < 0 && errno == EINVAL)
-		descriptor = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (descriptor < 0)
-		return false;
-	if (fstat(descriptor, &made) != 0) {
-		close(descriptor);
-		descriptor = -1;
-		return false;
-	}
-	device = made.st_dev;
-	inode = made.st_ino;
-	return true;
+	number = memfd_create(shown, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (number < 0 && errno == EINVAL)
+		number = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	file = ulp_descriptor_of(number);
+	return file.number >= 0;
 }
 
 /* The core seals it when all is written, or only forbids further seals: it gave up. */
@@ -94,8 +73,8 @@ static bool wait_for_seals(void)
 	const struct timespec pause = {0, PAUSE_NS};
 	uint64_t start = ulp_clock_ns(CLOCK_MONOTONIC);
 
-	while (is_ours()) {
-		int seals = fcntl(descriptor, F_GET_SEALS);
+	while (ulp_descriptor_is_ours(&file)) {
+		int seals = fcntl(file.number, F_GET_SEALS);
 
 		if (seals < 0 || seals & F_SEAL_SEAL)
 			return seals >= 0 && (seals & SEALS) == SEALS;
@@ -125,7 +104,7 @@ enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *na
 			 strerrordesc_np(errno));
 		return ULP_LOAD_FAILED;
 	}
-	result->universe = (uint64_t)descriptor;
+	result->universe = (uint64_t)file.number;
 	__atomic_store_n(&result->stage, ULP_STAGE_WAITS, __ATOMIC_RELEASE);
 	if (!wait_for_seals()) {
 		drop();
@@ -141,7 +120,7 @@ enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *na
 const char *ulp_memory_file_path(void)
 {
 	size_t length = sizeof DIRECTORY - 1;
-	int number = current < loaded_count ? loaded[current].number : descriptor;
+	int number = current < loaded_count ? loaded[current].number : file.number;
 
 	/* The loader knows libraries by their paths: numbers of descriptors come again. */
 	memcpy(path, DIRECTORY, length);
@@ -156,7 +135,7 @@ void ulp_memory_file_loaded(void)
 	if (current < loaded_count)
 		return;
 	memcpy(loaded[current].id, current_id, ULP_PATCH_ID_SIZE);
-	loaded[current].number = descriptor;
+	loaded[current].number = file.number;
 	loaded_count++;
 }
 

@@ -15,20 +15,23 @@ static bool membarrier(int command)
 	return syscall(SYS_membarrier, command, 0, 0) == 0;
 }
 
+static struct ulp_descriptor open_memory(void)
+{
+	return ulp_descriptor_of(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
+}
+
 enum ulp_error ulp_text_open(struct ulp_text *text)
 {
-	text->memory = -1;
+	text->memory.number = -1;
 	if (!membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE))
 		return ULP_NO_BARRIER;
-	text->memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	text->memory = open_memory();
 	return ULP_OK;
 }
 
 void ulp_text_close(struct ulp_text *text)
 {
-	if (text->memory >= 0)
-		close(text->memory);
-	text->memory = -1;
+	ulp_descriptor_close(&text->memory);
 }
 
 bool ulp_text_barrier(void)
@@ -52,12 +55,25 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 	return mprotect((void *)start, length, PROT_READ | PROT_EXEC) == 0;
 }
 
+static bool write_through(const struct ulp_descriptor *memory, uint64_t address, const void *bytes,
+			  size_t size)
+{
+	/* Believe the memory, not the call. */
+	return ulp_descriptor_is_ours(memory) &&
+	       pwrite(memory->number, bytes, size, (off_t)address) == (ssize_t)size &&
+	       memcmp((const void *)address, bytes, size) == 0;
+}
+
 bool ulp_text_write(const struct ulp_text *text, uint64_t address, const void *bytes, size_t size)
 {
-	/* Believe the memory, not the call: the program may have closed the descriptor and reused its number. */
-	if (text->memory >= 0 &&
-	    pwrite(text->memory, bytes, size, (off_t)address) == (ssize_t)size &&
-	    memcmp((const void *)address, bytes, size) == 0)
+	struct ulp_descriptor another;
+	bool written;
+
+	if (write_through(&text->memory, address, bytes, size))
 		return true;
-	return write_unprotected(address, bytes, size);
+	/* The program may have closed it: then one for this write alone. */
+	another = open_memory();
+	written = write_through(&another, address, bytes, size);
+	ulp_descriptor_close(&another);
+	return written || write_unprotected(address, bytes, size);
 }

@@ -9,8 +9,10 @@
 
 #include <ulp/abi.h>
 
+#include "runtime/descriptor.h"
+
 struct ulp_text {
-	int memory; /* /proc/self/mem, or -1 */
+	struct ulp_descriptor memory; /* /proc/self/mem, if that could be opened */
 };
 
 /* Registers for barriers; ULP_NO_BARRIER if the kernel has none that reaches instruction fetch. */
