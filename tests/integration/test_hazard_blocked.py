@@ -49,7 +49,10 @@ def test_blocked_thread_keeps_old_functions(variant, target, start, livepatch):
 
 @pytest.mark.parametrize("function", ["relay", "relay_hidden"])
 def test_tail_call_from_a_blocked_function_keeps_old(function, variant, target, start, livepatch):
-    """Guards the proof at an entry that a jump may have reached: the caller on the stack is then the application."""
+    """Guards the proof at an entry that a jump may have reached: the caller on the stack is then the application.
+
+    Seen to fail with prove_by_call() always saying OUTSIDE.
+    """
     build = target("blocked", variant)
     patch = livepatch(stack_patch(build, 2))
     victim = start(build)

@@ -34,7 +34,10 @@ def test_nested_entries_keep_the_outer_universe(variant, target, start, livepatc
 
 
 def test_longjmp_over_the_library(variant, target, start, livepatch):
-    """Guards that leaving by longjmp counts as leaving: bookkeeping undone on return would keep the thread back."""
+    """Guards that leaving by longjmp counts as leaving: bookkeeping undone on return would keep the thread back.
+
+    Seen to fail with a thread that has once kept its number taken for inside from then on.
+    """
     victim, patch = prepare(variant, target, start, livepatch)
     assert victim.ask("park jump") == "parked"
     patch.apply(victim)

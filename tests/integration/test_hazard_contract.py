@@ -14,8 +14,9 @@ PAIRS = {"make": "make_new", "use": "use_new"}
 def test_layouts_never_mix(variant, cycles, target, start, repeated):
     """Guards the universes altogether: with detours alone, some call makes the old layout and uses the new.
 
-    Threads call the library in a tight loop during all cycles.  After each publish every thread's next call is of
-    the new universe already.
+    Threads call the library in a tight loop during all cycles.  After each publish every thread's next call is of the
+    new universe already. Seen to fail with stubs that compare with 1 instead of the patch's own number: each function
+    switches when its stub is put in place.
     """
     build = target("contract", variant)
     patch = repeated(build.patch("layout", PAIRS))
@@ -55,7 +56,10 @@ def test_signal_handler_calls_the_library(variant, cycles, target, start, repeat
 
 
 def test_nothing_is_left_behind(variant, target, start, livepatch):
-    """Guards the worker's clean-up: after many cycles there are no more threads and descriptors than after one."""
+    """Guards the worker's clean-up: after many cycles there are no more threads and descriptors than after one.
+
+    Seen to fail with /proc/self/mem left open by ulp_text_close().
+    """
     build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build)

@@ -13,7 +13,10 @@ def objects_balance(victim):
 
 
 def test_thrown_in_new_code_through_old(variant, target, start, livepatch):
-    """Guards that nothing on the stack is changed: a stolen return address ends in std::terminate here."""
+    """Guards that nothing on the stack is changed: a stolen return address ends in std::terminate here.
+
+    Seen so with a slow path that puts a return address of its own in place of the caller's.
+    """
     build = target("exceptions", variant)
     patch = livepatch(build.patch("inner", {"inner": "inner_new"}, source="patch_inner.cc", link=[build.library]))
     victim = start(build, "app.cc")
@@ -40,7 +43,10 @@ def test_thrown_in_new_code_through_old(variant, target, start, livepatch):
 
 
 def test_thrown_in_old_code_through_new(variant, target, start, livepatch):
-    """Guards unwinding from old code through a patch library's frames that catch, rethrow and destroy."""
+    """Guards unwinding from old code through a patch library's frames that catch, rethrow and destroy.
+
+    Seen to fail (std::terminate) with a slow path that puts a return address of its own in place of the caller's.
+    """
     build = target("exceptions", variant)
     outer = livepatch(build.patch("outer", {"outer": "outer_new"}, source="patch_outer.cc", link=[build.library]))
     inner = livepatch(build.patch("inner", {"inner": "inner_new"}, source="patch_inner.cc", link=[build.library]))
@@ -63,7 +69,10 @@ def test_thrown_in_old_code_through_new(variant, target, start, livepatch):
 
 
 def test_thread_parked_across_the_publish_throws(variant, target, start, livepatch):
-    """Guards that leaving the library by exception counts as leaving: the next call gets the new function."""
+    """Guards that leaving the library by exception counts as leaving: the next call gets the new function.
+
+    Seen to fail with a thread that has once kept its number taken for inside from then on.
+    """
     build = target("exceptions", variant)
     patch = livepatch(build.patch("inner", {"inner": "inner_new"}, source="patch_inner.cc", link=[build.library]))
     victim = start(build, "app.cc")

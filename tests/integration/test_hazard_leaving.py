@@ -60,7 +60,8 @@ def test_thread_that_ends_inside(how, variant, target, start, patch):
 
     Its cleanup handlers and destructors run when the library's frames are gone from its stack. Bookkeeping undone on
     return would have them in the old universe, and whoever gets the thread's stack and ID next. What it sees before its
-    end fails without the proof by the stack.
+    end fails without the proof by the stack. What follows was seen to fail (exit, callback) with a thread that has once
+    kept its number taken for inside from then on.
     """
     cleanup, destructor = ENDS[how]
     victim = start(target("leaving", variant))

@@ -91,7 +91,10 @@ def test_function_that_a_later_livepatch_replaces(program, victim, livepatch):
 
 
 def test_pair_switches_together_in_a_tight_loop(program, livepatch, request):
-    """Guards the order of publishing: 4 threads call a function that calls two others, all of them replaced."""
+    """Guards the order of publishing: 4 threads call a function that calls two others, all of them replaced.
+
+    Seen to fail with stubs that compare with 1 instead of the patch's own number.
+    """
     patch = livepatch(program.patch("pair", 2, PAIR))
     victim = Victim([*YIELDING, program.path])
     assert victim.ask("start 4") == "4"
@@ -105,7 +108,10 @@ def test_pair_switches_together_in_a_tight_loop(program, livepatch, request):
 
 
 def test_stripped_program(program, livepatch):
-    """Without symbols, unwind information tells where functions end; what was moved away is found by the jumps."""
+    """Without symbols, unwind information tells where functions end; what was moved away is found by the jumps.
+
+    Seen to fail (nobody inside) with elf/bodies.py following no jump and adding no code without a name.
+    """
     program.strip()
     victim = Victim([program.path])
     try:
@@ -121,7 +127,10 @@ def test_stripped_program(program, livepatch):
 
 
 def test_dispatch_finds_the_processes_of_the_program(program, victim, ulp):
-    """Without being told a PID: by the build ID of the main executable. Facts show it like a library."""
+    """Without being told a PID: by the build ID of the main executable. Facts show it like a library.
+
+    Seen to fail (no process found) when what has no soname is no target.
+    """
     container = program.patch("new", 2, FUNCTIONS)
     assert f"not applied to process {victim.pid} " in ulp.run("dispatch", "check", container).errors
     rows = ulp.succeed("dispatch", "patch", container, "--json").json()
@@ -136,7 +145,10 @@ def test_dispatch_finds_the_processes_of_the_program(program, victim, ulp):
 
 
 def test_program_is_not_post_processed_and_no_patch_library(program, ulp):
-    """A program is its own target as it is; post and pack say so when it is taken for something else."""
+    """A program is its own target as it is; post and pack say so when it is taken for something else.
+
+    Seen to fail without the question of post: then functions without padding are the reason given.
+    """
     answer = ulp.run("post", program.path)
     assert answer.status == 1
     assert "is a program, which needs no post-processing" in answer.errors

@@ -60,7 +60,11 @@ def replace(names):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_kind_of_function(way, variant, linked, start, livepatch):
-    """Guards that a function is found by its address, whatever leads to it: PLT, GOT, direct call, IFUNC, alias."""
+    """Guards that a function is found by its address, whatever leads to it: PLT, GOT, direct call, IFUNC, alias.
+
+    Seen to fail each way with one slot for all functions of a request; with -Bsymbolic also with only post's
+    trampolines switched on, not the entries.
+    """
     build = linked(way, variant)
     patch = livepatch(build.patch("kinds", replace(KINDS)))
     victim = start(build)
@@ -78,7 +82,11 @@ def test_every_kind_of_function(way, variant, linked, start, livepatch):
 
 
 def test_one_kind_changes_no_other(variant, linked, start, livepatch):
-    """Guards the pairs of a container: each function by itself, an old version apart from the new one."""
+    """Guards the pairs of a container: each function by itself, an old version apart from the new one.
+
+    Seen to fail with symbols found without their version (the other version's function changes), and with one slot for
+    all functions.
+    """
     build = linked("plain", variant)
     victim = start(build)
     for position, name in enumerate(("first", "named", None, "weak", *KINDS[3:])):
@@ -113,7 +121,10 @@ def test_hundreds_of_functions_at_once(variant, linked, start, livepatch):
 
 
 def test_an_ifunc_itself_is_refused_by_name(variant, linked, preforked):
-    """Guards a patch author's mistake: the resolver's choice was made at load time, so the IFUNC can't be replaced."""
+    """Guards a patch author's mistake: the resolver's choice was made at load time, so the IFUNC can't be replaced.
+
+    Seen to fail (packed, as if all were well) with is_function() true of an IFUNC.
+    """
     build = linked("plain", variant)
     library = build.directory / "kinds.so"
     build.patch("kinds", replace(KINDS))

@@ -119,9 +119,14 @@ class Victim:
 
     # -------------------------------------------------------------- ending
 
+    def _complaints(self) -> str:
+        """What it wrote to standard error; not what is still to come: a child that it has forked may keep that open."""
+        os.set_blocking(self.process.stderr.fileno(), False)
+        return (self.process.stderr.read() or b"").decode(errors="replace")
+
     def _death(self, when: str) -> str:
         status = self.process.wait(DEADLINE)
-        errors = self.process.stderr.read().decode(errors="replace")
+        errors = self._complaints()
         how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with {status}"
         return f"{self.name} (PID {self.pid}) ended {how} {when}: {errors}"
 
@@ -141,7 +146,7 @@ class Victim:
             raise VictimError(f"{self.name} (PID {self.pid}) did not end\n{report}") from None
         if status:
             raise VictimError(self._death("at its end"))
-        errors = self.process.stderr.read().decode(errors="replace")
+        errors = self._complaints()
         self.close()
         if errors:
             raise VictimError(f"{self.name} complained: {errors}")
