@@ -32,6 +32,16 @@ static inline void die(const char *what)
 	_exit(70);
 }
 
+/* An argument that is a number from 0 on, less than `count`. */
+static inline int number_below(int count, const char *argument)
+{
+	long number = strtol(argument, NULL, 10);
+
+	if (number < 0 || number >= count)
+		die("number out of range");
+	return (int)number;
+}
+
 /* One write, so that an answer is never torn and no stdio lock is held. */
 __attribute__((format(printf, 1, 2))) static inline void answer(const char *format, ...)
 {
@@ -91,6 +101,14 @@ static inline void send_byte(int fd)
 		die("write byte");
 }
 
+static inline void wait_for_byte(int fd)
+{
+	char byte;
+
+	while (read(fd, &byte, 1) != 1)
+		;
+}
+
 /* Waits until another thread has set the flag: it does so before it blocks. */
 static inline int wait_for_flag(const int *flag)
 {
@@ -99,6 +117,13 @@ static inline int wait_for_flag(const int *flag)
 	while (!(value = __atomic_load_n(flag, __ATOMIC_ACQUIRE)))
 		usleep(200);
 	return value;
+}
+
+/* Waits until another thread has counted so far. */
+static inline void wait_for_count(const unsigned long *count, unsigned long value)
+{
+	while (__atomic_load_n(count, __ATOMIC_ACQUIRE) < value)
+		usleep(100);
 }
 
 /* Reads lines without stdio: no lock and no buffer of it is in use meanwhile. */

@@ -17,7 +17,7 @@
  * With HOW ending in "-deferred" the threads look for a cancellation after each call
  * (pthread_testcancel), else they are cancelled asynchronously.
  */
-#include "../victim.h"
+#include "../version.h"
 #include "async_cancel.h"
 
 #define TICKERS 4
@@ -77,8 +77,7 @@ static void wait_for_calls(unsigned long more)
 	for (int i = 0; i < TICKERS; i++)
 		begin[i] = __atomic_load_n(&tickers[i].calls, __ATOMIC_ACQUIRE);
 	for (int i = 0; i < TICKERS; i++)
-		while (__atomic_load_n(&tickers[i].calls, __ATOMIC_ACQUIRE) < begin[i] + more)
-			usleep(50);
+		wait_for_count(&tickers[i].calls, begin[i] + more);
 }
 
 static void enter(const char *how)
@@ -107,12 +106,6 @@ static int cancel(void)
 }
 
 /* ------------------------------------------------------------------ commands */
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
-}
 
 static void run_enter(char **arguments)
 {
@@ -177,8 +170,7 @@ static void run_rounds(char **arguments)
 	unsigned long begin = __atomic_load_n(&churn.rounds, __ATOMIC_ACQUIRE);
 
 	(void)arguments;
-	while (__atomic_load_n(&churn.rounds, __ATOMIC_ACQUIRE) < begin + 2)
-		usleep(100);
+	wait_for_count(&churn.rounds, begin + 2);
 	answer("%lu", __atomic_load_n(&churn.rounds, __ATOMIC_ACQUIRE));
 }
 

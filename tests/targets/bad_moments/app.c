@@ -363,8 +363,7 @@ static void run_child(void)
 {
 	unsigned long begin = __atomic_load_n(&shared->calls, __ATOMIC_ACQUIRE);
 
-	while (__atomic_load_n(&shared->calls, __ATOMIC_ACQUIRE) < begin + 2)
-		usleep(100);
+	wait_for_count(&shared->calls, begin + 2);
 	answer("%d", __atomic_load_n(&shared->latest, __ATOMIC_RELAXED));
 }
 

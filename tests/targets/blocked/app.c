@@ -8,22 +8,20 @@
  *                         the thread makes after it has left; the thread ends
  *   fresh              -> the version that a new thread gets
  */
-#include "../victim.h"
+#include "../parked.h"
+#include "../version.h"
 #include "blocked.h"
 
 #define PARKED 64
 #define CROWD  64
 
-struct parked {
-	pthread_t thread;
+static struct slot {
+	struct parked parked;
 	int (*function)(int, struct passage *);
-	int pipe[2];
 	struct passage passage;
 	int returned;
 	int next;
-};
-
-static struct parked parked[PARKED];
+} slots[PARKED];
 
 struct worker {
 	pthread_t thread;
@@ -37,9 +35,9 @@ static int crowd_size;
 
 static void *park(void *argument)
 {
-	struct parked *self = argument;
+	struct slot *self = argument;
 
-	self->returned = self->function(self->pipe[0], &self->passage);
+	self->returned = self->function(self->parked.pipe[0], &self->passage);
 	self->next = version();
 	return NULL;
 }
@@ -47,65 +45,45 @@ static void *park(void *argument)
 static void *work(void *argument)
 {
 	struct worker *self = argument;
-	char byte;
 
 	for (;;) {
 		self->seen = version();
 		send_byte(self->done[1]);
-		while (read(self->wake[0], &byte, 1) != 1)
-			;
+		wait_for_byte(self->wake[0]);
 	}
 	return NULL;
 }
 
-static struct parked *parked_by_id(const char *text)
-{
-	long id = strtol(text, NULL, 10);
-
-	if (id < 0 || id >= PARKED)
-		die("no such slot");
-	return &parked[id];
-}
-
 static void run_park(char **arguments)
 {
-	struct parked *slot = parked_by_id(arguments[1]);
+	struct slot *slot = &slots[number_below(PARKED, arguments[1])];
 
 	memset(slot, 0, sizeof(*slot));
-	make_pipe(slot->pipe);
 	slot->function = !strcmp(arguments[2], "relay")          ? relay
 			 : !strcmp(arguments[2], "relay_hidden") ? relay_hidden
 								 : hold;
-	slot->thread = start_thread(park, slot);
+	park_thread(&slot->parked, park, slot);
 	answer("%d", wait_for_flag(&slot->passage.entered));
 }
 
 static void run_release(char **arguments)
 {
-	struct parked *slot = parked_by_id(arguments[1]);
+	struct slot *slot = &slots[number_below(PARKED, arguments[1])];
 
-	send_byte(slot->pipe[1]);
-	join_thread(slot->thread);
-	close(slot->pipe[0]);
-	close(slot->pipe[1]);
+	release_thread(&slot->parked);
 	answer("%d %d %d %d %d %d", slot->passage.entered, slot->returned, slot->passage.through,
 	       slot->passage.direct, slot->passage.pointer, slot->next);
 }
 
 static int wait_for_worker(struct worker *worker)
 {
-	char byte;
-
-	while (read(worker->done[0], &byte, 1) != 1)
-		;
+	wait_for_byte(worker->done[0]);
 	return worker->seen;
 }
 
 static void run_crowd(char **arguments)
 {
-	crowd_size = (int)strtol(arguments[1], NULL, 10);
-	if (crowd_size > CROWD)
-		die("crowd too large");
+	crowd_size = number_below(CROWD + 1, arguments[1]);
 	for (int i = 0; i < crowd_size; i++) {
 		make_pipe(crowd[i].wake);
 		make_pipe(crowd[i].done);
@@ -128,27 +106,6 @@ static void run_ask(char **arguments)
 			 wait_for_worker(&crowd[i]));
 	}
 	answer("%s", line);
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
-}
-
-static void *visit(void *argument)
-{
-	*(int *)argument = version();
-	return NULL;
-}
-
-static void run_fresh(char **arguments)
-{
-	int seen;
-
-	(void)arguments;
-	join_thread(start_thread(visit, &seen));
-	answer("%d", seen);
 }
 
 int main(void)

@@ -9,7 +9,7 @@
  * EXTRA tells what else the call gave back: remaining time, bytes, signals handled.
  */
 #define _GNU_SOURCE
-#include "../victim.h"
+#include "../version.h"
 #include "../blocked/blocked.h"
 
 #include <fcntl.h>
@@ -546,12 +546,6 @@ static void run_block(char **arguments)
 		return;
 	}
 	answer("unknown call");
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
 }
 
 /* The input that read, poll, select and epoll_wait wait for is a FIFO that the test writes to. */

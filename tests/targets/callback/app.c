@@ -9,19 +9,18 @@
  *   release          -> "WITHIN RESULT NEXT" where WITHIN is what the callback got from a nested
  *                       call, RESULT what around gave (0 for jump), NEXT a call after it
  */
-#include "../victim.h"
+#include "../parked.h"
+#include "../version.h"
 #include "callback.h"
 
 static struct {
-	pthread_t thread;
-	int pipe[2];
-	int inside;
+	struct parked parked;
 	int jumps;
 	int within;
 	int result;
 	int next;
 	jmp_buf buffer;
-} parked;
+} slot;
 
 static int call_version(void *argument)
 {
@@ -33,12 +32,6 @@ static int call_version(void *argument)
 static int call_nested(void *argument)
 {
 	return around(call_version, argument) % 10;
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
 }
 
 static void run_nested(char **arguments)
@@ -84,43 +77,37 @@ static void run_leave(char **arguments)
 
 static int block(void *argument)
 {
-	char byte;
-
 	(void)argument;
-	__atomic_store_n(&parked.inside, 1, __ATOMIC_RELEASE);
-	while (read(parked.pipe[0], &byte, 1) != 1)
-		;
-	parked.within = around(call_nested, NULL);
-	if (parked.jumps)
-		longjmp(parked.buffer, 1);
+	stay(&slot.parked);
+	slot.within = around(call_nested, NULL);
+	if (slot.jumps)
+		longjmp(slot.buffer, 1);
 	return version();
 }
 
 static void *park(void *argument)
 {
 	(void)argument;
-	if (!setjmp(parked.buffer))
-		parked.result = around(block, NULL);
-	parked.next = version();
+	if (!setjmp(slot.buffer))
+		slot.result = around(block, NULL);
+	slot.next = version();
 	return NULL;
 }
 
 static void run_park(char **arguments)
 {
-	memset(&parked, 0, sizeof(parked));
-	parked.jumps = !strcmp(arguments[1], "jump");
-	make_pipe(parked.pipe);
-	parked.thread = start_thread(park, NULL);
-	wait_for_flag(&parked.inside);
+	memset(&slot, 0, sizeof(slot));
+	slot.jumps = !strcmp(arguments[1], "jump");
+	park_thread(&slot.parked, park, NULL);
+	wait_for_flag(&slot.parked.inside);
 	answer("parked");
 }
 
 static void run_release(char **arguments)
 {
 	(void)arguments;
-	send_byte(parked.pipe[1]);
-	join_thread(parked.thread);
-	answer("%d %d %d", parked.within, parked.result, parked.next);
+	release_thread(&slot.parked);
+	answer("%d %d %d", slot.within, slot.result, slot.next);
 }
 
 int main(void)

@@ -46,15 +46,12 @@ static void *loop(void *argument)
 static void run_start(char **arguments)
 {
 	stopping = 0;
-	looper_count = (int)strtol(arguments[1], NULL, 10);
-	if (looper_count > THREADS)
-		die("too many threads");
+	looper_count = number_below(THREADS + 1, arguments[1]);
 	memset(loopers, 0, sizeof(loopers));
 	for (int i = 0; i < looper_count; i++)
 		loopers[i].thread = start_thread(loop, &loopers[i]);
 	for (int i = 0; i < looper_count; i++)
-		while (!__atomic_load_n(&loopers[i].calls, __ATOMIC_ACQUIRE))
-			usleep(100);
+		wait_for_count(&loopers[i].calls, 1);
 	answer("%d", looper_count);
 }
 
@@ -70,8 +67,7 @@ static void run_latest(char **arguments)
 		size_t length = strlen(line);
 
 		/* The call under way may have begun before; the one after it has not. */
-		while (__atomic_load_n(&loopers[i].calls, __ATOMIC_ACQUIRE) < begin[i] + 2)
-			usleep(100);
+		wait_for_count(&loopers[i].calls, begin[i] + 2);
 		snprintf(line + length, sizeof(line) - length, "%s%d", i ? " " : "",
 			 __atomic_load_n(&loopers[i].latest, __ATOMIC_RELAXED));
 	}

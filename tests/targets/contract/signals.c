@@ -77,8 +77,7 @@ static void run_storm(char **arguments)
 		die("sigaction");
 	looper = start_thread(loop, NULL);
 	set_timer(strtol(arguments[1], NULL, 10));
-	while (__atomic_load_n(&handled, __ATOMIC_ACQUIRE) < 10)
-		usleep(100);
+	wait_for_count(&handled, 10);
 	answer("storm");
 }
 
@@ -88,12 +87,10 @@ static void run_latest(char **arguments)
 	unsigned long handled_before;
 
 	(void)arguments;
-	while (__atomic_load_n(&looped, __ATOMIC_ACQUIRE) < looped_before + 2)
-		usleep(100);
+	wait_for_count(&looped, looped_before + 2);
 	/* Only now: a handler that interrupts an older call of the loop belongs to its universe. */
 	handled_before = __atomic_load_n(&handled, __ATOMIC_ACQUIRE);
-	while (__atomic_load_n(&handled, __ATOMIC_ACQUIRE) < handled_before + 2)
-		usleep(100);
+	wait_for_count(&handled, handled_before + 2);
 	answer("%d %d", __atomic_load_n(&handler_latest, __ATOMIC_RELAXED),
 	       __atomic_load_n(&loop_latest, __ATOMIC_RELAXED));
 }

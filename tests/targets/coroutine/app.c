@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <ucontext.h>
 
-#include "../victim.h"
+#include "../version.h"
 
 int version(void);
 int around(void (*callback)(void));
@@ -103,12 +103,6 @@ static void start(const char *kind, void (*what)(void))
 		makecontext(&coroutine_context, run_body, 0);
 	}
 	to_coroutine();
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
 }
 
 static void run_enter(char **arguments)

@@ -8,7 +8,7 @@
  *                 library to where it came from; then the thread calls outer again
  *   objects    -> "MADE DESTROYED"
  */
-#include "../victim.h"
+#include "../parked.h"
 #include "exceptions.h"
 
 #include <stdexcept>
@@ -23,21 +23,12 @@ static int version_thrown()
 	return 0;
 }
 
-static struct {
-	pthread_t thread;
-	int pipe[2];
-	int inside;
-	int within;
-	int next;
-} parked;
+static parked parked;
+static int within, next_thrown;
 
 static int block_then_throw(void *)
 {
-	char byte;
-
-	__atomic_store_n(&parked.inside, 1, __ATOMIC_RELEASE);
-	while (read(parked.pipe[0], &byte, 1) != 1)
-		;
+	stay(&parked);
 	return outer(0);
 }
 
@@ -46,9 +37,9 @@ static void *park(void *)
 	try {
 		around(block_then_throw, nullptr);
 	} catch (const std::runtime_error &error) {
-		parked.within = atoi(error.what());
+		within = atoi(error.what());
 	}
-	parked.next = version_thrown();
+	next_thrown = version_thrown();
 	return nullptr;
 }
 
@@ -78,18 +69,16 @@ static void run_fresh(char **)
 
 static void run_park(char **)
 {
-	memset(&parked, 0, sizeof(parked));
-	make_pipe(parked.pipe);
-	parked.thread = start_thread(park, nullptr);
+	within = next_thrown = 0;
+	park_thread(&parked, park, nullptr);
 	wait_for_flag(&parked.inside);
 	answer("parked");
 }
 
 static void run_release(char **)
 {
-	send_byte(parked.pipe[1]);
-	join_thread(parked.thread);
-	answer("%d %d", parked.within, parked.next);
+	release_thread(&parked);
+	answer("%d %d", within, next_thrown);
 }
 
 static void run_objects(char **)

@@ -117,15 +117,6 @@ static void *park(void *argument)
 	return NULL;
 }
 
-static int slot_of(const char *text)
-{
-	long slot = strtol(text, NULL, 10);
-
-	if (slot < 0 || slot >= child_count)
-		die("no such child");
-	return (int)slot;
-}
-
 static void run_park(char **arguments)
 {
 	(void)arguments;
@@ -152,7 +143,7 @@ static void run_fork(char **arguments)
 
 static void run_let(char **arguments)
 {
-	struct shared *child = &shared[slot_of(arguments[1])];
+	struct shared *child = &shared[number_below(child_count, arguments[1])];
 
 	__atomic_store_n(&child->let_go, 1, __ATOMIC_RELEASE);
 	answer("%d", wait_for_flag(&child->first));
@@ -160,7 +151,7 @@ static void run_let(char **arguments)
 
 static void run_ask(char **arguments)
 {
-	struct shared *child = &shared[slot_of(arguments[1])];
+	struct shared *child = &shared[number_below(child_count, arguments[1])];
 	unsigned long begin = __atomic_load_n(&child->calls, __ATOMIC_ACQUIRE);
 
 	while (__atomic_load_n(&child->calls, __ATOMIC_ACQUIRE) < begin + 2)
@@ -170,7 +161,7 @@ static void run_ask(char **arguments)
 
 static void run_end(char **arguments)
 {
-	int slot = slot_of(arguments[1]);
+	int slot = number_below(child_count, arguments[1]);
 	int status;
 
 	__atomic_store_n(&shared[slot].end, 1, __ATOMIC_RELAXED);

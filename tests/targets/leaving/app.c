@@ -13,31 +13,30 @@
  *   rounds           -> so many recursions, at least two of which began after this command
  *   stop             -> "OLD NEW MIXED"
  */
-#include "../victim.h"
+#include "../parked.h"
+#include "../version.h"
 #include "leaving.h"
 
 #define PARKED 16
 
-static struct parked {
-	pthread_t thread;
+static struct slot {
+	struct parked parked;
 	char how[16];
-	int pipe[2];
-	int inside;
 	int within;
 	int cleanup;
 	int destructor;
-} parked[PARKED];
+} slots[PARKED];
 
 static pthread_key_t key;
 
 static void destroy(void *argument)
 {
-	((struct parked *)argument)->destructor = version();
+	((struct slot *)argument)->destructor = version();
 }
 
 static void clean_up(void *argument)
 {
-	((struct parked *)argument)->cleanup = version();
+	((struct slot *)argument)->cleanup = version();
 }
 
 static void leave(void)
@@ -47,88 +46,49 @@ static void leave(void)
 
 static void *park(void *argument)
 {
-	struct parked *self = argument;
+	struct slot *self = argument;
+	int fd = self->parked.pipe[0], *inside = &self->parked.inside;
 
 	pthread_setspecific(key, self);
 	pthread_cleanup_push(clean_up, self);
 	if (!strcmp(self->how, "exit")) {
-		end_by_pthread_exit(self->pipe[0], &self->inside, &self->within);
+		end_by_pthread_exit(fd, inside, &self->within);
 	} else if (!strcmp(self->how, "system_call")) {
-		end_by_system_call(self->pipe[0], &self->inside, &self->within);
+		end_by_system_call(fd, inside, &self->within);
 	} else if (!strcmp(self->how, "callback")) {
-		end_in_callback(self->pipe[0], &self->inside, &self->within, leave);
+		end_in_callback(fd, inside, &self->within, leave);
 	} else {
-		char byte;
-
 		version();
-		__atomic_store_n(&self->inside, 1, __ATOMIC_RELEASE);
-		while (read(self->pipe[0], &byte, 1) != 1)
-			;
+		stay(&self->parked);
 		self->within = version();
 	}
 	pthread_cleanup_pop(0);
 	return NULL;
 }
 
-static struct parked *parked_by_id(const char *text)
-{
-	long id = strtol(text, NULL, 10);
-
-	if (id < 0 || id >= PARKED)
-		die("no such slot");
-	return &parked[id];
-}
-
 static void run_park(char **arguments)
 {
-	struct parked *slot = parked_by_id(arguments[1]);
+	struct slot *slot = &slots[number_below(PARKED, arguments[1])];
 
 	memset(slot, 0, sizeof(*slot));
 	snprintf(slot->how, sizeof(slot->how), "%s", arguments[2]);
-	make_pipe(slot->pipe);
-	slot->thread = start_thread(park, slot);
-	wait_for_flag(&slot->inside);
+	park_thread(&slot->parked, park, slot);
+	wait_for_flag(&slot->parked.inside);
 	answer("parked");
 }
 
 static void run_end(char **arguments)
 {
-	struct parked *slot = parked_by_id(arguments[1]);
+	struct slot *slot = &slots[number_below(PARKED, arguments[1])];
 
-	send_byte(slot->pipe[1]);
-	join_thread(slot->thread);
-	close(slot->pipe[0]);
-	close(slot->pipe[1]);
+	release_thread(&slot->parked);
 	answer("%d %d %d", slot->within, slot->cleanup, slot->destructor);
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
-}
-
-static void *visit(void *argument)
-{
-	*(int *)argument = version();
-	return NULL;
-}
-
-static void run_fresh(char **arguments)
-{
-	int seen;
-
-	(void)arguments;
-	join_thread(start_thread(visit, &seen));
-	answer("%d", seen);
 }
 
 /* ------------------------------------------------------------------ recursion */
 
 static struct {
-	pthread_t thread;
-	int pipe[2];
-	int inside;
+	struct parked parked;
 	int blocking;
 	struct descent descent;
 	int next;
@@ -137,7 +97,7 @@ static struct {
 static void *recurse(void *argument)
 {
 	(void)argument;
-	descend(&deep.descent, 0, deep.blocking, deep.pipe[0], &deep.inside);
+	descend(&deep.descent, 0, deep.blocking, deep.parked.pipe[0], &deep.parked.inside);
 	deep.next = version();
 	return NULL;
 }
@@ -146,9 +106,8 @@ static void run_recurse(char **arguments)
 {
 	memset(&deep, 0, sizeof(deep));
 	deep.blocking = (int)strtol(arguments[1], NULL, 10);
-	make_pipe(deep.pipe);
-	deep.thread = start_thread(recurse, NULL);
-	wait_for_flag(&deep.inside);
+	park_thread(&deep.parked, recurse, NULL);
+	wait_for_flag(&deep.parked.inside);
 	answer("recursing");
 }
 
@@ -164,8 +123,7 @@ static int sum_of(const int *levels)
 static void run_ascend(char **arguments)
 {
 	(void)arguments;
-	send_byte(deep.pipe[1]);
-	join_thread(deep.thread);
+	release_thread(&deep.parked);
 	answer("%d %d %d %d", sum_of(deep.descent.own), sum_of(deep.descent.before),
 	       sum_of(deep.descent.after), deep.next);
 }
@@ -202,8 +160,7 @@ static void run_rounds(char **arguments)
 	unsigned long begin = __atomic_load_n(&rounds, __ATOMIC_ACQUIRE);
 
 	(void)arguments;
-	while (__atomic_load_n(&rounds, __ATOMIC_ACQUIRE) < begin + 3)
-		usleep(100);
+	wait_for_count(&rounds, begin + 3);
 	answer("%lu", __atomic_load_n(&rounds, __ATOMIC_ACQUIRE));
 }
 

@@ -81,8 +81,7 @@ static void run_churn(char **arguments)
 {
 	snprintf(path, sizeof(path), "%s", arguments[1]);
 	churner = start_thread(churn, NULL);
-	while (!__atomic_load_n(&rounds, __ATOMIC_ACQUIRE))
-		usleep(100);
+	wait_for_count(&rounds, 1);
 	answer("churning");
 }
 

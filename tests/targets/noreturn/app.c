@@ -4,24 +4,17 @@
  *   park       -> a thread blocks in a function that run() has called and that never returns
  *   release    -> the version that it gets there; it ends by pthread_exit
  */
-#include "../victim.h"
+#include "../parked.h"
+#include "../version.h"
 #include "noreturn.h"
 
-static struct {
-	pthread_t thread;
-	int pipe[2];
-	int inside;
-	int within;
-} parked;
+static struct parked parked;
+static int within;
 
 __attribute__((noreturn)) static void leave(void)
 {
-	char byte;
-
-	__atomic_store_n(&parked.inside, 1, __ATOMIC_RELEASE);
-	while (read(parked.pipe[0], &byte, 1) != 1)
-		;
-	parked.within = version();
+	stay(&parked);
+	within = version();
 	pthread_exit(NULL);
 }
 
@@ -32,17 +25,10 @@ static void *park(void *argument)
 	return NULL;
 }
 
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
-}
-
 static void run_park(char **arguments)
 {
 	(void)arguments;
-	make_pipe(parked.pipe);
-	parked.thread = start_thread(park, NULL);
+	park_thread(&parked, park, NULL);
 	wait_for_flag(&parked.inside);
 	answer("parked");
 }
@@ -50,9 +36,8 @@ static void run_park(char **arguments)
 static void run_release(char **arguments)
 {
 	(void)arguments;
-	send_byte(parked.pipe[1]);
-	join_thread(parked.thread);
-	answer("%d", parked.within);
+	release_thread(&parked);
+	answer("%d", within);
 }
 
 int main(void)

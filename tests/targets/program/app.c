@@ -16,8 +16,9 @@
  *   start N          -> N threads call both() in a loop
  *   stop             -> "OLD NEW MIXED": how often both() saw which versions
  */
+#include "../parked.h"
 #include "../shapes.h"
-#include "../victim.h"
+#include "../version.h"
 
 #define THREADS 16
 
@@ -109,21 +110,15 @@ OPAQUE static int enter(void)
 }
 
 static struct {
-	pthread_t thread;
-	int pipe[2];
-	int inside;
+	struct parked parked;
 	int within;
 	int next;
 	char where[16];
-} parked;
+} slot;
 
 OPAQUE static void block(void)
 {
-	char byte;
-
-	__atomic_store_n(&parked.inside, 1, __ATOMIC_RELEASE);
-	while (read(parked.pipe[0], &byte, 1) != 1)
-		;
+	stay(&slot.parked);
 }
 
 OPAQUE static int in_main(void)
@@ -135,26 +130,20 @@ OPAQUE static int in_main(void)
 static void *park(void *argument)
 {
 	(void)argument;
-	if (!strcmp(parked.where, "body"))
-		parked.within = around(block);
-	else if (!strcmp(parked.where, "moved"))
-		parked.within = moved(0, block);
-	else if (!strcmp(parked.where, "jump"))
-		parked.within = jump(block);
-	else if (!strcmp(parked.where, "late"))
-		parked.within = late(block);
-	else if (!strcmp(parked.where, "last"))
-		last(block, &parked.within);
+	if (!strcmp(slot.where, "body"))
+		slot.within = around(block);
+	else if (!strcmp(slot.where, "moved"))
+		slot.within = moved(0, block);
+	else if (!strcmp(slot.where, "jump"))
+		slot.within = jump(block);
+	else if (!strcmp(slot.where, "late"))
+		slot.within = late(block);
+	else if (!strcmp(slot.where, "last"))
+		last(block, &slot.within);
 	else
-		parked.within = in_main();
-	parked.next = version();
+		slot.within = in_main();
+	slot.next = version();
 	return NULL;
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
 }
 
 static void run_enter(char **arguments)
@@ -165,22 +154,20 @@ static void run_enter(char **arguments)
 
 static void run_park(char **arguments)
 {
-	memset(&parked, 0, sizeof(parked));
-	strncpy(parked.where, arguments[1], sizeof(parked.where) - 1);
-	make_pipe(parked.pipe);
-	parked.thread = start_thread(park, NULL);
-	wait_for_flag(&parked.inside);
+	memset(&slot, 0, sizeof(slot));
+	strncpy(slot.where, arguments[1], sizeof(slot.where) - 1);
+	park_thread(&slot.parked, park, NULL);
+	wait_for_flag(&slot.parked.inside);
 	answer("parked");
 }
 
 static void run_release(char **arguments)
 {
 	(void)arguments;
-	send_byte(parked.pipe[1]);
-	join_thread(parked.thread);
-	if (!strcmp(parked.where, "last"))
-		parked.next = version();
-	answer("%d %d", parked.within, parked.next);
+	release_thread(&slot.parked);
+	if (!strcmp(slot.where, "last"))
+		slot.next = version();
+	answer("%d %d", slot.within, slot.next);
 }
 
 static struct {
@@ -216,9 +203,7 @@ static void *call_both(void *argument)
 static void run_start(char **arguments)
 {
 	memset(&loop, 0, sizeof(loop));
-	loop.count = atoi(arguments[1]);
-	if (loop.count > THREADS)
-		die("too many threads");
+	loop.count = number_below(THREADS + 1, arguments[1]);
 	for (int i = 0; i < loop.count; i++)
 		loop.thread[i] = start_thread(call_both, NULL);
 	answer("%d", loop.count);

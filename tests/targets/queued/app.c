@@ -13,7 +13,7 @@
  *   version         -> the version of the library
  */
 #define _GNU_SOURCE
-#include "../victim.h"
+#include "../version.h"
 #include "../blocked/blocked.h"
 
 #include <signal.h>
@@ -146,12 +146,6 @@ static void run_join(char **arguments)
 
 	(void)arguments;
 	answer("%d %d", cancelled, blocked.cleanups);
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
 }
 
 int main(void)

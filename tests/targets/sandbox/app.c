@@ -21,7 +21,7 @@
 #include <sys/prctl.h>
 
 #include "../blocked/blocked.h"
-#include "../victim.h"
+#include "../version.h"
 
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE              65
@@ -38,12 +38,6 @@ static void install(struct sock_filter *program, size_t length)
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole))
 		die("seccomp");
 	answer("filtered");
-}
-
-static void run_version(char **arguments)
-{
-	(void)arguments;
-	answer("%d", version());
 }
 
 static void run_deny(char **arguments)

@@ -71,8 +71,7 @@ static void run_latest(char **arguments)
 	unsigned long begin = __atomic_load_n(&calls, __ATOMIC_ACQUIRE);
 
 	(void)arguments;
-	while (__atomic_load_n(&calls, __ATOMIC_ACQUIRE) < begin + 2)
-		usleep(100);
+	wait_for_count(&calls, begin + 2);
 	answer("%d %d", __atomic_load_n(&latest[0], __ATOMIC_RELAXED),
 	       __atomic_load_n(&latest[1], __ATOMIC_RELAXED));
 }

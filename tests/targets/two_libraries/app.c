@@ -8,7 +8,7 @@
  *   park ID WHICH   -> thread ID blocks in a callback from library WHICH: upper or lower
  *   release ID      -> "UPPER LOWER THROUGH" within the callback, then the same after it
  */
-#include "../victim.h"
+#include "../parked.h"
 #include "two_libraries.h"
 
 #define SLOTS 16
@@ -26,13 +26,11 @@ static struct looper {
 static int looper_count;
 static int stopping;
 
-static struct parked {
-	pthread_t thread;
+static struct slot {
+	struct parked parked;
 	void (*around)(void (*)(void *), void *);
-	int pipe[2];
-	int inside;
 	struct versions within, after;
-} parked[SLOTS];
+} slots[SLOTS];
 
 static struct versions look(void)
 {
@@ -67,14 +65,11 @@ static void *loop(void *argument)
 
 static void run_start(char **arguments)
 {
-	looper_count = (int)strtol(arguments[1], NULL, 10);
-	if (looper_count > SLOTS)
-		die("too many threads");
+	looper_count = number_below(SLOTS + 1, arguments[1]);
 	for (int i = 0; i < looper_count; i++)
 		loopers[i].thread = start_thread(loop, &loopers[i]);
 	for (int i = 0; i < looper_count; i++)
-		while (!__atomic_load_n(&loopers[i].rounds, __ATOMIC_ACQUIRE))
-			usleep(100);
+		wait_for_count(&loopers[i].rounds, 1);
 	answer("%d", looper_count);
 }
 
@@ -89,8 +84,7 @@ static void run_latest(char **arguments)
 	for (int i = 0; i < looper_count; i++) {
 		size_t length = strlen(line);
 
-		while (__atomic_load_n(&loopers[i].rounds, __ATOMIC_ACQUIRE) < begin[i] + 2)
-			usleep(100);
+		wait_for_count(&loopers[i].rounds, begin[i] + 2);
 		snprintf(line + length, sizeof(line) - length, "%s%d %d %d", i ? " " : "",
 			 loopers[i].latest.upper, loopers[i].latest.lower,
 			 loopers[i].latest.through);
@@ -115,53 +109,39 @@ static void run_stop(char **arguments)
 
 static void block(void *argument)
 {
-	struct parked *self = argument;
-	char byte;
+	struct slot *self = argument;
 
 	/* Both are looked at before: afterwards only the universe can tell. */
 	self->within = look();
-	__atomic_store_n(&self->inside, 1, __ATOMIC_RELEASE);
-	while (read(self->pipe[0], &byte, 1) != 1)
-		;
+	stay(&self->parked);
 	self->within = look();
 }
 
 static void *park(void *argument)
 {
-	struct parked *self = argument;
+	struct slot *self = argument;
 
 	self->around(block, self);
 	self->after = look();
 	return NULL;
 }
 
-static struct parked *parked_by_id(const char *text)
-{
-	long id = strtol(text, NULL, 10);
-
-	if (id < 0 || id >= SLOTS)
-		die("no such slot");
-	return &parked[id];
-}
-
 static void run_park(char **arguments)
 {
-	struct parked *slot = parked_by_id(arguments[1]);
+	struct slot *slot = &slots[number_below(SLOTS, arguments[1])];
 
 	memset(slot, 0, sizeof(*slot));
-	make_pipe(slot->pipe);
 	slot->around = !strcmp(arguments[2], "lower") ? lower_around : upper_around;
-	slot->thread = start_thread(park, slot);
-	wait_for_flag(&slot->inside);
+	park_thread(&slot->parked, park, slot);
+	wait_for_flag(&slot->parked.inside);
 	answer("%d %d %d", slot->within.upper, slot->within.lower, slot->within.through);
 }
 
 static void run_release(char **arguments)
 {
-	struct parked *slot = parked_by_id(arguments[1]);
+	struct slot *slot = &slots[number_below(SLOTS, arguments[1])];
 
-	send_byte(slot->pipe[1]);
-	join_thread(slot->thread);
+	release_thread(&slot->parked);
 	answer("%d %d %d %d %d %d", slot->within.upper, slot->within.lower, slot->within.through,
 	       slot->after.upper, slot->after.lower, slot->after.through);
 }
