@@ -13,10 +13,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from harness.blocked import version_patch
 from harness.command import PreforkedUlp, Ulp
 from harness.cycles import Cycles
 from harness.library import Build, Hazard
 from harness.livepatch import Livepatch, Repeated
+from harness.pair import Pair
 from harness.paths import COMMAND, RUNTIME, TRM
 from harness.variant import USUAL, Variant, chosen, every_variant
 from harness.victim import Victim
@@ -95,6 +97,7 @@ SOURCES: dict[str, Sequence[str]] = {
     "exceptions": ("library.cc",),
     "cancel": ("library.c", "destructor.cc"),
 }
+BUILDS = {"two_libraries": Pair}
 FLAGS: dict[str, Sequence[str]] = {"arguments": ("-mavx", "-Wno-psabi"), "async_cancel": ("-fexceptions",)}
 
 
@@ -106,7 +109,7 @@ def hazards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Hazard]
     def hazard(name: str) -> Hazard:
         if name not in known:
             known[name] = Hazard(name, tmp_path_factory.mktemp(name), SOURCES.get(name, ("library.c",)),
-                                 FLAGS.get(name, ()))
+                                 FLAGS.get(name, ()), BUILDS.get(name))
         return known[name]
 
     return hazard
@@ -120,6 +123,18 @@ def target(hazards: Callable[[str], Hazard], preforked: Ulp) -> Callable[[str, V
         return hazards(name).build(variant, preforked)
 
     return build
+
+
+@pytest.fixture
+def build(target: Callable[[str, Variant], Build]) -> Build:
+    """The library that tests of the command patch; a file may choose another one, or another variant."""
+    return target("blocked", USUAL[0])
+
+
+@pytest.fixture
+def container(build: Build) -> Path:
+    """A livepatch for it, with which version is 2."""
+    return version_patch(build)
 
 
 @pytest.fixture

@@ -31,12 +31,6 @@ def build(mode_variant, target):
     return target("blocked", mode_variant)
 
 
-@pytest.fixture
-def container(build):
-    return build.patch("patch2", {"version": "patched_version", "hidden_version": "patched_hidden_version",
-                                  "pointed_version": "patched_pointed_version"}, flags=("-DVERSION=2",))
-
-
 def state_of(pid):
     """The letter that procfs has for what the process does."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -5,32 +5,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from harness import snapshot
+from harness.ansible import module, run_module
+from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 from harness.paths import RUNTIME
 from harness.polling import wait_until
 from harness.variant import USUAL
 
-PAIRS = {"version": "patched_version", "hidden_version": "patched_hidden_version",
-         "pointed_version": "patched_pointed_version"}
-ANSIBLE = Path(sys.executable).with_name("ansible")
-
 
 @pytest.fixture
 def build(mode_variant, target):
     return target("blocked", mode_variant)
-
-
-@pytest.fixture
-def container(build):
-    return build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
 
 
 def dispatch(ulp, operation, container, *pids, status=0):
@@ -134,7 +125,7 @@ def test_a_process_asked_for_that_the_livepatch_is_not_for(target, other_build, 
 
     Seen to fail with exit 0 when ``named`` is left out of Dispatched.
     """
-    container = target("blocked", USUAL[0]).patch("patch2", PAIRS, flags=("-DVERSION=2",))
+    container = version_patch(target("blocked", USUAL[0]))
     for pid, what in ((other_build.pid, "already_fixed_on_disk"), (unconcerned.pid, "not_applicable")):
         for words in (("dispatch", "patch", container, pid), ("dispatch", "check", container, pid),
                       ("trigger", "-p", pid, container), ("trigger", "-p", pid, container, "--revert"),
@@ -172,24 +163,9 @@ def test_exit_status_of_dispatch_check(build, container, start, preforked, ulp):
     assert "reverted" in ulp.refuse("dispatch", "check", container, first, naming=first).errors
 
 
-def run_module(name, *options, **arguments):
-    """(what the module returned, its warnings), run by ansible itself on this machine."""
-    done = subprocess.run(
-        [ANSIBLE, "localhost", "-c", "local", *options, "-e", f"ansible_python_interpreter={sys.executable}",
-         "-m", f"libpulp.livepatch.{name}", "-a", json.dumps(arguments, default=str)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.partition("=>")[2]), " ".join(done.stderr.split())
-
-
-def module(name, *options, **arguments):
-    """What the module returned."""
-    return run_module(name, *options, **arguments)[0]
-
-
 def test_module_check_tells_of_a_process_that_the_livepatch_is_not_for(target, other_build, unconcerned):
     """Guards ``applied``: seen to be true of both when only processes concerned counted, whoever was asked for."""
-    container = target("blocked", USUAL[0]).patch("patch2", PAIRS, flags=("-DVERSION=2",))
+    container = version_patch(target("blocked", USUAL[0]))
     for pid, what in ((other_build.pid, "already_fixed_on_disk"), (unconcerned.pid, "not_applicable")):
         result = module("ulp_check", patch=container, pids=[pid])
         assert (result["applied"], result["outcomes"]) == (False, {what: 1})
@@ -202,7 +178,7 @@ def test_module_check_tells_of_a_process_that_the_livepatch_is_not_for(target, o
 def test_modules_are_idempotent(target, start):
     """Guards ``changed``: true only when a process was changed; check mode tells it beforehand and changes nothing."""
     build = target("blocked", USUAL[0])
-    container = build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
+    container = version_patch(build)
     victim = start(build)
     arguments = {"patch": container, "pids": [victim.pid]}
     assert module("ulp_check", **arguments)["applied"] is False

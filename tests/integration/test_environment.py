@@ -45,15 +45,13 @@ def open_directory():
 
 
 @pytest.fixture
-def container(build, open_directory):
+def container(container, open_directory):
     """The livepatch, in a directory of its own, which others need not see."""
-    made = build.patch("patch2", {"version": "patched_version", "hidden_version": "patched_hidden_version",
-                                  "pointed_version": "patched_pointed_version"}, flags=("-DVERSION=2",))
     directory = open_directory / "livepatches"
     directory.mkdir(mode=0o755)
-    shutil.copyfile(made, directory / made.name)
-    (directory / made.name).chmod(0o644)
-    return directory / made.name
+    shutil.copyfile(container, directory / container.name)
+    (directory / container.name).chmod(0o644)
+    return directory / container.name
 
 
 @pytest.fixture

@@ -11,17 +11,16 @@ import shutil
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import yaml
+from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.library import run
 from harness.paths import CHECKOUT, RUNTIME, TRM
 from harness.variant import PADDING
 from harness.victim import Victim
 
 MODULES = "ansible_collections.libpulp.livepatch.plugins.modules"
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 # Where the examples have their files, and where nothing but them may be.
 PLACES = re.compile(r"(?<![\w*])/(?=(usr/local|var/lib/libpulp|etc/libpulp|root|opt)/)")
 

@@ -6,21 +6,14 @@
 from __future__ import annotations
 
 import pytest
+from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
-
-REPLACED = ("version", "hidden_version", "pointed_version")
-
-
-def stack_patch(build, number):
-    """Patch ``number`` of the stack: every version function gives ``number``."""
-    pairs = {name: "patched_" + name for name in REPLACED}
-    return build.patch(f"patch{number}", pairs, flags=(f"-DVERSION={number}",))
 
 
 def test_blocked_thread_keeps_old_functions(variant, target, start, livepatch):
     """Guards the universe of a thread that has a library frame on its stack: without it, a parked thread gets 2."""
     build = target("blocked", variant)
-    patch = livepatch(stack_patch(build, 2))
+    patch = livepatch(version_patch(build, 2))
     victim = start(build)
     assert victim.number("version") == 1
     assert victim.ask("crowd 6") == "6"
@@ -54,7 +47,7 @@ def test_tail_call_from_a_blocked_function_keeps_old(function, variant, target, 
     Seen to fail with prove_by_call() always saying OUTSIDE.
     """
     build = target("blocked", variant)
-    patch = livepatch(stack_patch(build, 2))
+    patch = livepatch(version_patch(build, 2))
     victim = start(build)
     assert victim.number("park 0 " + function) == 1
 
@@ -79,7 +72,7 @@ def test_stacked_patches(variant, target, start, livepatch):
     puts it on top.
     """
     build = target("blocked", variant)
-    patches = {number: livepatch(stack_patch(build, number)) for number in (2, 3, 4)}
+    patches = {number: livepatch(version_patch(build, number)) for number in (2, 3, 4)}
     victim = start(build)
     assert victim.ask("crowd 3") == "3"
 
@@ -117,7 +110,7 @@ def test_stacked_patches(variant, target, start, livepatch):
 def test_check_tells_the_truth_about_threads(variant, target, start, livepatch):
     """Guards `ulp check`: pending while a thread is parked inside, applied when it has left, without its help."""
     build = target("blocked", variant)
-    patch = livepatch(stack_patch(build, 2))
+    patch = livepatch(version_patch(build, 2))
     victim = start(build)
     assert patch.check(victim) == NOT_APPLIED
     assert victim.ask("crowd 3") == "3"
@@ -145,7 +138,7 @@ def test_check_tells_the_truth_about_threads(variant, target, start, livepatch):
 def test_threads_that_never_used_the_library_are_not_pending(variant, target, start, livepatch):
     """Guards the judgement by stack of threads without a record: idle ones, outside, do not hold up `ulp check`."""
     build = target("blocked", variant)
-    patch = livepatch(stack_patch(build, 2))
+    patch = livepatch(version_patch(build, 2))
     victim = start(build)
     assert victim.ask("crowd 8") == "8"
     patch.apply(victim)

@@ -37,15 +37,8 @@ class Edges(Build):
 
 @pytest.fixture(scope="session")
 def edges(tmp_path_factory, preforked):
-    known = {}
-
-    def build(variant):
-        if variant not in known:
-            hazard = Hazard("edges", tmp_path_factory.mktemp("edges"))
-            known[variant] = Edges(hazard, variant, preforked)
-        return known[variant]
-
-    return build
+    hazard = Hazard("edges", tmp_path_factory.mktemp("edges"), kind=Edges)
+    return lambda variant: hazard.build(variant, preforked)
 
 
 def addresses(path):

@@ -6,37 +6,20 @@
 from __future__ import annotations
 
 import pytest
-from harness.library import WARNINGS, Hazard, run
+from harness.library import WARNINGS, run
 from harness.livepatch import APPLIED, NOT_APPLIED
-from harness.pair import Pair
 from harness.paths import TARGETS
 from harness.victim import Victim
 
-UPPER = {"upper_version": "upper_version_new"}
-LOWER = {"lower_version": "lower_version_new"}
-
-
-@pytest.fixture(scope="session")
-def pairs(tmp_path_factory, preforked):
-    hazard = Hazard("two_libraries", tmp_path_factory.mktemp("late"))
-    known = {}
-
-    def pair(variant):
-        if variant not in known:
-            known[variant] = Pair(hazard, variant, preforked)
-        return known[variant]
-
-    return pair
-
 
 @pytest.fixture
-def pair(pairs, variant):
-    return pairs(variant)
+def pair(target, variant):
+    return target("two_libraries", variant)
 
 
 @pytest.fixture
 def both(pair, livepatch):
-    return livepatch(pair.patch_of("both", {pair.library: UPPER, pair.lower: LOWER}, ["-DVERSION=2"]))
+    return livepatch(pair.both_patch(2))
 
 
 @pytest.fixture
@@ -85,12 +68,12 @@ def test_below_a_later_livepatch_it_is_refused(pair, both, victim, livepatch):
 
     Seen to fail (lower is 2, not 3) without that look in Trigger._require_repeatable().
     """
-    later = livepatch(pair.patch_of("later", {pair.lower: LOWER}, ["-DVERSION=3"]))
+    later = livepatch(pair.lower_patch(3))
     both.apply(victim)
     later.apply(victim)
     assert victim.ask(f"load upper {pair.library}") == "loaded"
     refused = both.ulp.refuse("trigger", "-p", victim.pid, both.container, naming=victim.pid)
-    assert "later.ulp; revert that first" in refused.errors
+    assert f"{later.container.name}; revert that first" in refused.errors
     assert versions(victim) == [3, 1]
     later.revert(victim)
     both.apply(victim)
@@ -104,7 +87,7 @@ def test_late_library_that_was_patched_apart(pair, both, victim, livepatch):
     Seen to fail (lower is 1) without that look in Trigger._require_repeatable(), and without the attempt in
     Trigger._repeat() to apply it as before.
     """
-    apart = livepatch(pair.patch_of("apart", {pair.library: UPPER}, ["-DVERSION=3"]))
+    apart = livepatch(pair.upper_patch(3))
     both.apply(victim)
     assert victim.ask(f"load upper {pair.library}") == "loaded"
     apart.apply(victim)

@@ -34,9 +34,8 @@ def build(variant, target):
 
 
 @pytest.fixture
-def patch(build, livepatch):
-    pairs = {name: "patched_" + name for name in ("version", "hidden_version", "pointed_version")}
-    return livepatch(build.patch("patch2", pairs, flags=("-DVERSION=2",)))
+def patch(container, livepatch):
+    return livepatch(container)
 
 
 @pytest.fixture

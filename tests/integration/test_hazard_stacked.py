@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 
-REPLACED = ("version", "hidden_version", "pointed_version")
 NUMBERS = (2, 3, 4, 5, 6)
 ORIGINAL = 1
 
@@ -19,11 +19,7 @@ class Stack:
     """The victim, its patches, and what it must have: a model of the stack and of the parked threads."""
 
     def __init__(self, build, start, livepatch) -> None:
-        pairs = {name: "patched_" + name for name in REPLACED}
-        self.patches = {
-            number: livepatch(build.patch(f"patch{number}", pairs, flags=(f"-DVERSION={number}",)))
-            for number in NUMBERS
-        }
+        self.patches = {number: livepatch(version_patch(build, number)) for number in NUMBERS}
         self.victim = start(build)
         self.applied: list[int] = []  # the top last
         self.parked: dict[int, int] = {}  # the version that a thread entered with, by slot

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from harness.library import WARNINGS, Build, Hazard, run
 from harness.livepatch import APPLIED, NOT_APPLIED
@@ -44,14 +46,9 @@ class Linked(Build):
 @pytest.fixture(scope="session")
 def linked(tmp_path_factory, preforked):
     """The library, linked in one of WAYS, in one variant."""
-    known = {}
-
-    def build(way, variant):
-        if (way, variant) not in known:
-            known[way, variant] = Linked(Hazard("text", tmp_path_factory.mktemp(way)), variant, preforked, WAYS[way])
-        return known[way, variant]
-
-    return build
+    hazards = {way: Hazard("text", tmp_path_factory.mktemp(way), kind=partial(Linked, flags=flags))
+               for way, flags in WAYS.items()}
+    return lambda way, variant: hazards[way].build(variant, preforked)
 
 
 def replace(names):

@@ -6,38 +6,21 @@
 from __future__ import annotations
 
 import pytest
-from harness.library import Hazard
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
-from harness.pair import Pair
 
 THREADS = 4
-UPPER = {"upper_version": "upper_version_new"}
-LOWER = {"lower_version": "lower_version_new"}
 
 
-@pytest.fixture(scope="session")
-def pairs(tmp_path_factory, preforked):
-    hazard = Hazard("two_libraries", tmp_path_factory.mktemp("two_libraries"))
-    known = {}
-
-    def pair(variant):
-        if variant not in known:
-            known[variant] = Pair(hazard, variant, preforked)
-        return known[variant]
-
-    return pair
-
-
-def both(pair, version):
-    """The container that makes both libraries' functions give ``version``."""
-    return pair.patch_of(f"both{version}", {pair.library: UPPER, pair.lower: LOWER}, [f"-DVERSION={version}"])
+@pytest.fixture
+def pair(target, variant):
+    return target("two_libraries", variant)
 
 
 def all_of(version):
     return [version, version, 11 * version]
 
 
-def test_switch_together_in_a_tight_loop(variant, cycles, pairs, start, repeated):
+def test_switch_together_in_a_tight_loop(pair, cycles, start, repeated):
     """Guards the one domain of two libraries patched together, and its one number.
 
     Each thread sees the version change exactly once for each publish, whichever library it calls next, and a call
@@ -45,8 +28,7 @@ def test_switch_together_in_a_tight_loop(variant, cycles, pairs, start, repeated
     patch's own number (each function then switches when its stub is put in place), and with a search of the stack
     that knows only the called library's text.
     """
-    pair = pairs(variant)
-    patch = repeated(both(pair, 2))
+    patch = repeated(pair.both_patch(2))
     victim = start(pair)
     assert victim.ask(f"start {THREADS}") == str(THREADS)
     for _cycle in cycles.part(10, least=10):
@@ -60,13 +42,12 @@ def test_switch_together_in_a_tight_loop(variant, cycles, pairs, start, repeated
 
 
 @pytest.mark.parametrize("library", ["upper", "lower"])
-def test_thread_inside_one_keeps_the_other(library, variant, pairs, start, livepatch):
+def test_thread_inside_one_keeps_the_other(library, pair, start, livepatch):
     """Guards that being inside one library of a container is being inside: the thread keeps its number for both.
 
     Seen to fail with a search of the stack that knows only the called library's text: the other one is new already.
     """
-    pair = pairs(variant)
-    first, second = livepatch(both(pair, 2)), livepatch(both(pair, 3))
+    first, second = livepatch(pair.both_patch(2)), livepatch(pair.both_patch(3))
     victim = start(pair)
     assert victim.numbers(f"park 0 {library}") == all_of(1)
     first.apply(victim)
@@ -88,15 +69,14 @@ def test_thread_inside_one_keeps_the_other(library, variant, pairs, start, livep
     first.wait_for_check(victim, NOT_APPLIED)
 
 
-def test_patched_library_calls_another_patched_one(variant, pairs, start, livepatch):
+def test_patched_library_calls_another_patched_one(pair, start, livepatch):
     """Guards that libraries patched by a container each are each consistent, and independent.
 
     A thread inside upper is outside lower: lower's patch reaches it at its next call, while upper stays as it was. Seen
     to fail (lower stays as it was, too) with one domain for all libraries.
     """
-    pair = pairs(variant)
-    upper = livepatch(pair.patch_of("upper2", {pair.library: UPPER}, ["-DVERSION=2"]))
-    lower = livepatch(pair.patch_of("lower3", {pair.lower: LOWER}, ["-DVERSION=3"]))
+    upper = livepatch(pair.upper_patch(2))
+    lower = livepatch(pair.lower_patch(3))
     victim = start(pair)
     assert victim.numbers("park 0 upper") == all_of(1)
     assert victim.numbers("park 1 lower") == all_of(1)
@@ -115,15 +95,14 @@ def test_patched_library_calls_another_patched_one(variant, pairs, start, livepa
     assert victim.numbers("versions") == all_of(1)
 
 
-def test_apart_first_is_refused_together(variant, pairs, start, livepatch, preforked):
+def test_apart_first_is_refused_together(pair, start, livepatch, preforked):
     """Guards that a container for both is not applied when the two have a number each: it could not switch at once.
 
     Seen to fail without ULP_DOMAINS_DIFFER in ulp_targets_verify().
     """
-    pair = pairs(variant)
-    upper = livepatch(pair.patch_of("upper2", {pair.library: UPPER}, ["-DVERSION=2"]))
-    lower = livepatch(pair.patch_of("lower3", {pair.lower: LOWER}, ["-DVERSION=3"]))
-    container = both(pair, 4)
+    upper = livepatch(pair.upper_patch(2))
+    lower = livepatch(pair.lower_patch(3))
+    container = pair.both_patch(4)
     victim = start(pair)
     upper.apply(victim)
     lower.apply(victim)

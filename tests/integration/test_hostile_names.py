@@ -9,30 +9,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.command import Ulp
-from harness.variant import USUAL
 from harness.victim import Victim
 
-PAIRS = {"version": "patched_version", "hidden_version": "patched_hidden_version",
-         "pointed_version": "patched_pointed_version"}
 # Clears the screen, in both encodings of the sequence's start, and forges a row of a table.
 NAME = "\x1b[2J\x9b2J\n9 web"
 SHOWN = "?[2J?2J?9 web"
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 STATUS = "libpulp.livepatch.livepatch_status"
-
-
-@pytest.fixture
-def build(target):
-    return target("blocked", USUAL[0])
-
-
-@pytest.fixture
-def container(build):
-    return build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.command import Ulp
 from harness.paths import BUILD, CHECKOUT
 
 PAIRS = {"make": "make_new", "use": "use_new"}
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 
 
 class Played(NamedTuple):

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
 import pytest
+from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.library import Build
 from harness.paths import CHECKOUT, COMMAND
 from harness.variant import USUAL
 from harness.victim import Victim
 
 PAIRS = {"make": "make_new", "use": "use_new"}
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 # Ansible starts hundreds of processes for each run.
 pytestmark = pytest.mark.timeout(1200)
 

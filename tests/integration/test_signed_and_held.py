@@ -10,31 +10,22 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from harness import snapshot
+from harness.ansible import module
 from harness.livepatch import PENDING
-from harness.variant import USUAL
 
-PAIRS = {"version": "patched_version", "hidden_version": "patched_hidden_version",
-         "pointed_version": "patched_pointed_version"}
-ANSIBLE = Path(sys.executable).with_name("ansible")
 SIGNER = "security@example.com"
 
 
 @pytest.fixture
-def build(target):
-    return target("blocked", USUAL[0])
-
-
-@pytest.fixture
-def container(build, tmp_path):
+def container(container, tmp_path):
     """A copy, which the test may sign and spoil."""
     tmp_path.chmod(0o755)
     copy = tmp_path / "fix.ulp"
-    shutil.copyfile(build.patch("patch2", PAIRS, flags=("-DVERSION=2",)), copy)
+    shutil.copyfile(container, copy)
     copy.chmod(0o755)
     return copy
 
@@ -51,16 +42,6 @@ def allowed(key):
     path = key.with_name("allowed_signers")
     path.write_text(f"{SIGNER} {key.with_name('key.pub').read_text()}")
     return path
-
-
-def module(name, arguments, status=0):
-    """What the module returned, run by ansible itself on this machine."""
-    done = subprocess.run(
-        [ANSIBLE, "localhost", "-c", "local", "-o", "-e", f"ansible_python_interpreter={sys.executable}",
-         "-m", f"libpulp.livepatch.{name}", "-a", json.dumps(arguments, default=str)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return json.loads(done.stdout.partition("=>")[2])
 
 
 def test_sign_and_verify(container, key, allowed, ulp, tmp_path):
@@ -166,23 +147,23 @@ def test_modules(build, container, key, allowed, start, ulp, tmp_path):
     arguments = {"patch": container, "pids": [victim.pid], "allowed_signers": allowed, "signer_identity": SIGNER,
                  "kill_switch": tmp_path / "stop", "hold_file": tmp_path / "hold",
                  "retracted_file": tmp_path / "retracted", "ledger": tmp_path / "ledger.jsonl"}
-    assert "is not signed" in module("ulp_dispatch", arguments, status=2)["msg"]
+    assert "is not signed" in module("ulp_dispatch", status=2, **arguments)["msg"]
     ulp.succeed("sign", container, "-k", key)
-    assert "allowed signers" in module("ulp_dispatch", dict(arguments, allowed_signers=""), status=2)["msg"]
+    assert "allowed signers" in module("ulp_dispatch", status=2, **dict(arguments, allowed_signers=""))["msg"]
     for exclude in ([victim.name], [f"exe=*/{victim.name}"], [{"name": victim.name, "user": str(os.geteuid())}]):
-        result = module("ulp_dispatch", dict(arguments, exclude=exclude))
+        result = module("ulp_dispatch", **dict(arguments, exclude=exclude))
         assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
-    assert "KEY=WILDCARD" in module("ulp_dispatch", dict(arguments, exclude=[{"host": "a"}]), status=2)["msg"]
+    assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **dict(arguments, exclude=[{"host": "a"}]))["msg"]
     (tmp_path / "stop").touch()
-    result = module("ulp_dispatch", arguments)
+    result = module("ulp_dispatch", **arguments)
     assert (result["changed"], result["outcomes"], result["stopped"]) == (False, {"excluded": 1}, True)
     assert victim.number("version") == 1
-    result = module("ulp_dispatch", dict(arguments, kill_switch=None, hold_file="", retracted_file=""))
+    result = module("ulp_dispatch", **dict(arguments, kill_switch=None, hold_file="", retracted_file=""))
     assert (result["changed"], result["signer"], result["stopped"]) == (True, SIGNER, False)
     assert victim.number("version") == 2
-    assert module("ulp_dispatch", dict(arguments, state="absent"))["changed"] is True
+    assert module("ulp_dispatch", **dict(arguments, state="absent"))["changed"] is True
     assert victim.number("version") == 1
-    ledger = module("ulp_facts", {"ledger": tmp_path / "ledger.jsonl"})["ansible_facts"]["ulp"]["ledger"]
+    ledger = module("ulp_facts", ledger=tmp_path / "ledger.jsonl")["ansible_facts"]["ulp"]["ledger"]
     assert [(entry["pid"], entry["operation"]) for entry in ledger] == [(victim.pid, "patch"), (victim.pid, "revert")]
-    facts = module("ulp_facts", {"ledger": tmp_path / "ledger.jsonl", "ledger_entries": 1})["ansible_facts"]
+    facts = module("ulp_facts", ledger=tmp_path / "ledger.jsonl", ledger_entries=1)["ansible_facts"]
     assert facts["ulp"]["ledger"] == ledger[1:]

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from containers import Container, podman
+from harness.blocked import version_patch
 from harness.command import Ulp
 from harness.library import Hazard
 from harness.paths import COMMAND, RUNTIME
@@ -51,8 +52,7 @@ def image(build, tmp_path_factory):
 
 @pytest.fixture
 def container(build):
-    return build.patch("patch2", {"version": "patched_version", "hidden_version": "patched_hidden_version",
-                                  "pointed_version": "patched_pointed_version"}, flags=("-DVERSION=2",))
+    return version_patch(build)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)

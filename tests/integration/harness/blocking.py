@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+from .blocked import version_patch
 from .library import Build
 from .livepatch import Livepatch
 from .polling import wait_until
@@ -46,9 +47,7 @@ class Blocking:
         directory: Path,
         milliseconds: int,
     ) -> None:
-        names = ("version", "hidden_version", "pointed_version")
-        self.patch = livepatch(build.patch("patch2", {name: "patched_" + name for name in names},
-                                           flags=("-DVERSION=2",)))
+        self.patch = livepatch(version_patch(build))
         self.victim = start(build, "blocking/app.c")
         self.milliseconds = milliseconds
         self.socket = directory / "socket"

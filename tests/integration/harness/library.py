@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Callable, Iterable, Mapping, Sequence
 
 from .command import Ulp
 from .paths import TARGETS, TRM
@@ -29,21 +29,29 @@ def compiler_for(source: Path, compilers: tuple[str, str]) -> str:
 
 
 class Hazard:
-    """One folder of tests/targets; each variant of it is built into a folder of its own in ``directory``."""
+    """One folder of tests/targets; ``kind`` builds each variant of it, in a folder of its own in ``directory``."""
 
-    def __init__(self, name: str, directory: Path, sources: Iterable[str] = ("library.c",), flags: Sequence[str] = ()):
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        sources: Iterable[str] = ("library.c",),
+        flags: Sequence[str] = (),
+        kind: Callable[[Hazard, Variant, Ulp], Build] | None = None,
+    ) -> None:
         self.name = name
         self.directory = directory
         self.folder = TARGETS / name
         self.sources = tuple(sources)
         self.flags = tuple(flags)
         self.soname = f"lib{name}.so.1"
+        self.kind = kind or Build
         self._built: dict[Variant, Build] = {}
 
     def build(self, variant: Variant, ulp: Ulp) -> Build:
         """The library and its patches for one variant, from the cache when it was built before."""
         if variant not in self._built:
-            self._built[variant] = Build(self, variant, ulp)
+            self._built[variant] = self.kind(self, variant, ulp)
         return self._built[variant]
 
 
@@ -85,11 +93,25 @@ class Build:
         flags: Sequence[str] = (),
         link: Sequence[object] = (),
     ) -> Path:
-        """The container of a patch that replaces the functions ``pairs`` (old: new), from the cache when packed.
+        """The container of a patch that replaces the library's functions ``pairs`` (old: new)."""
+        return self.patch_of(name, {self.library: pairs}, source, flags, link)
+
+    def patch_of(
+        self,
+        name: str,
+        sections: Mapping[Path, Mapping[str, str]],
+        source: str | None = None,
+        flags: Sequence[str] = (),
+        link: Sequence[object] = (),
+    ) -> Path:
+        """The container with one ``@`` section for each library in ``sections``, from the cache when packed before.
 
         Tests share a build, and so the cache: another patch of the same name gets files of its own.
         """
-        key = (name, tuple(sorted(pairs.items())), source, tuple(flags), tuple(link))
+        lines = []
+        for target, pairs in sections.items():
+            lines += [f"@{target}", *("{}:{}".format(*pair) for pair in pairs.items())]
+        key = (name, tuple(lines), source, tuple(flags), tuple(link))
         if key in self._patches:
             return self._patches[key]
         others = sum(other[0] == name for other in self._patches)
@@ -99,8 +121,7 @@ class Build:
         run([compiler_for(source_path, self.variant.compilers), *WARNINGS, *self.hazard.flags, *flags,
              *self.variant.flags, "-fPIC", "-shared", "-Wl,--build-id", "-o", library, source_path, *link])
         description = self.directory / f"{stem}.dsc"
-        lines = [str(library), "@" + str(self.library), *("{}:{}".format(*pair) for pair in pairs.items())]
-        description.write_text("\n".join(lines) + "\n")
+        description.write_text("\n".join([str(library), *lines]) + "\n")
         container = self.directory / f"{stem}.ulp"
         self.ulp.succeed("pack", description, "-o", container)
         self._patches[key] = container

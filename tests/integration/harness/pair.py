@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two target libraries of one hazard, and containers that patch one of them or both."""
+"""The two libraries of tests/targets/two_libraries, and containers that patch one of them or both."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from .library import WARNINGS, Build, run
 from .paths import TRM
 from .variant import PADDING
 
+UPPER = {"upper_version": "upper_version_new"}
+LOWER = {"lower_version": "lower_version_new"}
+
 
 class Pair(Build):
-    """``upper.c`` and ``lower.c`` of a hazard's folder: ``library`` is upper, and needs lower."""
+    """``library`` is upper, and needs lower."""
 
     def _link(self) -> None:
         self.lower = self._library("lower", [])
@@ -33,21 +36,16 @@ class Pair(Build):
              *link])
         return library
 
-    def patch_of(self, name: str, sections: dict[Path, dict[str, str]], flags: Sequence[str] = ()) -> Path:
-        """The container with one ``@`` section for each library in ``sections``, with its pairs (old: new)."""
-        if name not in self._patches:
-            library = self.directory / f"{name}.so"
-            run([self.variant.compilers[0], *WARNINGS, *flags, *self.variant.flags, "-fPIC", "-shared",
-                 "-Wl,--build-id", "-o", library, self.hazard.folder / "patch.c"])
-            lines = [str(library)]
-            for target, pairs in sections.items():
-                lines += [f"@{target}", *("{}:{}".format(*pair) for pair in pairs.items())]
-            description = self.directory / f"{name}.dsc"
-            description.write_text("\n".join(lines) + "\n")
-            container = self.directory / f"{name}.ulp"
-            self.ulp.succeed("pack", description, "-o", container)
-            self._patches[name] = container
-        return self._patches[name]
+    def upper_patch(self, version: int) -> Path:
+        return self.patch_of(f"upper{version}", {self.library: UPPER}, flags=(f"-DVERSION={version}",))
+
+    def lower_patch(self, version: int) -> Path:
+        return self.patch_of(f"lower{version}", {self.lower: LOWER}, flags=(f"-DVERSION={version}",))
+
+    def both_patch(self, version: int) -> Path:
+        """One container that has both libraries' functions give ``version``."""
+        return self.patch_of(f"both{version}", {self.library: UPPER, self.lower: LOWER},
+                             flags=(f"-DVERSION={version}",))
 
     def program(self, source: str = "app.c", flags: Sequence[str] = ()) -> Path:
         return super().program(source, [*flags, "-Wl,--no-as-needed", self.lower])
