@@ -56,7 +56,7 @@ def test_without_the_runtime(build, container, start, ulp):
 
 def test_without_the_library(container, ulp):
     """The runtime is there, but not the library: nothing to patch."""
-    with subprocess.Popen(["sleep", "60"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
+    with subprocess.Popen(["sleep", "infinity"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
         try:
             wait_until(lambda: "libpulp" in Path(f"/proc/{process.pid}/maps").read_text(), "runtime is mapped")
             refuse_process(ulp, process.pid, container)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from harness import snapshot
-from harness.ansible import module, run_module
 from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
+from harness.modules import module, run_module
 from harness.paths import RUNTIME
 from harness.polling import wait_until
 from harness.variant import USUAL
@@ -66,7 +66,7 @@ def test_dispatch_tells_processes_apart(build, container, start, ulp):
     """Guards the outcomes: one process that can be patched does not hide another that cannot, and the reverse."""
     good = start(build)
     bare = start(build, preload=())
-    with subprocess.Popen(["sleep", "60"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as other:
+    with subprocess.Popen(["sleep", "infinity"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as other:
         try:
             wait_until(lambda: RUNTIME.name in Path(f"/proc/{other.pid}/maps").read_text(), "the runtime is mapped")
             rows = dispatch(ulp, "patch", container, good.pid, bare.pid, other.pid, status=1)
@@ -114,7 +114,7 @@ def other_build(target, start):
 @pytest.fixture
 def unconcerned():
     """A process that has the runtime and does not load the library."""
-    with subprocess.Popen(["sleep", "60"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
+    with subprocess.Popen(["sleep", "infinity"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as process:
         wait_until(lambda: RUNTIME.name in Path(f"/proc/{process.pid}/maps").read_text(), "the runtime is mapped")
         yield process
         process.kill()

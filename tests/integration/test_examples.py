@@ -14,8 +14,8 @@ from importlib import import_module
 
 import pytest
 import yaml
-from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.library import run
+from harness.modules import ANSIBLE_PLAYBOOK
 from harness.paths import CHECKOUT, RUNTIME, TRM
 from harness.variant import PADDING
 from harness.victim import Victim

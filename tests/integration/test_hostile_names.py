@@ -11,8 +11,8 @@ import subprocess
 import sys
 
 import pytest
-from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.command import Ulp
+from harness.modules import ANSIBLE_PLAYBOOK
 from harness.victim import Victim
 
 # Clears the screen, in both encodings of the sequence's start, and forges a row of a table.
@@ -66,7 +66,7 @@ def test_command_shows_no_control_characters(victim, container, ulp, tmp_path):
 
 def test_status_playbook_shows_no_control_characters(victim, container, ulp):
     """Guards the same for what people read most. Seen to fail as above."""
-    bare = subprocess.Popen([b"\xff\x1b[2J", b"60"], executable="/bin/sleep")
+    bare = subprocess.Popen([b"\xff\x1b[2J", b"infinity"], executable="/bin/sleep")
     ulp.succeed("dispatch", "patch", container, victim.pid)
     variables = json.dumps({"ansible_python_interpreter": sys.executable, "livepatch_become": False})
     try:

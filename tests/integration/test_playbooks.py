@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.command import Ulp
+from harness.modules import ANSIBLE_PLAYBOOK
 from harness.paths import BUILD, CHECKOUT
 
 PAIRS = {"make": "make_new", "use": "use_new"}

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
 import pytest
-from harness.ansible import ANSIBLE_PLAYBOOK
 from harness.library import Build
+from harness.modules import ANSIBLE_PLAYBOOK
 from harness.paths import CHECKOUT, COMMAND
 from harness.variant import USUAL
 from harness.victim import Victim

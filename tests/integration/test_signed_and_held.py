@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from harness import snapshot
-from harness.ansible import module
 from harness.livepatch import PENDING
+from harness.modules import module
 
 SIGNER = "security@example.com"
 

@@ -41,7 +41,7 @@ NO_PID = 2 ** 22 + 1
 @pytest.fixture(name="sleeper")
 def fixture_sleeper():
     """A running process, /usr/bin/sleep or wherever that is."""
-    process = subprocess.Popen(["sleep", "60"])
+    process = subprocess.Popen(["sleep", "infinity"])
     # Until it has called execve(), it is still this program.
     while "sleep" not in executable(process.pid):
         pass
@@ -66,7 +66,7 @@ def test_name_that_the_kernel_cuts(tmp_path):
     program = tmp_path / "a-program-with-a-long-name"
     program.write_bytes(Path("/bin/sleep").read_bytes())
     program.chmod(0o755)
-    with subprocess.Popen([str(program), "60"]) as process:
+    with subprocess.Popen([str(program), "infinity"]) as process:
         try:
             # The command line comes a moment after the executable.
             while executable(process.pid) != str(program) or not Path(f"/proc/{process.pid}/cmdline").read_bytes():
@@ -89,7 +89,7 @@ def test_executable_that_was_replaced(tmp_path):
     program = tmp_path / "a program"
     program.write_bytes(Path("/bin/sleep").read_bytes())
     program.chmod(0o755)
-    with subprocess.Popen([str(program), "60"]) as process:
+    with subprocess.Popen([str(program), "infinity"]) as process:
         try:
             while executable(process.pid) != str(program):
                 pass

@@ -25,7 +25,7 @@ NO_PID = 2 ** 22 + 1
 def test_stat_with_parentheses_in_the_name(tmp_path):
     program = tmp_path / "a) R (b"
     program.symlink_to("/bin/sleep")
-    process = subprocess.Popen([str(program), "60"])
+    process = subprocess.Popen([str(program), "infinity"])
     try:
         stat = procfs.read_stat(process.pid)
         assert stat.name == "a) R (b"

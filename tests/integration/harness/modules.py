@@ -13,7 +13,8 @@ from typing import Any
 
 ANSIBLE = Path(sys.executable).with_name("ansible")
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-TIMEOUT = 120
+# Seconds; only for what hangs: on a busy machine one run of ansible takes a minute.
+TIMEOUT = 600
 
 
 def run_module(name: str, *options: str, status: int = 0, **arguments: object) -> tuple[dict[str, Any], str]:
