@@ -9,13 +9,7 @@
 
 #include <ulp/abi.h>
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
-			exit(1);                                                                   \
-		}                                                                                  \
-	} while (0)
+#include "check.h"
 
 /* Found as the core finds it: by name. A plain reference would move it into the program. */
 struct ulp_state *runtime_state(void);
