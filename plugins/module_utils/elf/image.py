@@ -3,13 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A validated view of one ELF file for x86-64.
 
-pyelftools decodes the headers; the tables that can hold tens of thousands of
-entries (symbols, relocations) are decoded with struct, which is some fifty
-times faster.  Whatever is wrong with the file becomes one BadElf sentence.
+pyelftools decodes the headers.  Whatever is wrong with the file becomes one
+BadElf sentence.  Notes, symbols and relocations are decoded by the modules of
+these names.
 
-Sources: the System V gABI (ELF header, sections, program headers, dynamic
-section, notes, DT_RELR), its AMD64 supplement (relocation types), and the
-Linux Standard Base (symbol versions).
+Source: the System V gABI (ELF header, sections, program headers, dynamic
+section).
 """
 
 from __future__ import annotations
@@ -20,6 +19,9 @@ from typing import NamedTuple
 
 from ..atomic_file import read_file
 from ..errors import BadElf, MissingDependency
+from .notes import NT_GNU_BUILD_ID, find_trm_descriptor, read_notes
+from .relocations import read_relative_addresses, read_relocations
+from .symbols import read_symbols, symbol_section
 
 try:
     from elftools.common.utils import struct_parse
@@ -30,43 +32,17 @@ except ImportError:
 PF_X = 1
 SHF_ALLOC = 2
 SHF_EXECINSTR = 4
-SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
 
-R_X86_64_64 = 1
-R_X86_64_GLOB_DAT = 6
-R_X86_64_JUMP_SLOT = 7
-R_X86_64_RELATIVE = 8
-
 DT_NEEDED = 1
-DT_PLTRELSZ = 2
 DT_STRTAB = 5
-DT_RELA = 7
-DT_RELASZ = 8
 DT_STRSZ = 10
 DT_SONAME = 14
-DT_JMPREL = 23
-DT_RELRSZ = 35
-DT_RELR = 36
 DT_FLAGS_1 = 0x6FFFFFFB
 
 DF_1_PIE = 0x08000000
 
-NT_GNU_BUILD_ID = 3
-
-_SYMBOL = struct.Struct("<IBBHQQ")
-_RELA = struct.Struct("<QQq")
 _DYNAMIC = struct.Struct("<qQ")
-_NOTE = struct.Struct("<III")
-_VERDEF = struct.Struct("<HHHHIII")
-_VERDAUX = struct.Struct("<II")
-
-_SYMBOL_TYPES = {
-    0: "STT_NOTYPE", 1: "STT_OBJECT", 2: "STT_FUNC", 3: "STT_SECTION", 4: "STT_FILE",
-    5: "STT_COMMON", 6: "STT_TLS", 10: "STT_GNU_IFUNC",
-}
-_SYMBOL_BINDINGS = {0: "STB_LOCAL", 1: "STB_GLOBAL", 2: "STB_WEAK", 10: "STB_GNU_UNIQUE"}
-_SYMBOL_VISIBILITIES = ("STV_DEFAULT", "STV_INTERNAL", "STV_HIDDEN", "STV_PROTECTED")
 
 
 class Segment(NamedTuple):
@@ -95,48 +71,6 @@ class Section(NamedTuple):
     info: int
     alignment: int
     entry_size: int
-
-
-class Symbol(NamedTuple):
-    """One symbol table entry.
-
-    ``version`` is the symbol version a dynamic symbol is defined under (``V1`` of ``foo@V1``), or None;
-    ``hidden`` says that it is not the default version.
-    """
-
-    name: str
-    value: int
-    size: int
-    type: str
-    binding: str
-    visibility: str
-    section_index: int
-    index: int
-    version: str | None = None
-    hidden: bool = False
-
-    @property
-    def defined(self):
-        """Whether the file itself defines the symbol."""
-        return self.section_index != SHN_UNDEF
-
-
-class Relocation(NamedTuple):
-    """One dynamic relocation with addend; ``symbol`` is an index into the dynamic symbols."""
-
-    offset: int
-    type: int
-    symbol: int
-    addend: int
-
-
-class Note(NamedTuple):
-    """One ELF note; ``address`` is that of its descriptor."""
-
-    name: bytes
-    type: int
-    descriptor: bytes
-    address: int
 
 
 class ElfImage:
@@ -270,7 +204,7 @@ class ElfImage:
         return [
             Section(
                 index=index,
-                name=self._string(names, entry["sh_name"]),
+                name=self.string(names, entry["sh_name"]),
                 type=_enum_name(entry["sh_type"], "SHT_"),
                 flags=entry["sh_flags"],
                 address=entry["sh_addr"],
@@ -284,7 +218,8 @@ class ElfImage:
             for index, entry in enumerate(entries)
         ]
 
-    def _string(self, table, offset):
+    def string(self, table, offset):
+        """The string at ``offset`` of a string table's bytes; raises BadElf when it does not end there."""
         end = table.find(b"\0", offset)
         if offset > len(table) or end < 0:
             if offset == 0 and not table:
@@ -353,26 +288,8 @@ class ElfImage:
     def notes(self):
         """All notes of the PT_NOTE segments, as a list of Note."""
         if self._notes is None:
-            self._notes = []
-            for segment in self.segments:
-                if segment.type == "PT_NOTE":
-                    self._notes.extend(self._read_notes(segment))
+            self._notes = read_notes(self)
         return self._notes
-
-    def _read_notes(self, segment):
-        # gABI: the parts of a note are aligned to 4 bytes, or to 8 when the segment is.
-        alignment = 8 if segment.align == 8 else 4
-        data = bytes(self.data[segment.offset:segment.offset + segment.filesz])
-        position = 0
-        while position + _NOTE.size <= len(data):
-            name_size, descriptor_size, kind = _NOTE.unpack_from(data, position)
-            name_end = position + _NOTE.size + name_size
-            start = _align(name_end, alignment)
-            end = start + descriptor_size
-            if end > len(data):
-                raise self.bad("is damaged: a note is longer than its segment")
-            yield Note(data[position + _NOTE.size:name_end], kind, data[start:end], segment.vaddr + start)
-            position = _align(end, alignment)
 
     @property
     def build_id(self):
@@ -394,23 +311,7 @@ class ElfImage:
 
         :raises BadElf: the note that leads to it is damaged.
         """
-        # Imported here so that reading ELF files does not drag in the runtime's interface.
-        from ..abi import NOTE_NAME, NOTE_TRM, TRM
-
-        for note in self.notes():
-            if note.name == NOTE_NAME and note.type == NOTE_TRM:
-                if len(note.descriptor) != 8:
-                    raise self.bad(f"is damaged: the note of trm.o has {len(note.descriptor)} bytes")
-                version, distance = struct.unpack("<Ii", note.descriptor)
-                if version != 1:
-                    raise self.bad(f"was linked with trm.o of version {version}; only version 1 is supported")
-                address = note.address + 4 + distance
-                for segment in self.segments:
-                    if (segment.type == "PT_LOAD" and segment.vaddr <= address
-                            and address + TRM.size <= segment.vaddr + segment.memsz):
-                        return address
-                raise self.bad("is damaged: the note of trm.o leads out of the library")
-        return None
+        return find_trm_descriptor(self)
 
     # ------------------------------------------------------- dynamic section
 
@@ -444,7 +345,7 @@ class ElfImage:
         if address is None or size is None:
             raise self.bad("is damaged: its dynamic section names no string table")
         table = self.read(address, size)
-        return [self._string(table, offset) for offset in offsets]
+        return [self.string(table, offset) for offset in offsets]
 
     @property
     def is_program(self):
@@ -474,81 +375,12 @@ class ElfImage:
 
     def symbol_section(self, kind):
         """The section of type ``SHT_DYNSYM`` or ``SHT_SYMTAB``, or None; raises BadElf when it is malformed."""
-        for section in self.sections:
-            if section.type == kind:
-                if section.entry_size != _SYMBOL.size or section.size % _SYMBOL.size:
-                    raise self.bad(f"is damaged: the entries of {section.name} do not have {_SYMBOL.size} bytes")
-                return section
-        return None
-
-    def _linked_strings(self, section):
-        if section.link >= len(self.sections) or self.sections[section.link].type != "SHT_STRTAB":
-            raise self.bad(f"is damaged: {section.name} has no string table")
-        return self.section_data(self.sections[section.link])
+        return symbol_section(self, kind)
 
     def _symbol_table(self, kind):
         if kind not in self._symbols:
-            section = self.symbol_section(kind)
-            self._symbols[kind] = [] if section is None else self._read_symbols(section)
+            self._symbols[kind] = read_symbols(self, kind)
         return self._symbols[kind]
-
-    def _read_symbols(self, section):
-        names = self._linked_strings(section)
-        versions = self._symbol_versions(section)
-        symbols = []
-        for index, (name, info, other, section_index, value, size) in enumerate(
-                _SYMBOL.iter_unpack(self.section_data(section))):
-            version = hidden = None
-            if versions and section_index != SHN_UNDEF:
-                version, hidden = versions[index]
-            symbols.append(Symbol(
-                self._string(names, name),
-                value,
-                size,
-                _SYMBOL_TYPES.get(info & 15) or f"STT_{info & 15}",
-                _SYMBOL_BINDINGS.get(info >> 4) or f"STB_{info >> 4}",
-                _SYMBOL_VISIBILITIES[other & 3],
-                section_index,
-                index,
-                version,
-                bool(hidden),
-            ))
-        return symbols
-
-    def _symbol_versions(self, symbol_section):
-        """For every symbol of the section its (version name or None, hidden); an empty list without versions."""
-        table = next((section for section in self.sections
-                      if section.type == "SHT_GNU_versym" and section.link == symbol_section.index), None)
-        if table is None:
-            return []
-        names = self._version_definitions()
-        numbers = struct.unpack(f"<{table.size // 2}H", self.section_data(table)[:table.size // 2 * 2])
-        if len(numbers) != symbol_section.size // _SYMBOL.size:
-            raise self.bad("is damaged: it does not have one version for every dynamic symbol")
-        return [(names.get(number & 0x7FFF), bool(number & 0x8000)) for number in numbers]
-
-    def _version_definitions(self):
-        section = next((section for section in self.sections if section.type == "SHT_GNU_verdef"), None)
-        if section is None:
-            return {}
-        strings = self._linked_strings(section)
-        data = self.section_data(section)
-        names = {}
-        position = 0
-        # sh_info counts the definitions; it also ends a chain that a damaged file made circular.
-        for _index in range(min(section.info, len(data) // _VERDEF.size)):
-            try:
-                _version, flags, number, _count, _hash, first, following = _VERDEF.unpack_from(data, position)
-                name, _next = _VERDAUX.unpack_from(data, position + first)
-            except struct.error as error:
-                raise self.bad("is damaged: a symbol version definition lies outside its section") from error
-            # VER_FLG_BASE (1) marks the definition that names the file itself, which is no symbol's version.
-            if not flags & 1:
-                names[number] = self._string(strings, name)
-            if following == 0:
-                break
-            position += following
-        return names
 
     def find_dynamic_symbol(self, name):
         """The defined dynamic symbol called ``name``, its default version if it has several, or None."""
@@ -562,52 +394,16 @@ class ElfImage:
 
     def relocations(self):
         """All dynamic relocations with addend (DT_RELA and DT_JMPREL), a list of Relocation."""
-        relocations = []
-        for start, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
-            address = self.dynamic_value(start)
-            length = self.dynamic_value(size)
-            if address is None or not length:
-                continue
-            table = self.read(address, length - length % _RELA.size)
-            relocations.extend(
-                Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend)
-                for offset, info, addend in _RELA.iter_unpack(table)
-            )
-        return relocations
+        return read_relocations(self)
 
     def relative_addresses(self):
         """Every place that the loader fills with an address of this file: {place: address}, both link-time.
 
         From R_X86_64_RELATIVE relocations and from DT_RELR, where the file's contents are the addend.
         """
-        addresses = {
-            relocation.offset: relocation.addend & 0xFFFFFFFFFFFFFFFF
-            for relocation in self.relocations() if relocation.type == R_X86_64_RELATIVE
-        }
-        for place in self._relr_places():
-            addresses[place] = struct.unpack("<Q", self.read(place, 8))[0]
-        return addresses
-
-    def _relr_places(self):
-        address, size = self.dynamic_value(DT_RELR), self.dynamic_value(DT_RELRSZ)
-        if address is None or not size:
-            return
-        place = 0
-        for (word,) in struct.iter_unpack("<Q", self.read(address, size - size % 8)):
-            if word & 1 == 0:
-                yield word
-                place = word + 8
-            else:
-                for bit in range(63):
-                    if word >> (bit + 1) & 1:
-                        yield place + 8 * bit
-                place += 63 * 8
+        return read_relative_addresses(self)
 
 
 def _enum_name(value, prefix):
     # pyelftools gives the number itself for values that it has no name for.
     return value if isinstance(value, str) else f"{prefix}{value:#x}"
-
-
-def _align(value, alignment):
-    return (value + alignment - 1) // alignment * alignment

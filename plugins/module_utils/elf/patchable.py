@@ -17,12 +17,9 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
-from .image import (
-    R_X86_64_GLOB_DAT,
-    R_X86_64_JUMP_SLOT,
-    SHF_EXECINSTR,
-)
+from .image import SHF_EXECINSTR
 from .instructions import instruction_starts
+from .relocations import R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT
 
 SECTION_NAME = "__patchable_function_entries"
 ENDBR64 = b"\xf3\x0f\x1e\xfa"

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The dynamic relocations of an ELF file.
+
+There can be tens of thousands, so they are decoded with struct.  Sources: the System V gABI, chapter 5 (dynamic
+section, DT_RELR), and its AMD64 supplement (relocation types).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+R_X86_64_GLOB_DAT = 6
+R_X86_64_JUMP_SLOT = 7
+R_X86_64_RELATIVE = 8
+
+DT_PLTRELSZ = 2
+DT_RELA = 7
+DT_RELASZ = 8
+DT_JMPREL = 23
+DT_RELRSZ = 35
+DT_RELR = 36
+
+_RELA = struct.Struct("<QQq")
+
+
+class Relocation(NamedTuple):
+    """One dynamic relocation with addend; ``symbol`` is an index into the dynamic symbols."""
+
+    offset: int
+    type: int
+    symbol: int
+    addend: int
+
+
+def read_relocations(image):
+    """As ElfImage.relocations()."""
+    relocations = []
+    for start, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
+        address = image.dynamic_value(start)
+        length = image.dynamic_value(size)
+        if address is None or not length:
+            continue
+        table = image.read(address, length - length % _RELA.size)
+        relocations.extend(
+            Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend)
+            for offset, info, addend in _RELA.iter_unpack(table)
+        )
+    return relocations
+
+
+def read_relative_addresses(image):
+    """As ElfImage.relative_addresses()."""
+    addresses = {
+        relocation.offset: relocation.addend & 0xFFFFFFFFFFFFFFFF
+        for relocation in read_relocations(image) if relocation.type == R_X86_64_RELATIVE
+    }
+    for place in _relr_places(image):
+        addresses[place] = struct.unpack("<Q", image.read(place, 8))[0]
+    return addresses
+
+
+def _relr_places(image):
+    address, size = image.dynamic_value(DT_RELR), image.dynamic_value(DT_RELRSZ)
+    if address is None or not size:
+        return
+    place = 0
+    for (word,) in struct.iter_unpack("<Q", image.read(address, size - size % 8)):
+        if word & 1 == 0:
+            yield word
+            place = word + 8
+        else:
+            for bit in range(63):
+                if word >> (bit + 1) & 1:
+                    yield place + 8 * bit
+            place += 63 * 8
