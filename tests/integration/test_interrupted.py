@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from harness.blocked import PAIRS
 from harness.command import TIMEOUT
 from harness.paths import CHECKOUT
 from harness.polling import wait_until
-from harness.variant import USUAL
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import WIDTH
 
-PAIRS = {name: f"patched_{name}" for name in ("version", "hidden_version", "pointed_version")}
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 MODULE = "ansible_collections.libpulp.livepatch.plugins.modules.ulp_dispatch"
 # Seconds: for ever.
@@ -76,18 +75,13 @@ def gate(tmp_path):
 
 
 @pytest.fixture
-def build(target):
-    return target("blocked", USUAL[0])
-
-
-@pytest.fixture
 def slow(build):
     return build.patch("slow", PAIRS, source="slow.c", flags=("-DVERSION=2",))
 
 
 @pytest.fixture
-def quick(build):
-    return build.patch("patch2", PAIRS, flags=("-DVERSION=2",))
+def quick(container):
+    return container
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from .library import Build
 
-REPLACED = ("version", "hidden_version", "pointed_version")
+PAIRS = {name: "patched_" + name for name in ("version", "hidden_version", "pointed_version")}
 
 
 def version_patch(build: Build, number: int = 2) -> Path:
     """The container that has every version function give ``number``; unpatched they give 1."""
-    pairs = {name: "patched_" + name for name in REPLACED}
-    return build.patch(f"patch{number}", pairs, flags=(f"-DVERSION={number}",))
+    return build.patch(f"patch{number}", PAIRS, flags=(f"-DVERSION={number}",))
