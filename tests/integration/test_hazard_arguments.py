@@ -17,7 +17,8 @@ def test_arguments_and_results(variant, target, start, livepatch):
     """Guards what the slow path saves (rax, r10, argument and vector registers, the x87 stack) and the stubs' care.
 
     Each function is the first that some thread calls after the publish, so each goes through the slow path. Seen to
-    fail with the vector registers not saved (ULP_VECTOR_STATE without SSE and AVX), and with rdi not put back.
+    fail with the vector registers not saved (ULP_VECTOR_STATE without SSE and AVX), with rdi not put back, and with rax
+    zero behind the slow path.
     """
     build = target("arguments", variant)
     patch = livepatch(build.patch("doubled", {name: name + "_new" for name in FUNCTIONS}))
@@ -46,7 +47,7 @@ def test_arguments_and_results(variant, target, start, livepatch):
 def test_slow_path_on_the_main_thread_by_each_function(variant, target, start, livepatch):
     """Guards the same on a thread that lives long: each publish puts it behind, and another function catches up.
 
-    Seen to fail in the same two cases.
+    Seen to fail in the same three cases.
     """
     build = target("arguments", variant)
     patch = livepatch(build.patch("doubled", {name: name + "_new" for name in FUNCTIONS}))

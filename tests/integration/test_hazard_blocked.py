@@ -11,7 +11,10 @@ from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 
 
 def test_blocked_thread_keeps_old_functions(variant, target, start, livepatch):
-    """Guards the universe of a thread that has a library frame on its stack: without it, a parked thread gets 2."""
+    """Guards the universe of a thread that has a library frame on its stack: without it, a parked thread gets 2.
+
+    Seen to fail so with prove_by_stack() always saying OUTSIDE.
+    """
     build = target("blocked", variant)
     patch = livepatch(version_patch(build, 2))
     victim = start(build)
@@ -69,7 +72,7 @@ def test_stacked_patches(variant, target, start, livepatch):
     """Guards the chain of a function's versions: each parked thread finds the newest not newer than its universe.
 
     Reverting the top gives the one below; reverting a middle one changes nothing that is visible; applying one again
-    puts it on top.
+    puts it on top. Seen to fail with a revert that leads everybody to the original.
     """
     build = target("blocked", variant)
     patches = {number: livepatch(version_patch(build, number)) for number in (2, 3, 4)}
@@ -108,7 +111,10 @@ def test_stacked_patches(variant, target, start, livepatch):
 
 
 def test_check_tells_the_truth_about_threads(variant, target, start, livepatch):
-    """Guards `ulp check`: pending while a thread is parked inside, applied when it has left, without its help."""
+    """Guards `ulp check`: pending while a thread is parked inside, applied when it has left, without its help.
+
+    Seen to fail with every stack that is looked at taken for one that leads outside.
+    """
     build = target("blocked", variant)
     patch = livepatch(version_patch(build, 2))
     victim = start(build)
@@ -136,7 +142,10 @@ def test_check_tells_the_truth_about_threads(variant, target, start, livepatch):
 
 
 def test_threads_that_never_used_the_library_are_not_pending(variant, target, start, livepatch):
-    """Guards the judgement by stack of threads without a record: idle ones, outside, do not hold up `ulp check`."""
+    """Guards the judgement by stack of threads without a record: idle ones, outside, do not hold up `ulp check`.
+
+    Seen to fail with every stack that is looked at taken for one that leads inside.
+    """
     build = target("blocked", variant)
     patch = livepatch(version_patch(build, 2))
     victim = start(build)

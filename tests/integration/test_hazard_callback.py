@@ -19,7 +19,10 @@ def everyone_gets(victim, version):
 
 
 def test_nested_entries_keep_the_outer_universe(variant, target, start, livepatch):
-    """Guards the search for *any* library frame at an entry, not only the nearest: app, library, app, library."""
+    """Guards the search for *any* library frame at an entry, not only the nearest: app, library, app, library.
+
+    Seen to fail with a search that ends at the first frame.
+    """
     victim, patch = prepare(variant, target, start, livepatch)
     everyone_gets(victim, 1)
     assert victim.ask("park return") == "parked"

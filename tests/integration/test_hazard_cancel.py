@@ -21,7 +21,8 @@ def test_cancelled_inside_the_library(variant, target, start, livepatch):
     """Guards forced unwinding from a parked thread: with a changed return address the process aborts.
 
     The cleanup handler that runs during the unwinding is the library's, so what it calls is of the universe of the
-    thread that is being cancelled.
+    thread that is being cancelled. Seen to fail (the new handler's amounts in an old call) with prove_by_stack() always
+    saying OUTSIDE, and (SIGSEGV) with a slow path that puts a return address of its own in place of the caller's.
     """
     build = target("cancel", variant)
     patch = livepatch(build.patch("cancel", PAIRS, source="patch.cc", link=[build.library]))

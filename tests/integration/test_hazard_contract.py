@@ -38,7 +38,7 @@ def test_signal_handler_calls_the_library(variant, cycles, target, start, repeat
     """Guards entry stub and slow path against a handler that enters the library wherever it interrupts.
 
     Inside the library, the handler's call belongs to the interrupted call's universe; and an interrupted call finishes
-    in its own.
+    in its own. Seen to fail with prove_by_stack() always saying OUTSIDE.
     """
     build = target("contract", variant)
     patch = repeated(build.patch("layout", PAIRS))

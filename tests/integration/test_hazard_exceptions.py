@@ -71,7 +71,8 @@ def test_thrown_in_old_code_through_new(variant, target, start, livepatch):
 def test_thread_parked_across_the_publish_throws(variant, target, start, livepatch):
     """Guards that leaving the library by exception counts as leaving: the next call gets the new function.
 
-    Seen to fail with a thread that has once kept its number taken for inside from then on.
+    Seen to fail with a thread that has once kept its number taken for inside from then on. What it throws within, with
+    prove_by_stack() always saying OUTSIDE.
     """
     build = target("exceptions", variant)
     patch = livepatch(build.patch("inner", {"inner": "inner_new"}, source="patch_inner.cc", link=[build.library]))

@@ -42,7 +42,8 @@ def test_forked_while_a_patch_is_pending(victim, patch):
     """Guards what a child inherits: the universe of the one thread that it has, and nothing of the others.
 
     Forked by a thread outside, it has no pending one although its parent has; forked by the pending thread itself, it
-    is pending until it leaves, and its parent by itself. Each can be patched and reverted on its own meanwhile.
+    is pending until it leaves, and its parent by itself. Each can be patched and reverted on its own meanwhile. Seen to
+    fail (layouts mixed in the child) with prove_by_stack() always saying OUTSIDE.
     """
     for change, back, before, after in ((patch.apply, patch.revert, 1, 2), (patch.revert, patch.apply, 2, 1)):
         done, undone = (APPLIED, NOT_APPLIED) if after == 2 else (NOT_APPLIED, APPLIED)

@@ -82,7 +82,10 @@ def test_copying_backwards(victim, patch):
 
 
 def test_static_chain(variant, victim, patch):
-    """Guards r10, by which a nested function finds the variables of the function around it."""
+    """Guards r10, by which a nested function finds the variables of the function around it.
+
+    Seen to fail with r10 zero behind the slow path.
+    """
     nested = variant.compilers[0] == "gcc"
     for change, version in ((None, 1), (patch.apply, 2), (patch.revert, 1)):
         if change:

@@ -99,7 +99,10 @@ def test_five_patches_with_threads_in_each(stack):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_any_order(seed, stack):
-    """Guards the same for orders that nobody thought of: applies, reverts, parks and releases, drawn by lot."""
+    """Guards the same for orders that nobody thought of: applies, reverts, parks and releases, drawn by lot.
+
+    Seen to fail with a revert that leads everybody to the original.
+    """
     lot = random.Random(seed)
     for _step in range(24):
         missing = [number for number in NUMBERS if number not in stack.applied]

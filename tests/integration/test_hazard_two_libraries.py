@@ -73,7 +73,8 @@ def test_patched_library_calls_another_patched_one(pair, start, livepatch):
     """Guards that libraries patched by a container each are each consistent, and independent.
 
     A thread inside upper is outside lower: lower's patch reaches it at its next call, while upper stays as it was. Seen
-    to fail (lower stays as it was, too) with one domain for all libraries.
+    to fail (lower stays as it was, too) with one domain for all libraries. With prove_by_stack() always saying OUTSIDE
+    the thread inside upper has the new one already.
     """
     upper = livepatch(pair.upper_patch(2))
     lower = livepatch(pair.lower_patch(3))
