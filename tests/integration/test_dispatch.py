@@ -36,7 +36,10 @@ def outcomes(rows):
 
 
 def test_dispatch_to_several_processes(build, container, start, ulp):
-    """Guards idempotence: the second run finds what the first did and touches nothing."""
+    """Guards idempotence: the second run finds what the first did and touches nothing.
+
+    Seen to fail (each runtime is asked, and refuses) with an apply that does not look whether the livepatch is there.
+    """
     victims = [start(build) for _number in range(4)]
     pids = [victim.pid for victim in victims]
     for victim in victims:
@@ -50,8 +53,10 @@ def test_dispatch_to_several_processes(build, container, start, ulp):
     assert [victim.number("version") for victim in victims] == [2] * 4
 
     before = [snapshot.of_process(victim) for victim in victims]
+    messages = [ulp.succeed("messages", "-p", pid).output for pid in pids]
     rows = dispatch(ulp, "patch", container, *pids)
     assert outcomes(rows) == dict.fromkeys(pids, "already_patched")
+    assert [ulp.succeed("messages", "-p", pid).output for pid in pids] == messages
     assert [snapshot.of_process(victim) for victim in victims] == before
     assert outcomes(dispatch(ulp, "check", container, *pids)) == dict.fromkeys(pids, "already_patched")
 
@@ -63,7 +68,10 @@ def test_dispatch_to_several_processes(build, container, start, ulp):
 
 
 def test_dispatch_tells_processes_apart(build, container, start, ulp):
-    """Guards the outcomes: one process that can be patched does not hide another that cannot, and the reverse."""
+    """Guards the outcomes: one process that can be patched does not hide another that cannot, and the reverse.
+
+    Seen to fail with the outcome already_patched for a process that has not loaded the library.
+    """
     good = start(build)
     bare = start(build, preload=())
     with subprocess.Popen(["sleep", "infinity"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as other:
@@ -79,7 +87,10 @@ def test_dispatch_tells_processes_apart(build, container, start, ulp):
 
 
 def test_dry_run_touches_nothing(build, container, start, ulp):
-    """Guards check mode: it says what would be done."""
+    """Guards check mode: it says what would be done.
+
+    Seen to fail with the question for it left out before an apply.
+    """
     victim = start(build)
     before = snapshot.of_process(victim)
     answer = ulp.succeed("dispatch", "patch", container, victim.pid, "--dry-run", "--json")
@@ -89,7 +100,10 @@ def test_dry_run_touches_nothing(build, container, start, ulp):
 
 
 def test_wait_migrated(build, container, start, preforked, livepatch):
-    """Guards that "patched" is said only of a process whose every thread is: one parked inside makes it pending."""
+    """Guards that "patched" is said only of a process whose every thread is: one parked inside makes it pending.
+
+    Seen to fail with every stack that is looked at taken for one that leads outside.
+    """
     patch = livepatch(container)
     victim = start(build)
     assert victim.number("park 0 hold") == 1

@@ -102,7 +102,7 @@ def refused(preforked, container):
 def test_memory_deny_write_execute_of_systemd(launch, patched):
     """As MemoryDenyWriteExecute= does it: no mapping that can be written and executed, and none made executable.
 
-    Fails with mprotect(PROT_EXEC) among the calls that are needed.
+    Fails with mprotect(PROT_EXEC) among the calls that are needed, and without /proc/self/mem in ulp_text_open().
     """
     victim = launch()
     victim.ask(f"deny {MMAP} {EPERM:#x} {PROT_WRITE_EXEC}")
@@ -112,6 +112,7 @@ def test_memory_deny_write_execute_of_systemd(launch, patched):
 
 
 def test_memory_deny_write_execute_of_the_kernel(launch, patched):
+    """As the kernel itself does it. Seen to fail without /proc/self/mem in ulp_text_open()."""
     victim = launch()
     answer = victim.ask("mdwe")
     if answer != "denied":
@@ -137,7 +138,10 @@ def test_call_that_is_not_needed(call, action, launch, patched):
     ids=["openat-error", "openat-kill", "mprotect-kill"],
 )
 def test_call_that_is_needed(denial, name, launch, refused):
-    """Guards the look at the filter: without it, the process is killed, or says only that something failed."""
+    """Guards the look at the filter: without it, the process is killed, or says only that something failed.
+
+    Seen so with what the look finds left unsaid.
+    """
     victim = launch()
     victim.ask(f"deny {denial}")
     refused(victim, f"denies the system call {name}")
@@ -157,6 +161,7 @@ def test_strict_mode(command, build, refused):
 @needs_root
 @pytest.mark.parametrize("action", [EPERM, KILL], ids=["error", "kill"])
 def test_memfd_create_where_the_file_is_not_seen(action, launch, refused, container):
+    """The other way has its own needs. Seen to fail with can_load() in process/namespaces.py true of every path."""
     victim = launch(*apart.in_mounts(f"mount -t tmpfs none {container.parent}"))
     victim.ask(f"deny {MEMFD_CREATE} {action:#x}")
     refused(victim, "denies the system call memfd_create")
@@ -186,7 +191,10 @@ NO_PROC = "while umount -l /proc 2>/dev/null; do :; done; test ! -e /proc/self"
 
 @needs_root
 def test_no_proc(launch, patched):
-    """Code is written through mprotect() instead of /proc/self/mem."""
+    """Code is written through mprotect() instead of /proc/self/mem.
+
+    Seen to fail with write_unprotected() always false.
+    """
     patched(launch(*apart.in_mounts(NO_PROC)))
 
 
@@ -202,7 +210,10 @@ def test_no_proc_and_memory_deny_write_execute(launch, refused, preforked, conta
 
 @needs_root
 def test_other_mounts_and_process_numbers(launch, patched, container, tmp_path):
-    """As in a container: another file lies at the livepatch's path, and the program is process 1."""
+    """As in a container: another file lies at the livepatch's path, and the program is process 1.
+
+    Seen to fail with can_load() in process/namespaces.py true of every path.
+    """
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / container.name).write_text("another file\n")
     mounts = f"mount -t proc proc /proc; mount --bind {tmp_path / 'other'} {container.parent}"
@@ -214,7 +225,10 @@ def test_other_mounts_and_process_numbers(launch, patched, container, tmp_path):
 
 @needs_root
 def test_own_user_namespace(launch, patched, container):
-    """As a container of an ordinary user: its root is nobody here."""
+    """As a container of an ordinary user: its root is nobody here.
+
+    Seen to fail with can_load() in process/namespaces.py true of every path.
+    """
     victim = launch(
         "unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child",
         *apart.after(f"mount -t proc proc /proc; mount -t tmpfs none {container.parent}"), forks=True,
@@ -224,7 +238,10 @@ def test_own_user_namespace(launch, patched, container):
 
 @needs_root
 def test_chroot(launch, patched, build, container, tmp_path):
-    """The livepatch is not there; the root directory can't be written; nothing is left in it."""
+    """The livepatch is not there; the root directory can't be written; nothing is left in it.
+
+    Seen to fail with can_load() in process/namespaces.py true of every path.
+    """
     root = tmp_path / "root"
     root.mkdir()
     victim = launch(*apart.in_root(
@@ -238,6 +255,7 @@ def test_chroot(launch, patched, build, container, tmp_path):
 
 @needs_root
 def test_chroot_without_proc(launch, refused, build, tmp_path):
+    """It can't be given the bytes. Seen to fail with can_load() in process/namespaces.py true of every path."""
     root = tmp_path / "root"
     root.mkdir()
     victim = launch(*apart.in_root(root, [build.directory, build.hazard.directory]))
@@ -388,7 +406,10 @@ def test_program_that_the_kernel_protects(launch_as_nobody, as_nobody, refused, 
 
 @needs_root
 def test_program_that_the_kernel_protects_gets_bytes(launch_as_nobody, preforked, container):
-    """It may not open /proc/self/mem, but it may load /proc/thread-self/fd: what it can't read comes as bytes."""
+    """It may not open /proc/self/mem, but it may load /proc/thread-self/fd: what it can't read comes as bytes.
+
+    Seen to fail with can_load() in process/namespaces.py true of every path.
+    """
     container.chmod(0o600)
     victim = launch_as_nobody()
     victim.ask("undumpable")
