@@ -207,19 +207,40 @@ def print_gaps(gaps):
               f" {sample['first held'][0]:8.0f}")
 
 
+FACTS = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from plugins.module_utils.dispatch.facts import gather
+samples = []
+for _each in range(7):
+    start = time.monotonic(), time.process_time()
+    gather()
+    samples.append([time.monotonic() - start[0], time.process_time() - start[1]])
+# The first one imports, too.
+print(json.dumps(samples[1:]))
+"""
+
+
 def measure_listing(count):
-    """Seconds to list the state of so many patchable processes, command start included."""
+    """Seconds to look at so many patched processes.
+
+    :return: for the command, its start included, a list of seconds; for the facts alone a list of [seconds, of them
+        on a processor].
+    """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         scene = Scene(folder, PADDING, True)
+        container = scene.pack("measured")
         for _each in range(count):
             stack.enter_context(scene.start("calls"))
         time.sleep(0.5)
+        run(ULP, "dispatch", "patch", container, "--name", "calls", "--ledger", "")
         samples = []
         for _each in range(5):
             start = time.monotonic()
             ulp("list")
             samples.append(time.monotonic() - start)
-    return samples
+        facts = json.loads(run(sys.executable, "-c", FACTS, ROOT))
+    return samples, facts
 
 
 def main():
@@ -241,12 +262,15 @@ def main():
     gaps = measure_gaps(options.threads, options.applies)
     print_gaps(gaps)
 
-    listing = measure_listing(options.processes)
+    listing, facts = measure_listing(options.processes)
     seconds = statistics.median(listing)
-    print(f"\nlist the state of {options.processes} processes: {seconds:.3f} s, command start included")
+    print(f"\nlist the state of {options.processes} patched processes: {seconds:.3f} s, command start included")
+    wall, processor = (statistics.median(column) for column in zip(*facts))
+    print(f"their facts alone: {wall:.3f} s, of which {processor:.3f} s on a processor")
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps({"calls_ns": calls, "gaps_us": gaps, "list_s": listing}, indent=1) + "\n")
+    samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts}
+    options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 
 

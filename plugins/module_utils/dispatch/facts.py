@@ -91,7 +91,8 @@ def _libraries(subject, files):
             "deleted": library.deleted,
             "soname": library.survey.soname,
             "build_id": library.survey.build_id,
-            "post_processed": _is_post_processed(subject, library, files),
+            # The runtime looked when it hooked the library, and spares us reading the whole file.
+            "post_processed": known.post_processed if known else _is_post_processed(subject, library, files),
             "universe": subject.state.domains[known.domain].universe if known else 0,
             "patches": [
                 patch.patch_id for patch in subject.state.patches if known and patch.domain == known.domain

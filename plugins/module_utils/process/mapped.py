@@ -220,8 +220,8 @@ class MappedFiles:
                 device=mapping.device,
                 inode=mapping.inode,
                 base=base,
-                text_start=base + min(segment.vaddr for segment in seen.segments),
-                text_end=base + max(segment.vaddr + segment.memsz for segment in seen.segments),
+                text_start=base + seen.text_start,
+                text_end=base + seen.text_end,
                 mapping=mapping,
                 survey=seen,
             )

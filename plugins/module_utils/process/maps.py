@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from .procfs import read_long
@@ -46,23 +47,20 @@ class Mapping(NamedTuple):
         return self.permissions[2] == "x"
 
 
-def _mapping(match):
-    start, end, permissions, offset, major, minor, inode, path = match.groups()
+@lru_cache(maxsize=1024)
+def _file(major, minor, inode, path):
+    """The last four fields of a Mapping; processes share most of their files."""
     deleted = path.endswith(_DELETED)
     if deleted:
         path = path[:-len(_DELETED)]
     if b"\\" in path:
         path = _ESCAPE.sub(b"\n", path)
-    return Mapping(
-        int(start, 16),
-        int(end, 16),
-        permissions.decode("ascii"),
-        int(offset, 16),
-        os.makedev(int(major, 16), int(minor, 16)),
-        int(inode),
-        os.fsdecode(path),
-        deleted,
-    )
+    return os.makedev(int(major, 16), int(minor, 16)), int(inode), os.fsdecode(path), deleted
+
+
+def _mapping(match):
+    start, end, permissions, offset, *file = match.groups()
+    return Mapping(int(start, 16), int(end, 16), permissions.decode("ascii"), int(offset, 16), *_file(*file))
 
 
 def parse_maps(data, executable_only=False) -> list[Mapping]:

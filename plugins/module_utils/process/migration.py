@@ -125,7 +125,6 @@ class _Census:
         self.universe = universe
         self.inside = inside
         self.by_stack = by_stack
-        self.renumbered = not shares_pid_namespace(via)
 
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""
@@ -142,9 +141,10 @@ class _Census:
     def records(self, threads):
         """{TID: abi.THREAD record} of those ``threads`` ({TID: start}) that have a valid one."""
         keys = []
+        renumbered = not shares_pid_namespace(self.via)
         for tid in threads:
             try:
-                keys.append((tid, inner_thread_id(self.pid, tid) if self.renumbered else tid))
+                keys.append((tid, inner_thread_id(self.pid, tid) if renumbered else tid))
             except ProcessGone:
                 continue
         size = abi.THREAD_WAYS * abi.THREAD.size

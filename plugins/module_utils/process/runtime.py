@@ -169,9 +169,29 @@ def _check_header(pid, header):
 
 
 _ARRAYS = ("results", "domains", "libraries", "patches")
+# So many domains, libraries and patches are read along with the header: most processes have no more.
+_FIRST_COUNTS = (2, 2, 4)
 _HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in _ARRAYS]
 _HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")
 _Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])
+
+
+def _read_pieces(pid, address, counts):
+    """The header, so many entries of the three arrays as bytes, and the sequence number as it is then."""
+    offsets = abi.STATE.offsets
+    sizes = abi.DOMAIN.size, abi.LIBRARY.size, abi.PATCH.size
+    # One call copies the pieces in this order: what the first and the last agree on was at rest between.
+    try:
+        data, *arrays, after = read_ranges(pid, [
+            (address, _HEADER.size),
+            *((address + offsets[name], count * size) for name, count, size in zip(_ARRAYS[1:], counts, sizes)),
+            (address + offsets["sequence"], 4),
+        ])
+    except StateUnreadable:
+        # The block of another version may be shorter.
+        _check_header(pid, _Header._make(_HEADER.unpack(read_memory(pid, address, _HEADER.size))))
+        raise
+    return _Header._make(_HEADER.unpack(data)), arrays, int.from_bytes(after, "little")
 
 
 def read_state(pid, address) -> RuntimeState:
@@ -182,21 +202,16 @@ def read_state(pid, address) -> RuntimeState:
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
-    sequence = (address + abi.STATE.offsets["sequence"], 4)
+    counts = _FIRST_COUNTS
     while True:
-        header = _Header._make(_HEADER.unpack(read_memory(pid, address, _HEADER.size)))
+        header, arrays, after = _read_pieces(pid, address, counts)
         _check_header(pid, header)
-        # One call copies the pieces in this order: what the first and the last agree on was at rest between.
-        data, domains, libraries, patches, after = read_ranges(pid, [
-            (address, _HEADER.size),
-            (address + abi.STATE.offsets["domains"], header.domain_count * abi.DOMAIN.size),
-            (address + abi.STATE.offsets["libraries"], header.library_count * abi.LIBRARY.size),
-            (address + abi.STATE.offsets["patches"], header.patch_count * abi.PATCH.size),
-            sequence,
-        ])
-        again = _Header._make(_HEADER.unpack(data))
-        if again.sequence % 2 == 0 and again.sequence == header.sequence == int.from_bytes(after, "little"):
-            return _decode(pid, address, header, domains, libraries, patches)
+        needed = header.domain_count, header.library_count, header.patch_count
+        if any(count > had for count, had in zip(needed, counts)):
+            counts = needed
+            continue
+        if header.sequence % 2 == 0 and header.sequence == after:
+            return _decode(pid, address, header, *arrays)
         if time.monotonic() > deadline:
             raise StateUnreadable(
                 pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"

@@ -57,6 +57,8 @@ class Survey(NamedTuple):
     interpreter: bool  # PT_INTERP: a program that the dynamic loader starts
     padded: bool  # has __patchable_function_entries
     segments: tuple[ExecutableSegment, ...]
+    text_start: int = 0  # link-time addresses around the executable segments
+    text_end: int = 0
 
     def load_bias(self, mapping):
         """What to add to link-time addresses, by an executable ``mapping`` (maps.Mapping) of the file.
@@ -121,6 +123,8 @@ def _survey(descriptor):
             descriptor, section_offset, section_size, section_count, names_index
         ),
         segments=tuple(executable),
+        text_start=min((segment.vaddr for segment in executable), default=0),
+        text_end=max((segment.vaddr + segment.memsz for segment in executable), default=0),
     )
 
 
