@@ -22,7 +22,7 @@ from . import requests
 from .custody import Custody, held
 from .errors import StepFailed, ThreadRefused
 from .requests import request
-from .stack import MAIN_STACK, room_below
+from .stack import MAIN_STACK, lowest_of_main_stack, room_below
 
 NT_X86_XSTATE = 0x202
 XSTATE_LIMIT = 16384
@@ -71,6 +71,9 @@ class Diversion:
         self.mappings = mappings
         # Looked for now, so that it need not be while the thread is held.
         self.main_stack = next((mapping for mapping in mappings if mapping.path == MAIN_STACK), None)
+        self.lowest = 0
+        if pid == tid and self.main_stack is not None:
+            self.lowest = lowest_of_main_stack(pid, mappings, self.main_stack)
         self.custody = Custody(pid, tid)
         self.registers = regs.Registers()
         self.mask = ctypes.c_uint64()
@@ -135,12 +138,12 @@ class Diversion:
         return interrupted
 
     def _check_room(self, registers, block, size):
-        room = room_below(self.mappings, self.pid == self.tid, registers.rsp, registers.fs_base)
+        room = room_below(self.tid, self.mappings, self.pid == self.tid, registers.rsp, registers.fs_base)
         needed = registers.rsp - block
         stack = self.main_stack
         main = self.pid == self.tid and stack is not None and stack.start < registers.rsp <= stack.end
-        # The entry itself can make the main stack grow; we cannot.
-        if room < needed + (0 if main else ENTRY_STACK):
+        # The entry itself can make the main stack grow, as far as that goes; we cannot.
+        if room < needed or (registers.rsp - self.lowest if main else room) < needed + ENTRY_STACK:
             raise self._refusal("has too little stack left, or is on a stack whose end cannot be told")
 
     def _in_critical_section(self):

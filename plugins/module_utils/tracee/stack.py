@@ -6,21 +6,71 @@
 The kernel tells neither the bounds of a thread's stack nor whether it is on an
 alternate signal stack (sigaltstack(2)).  What can be seen is the mapping that
 the stack pointer lies in, and whether the thread's own control block lies in
-it too: the C library puts that at the upper end of the stacks it makes.
+it too: the C library puts that at the upper end of the stacks it makes.  But
+a program may bring a stack that is a part of a larger mapping
+(pthread_attr_setstack(3)), so something has to show the lower end: a guard
+page, which is a mapping of its own, or since glibc 2.42 a guard region within
+the mapping (madvise(2), MADV_GUARD_INSTALL).
 """
 
 from __future__ import annotations
 
+import os
+
 from ..process.maps import mapping_at
+from ..process.procfs import read_bytes
 
 MAIN_STACK = "[stack]"
 HEAP = "[heap]"
 # glibc, malloc/arena.c: HEAP_MAX_SIZE.
 ARENA_ALIGNMENT = 64 << 20
+# Kernel: stack_guard_gap, so many bytes stay free between a stack that grows and what is below.
+GROWTH_GAP = 256 * 4096
+
+_PAGE = 4096
+# Documentation/admin-guide/mm/pagemap.rst: 8 bytes for each page, of which bit 58 says that it is in a guard region.
+_ENTRY = 8
+_GUARD_BYTE, _GUARD_BIT = 7, 4
+_IS_GUARD = bytes(1 if value & _GUARD_BIT else 0 for value in range(256))
 
 
-def room_below(mappings, tid_is_main, stack_pointer, thread_pointer):
-    """Bytes of stack that the thread surely has below ``stack_pointer``.
+def lowest_of_main_stack(pid, mappings, main_stack):
+    """The lowest address to which the kernel lets the main stack of ``pid`` grow (getrlimit(2), RLIMIT_STACK).
+
+    :param mappings: of the process, ascending (maps.Mapping).
+    :param main_stack: the one of them that it is.
+    :raises ProcessGone, ProcessForbidden: as procfs.read_bytes().
+    """
+    lowest = 0
+    for line in read_bytes(pid, "limits").splitlines():
+        name, _words, values = line.partition(b"Max stack size")
+        if not name and values.split()[0] != b"unlimited":
+            lowest = main_stack.end - int(values.split()[0])
+    below = max((mapping.end for mapping in mappings if mapping.end <= main_stack.start), default=0)
+    return min(max(lowest, below + GROWTH_GAP), main_stack.start)
+
+
+def end_of_guard_region(pid, start, stack_pointer):
+    """The end of the nearest guard region below ``stack_pointer``, or None where the kernel shows none.
+
+    :param start: where to end looking; of a page.
+    :return: an absolute address.
+    """
+    count = (stack_pointer - start) // _PAGE + 1
+    try:
+        descriptor = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            entries = os.pread(descriptor, count * _ENTRY, start // _PAGE * _ENTRY)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    last = entries[_GUARD_BYTE::_ENTRY].translate(_IS_GUARD).rfind(1)
+    return start + (last + 1) * _PAGE if last >= 0 else None
+
+
+def room_below(pid, mappings, tid_is_main, stack_pointer, thread_pointer):
+    """Bytes of stack that the thread surely has below ``stack_pointer``, as far as they are mapped now.
 
     :param mappings: of the process, ascending (maps.Mapping).
     :param tid_is_main: whether it is the process's main thread.
@@ -36,13 +86,15 @@ def room_below(mappings, tid_is_main, stack_pointer, thread_pointer):
         return room if tid_is_main else 0
     if mapping.inode or mapping.path == HEAP:
         return 0
+    below = mapping_at(mappings, mapping.start - 1)
+    guarded = below is not None and below.permissions.startswith("---")
     if stack_pointer <= thread_pointer < mapping.end:
-        return room
+        if guarded:
+            return room
+        guard = end_of_guard_region(pid, mapping.start, stack_pointer)
+        return stack_pointer - guard if guard is not None else 0
     if mapping.start % ARENA_ALIGNMENT == 0:
         # Perhaps a heap of the C library's malloc; the one below it ends with a part that looks like a guard page.
         return 0
-    below = mapping_at(mappings, mapping.start - 1)
-    if below is not None and below.permissions.startswith("---"):
-        # A guard page ends it: somebody made this mapping to be a stack.
-        return room
-    return 0
+    # A guard page ends it: somebody made this mapping to be a stack.
+    return room if guarded else 0

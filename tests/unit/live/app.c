@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -171,6 +172,73 @@ static void occupy(const char *where, const char *size)
 	memset(owned, MARK, owned_size);
 }
 
+/* Leaves LEFT bytes of the stack that begins at `start`, and calls `next` there. */
+#define LEFT 4608
+
+static void fill_stack(char *start, void (*next)(void))
+{
+	char here;
+	volatile char *rest = __builtin_alloca((size_t)(&here - start - LEFT));
+
+	*rest = 0;
+	/* What is not mapped yet, as the stack of the main thread grows by itself. */
+	for (volatile char *page = rest; page > start + 128; page -= 128)
+		*page = 0;
+	next();
+}
+
+static void sleep_on(void)
+{
+	for (;;)
+		pause();
+}
+
+/*
+ * A thread whose stack, of `size` bytes, is a part of a larger mapping: below it lies other memory
+ * of the program's, or a page that the kernel guards.
+ */
+#define OTHER_SIZE   65536
+#define GUARD_PAGE   4096
+#define GUARD_ADVICE 102 /* MADV_GUARD_INSTALL, Linux 6.13 */
+
+static int fills;
+
+static void *on_part_of_a_mapping(void *start)
+{
+	if (fills)
+		fill_stack(start, sleep_on);
+	sleep_on();
+	return NULL;
+}
+
+static void start_on_part(size_t size, int guarded)
+{
+	char *whole = mmap(NULL, OTHER_SIZE + size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_attr_t attributes;
+
+	/* No guard page by accident. */
+	if (whole == MAP_FAILED || mprotect(whole, GUARD_PAGE, PROT_READ))
+		_exit(2);
+	owned = (unsigned char *)whole + GUARD_PAGE;
+	owned_size = OTHER_SIZE - 2 * GUARD_PAGE;
+	memset(owned, MARK, OTHER_SIZE - GUARD_PAGE);
+	if (guarded && madvise(whole + OTHER_SIZE - GUARD_PAGE, GUARD_PAGE, GUARD_ADVICE)) {
+		say("not here\n", 0);
+		return;
+	}
+	if (!guarded)
+		owned_size += GUARD_PAGE;
+	fills = size <= OTHER_SIZE;
+	if (pthread_attr_init(&attributes) ||
+	    pthread_attr_setstack(&attributes, whole + OTHER_SIZE, size) ||
+	    pthread_create(&thread, &attributes, on_part_of_a_mapping, whole + OTHER_SIZE))
+		_exit(2);
+	say("started\n", 0);
+}
+
+static void go_deep(void);
+
 static int obey(char *command)
 {
 	if (!strcmp(command, "answer")) {
@@ -179,6 +247,10 @@ static int obey(char *command)
 		say("%ld\n", count);
 	} else if (!strncmp(command, "become ", 7)) {
 		become(command + 7);
+	} else if (!strcmp(command, "deep")) {
+		go_deep();
+	} else if (!strncmp(command, "part ", 5)) {
+		start_on_part(strtoul(command + 5, NULL, 0), strstr(command, "guarded") != NULL);
 	} else if (!strcmp(command, "damage")) {
 		long damage = 0;
 
@@ -250,6 +322,28 @@ static void *serve(void *unused)
 			_exit(2);
 	_exit(0);
 	return unused;
+}
+
+static void serve_deep(void)
+{
+	say("deep\n", 0);
+	serve(NULL);
+}
+
+/* To the end of what the stack of the main thread may grow to. */
+static void go_deep(void)
+{
+	struct rlimit limit;
+	unsigned long end = 0;
+	char line[256];
+	FILE *maps = fopen("/proc/self/maps", "r");
+
+	while (maps && fgets(line, sizeof line, maps))
+		if (strstr(line, "[stack]"))
+			end = strtoul(strchr(line, '-') + 1, NULL, 16);
+	if (!end || getrlimit(RLIMIT_STACK, &limit))
+		_exit(2);
+	fill_stack((char *)(end - limit.rlim_cur), serve_deep);
 }
 
 /* Every system call is allowed but the one of this number, which gets `action`. */

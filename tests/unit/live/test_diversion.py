@@ -23,6 +23,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import cu
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadEnded, ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 
+NO_PID = 2 ** 22 + 1
 MODES = ("nanosleep", "poll", "futex", "spin")
 ROUNDS = 25
 
@@ -321,7 +322,9 @@ STACK = mapping(0x10000, 0x20000)
     ("mappings", "main", "pointer", "thread_pointer", "room"),
     [
         # its own stack, its control block at the upper end
-        ([STACK], False, 0x18000, 0x1F000, 0x8000),
+        ([GUARD, STACK], False, 0x18000, 0x1F000, 0x8000),
+        # no guard, although its control block is there: perhaps one of several stacks in one mapping
+        ([STACK], False, 0x18000, 0x1F000, 0),
         # an alternate signal stack somewhere in the heap
         ([mapping(0x10000, 0x20000, path="[heap]")], False, 0x18000, 0x1F000, 0),
         # no control block, no guard: perhaps an alternate signal stack
@@ -338,4 +341,4 @@ STACK = mapping(0x10000, 0x20000)
     ],
 )
 def test_room_on_a_stack(mappings, main, pointer, thread_pointer, room):
-    assert stack.room_below(mappings, main, pointer, thread_pointer) == room
+    assert stack.room_below(NO_PID, mappings, main, pointer, thread_pointer) == room

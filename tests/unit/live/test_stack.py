@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A thread that has too little stack left is not diverted, whatever lies below its stack."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
+
+PAUSE = 34
+SMALL, LARGE = 1 << 15, 1 << 20
+LIMIT = 1 << 20
+
+
+@pytest.fixture(name="only")
+def fixture_only(monkeypatch):
+    """A function that lets no thread be borrowed but one."""
+    return lambda tid: monkeypatch.setattr(borrow, "candidates", lambda pid, round_number=0: [tid])
+
+
+def test_main_thread_near_the_limit_of_its_stack(padded, start, trigger):
+    """Guards the limit to which the kernel lets a stack grow (RLIMIT_STACK).
+
+    Seen to fail, with a victim that died by SIGSEGV, when the main stack counted as growing without one.
+    """
+    victim = start(padded, wrap=("prlimit", f"--stack={LIMIT}"))
+    assert victim.ask("deep") == "deep"
+    row = trigger(padded, retries=3).apply(victim.pid)
+    assert victim.ask("answer") == "20"
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "has too little stack left" in row.reason
+    assert victim.end() == 0
+
+
+def test_main_thread_with_enough_below(padded, start, trigger):
+    victim = start(padded, wrap=("prlimit", "--stack=unlimited"))
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    assert victim.end() == 0
+
+
+def test_stack_without_a_guard_page(padded, start, trigger, only):
+    """Guards what the program keeps below a stack that it brought itself (pthread_attr_setstack(3)).
+
+    Seen to fail, with 1,500 bytes of it overwritten, when the mapping's start counted as the stack's.
+    """
+    victim = start(padded)
+    only(victim.start_thread(f"part {SMALL}", PAUSE))
+    row = trigger(padded, retries=3).apply(victim.pid)
+    assert victim.ask("damage") == "0"
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "on a stack whose end cannot be told" in row.reason
+    assert victim.end() == 0
+
+
+def knows_guard_regions():
+    """Whether the kernel shows guard regions in the page map, as from Linux 6.15 on."""
+    return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 15)
+
+
+@pytest.mark.skipif(not knows_guard_regions(), reason="the kernel does not tell where guard regions are")
+@pytest.mark.parametrize(("size", "outcome"), [(SMALL, "failed"), (LARGE, "patched")])
+def test_stack_with_a_guard_region(padded, start, trigger, only, size, outcome):
+    """Guards threads of a C library whose guard pages are no mappings of their own (glibc 2.42, madvise(2)).
+
+    Seen to fail, with a victim that died by SIGSEGV, when the mapping's start counted as the stack's.
+    """
+    victim = start(padded)
+    only(victim.start_thread(f"part {size} guarded", PAUSE))
+    row = trigger(padded, retries=3).apply(victim.pid)
+    assert victim.ask("damage") == "0"
+    assert row.outcome == outcome, row
+    assert victim.end() == 0
