@@ -53,6 +53,7 @@ class Stat(NamedTuple):
     flags: int
     threads: int
     start_ticks: int
+    policy: int  # of scheduling: os.SCHED_OTHER, ...
 
 
 class Status(NamedTuple):
@@ -170,6 +171,7 @@ def parse_stat(data):
         flags=int(fields[6]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
+        policy=int(fields[38]),
     )
 
 
