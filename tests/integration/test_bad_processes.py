@@ -219,10 +219,7 @@ def test_stopped_by_a_signal(build, container, start, ulp):
 
 
 def test_ends_meanwhile(build, container, ulp, start):
-    """Guards every step of a trigger against a process that is killed just then: a sentence, and no hang.
-
-    Seen to fail (a traceback) with UlpError not caught in Trigger._guarded().
-    """
+    """Guards every step of a trigger against a process that is killed just then: a sentence, and no hang."""
     begin = time.monotonic()
     ulp.succeed("trigger", "-p", start(build).pid, container)
     usual = time.monotonic() - begin

@@ -58,7 +58,10 @@ def test_stack_without_an_end_proves_nothing(prepared, preforked):
 
 @pytest.mark.parametrize("kind", ["context", "own"])
 def test_coroutine_suspended_inside_is_the_first_to_go_on(prepared, kind):
-    """Its own stack shows it inside, so it keeps the old functions, and its thread with it, until it has left."""
+    """Its own stack shows it inside, so it keeps the old functions, and its thread with it, until it has left.
+
+    Seen to fail with prove_by_stack() always saying OUTSIDE.
+    """
     victim, patch = prepared
     assert victim.ask(f"suspend {kind}") == "suspended"
     patch.apply(victim)
