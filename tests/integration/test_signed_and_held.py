@@ -149,19 +149,19 @@ def test_modules(build, container, key, allowed, start, ulp, tmp_path):
                  "retracted_file": tmp_path / "retracted", "ledger": tmp_path / "ledger.jsonl"}
     assert "is not signed" in module("ulp_dispatch", status=2, **arguments)["msg"]
     ulp.succeed("sign", container, "-k", key)
-    assert "allowed signers" in module("ulp_dispatch", status=2, **dict(arguments, allowed_signers=""))["msg"]
+    assert "allowed signers" in module("ulp_dispatch", status=2, **{**arguments, "allowed_signers": ""})["msg"]
     for exclude in ([victim.name], [f"exe=*/{victim.name}"], [{"name": victim.name, "user": str(os.geteuid())}]):
-        result = module("ulp_dispatch", **dict(arguments, exclude=exclude))
+        result = module("ulp_dispatch", **{**arguments, "exclude": exclude})
         assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
-    assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **dict(arguments, exclude=[{"host": "a"}]))["msg"]
+    assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **{**arguments, "exclude": [{"host": "a"}]})["msg"]
     (tmp_path / "stop").touch()
     result = module("ulp_dispatch", **arguments)
     assert (result["changed"], result["outcomes"], result["stopped"]) == (False, {"excluded": 1}, True)
     assert victim.number("version") == 1
-    result = module("ulp_dispatch", **dict(arguments, kill_switch=None, hold_file="", retracted_file=""))
+    result = module("ulp_dispatch", **{**arguments, "kill_switch": None, "hold_file": "", "retracted_file": ""})
     assert (result["changed"], result["signer"], result["stopped"]) == (True, SIGNER, False)
     assert victim.number("version") == 2
-    assert module("ulp_dispatch", **dict(arguments, state="absent"))["changed"] is True
+    assert module("ulp_dispatch", **{**arguments, "state": "absent"})["changed"] is True
     assert victim.number("version") == 1
     ledger = module("ulp_facts", ledger=tmp_path / "ledger.jsonl")["ansible_facts"]["ulp"]["ledger"]
     assert [(entry["pid"], entry["operation"]) for entry in ledger] == [(victim.pid, "patch"), (victim.pid, "revert")]
