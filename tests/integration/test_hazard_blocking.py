@@ -127,7 +127,8 @@ def signal_when_traced(pid: int) -> None:
 def test_signal_during_the_diversion_is_not_lost(call, blocking):
     """Guards the look at pending signals: one that comes while the call is not being made must end it all the same.
 
-    Without it the signal's handler runs, and then the call waits for a signal that has been.
+    Without it the signal's handler runs, and then the call waits for a signal that has been. Seen so with
+    ulp_restart_settle() never making the call fail with EINTR.
     """
     for _round in range(10):
         for change in (blocking.patch.apply, blocking.patch.revert):
