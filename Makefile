@@ -4,7 +4,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 
 BUILD := build
 VENV := .venv
@@ -15,7 +17,7 @@ COLLECTIONS := $(BUILD)/collections
 INSTALLED := $(BUILD)/installed
 # A copy of the tracked files at a path that ansible-test and ansible-lint accept.
 LINTED := $(BUILD)/lint/ansible_collections/libpulp/livepatch
-PYTEST := $(BIN)/python -m pytest
+PYTEST := tools/apart.sh $(BIN)/python -m pytest
 
 # LD_PRELOAD and PATH are lists, with spaces and colons between their entries.
 ifneq ($(words x$(subst :, ,$(CURDIR))),1)
@@ -81,9 +83,15 @@ demo: packages-build venv build collection-install ## patch a running network se
 
 # -------------------------------------------------------------------- check
 
+# The integration tests are the longer half; the other half waits for containers most of the time.
 .PHONY: check
-check: packages-check-build-containers check-native check-unit check-integration check-collection molecule-default ## every test
+check: packages-check-build-containers venv build collection-path ## every test
+	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-integration check-others
 	@echo "All tests passed."
+
+.PHONY: check-others
+check-others:
+	@$(MAKE) SIDE_BY_SIDE= check-native check-unit check-collection molecule-default
 
 .PHONY: check-native
 check-native: build-native ## the runtime's own tests
@@ -129,7 +137,7 @@ molecule-%: packages-check-build-containers venv build collection-path
 .PHONY: check-roles
 check-roles: venv build ## roles in systemd containers made with podman (not part of check)
 	@tools/install-system-packages.sh containers
-	$(PYTEST) tests/roles
+	$(BIN)/python -m pytest tests/roles
 
 .PHONY: bench
 bench: packages-check-build venv build ## measure, and write build/bench.json
