@@ -17,7 +17,9 @@ COLLECTIONS := $(BUILD)/collections
 INSTALLED := $(BUILD)/installed
 # A copy of the tracked files at a path that ansible-test and ansible-lint accept.
 LINTED := $(BUILD)/lint/ansible_collections/libpulp/livepatch
-PYTEST := tools/apart.sh $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest
+# Some of these tests patch every process of the host that has loaded the target.
+APART := tools/apart.sh
 
 # LD_PRELOAD and PATH are lists, with spaces and colons between their entries.
 ifneq ($(words x$(subst :, ,$(CURDIR))),1)
@@ -103,19 +105,19 @@ check-unit: packages-check-build venv build collection-path ## the Python core, 
 
 .PHONY: check-integration
 check-integration: packages-check-build venv build collection-path ## victim programs, playbooks and roles, on running processes
-	$(PYTEST) tests/integration
+	$(APART) $(PYTEST) tests/integration
 
 HAZARDS := tests/integration/test_hazard_*.py tests/integration/test_unwind_gdb.py
 
 # What a normal check chooses from is in tests/integration/harness/variant.py.
 .PHONY: check-every-variant
 check-every-variant: packages-check-build venv build collection-path ## each hazard in all 24 variants: two hours
-	$(PYTEST) $(HAZARDS) --every-variant --cycles 20
+	$(APART) $(PYTEST) $(HAZARDS) --every-variant --cycles 20
 
 # What check does in hundreds of cycles: it says, now and then, where it is and how long that test will take.
 .PHONY: soak
 soak: packages-check-build venv build collection-path ## 10,000 applies and reverts under stress and at bad moments: an hour
-	$(PYTEST) $(HAZARDS) --counted --cycles 10000 --timeout 0
+	$(APART) $(PYTEST) $(HAZARDS) --counted --cycles 10000 --timeout 0
 
 .PHONY: check-collection
 check-collection: venv collection-install ## the built artefact, installed into an empty path
@@ -137,7 +139,7 @@ molecule-%: packages-check-build-containers venv build collection-path
 .PHONY: check-roles
 check-roles: venv build ## roles in systemd containers made with podman (not part of check)
 	@tools/install-system-packages.sh containers
-	$(BIN)/python -m pytest tests/roles
+	$(PYTEST) tests/roles
 
 .PHONY: bench
 bench: packages-check-build venv build ## measure, and write build/bench.json

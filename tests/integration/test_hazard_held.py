@@ -52,14 +52,19 @@ def test_no_thread_but_the_diverted_one_is_stopped(variant, target, start, repea
     assert victim.ask(f"start {THREADS}") == str(THREADS)
     computing = [thread for thread in victim.threads() if thread not in idle]
     assert len(computing) == THREADS
-    patch.apply(victim)
-    patch.revert(victim)
+
+    def each():
+        """A sleeping thread is diverted before one that runs: so the main thread, once it sleeps again."""
+        for operation in (patch.apply, patch.revert):
+            wait_until(lambda: all(victim.system_call(thread) != "running" for thread in idle), "the others sleep")
+            operation(victim)
+
+    each()
     assert victim.numbers("latest") == [1] * THREADS
     before = voluntary_switches(victim, computing)
     diverted = voluntary_switches(victim, idle)
     for _cycle in range(10):
-        patch.apply(victim)
-        patch.revert(victim)
+        each()
     assert voluntary_switches(victim, computing) == before
     assert all(after > diverted[thread] for thread, after in voluntary_switches(victim, idle).items())
 

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness.held import HeldDiversion
+from harness.held import hold
 from harness.polling import wait_until
 
 HOW = ("pause", "read", "spin", "handler")
@@ -128,7 +128,7 @@ def test_in_the_order_of_the_kernel(how, victim):
     assert victim.ask("start " + how) == "started"
     if how != "pause":
         wait_until(lambda: victim.system_call() == READ, "blocked in read")
-    HeldDiversion(victim, victim.pid, queue_all).run()
+    hold(victim, victim.pid, queue_all)
     assert received(victim) == in_order
 
 
@@ -145,7 +145,7 @@ def test_cancelled_while_diverted(how, victim, patch):
         def cancel():
             assert victim.ask("cancel") == "sent"
 
-        HeldDiversion(victim, thread, cancel).run()
+        hold(victim, thread, cancel)
         assert victim.numbers("join") == [1, 1]
     patch.apply(victim)
     assert victim.number("version") == 2

@@ -30,6 +30,15 @@ MODULE = "ansible_collections.libpulp.livepatch.plugins.modules.ulp_dispatch"
 PATIENCE = ("--timeout", "600")
 
 
+@pytest.fixture(autouse=True)
+def hang_up():
+    """Programs inherit what is ignored: under nohup(1), the one whose end is looked at would not end by SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+
 class Gate:
     """The FIFO from which a process that loads the slow livepatch wants one byte."""
 

@@ -14,7 +14,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps imp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 
+from .polling import wait_until
 from .victim import Victim
 
 
@@ -35,3 +37,16 @@ class HeldDiversion(Diversion):
             self._divert()
             self.meanwhile()
             self.custody.release()
+
+
+def hold(victim: Victim, thread: int, meanwhile: Callable[[], None]) -> None:
+    """Divert ``thread`` so. On a busy machine it may not stop soon enough for the tool, which asks again later."""
+
+    def held() -> bool:
+        try:
+            HeldDiversion(victim, thread, meanwhile).run()
+        except ThreadRefused:
+            return False
+        return True
+
+    wait_until(held, f"thread {thread} could be diverted")
