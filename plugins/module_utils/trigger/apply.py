@@ -16,6 +16,7 @@ from .. import abi
 from ..atomic_file import read_file
 from ..errors import MissingDependency, NotPatchable, UlpError
 from ..livepatch.container import parse_container, read_container
+from ..printable import printable
 from ..process.affiliation import container as container_of
 from ..process.errors import NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced
 from ..process.mapped import open_mapped, remedy
@@ -182,8 +183,12 @@ class Trigger:
 
     def _apply(self, pid, via, name):
         subject, resolution, row = self._examine(pid, via, name)
-        if row is not None:
-            return row
+        if row is None:
+            row = _with_besides((yield from self._apply_to(subject, resolution)), resolution)
+        return row
+
+    def _apply_to(self, subject, resolution):
+        pid, via, name = subject.pid, subject.via, subject.name
         patch = subject.state.patch(self.container.patch_id)
         again = patch is not None and patch.applied
         if again and resolution.is_covered(patch):
@@ -207,7 +212,7 @@ class Trigger:
             )
         if self.options.check:
             reservation = foreseen(pid, via, self.options.seccomp)
-            return Row(pid, subject.name, outcome.PATCHED, reservation, changed=True)
+            return Row(pid, name, outcome.PATCHED, reservation, changed=True)
         if again:
             return (yield from self._repeat(subject, libraries))
         contents = None if by_path else self._verified_contents()
@@ -345,18 +350,22 @@ class Trigger:
         # A generator like the others, although it never waits.
         yield from ()
         subject, resolution, row = self._examine(pid, via, name)
-        if row is not None:
-            return row
+        if row is None:
+            row = _with_besides(self._check_state(subject, resolution), resolution)
+        return row
+
+    def _check_state(self, subject, resolution):
+        pid, name = subject.pid, subject.name
         patch = subject.state.patch(self.container.patch_id)
         if patch is not None and patch.applied and not resolution.is_covered(patch):
             late = " and ".join(resolution.late(subject.state)) or "a further library"
             return Row(
-                pid, subject.name, outcome.FAILED,
+                pid, name, outcome.FAILED,
                 f"process {pid} ({name}) has loaded {late} since the livepatch was applied, and runs old functions of"
                 " it; apply the livepatch again",
             )
         if patch is None:
-            return Row(pid, subject.name, outcome.FAILED, f"the livepatch is not applied to process {pid} ({name})")
+            return Row(pid, name, outcome.FAILED, f"the livepatch is not applied to process {pid} ({name})")
         return self._settled(subject, patch, outcome.ALREADY_PATCHED if patch.applied else outcome.REVERTED)
 
     # ------------------------------------------------------------- request
@@ -471,10 +480,24 @@ def _about_coroutines(subject):
     )
 
 
+def _build_id(library):
+    found = library.survey.build_id
+    return f"with build ID {found}" if found else "without build ID"
+
+
 def _other_build(pid, name, match):
-    found = match.library.survey.build_id
-    has = f"with build ID {found}" if found else "without build ID"
     return (
-        f"process {pid} ({name}) runs {match.library.name} {has}, and the livepatch is for build ID"
-        f" {match.target.build_id}"
+        f"process {pid} ({name}) runs {match.library.name} {_build_id(match.library)}, and the livepatch is for"
+        f" build ID {match.target.build_id}"
     )
+
+
+def _with_besides(row, resolution):
+    """The Row, which also names what the livepatch is not for: it says nothing of those builds."""
+    if not resolution.besides:
+        return row
+    found = " and ".join(dict.fromkeys(
+        f"{printable(match.library.path)} {_build_id(match.library)}" for match in resolution.besides
+    ))
+    also = f"process {row.pid} ({row.name}) also runs {found}, for which this livepatch is not"
+    return row._replace(reason=f"{row.reason}; {also}" if row.reason else also)

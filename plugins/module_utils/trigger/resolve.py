@@ -27,6 +27,7 @@ class Resolution(NamedTuple):
     others: list[Match]  # the library's name is right, its build ID is not
     doubles: list[Match]  # loaded more than once (dlmopen(3))
     obscure: list[Mapping]  # called like a target, of a file of which this user cannot tell what it is
+    besides: list[Match]  # as others, of a target that the process has loaded in the right build, too
 
     @property
     def concerned(self):
@@ -54,11 +55,16 @@ def resolve(container, libraries, unreachable=()):
     """
     resolution = Resolution([], [], [], [
         mapping for mapping in unreachable if any(_may_be(mapping, target) for target in container.targets)
-    ])
+    ], [])
+    wanted = {target.build_id for target in container.targets}
     for target in container.targets:
         same_build = [library for library in libraries if library.survey.build_id == target.build_id]
         if len(same_build) == 1:
             resolution.matches.append(Match(target, same_build[0]))
+            resolution.besides.extend(
+                Match(target, library) for library in libraries
+                if library.survey.build_id not in wanted and _is_called(library, target)
+            )
         elif same_build:
             resolution.doubles.append(Match(target, same_build[0]))
         else:
