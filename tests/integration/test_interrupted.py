@@ -38,7 +38,6 @@ def hang_up():
     signal.signal(signal.SIGHUP, before)
 
 
-
 class Gate:
     """The FIFO from which a process that loads the slow livepatch wants one byte."""
 
