@@ -421,6 +421,49 @@ def test_program_that_the_kernel_protects_gets_bytes(launch_as_nobody, preforked
     assert victim.number("version") == 2
 
 
+def mdwe_of_the_kernel(victim):
+    assert victim.ask("mdwe") == "denied"
+
+
+def mdwe_of_systemd(victim):
+    for call in (MPROTECT, PKEY_MPROTECT):
+        victim.ask(f"deny {call} {EPERM:#x} {PROT_EXEC}")
+
+
+@needs_root
+@pytest.mark.parametrize("deny", [mdwe_of_the_kernel, mdwe_of_systemd], ids=["kernel", "systemd"])
+def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, launch_as_nobody, preforked, container):
+    """Neither way to write code is left: not patchable, which stops no rollout, with the reason.
+
+    Seen to fail, with the outcome "failed", without the question for TEXT_UNWRITABLE in trigger.apply.
+    """
+    victim = launch_as_nobody()
+    victim.ask("undumpable")
+    deny(victim)
+    for _attempt in range(2):
+        (row,) = preforked.run("dispatch", "patch", container, victim.pid, "--json").json()
+        assert row["outcome"] == "not_patchable"
+        assert "can neither open /proc/self/mem for writing, nor may it make memory executable" in row["reason"]
+        assert victim.number("version") == 1
+
+
+@needs_root
+def test_revert_in_a_program_that_has_shut_itself_in_since(launch_as_nobody, preforked, container):
+    """What is patched is not called impossible to patch: the revert has failed, and the livepatch stays applied.
+
+    Seen to fail with the question for TEXT_UNWRITABLE in trigger.apply put for a revert, too.
+    """
+    victim = launch_as_nobody()
+    preforked.succeed("trigger", "-p", victim.pid, container)
+    victim.ask("undumpable")
+    mdwe_of_the_kernel(victim)
+    (row,) = preforked.run("dispatch", "revert", container, victim.pid, "--json").json()
+    assert row["outcome"] == "failed"
+    assert "does not let its code be changed" in row["reason"]
+    assert victim.number("version") == 2
+    assert preforked.run("check", "-p", victim.pid, container).status == 0
+
+
 @needs_root
 def test_setuid_program(build, container, preforked, open_directory):
     """The loader heeds no LD_PRELOAD there, so there is no runtime in it, and the reason says so."""

@@ -42,6 +42,8 @@ _PROGRAMS = 5
 # So long the dynamic loader may take until it gets to the runtime, and between two looks; in seconds.
 _START_SECONDS = 2.0
 _START_PAUSE = 0.005
+# Outcomes of an attempt that did not apply the livepatch.
+_WITHOUT = (outcome.FAILED, outcome.NOT_PATCHABLE)
 
 
 class Trigger:
@@ -287,10 +289,11 @@ class Trigger:
         # From here on, nothing but a failure may keep it from being applied.
         bold = Trigger(self.container, self.files, self.options.resolute)
         row = yield from bold._tried(subject, libraries)
-        if row.outcome == outcome.FAILED:
+        if row.outcome in _WITHOUT:
             restored = yield from bold._tried(subject, before)
-            what = "not applied any more" if restored.outcome == outcome.FAILED else "applied as before"
+            what = "not applied any more" if restored.outcome in _WITHOUT else "applied as before"
             row = row._replace(
+                outcome=outcome.FAILED,
                 reason=f"{row.reason}; the livepatch was to be applied anew, for a library that was loaded since, and"
                        f" is {what}"
             )
@@ -433,6 +436,13 @@ class Trigger:
         if result.stage != abi.STAGE_DONE:
             what = abi.error_sentence(result.error)
             detail = f" ({result.detail})" if result.detail else ""
+            if result.error == abi.TEXT_UNWRITABLE and done == outcome.PATCHED:
+                # The runtime tries that before all else; what a process has denied itself it does not get back.
+                return row._replace(
+                    outcome=outcome.NOT_PATCHABLE,
+                    reason=f"process {pid} ({name}): {what}{detail}: it can neither open /proc/self/mem for writing,"
+                    " nor may it make memory executable (MemoryDenyWriteExecute=); restart it with the fixed library",
+                )
             tries = f", after {answer.attempts} attempts" if abi.is_retryable(result.error) else ""
             return row._replace(reason=f"process {pid} ({name}): {what}{detail}{tries}")
         settled = self._settled(self._again(subject), None, done)
