@@ -137,8 +137,8 @@ molecule-%: packages-check-build-containers venv build collection-path
 	MOLECULE_COMMAND_BORDERS=false $(BIN)/molecule $(MOLECULE) -s $*
 
 .PHONY: check-roles
-check-roles: venv build ## roles in systemd containers made with podman (not part of check)
-	@tools/install-system-packages.sh containers
+check-roles: venv build ## roles in systemd containers, processes of containers on a host (not part of check)
+	@tools/install-system-packages.sh containers engines
 	$(PYTEST) tests/roles
 
 .PHONY: bench

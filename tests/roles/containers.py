@@ -11,6 +11,7 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
+from typing import Sequence
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 WORK = CHECKOUT / "build" / "containers"
@@ -23,11 +24,14 @@ def prepare(*versions: str) -> dict[str, str]:
     return {**os.environ, "CONTAINERS_CONF": str(WORK / "containers.conf")}
 
 
-def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run podman and return what it said."""
-    done = subprocess.run(["podman", *arguments], env=prepare(), text=True, capture_output=True, check=False)
+def podman(
+    *arguments: str, check: bool = True, engine: Sequence[str] = ("podman",)
+) -> subprocess.CompletedProcess[str]:
+    """Run podman, or another container ``engine`` that takes the same arguments, and return what it said."""
+    words = [*engine, *arguments]
+    done = subprocess.run(words, env=prepare(), text=True, capture_output=True, check=False)
     if check and done.returncode:
-        raise AssertionError(f"podman {' '.join(arguments)}: {done.stderr}")
+        raise AssertionError(f"{' '.join(words)}: {done.stderr}")
     return done
 
 

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 import shutil
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Sequence
 
 from containers import podman, prepare
 from harness.library import Build
@@ -54,14 +56,15 @@ def scratch_image(build: Build, program: Path, directory: Path) -> str:
 class Scratch:
     """One container, its program driven as a victim of the integration tests; a context manager that removes it."""
 
-    def __init__(self, image: str, *options: str) -> None:
+    def __init__(self, image: str, *options: str, engine: Sequence[str] = ("podman",)) -> None:
         self.name = f"ulp-{uuid.uuid4().hex[:8]}"
+        self.engine = functools.partial(podman, engine=engine)
         words = [
-            "podman", "run", "--interactive", "--network", "none", "--name", self.name,
+            *engine, "run", "--interactive", "--network", "none", "--name", self.name,
             "--env", "LD_PRELOAD=/libpulp.so", "--env", f"LD_LIBRARY_PATH={INSIDE}", *options, image, "/app",
         ]
         self.victim = Victim(words, preload=(), environment=prepare())
-        self.pid = int(podman("inspect", "--format", "{{.State.Pid}}", self.name).stdout)
+        self.pid = int(self.engine("inspect", "--format", "{{.State.Pid}}", self.name).stdout)
         self.victim.pid = self.pid
 
     def __enter__(self) -> Scratch:
@@ -74,12 +77,12 @@ class Scratch:
         finally:
             self.victim.kill()
             # On a busy machine its mounts may not have gone yet.
-            wait_until(lambda: not podman("rm", "--force", "--time", "0", self.name, check=False).returncode,
+            wait_until(lambda: not self.engine("rm", "--force", self.name, check=False).returncode,
                        f"{self.name} is removed")
 
     @property
     def short_id(self) -> str:
-        return podman("inspect", "--format", "{{.Id}}", self.name).stdout[:12]
+        return self.engine("inspect", "--format", "{{.Id}}", self.name).stdout[:12]
 
     def version(self) -> int:
         return self.victim.number("version")
@@ -92,7 +95,7 @@ class Scratch:
 
     def written(self) -> str:
         """What differs from the image: what somebody has left there."""
-        return podman("diff", self.name).stdout
+        return self.engine("diff", self.name).stdout
 
     def take_proc_away(self) -> None:
         """Unmount /proc inside."""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes in podman's containers, found and patched from the host, with nothing left behind in any of them."""
+"""Processes in containers, found and patched from the host, with nothing left behind in any of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from containers import Container, podman
+from engines import docker, ordinary_user
 from harness.blocked import version_patch
 from harness.command import Ulp
 from harness.library import Hazard
@@ -72,6 +74,25 @@ def test_patch_and_revert(options, image, container, ulp):
         assert inside.version() == 1
         ulp.succeed("trigger", "-p", inside.pid, container)
         assert inside.version() == 2
+        assert (inside.descriptors(), inside.written()) == before
+
+
+@pytest.mark.parametrize("other", [ordinary_user, docker])
+def test_another_engine(other, image, container, ulp):
+    """Rootless podman, where root of the container is nobody on the host; and docker, with its own seccomp profile."""
+    with other(image) as engine, Scratch(image, engine=engine) as inside:
+        assert inside.seccomp_mode() == "2"
+        assert (Path(f"/proc/{inside.pid}").stat().st_uid == 0) == (other is docker)
+        before = inside.descriptors(), inside.written()
+        rows = {row["pid"]: row for row in ulp.succeed("dispatch", "patch", container, "--json").json()}
+        assert rows[inside.pid]["outcome"] == "patched"
+        assert inside.version() == 2
+        (process,) = ulp.succeed("list", "-p", inside.pid, "--json").json()["processes"]
+        assert process["own_root"]
+        # Where a user may not make cgroups, nothing on the host tells which container it is.
+        assert process["container"] == inside.short_id or (other is ordinary_user and process["container"] is None)
+        ulp.succeed("dispatch", "revert", container)
+        assert inside.version() == 1
         assert (inside.descriptors(), inside.written()) == before
 
 

@@ -22,6 +22,9 @@ Environment=GREETING="good day" LD_PRELOAD={preload}
 ExecStart=/usr/bin/sleep infinity
 """
 
+# Seconds: the first test waits until the host has installed a compiler and built the runtime.
+pytestmark = pytest.mark.timeout(3600)
+
 
 class Play:
     """Runs roles in a container, and tells what changed."""
