@@ -144,7 +144,7 @@ def test_waiting_for_all_processes_together(padded, start):
 def test_signal_while_no_thread_can_serve(padded, start, monkeypatch, tmp_path):
     """Guards a process that has not served yet: it goes on as it was, and the ledger says so.
 
-    Seen to fail, with 20 attempts instead of one, without the question in trigger.borrow.
+    Seen to fail, with 19 attempts instead of one, without the question for a signal in trigger.borrow.
     """
     victim = start(padded)
     attempts = []
