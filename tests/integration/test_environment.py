@@ -293,6 +293,36 @@ def test_file_on_a_mount_from_which_nothing_is_executed(launch, patched, contain
 
 
 @needs_root
+def test_file_that_landlock_shuts_out(launch, patched, container):
+    """Nothing shows that but an attempt: the file's owner and mode permit it. Then the process is given the bytes.
+
+    Seen to fail with "cannot open shared object file: Permission denied" without the second attempt.
+    """
+    victim = launch()
+    answer = victim.ask("landlock")
+    if answer != "denied":
+        pytest.skip(f"this kernel has no Landlock: {answer}")
+    patched(victim)
+    assert "/memfd:ulp:" in Path(f"/proc/{victim.pid}/maps").read_text()
+
+
+@needs_root
+def test_file_that_landlock_shuts_out_and_no_other_way(launch, preforked, container):
+    """The reason of the first attempt is the one to tell; the second one is given up before the process is touched.
+
+    Seen to fail, with "denies the system call memfd_create", without that exception in trigger.apply.
+    """
+    victim = launch()
+    victim.ask(f"deny {MEMFD_CREATE} {KILL:#x}")
+    answer = victim.ask("landlock")
+    if answer != "denied":
+        pytest.skip(f"this kernel has no Landlock: {answer}")
+    answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+    assert f"{container}: cannot open shared object file: Permission denied" in answer.errors
+    assert victim.number("version") == 1
+
+
+@needs_root
 def test_two_livepatches_as_bytes(launch, preforked, build, container):
     """Guards the name under which the loader knows a memory file: descriptors have the same number again.
 

@@ -9,15 +9,18 @@
  *   strict                     -> nothing but read and write from now on; it can't even end well
  *   strict-thread              -> the same for another thread, which waits for a byte
  *   mdwe                       -> no memory may become executable (prctl)
+ *   landlock                   -> no file may be opened any more, for reading or writing
  *   undumpable                 -> as a program that has given up its privileges: the kernel protects it
  *   tls LIBRARY                -> loads the libraries LIBRARY.0, LIBRARY.1, ... until there is no room in the
  *                                 static thread-local storage; how many
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/prctl.h>
 
 #include "../blocked/blocked.h"
@@ -27,6 +30,10 @@
 #define PR_SET_MDWE              65
 #define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
+
+/* landlock(7), Linux 5.13: numbers of system calls. */
+#define LANDLOCK_CREATE_RULESET 444
+#define LANDLOCK_RESTRICT_SELF  446
 
 #define NUMBERS 128
 
@@ -120,6 +127,23 @@ static void run_mdwe(char **arguments)
 		answer("denied");
 }
 
+static void run_landlock(char **arguments)
+{
+	/* struct landlock_ruleset_attr: LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE */
+	uint64_t handled = 2 | 4;
+	long ruleset = syscall(LANDLOCK_CREATE_RULESET, &handled, sizeof(handled), 0);
+
+	(void)arguments;
+	if (ruleset < 0) {
+		answer("%s", strerror(errno));
+		return;
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0) ||
+	    close((int)ruleset))
+		die("landlock");
+	answer(open("/proc/self/mem", O_RDONLY) < 0 && errno == EACCES ? "denied" : "permitted");
+}
+
 static void run_undumpable(char **arguments)
 {
 	(void)arguments;
@@ -149,6 +173,7 @@ static const struct victim_command commands[] = {
 	{"strict", run_strict},
 	{"strict-thread", run_strict_thread},
 	{"mdwe", run_mdwe},
+	{"landlock", run_landlock},
 	{"undumpable", run_undumpable},
 	{"tls", run_tls},
 	{NULL, NULL},
