@@ -465,8 +465,9 @@ class Trigger:
                 " check it later",
             )
         if result.error == abi.ALREADY_APPLIED and done == outcome.PATCHED:
-            # Somebody else was faster.
-            return self._settled(self._again(subject), None, outcome.ALREADY_PATCHED)
+            # Somebody else was faster; a thread was held all the same.
+            faster = self._settled(self._again(subject), None, outcome.ALREADY_PATCHED)
+            return faster._replace(held_us=answer.held_us)
         if result.stage != abi.STAGE_DONE:
             what = abi.error_sentence(result.error)
             detail = f" ({result.detail})" if result.detail else ""

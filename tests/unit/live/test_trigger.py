@@ -50,6 +50,20 @@ def test_apply_revert_and_apply_again(layout, start, trigger, look):
         assert look(victim).state.domains[0].universe == 2 * round_number
 
 
+def test_somebody_else_is_faster(layout, start, trigger):
+    """A thread was held for nothing, which is told.  Seen to fail with the held time left out."""
+    victim = start(layout)
+    faster = trigger(layout)
+
+    def overtake():
+        faster.apply(victim.pid)
+
+    row = trigger(layout, veto=overtake).apply(victim.pid)
+    assert (row.outcome, row.changed) == ("already_patched", False)
+    assert row.held_us > 0
+    assert victim.ask("answer") == "5001"
+
+
 def test_check_mode_touches_nothing(layout, start, trigger, look, monkeypatch):
     victim = start(layout)
     before = look(victim)
