@@ -104,8 +104,9 @@ static enum ulp_error write_replacements(const struct ulp_text *text,
 			next->version->target = patch_base[patch] + replacement[k].replacement;
 			next->stub =
 				ulp_stub_write(text, function, universe, next->version->target);
+			/* Other stubs could be written before. */
 			if (!next->stub)
-				return ULP_TEXT_UNWRITABLE;
+				return ULP_NO_MEMORY;
 		}
 	}
 	return ULP_OK;

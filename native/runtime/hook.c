@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arch/x86_64/arch.h"
 #include "runtime/function.h"
@@ -24,6 +25,7 @@ static void forget(struct hooks *hooks)
 {
 	free(hooks->function);
 	free(hooks->missing);
+	free(hooks->created);
 	*hooks = (struct hooks){.count = 0};
 }
 
@@ -99,6 +101,25 @@ static bool write_patch(const struct ulp_text *text, const struct ulp_code_patch
 	return ulp_text_write(text, patch->address, patch->bytes, patch->size);
 }
 
+/*
+ * Takes back what write_created() wrote, which nobody could get to: a later request must find the
+ * padding as ulp_code_hookable() wants it.
+ */
+static void take_back(const struct ulp_text *text, struct hooks *hooks)
+{
+	unsigned char nops[ULP_PAD_BEFORE - 2];
+
+	memset(nops, 0x90, sizeof nops);
+	for (uint32_t i = 0; i < hooks->created_count && hooks->created[i].stubs; i++) {
+		struct ulp_function *function = &hooks->created[i];
+
+		/* Where it cannot be written any more, the function can't be hooked any more. */
+		(void)ulp_text_write(text, function->address - sizeof nops, nops, sizeof nops);
+		ulp_stub_discard(function->stubs);
+	}
+	ulp_slots_unmap(hooks->slots, hooks->created_count);
+}
+
 /* Stub, slot and the jump through it, all of it still dead code. */
 static enum ulp_error write_created(const struct ulp_text *text, struct hooks *hooks)
 {
@@ -108,8 +129,9 @@ static enum ulp_error write_created(const struct ulp_text *text, struct hooks *h
 		struct ulp_code_patch jump[2];
 		unsigned count;
 
+		/* Whether it can be written was tried before. */
 		if (!stub)
-			return ULP_TEXT_UNWRITABLE;
+			return ULP_NO_MEMORY;
 		function->slot = &hooks->slots[i];
 		ulp_stub_put_in_place(function, stub);
 		if (!ulp_code_slot_jump(function->address, ulp_function_endbr(function),
@@ -171,11 +193,14 @@ static enum ulp_error hook(const struct ulp_text *text, const struct ulp_library
 			return ULP_NO_MEMORY;
 		}
 		error = write_created(text, hooks);
-		if (error)
-			return error;
 		/* From here on the functions stay: what is switched on is only added to. */
-		if (!ulp_function_publish(hooks->created, hooks->created_count))
-			return ULP_NO_MEMORY;
+		if (!error && !ulp_function_publish(hooks->created, hooks->created_count))
+			error = ULP_NO_MEMORY;
+		if (error) {
+			take_back(text, hooks);
+			return error;
+		}
+		hooks->created = NULL;
 	}
 	return switch_on(text, hooks);
 }

@@ -51,10 +51,20 @@ static void *map_within_reach(const struct ulp_library *library, uint64_t start,
 	return NULL;
 }
 
+static size_t size_of(uint32_t count)
+{
+	return ((size_t)count * sizeof(uint64_t) + 4095) & ~(size_t)4095;
+}
+
+void ulp_slots_unmap(uint64_t *slots, uint32_t count)
+{
+	munmap(slots, size_of(count));
+}
+
 uint64_t *ulp_slots_map(const struct ulp_library *library, uint32_t count)
 {
 	/* The kernel's own choice is the first guess. */
-	size_t size = ((size_t)count * sizeof(uint64_t) + 4095) & ~(size_t)4095;
+	size_t size = size_of(count);
 	void *memory = map_at(0, size, 0);
 
 	if (!memory)

@@ -9,5 +9,7 @@
 
 /* Memory, zeroed, for `count` slots within reach of all of the library's text, or NULL. */
 uint64_t *ulp_slots_map(const struct ulp_library *library, uint32_t count);
+/* Gives such memory back, when nothing leads to it. */
+void ulp_slots_unmap(uint64_t *slots, uint32_t count);
 
 #endif
