@@ -25,6 +25,8 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 # include/linux/sched.h: the task is a kernel thread.
 PF_KTHREAD = 0x00200000
+# It is about to let go of its memory, or has.
+PF_EXITING = 0x00000004
 # A worker of io_uring: listed among a process's threads, but it never executes the process's code.
 PF_IO_WORKER = 0x00000010
 # The kernel keeps 15 characters of a program's name.

@@ -15,6 +15,7 @@ from .errors import KernelThread, ProcessDead, ProcessGone, ProcessUnavailable, 
 from .maps import Mapping, read_code_maps
 from .memory import may_write
 from .procfs import (
+    PF_EXITING,
     PF_KTHREAD,
     Identity,
     explained,
@@ -45,6 +46,10 @@ class Subject(NamedTuple):
     state: RuntimeState
 
 
+def _goes_on(stat):
+    return stat.state not in _ZOMBIE and not stat.flags & PF_EXITING
+
+
 def alive(pid):
     """(Stat, TID to look through) of a process that could have user code in it.
 
@@ -55,15 +60,17 @@ def alive(pid):
     stat = read_stat(pid)
     if stat.flags & PF_KTHREAD:
         raise KernelThread(pid, f"process {pid} ({stat.name}) is a kernel thread")
-    if stat.state not in _ZOMBIE:
+    if _goes_on(stat):
         return stat, pid
     # The main thread may end, by pthread_exit(3), before the others.
     for tid in thread_ids(pid):
         try:
-            if tid != pid and read_stat(pid, tid).state not in _ZOMBIE:
+            if tid != pid and _goes_on(read_stat(pid, tid)):
                 return stat, tid
         except ProcessGone:
             continue
+    if stat.state not in _ZOMBIE:
+        return stat, pid
     raise ProcessDead(pid, f"process {pid} ({stat.name}) has ended already and is a zombie")
 
 
@@ -122,6 +129,18 @@ def examine(pid, files) -> Subject:
     :raises StateUnreadable: its runtime is of another version, or damaged.
     """
     stat, via = alive(pid)
+    try:
+        return _seen_through(via, pid, stat, files)
+    except (ProcessGone, ProcessUnpatchable):
+        # The main thread may have ended meanwhile, and the process goes on without.
+        stat, another = alive(pid)
+        if another == via:
+            raise
+    return _seen_through(another, pid, stat, files)
+
+
+def _seen_through(via, pid, stat, files):
+    """The Subject that process ``pid`` is by what /proc shows of its thread ``via``."""
     mappings = read_code_maps(via)
     mapping = runtime_mapping(mappings)
     if mapping is None:

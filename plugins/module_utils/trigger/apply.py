@@ -46,6 +46,14 @@ _START_PAUSE = 0.005
 _WITHOUT = (outcome.FAILED, outcome.NOT_PATCHABLE)
 
 
+def _goes_on_without(via, pid):
+    """Whether thread ``via``, through which process ``pid`` was looked at, has ended and the process has not.
+
+    What /proc showed of it was not all then.  There is one main thread that can end so, so nobody asks for ever.
+    """
+    return alive(pid)[1] != via == pid
+
+
 class Trigger:
     """One container for any number of processes: what is read of shared libraries is read once."""
 
@@ -123,6 +131,8 @@ class Trigger:
                 container = container_of(pid)
                 try:
                     row = yield from work(pid, via, name)
+                    if row.outcome == outcome.NOT_APPLICABLE and _goes_on_without(via, pid):
+                        row = None
                 except ProcessStarting:
                     if time.monotonic() > deadline:
                         raise
@@ -133,6 +143,9 @@ class Trigger:
                         raise
                     programs += 1
                     yield _START_PAUSE
+                except UlpError:
+                    if not _goes_on_without(via, pid):
+                        raise
         except MissingDependency:
             raise
         except Vetoed as error:
