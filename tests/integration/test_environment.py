@@ -201,7 +201,10 @@ def test_no_proc(launch, patched):
 
 @needs_root
 def test_no_proc_and_memory_deny_write_execute(launch, refused, preforked, container):
-    """Neither way to write code is left: it is found out before anything has changed."""
+    """Neither way to write code is left: it is found out before anything has changed.
+
+    Seen to fail, told to be patched, with a failed mprotect() not heeded in the runtime's text.c.
+    """
     victim = launch(*apart.in_mounts(NO_PROC))
     assert victim.ask("mdwe") == "denied"
     answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
@@ -265,6 +268,7 @@ def test_chroot_without_proc(launch, refused, build, tmp_path):
 
 @needs_root
 def test_chroot_without_proc_but_with_the_livepatch(launch, patched, build, container, tmp_path):
+    """What it sees it loads by the path.  Seen to fail with can_load() in process/namespaces.py true of no path."""
     root = tmp_path / "root"
     root.mkdir()
     patched(launch(*apart.in_root(root, [build.directory, build.hazard.directory, container.parent])))
@@ -359,7 +363,10 @@ def test_memory_files_are_never_executable(launch, patched, container):
 @needs_root
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
 def test_no_descriptor_is_left(seen, launch, preforked, patched, container):
-    """A program at its limit of open files: refused, and as it was; with room again, patched."""
+    """A program at its limit of open files: refused, and as it was; with room again, patched.
+
+    Seen to fail with a descriptor left open by the runtime's descriptor.c.
+    """
     victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {container.parent}")))
     before = apart.descriptors(victim.pid)
     limits = resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (len(before), resource.getrlimit(
@@ -376,11 +383,15 @@ def test_no_descriptor_is_left(seen, launch, preforked, patched, container):
 
 
 def test_bind_now(build, start, patched):
+    """Nothing counts on symbols that are bound late, so nothing could be taken out to see it fail."""
     patched(start(build, "sandbox/app.c", environment={"LD_BIND_NOW": "1"}))
 
 
 def test_static_thread_local_storage_is_full(launch, patched, tmp_path):
-    """A livepatch needs none of it; nor does the runtime, which has its own since the start."""
+    """A livepatch needs none of it; nor does the runtime, which has its own since the start.
+
+    The test itself makes sure that nothing is left of it; no way was found to make the runtime need more.
+    """
     for name, size in (("large", 128), ("small", 8)):
         source = tmp_path / f"{name}.c"
         source.write_text(f"__thread char storage[{size}];\nchar *where(void) {{ return storage; }}\n")
@@ -431,7 +442,10 @@ def launch_as_nobody(build, open_directory):
 
 @needs_root
 def test_program_that_the_kernel_protects(launch_as_nobody, as_nobody, refused, patched):
-    """As a server after it has given up its privileges: its own user may not look at it, root may."""
+    """As a server after it has given up its privileges: its own user may not look at it, root may.
+
+    Seen to fail, with another sentence, where EACCES is an error like any other in process/procfs.py.
+    """
     victim = launch_as_nobody()
     victim.ask("undumpable")
     refused(victim, "may not be examined by this user; run as root", as_nobody())
@@ -496,7 +510,10 @@ def test_revert_in_a_program_that_has_shut_itself_in_since(launch_as_nobody, pre
 
 @needs_root
 def test_setuid_program(build, container, preforked, open_directory):
-    """The loader heeds no LD_PRELOAD there, so there is no runtime in it, and the reason says so."""
+    """The loader heeds no LD_PRELOAD there, so there is no runtime in it, and the reason says so.
+
+    Seen to fail with a process without runtime told to have ended.
+    """
     program = open_directory / "setuid"
     shutil.copy(build.library, open_directory)
     # The loader heeds no LD_LIBRARY_PATH either.
@@ -517,7 +534,10 @@ HIDDEN = ("unshare", "--mount", "sh", "-e", "-c", 'mount -t proc -o hidepid=2 pr
 
 @needs_root
 def test_hidepid(launch, launch_as_nobody, as_nobody, refused, patched, container):
-    """A user patches their own processes; of somebody else's they are told that it is hidden, not that it has ended."""
+    """A user patches their own processes; of somebody else's they are told that it is hidden, not that it has ended.
+
+    Seen to fail with hides_processes() always false.
+    """
     tool = as_nobody(*HIDDEN)
     patched(launch_as_nobody(), tool)
     refused(launch(), "is hidden from this user", tool)
