@@ -200,6 +200,10 @@ def test_facts(layout, start, trigger):
     assert not any("kernel thread" in found["reason"] for found in facts["unpatchable"])
     trigger(layout).apply(victim.pid)
     victim.start_thread("inside", 0)
+    # The thread that has loaded the livepatch is one more until it has ended.
+    deadline = time.monotonic() + 60
+    while len(os.listdir(f"/proc/{victim.pid}/task")) > 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
     (process,) = gather(Selection((victim.pid,)))["processes"]
     (patch,) = process["patches"]
     assert (patch["status"], patch["name"], patch["libraries"]) == ("applied", "victim.ulp", ["libvictim.so"])
