@@ -4,9 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
-endif
 
 BUILD := build
 VENV := .venv
@@ -85,15 +83,9 @@ demo: packages-build venv build collection-install ## patch a running network se
 
 # -------------------------------------------------------------------- check
 
-# The integration tests are the longer half; the other half waits for containers most of the time.
 .PHONY: check
-check: packages-check-build-containers venv build collection-path ## every test
-	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-integration check-others
+check: packages-check-build-containers check-native check-unit check-integration check-collection molecule-default ## every test
 	@echo "All tests passed."
-
-.PHONY: check-others
-check-others:
-	@$(MAKE) SIDE_BY_SIDE= check-native check-unit check-collection molecule-default
 
 .PHONY: check-native
 check-native: build-native ## the runtime's own tests

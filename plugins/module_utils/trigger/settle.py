@@ -12,6 +12,7 @@ knows what was seen here, its next entry needs no proof.
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 from .. import abi
@@ -21,6 +22,9 @@ from .request import build_request
 
 # Not worth more: what is missed here is told by the next look as pending.
 TIMEOUT_SECONDS = 2.0
+# The thread that was borrowed may still be on its way back, where nothing can be said of it.
+LOOK_SECONDS = 0.2
+LOOK_PAUSE = 0.01
 
 
 class Settling(NamedTuple):
@@ -46,9 +50,13 @@ def settling(subject, patch, container, files, options):
     domain = subject.state.domains[patch.domain]
     if domain.floor >= domain.universe:
         return Settling(domain.keeps == domain.floor_keeps, None)
+    deadline = time.monotonic() + LOOK_SECONDS
     settled = settled_universe(subject, patch.domain, files, options.sample)
-    if not settled.universe:
-        return Settling(False, None)
+    while not settled.universe:
+        if time.monotonic() > deadline:
+            return Settling(False, None)
+        yield LOOK_PAUSE
+        settled = settled_universe(subject, patch.domain, files, options.sample)
 
     def build(nonce):
         return build_request(abi.SETTLE, nonce, container, container.path, [], settled)
