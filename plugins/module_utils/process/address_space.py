@@ -15,9 +15,7 @@ import os
 
 from .. import abi
 from .errors import NotMapped, ProcessForbidden, ProcessGone, ProgramReplaced
-from .procfs import confirm, explained, read_stat
-
-_ENDED = ("Z", "X")
+from .procfs import ENDED_STATES, confirm, explained, read_stat
 
 
 class AddressSpace:
@@ -67,7 +65,7 @@ class AddressSpace:
         if len(self._header()) == abi.STATE_HEADER_SIZE:
             return
         confirm(self.subject.identity)
-        if read_stat(self.subject.pid, self.subject.via).state in _ENDED:
+        if read_stat(self.subject.pid, self.subject.via).state in ENDED_STATES:
             raise ProcessGone(self.subject.pid, f"process {self.subject.pid} has ended")
         raise self._replaced()
 

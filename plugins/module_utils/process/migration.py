@@ -24,7 +24,7 @@ from .errors import ProcessGone, StateUnreadable
 from .maps import end_of_mapping, read_map_lines
 from .memory import read_memory, read_ranges
 from .namespaces import inner_thread_id, shares_pid_namespace
-from .procfs import CLOCK_TICKS, PF_IO_WORKER, read_stat, read_system_call, thread_ids, times_run
+from .procfs import CLOCK_TICKS, ENDED_STATES, PF_IO_WORKER, read_stat, read_system_call, thread_ids, times_run
 
 # A thread that runs is looked at again after so many seconds.
 SAMPLE_SECONDS = 0.001
@@ -38,7 +38,6 @@ _NARROW = 4 << 16
 # psABI: code may use so many bytes below its stack pointer.
 RED_ZONE = 128
 
-_ENDED = ("Z", "X")
 # struct sigcontext, asm/sigcontext.h: ... sp, ip, flags, then the segments cs, gs, fs and ss of 64-bit user code.
 _SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
 _FRAME_WORDS = 3
@@ -134,7 +133,7 @@ class _Census:
                 stat = read_stat(self.pid, tid)
             except ProcessGone:
                 continue
-            if stat.state not in _ENDED and not stat.flags & PF_IO_WORKER:
+            if stat.state not in ENDED_STATES and not stat.flags & PF_IO_WORKER:
                 alive[tid] = stat.start_ticks
         return alive
 

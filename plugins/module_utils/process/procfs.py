@@ -29,6 +29,8 @@ PF_KTHREAD = 0x00200000
 PF_EXITING = 0x00000004
 # A worker of io_uring: listed among a process's threads, but it never executes the process's code.
 PF_IO_WORKER = 0x00000010
+# The states of a thread that has ended, proc_pid_stat(5).
+ENDED_STATES = ("Z", "X")
 # The kernel keeps 15 characters of a program's name.
 COMM_LENGTH = 15
 # Bytes: more than any file of one piece has, and less than what makes the allocator ask the kernel.

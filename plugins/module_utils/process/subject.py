@@ -15,6 +15,7 @@ from .errors import KernelThread, ProcessDead, ProcessGone, ProcessUnavailable, 
 from .maps import Mapping, read_code_maps
 from .memory import may_write
 from .procfs import (
+    ENDED_STATES,
     PF_EXITING,
     PF_KTHREAD,
     Identity,
@@ -27,7 +28,6 @@ from .procfs import (
 from .runtime import RuntimeState, read_state, runtime_mapping, state_address
 from .survey import survey
 
-_ZOMBIE = ("Z", "X")
 _STOPPED = {
     "T": "is stopped by a signal; continue it first (SIGCONT)",
     "t": "is stopped by a debugger; detach that first",
@@ -47,7 +47,7 @@ class Subject(NamedTuple):
 
 
 def _goes_on(stat):
-    return stat.state not in _ZOMBIE and not stat.flags & PF_EXITING
+    return stat.state not in ENDED_STATES and not stat.flags & PF_EXITING
 
 
 def alive(pid):
@@ -69,9 +69,19 @@ def alive(pid):
                 return stat, tid
         except ProcessGone:
             continue
-    if stat.state not in _ZOMBIE:
+    if stat.state not in ENDED_STATES:
         return stat, pid
     raise ProcessDead(pid, f"process {pid} ({stat.name}) has ended already and is a zombie")
+
+
+def goes_on_without(via, pid):
+    """Whether thread ``via``, through which process ``pid`` was looked at, has ended and the process has not.
+
+    What /proc showed of it was not all then.  Only the main thread can end so, so that nobody looks again for ever.
+
+    :raises ProcessGone, ProcessDead: the process has ended, too.
+    """
+    return alive(pid)[1] != via == pid
 
 
 def _program(pid, via):
@@ -132,11 +142,10 @@ def examine(pid, files) -> Subject:
     try:
         return _seen_through(via, pid, stat, files)
     except (ProcessGone, ProcessUnpatchable):
-        # The main thread may have ended meanwhile, and the process goes on without.
-        stat, another = alive(pid)
-        if another == via:
+        if not goes_on_without(via, pid):
             raise
-    return _seen_through(another, pid, stat, files)
+    stat, via = alive(pid)
+    return _seen_through(via, pid, stat, files)
 
 
 def _seen_through(via, pid, stat, files):

@@ -24,7 +24,7 @@ from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import can_load, sees_itself_in_proc
 from ..process.procfs import process_name
 from ..process.runtime import read_state
-from ..process.subject import alive, examine, is_statically_linked, require_available
+from ..process.subject import alive, examine, goes_on_without, is_statically_linked, require_available
 from ..tracee.requests import require_binding
 from . import outcome
 from .borrow import Borrower, Vetoed
@@ -44,14 +44,6 @@ _START_SECONDS = 2.0
 _START_PAUSE = 0.005
 # Outcomes of an attempt that did not apply the livepatch.
 _WITHOUT = (outcome.FAILED, outcome.NOT_PATCHABLE)
-
-
-def _goes_on_without(via, pid):
-    """Whether thread ``via``, through which process ``pid`` was looked at, has ended and the process has not.
-
-    What /proc showed of it was not all then.  There is one main thread that can end so, so nobody asks for ever.
-    """
-    return alive(pid)[1] != via == pid
 
 
 class Trigger:
@@ -131,7 +123,7 @@ class Trigger:
                 container = container_of(pid)
                 try:
                     row = yield from work(pid, via, name)
-                    if row.outcome == outcome.NOT_APPLICABLE and _goes_on_without(via, pid):
+                    if row.outcome == outcome.NOT_APPLICABLE and goes_on_without(via, pid):
                         row = None
                 except ProcessStarting:
                     if time.monotonic() > deadline:
@@ -144,7 +136,7 @@ class Trigger:
                     programs += 1
                     yield _START_PAUSE
                 except UlpError:
-                    if not _goes_on_without(via, pid):
+                    if not goes_on_without(via, pid):
                         raise
         except MissingDependency:
             raise
