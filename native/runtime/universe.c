@@ -316,5 +316,5 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	 */
 	if (proof == OUTSIDE || proof == BEHIND)
 		return __atomic_load_n(function->slot, __ATOMIC_ACQUIRE);
-	return ulp_code_chain_of(descriptor);
+	return ulp_code_kept(descriptor);
 }

@@ -199,8 +199,9 @@ processes:
         - V(patched), the livepatch is applied now.
         - V(already_patched), it was before.
         - V(reverted), it is reverted.
-        - V(pending), it is applied or reverted, but threads that are inside the library do not take part yet; or the
-          process is still loading it, then RV(processes[].threads_pending) is 0 and the module fails.
+        - V(pending), it is applied or reverted, but threads that are inside the library do not take part yet, or of
+          threads outside it is not certain that they will with their next call (running the task again makes it so);
+          or the process is still loading it, then RV(processes[].threads_pending) is 0 and the module fails.
         - V(not_applicable), the process does not run the library, or there is nothing to revert.
         - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one. That is as a rule
           the build that repairs the fault; the livepatch cannot tell, RV(processes[].reason) has the build ID.

@@ -65,7 +65,8 @@ bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address,
  * numbers decide.  A newer stub of the same function leads here as its `older`.
  */
 uint64_t ulp_code_chain(uint64_t stub);
-uint64_t ulp_code_chain_of(const struct ulp_stub_descriptor *descriptor);
+/* The same for a thread that comes from the slow path with the number that it had. */
+uint64_t ulp_code_kept(const struct ulp_stub_descriptor *descriptor);
 
 /* ---- code.c: the padding around a function's entry */
 

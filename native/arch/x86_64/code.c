@@ -52,22 +52,23 @@ static void put_relative(struct writer *w, uint64_t target)
  *    5  mov  %fs:tls_offset, %r11
  *   14  cmp  universe(%rip), %r11
  *   21  mov  -8(%rsp), %r11
- *   26  jne  slow
+ *   26  je   chain
+ *   28  lea  descriptor(%rip), %r11
+ *   35  jmp  ulp_slow_path
+ *       kept:                           the slow path's own jump has left this address
+ *   40  mov  %r11, -8(%rsp)             there, which to the core looks like a frame's
  *       chain:
- *   28  cmpq $from, %fs:tls_offset      these three with a replacement only;
- *   41  jb   older                      the number, not the domain's universe:
- *   43  jmp  *replacement(%rip)         two words can't be compared at once
+ *   45  cmpq $from, %fs:tls_offset      these three with a replacement only;
+ *   58  jb   older                      the number, not the domain's universe:
+ *   60  jmp  *replacement(%rip)         two words can't be compared at once
  *       older:
- *   49  jmp  *older(%rip)
- *       slow:
- *   55  lea  descriptor(%rip), %r11
- *   62  jmp  ulp_slow_path
+ *   66  jmp  *older(%rip)
  *   72  replacement, older, descriptor
  */
 enum {
-	AT_CHAIN = 28,
-	AT_OLDER = 49,
-	AT_SLOW = 55,
+	AT_KEPT = 40,
+	AT_CHAIN = 45,
+	AT_OLDER = 66,
 	AT_LITERALS = 72,
 	LITERAL_REPLACEMENT = AT_LITERALS,
 	LITERAL_OLDER = AT_LITERALS + 8,
@@ -77,7 +78,6 @@ enum {
 bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address, unsigned char code[ULP_STUB_SIZE])
 {
 	struct writer w = {.code = code, .address = address, .in_reach = true};
-	unsigned slow = stub->from ? AT_SLOW : AT_CHAIN + 6;
 
 	memset(code, 0xcc, ULP_STUB_SIZE);
 	PUT(&w, 0x4c, 0x89, 0x5c, 0x24, 0xf8);
@@ -86,10 +86,13 @@ bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address, unsigned char 
 	PUT(&w, 0x4c, 0x3b, 0x1d);
 	put_relative(&w, (uint64_t)stub->universe);
 	PUT(&w, 0x4c, 0x8b, 0x5c, 0x24, 0xf8);
-	PUT(&w, 0x75);
-	code[w.at] = (unsigned char)(slow - (w.at + 1));
-	w.at++;
+	PUT(&w, 0x74, AT_CHAIN - 28);
+	PUT(&w, 0x4c, 0x8d, 0x1d);
+	put_relative(&w, address + LITERAL_DESCRIPTOR);
+	PUT(&w, 0xe9);
+	put_relative(&w, (uint64_t)ulp_slow_path);
 
+	PUT(&w, 0x4c, 0x89, 0x5c, 0x24, 0xf8);
 	if (stub->from) {
 		PUT(&w, 0x64, 0x48, 0x81, 0x3c, 0x25);
 		put32(&w, stub->tls_offset);
@@ -100,11 +103,6 @@ bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address, unsigned char 
 	}
 	PUT(&w, 0xff, 0x25);
 	put_relative(&w, address + LITERAL_OLDER);
-
-	PUT(&w, 0x4c, 0x8d, 0x1d);
-	put_relative(&w, address + LITERAL_DESCRIPTOR);
-	PUT(&w, 0xe9);
-	put_relative(&w, (uint64_t)ulp_slow_path);
 
 	w.at = LITERAL_REPLACEMENT;
 	put(&w, &stub->replacement, 8);
@@ -118,9 +116,9 @@ uint64_t ulp_code_chain(uint64_t stub)
 	return stub + AT_CHAIN;
 }
 
-uint64_t ulp_code_chain_of(const struct ulp_stub_descriptor *descriptor)
+uint64_t ulp_code_kept(const struct ulp_stub_descriptor *descriptor)
 {
-	return ulp_code_chain((uint64_t)descriptor - LITERAL_DESCRIPTOR);
+	return (uint64_t)descriptor - LITERAL_DESCRIPTOR + AT_KEPT;
 }
 
 /* ---------------------------------------------------------------- padding */

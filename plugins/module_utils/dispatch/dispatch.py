@@ -17,7 +17,7 @@ from ..process.procfs import hides_processes
 from ..process.subject import alive
 from ..trigger import outcome
 from ..trigger.apply import Trigger
-from ..trigger.drive import drive_all
+from ..trigger.drive import drive, drive_all
 from ..trigger.outcome import Row
 from . import ledger
 from .interruption import Interruption
@@ -72,7 +72,7 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
             done.sort(key=lambda row: row.pid)
             if not options.check:
                 deadline = time.monotonic() + max(options.wait_migrated, options.sample)
-                _wait_for_migration(trigger, done, deadline, interruption)
+                _wait_for_migration(trigger, done, deadline, interruption, touches)
         finally:
             # What is done is written down even if something is wrong with the tool's own side.
             if touches:
@@ -205,19 +205,27 @@ def _has_ended(pid):
     return False
 
 
-def _wait_for_migration(trigger, rows, deadline, interruption):
-    """Bring ``rows`` up to date until no thread is pending, or ``deadline`` (time.monotonic()) or a signal has come."""
+def _wait_for_migration(trigger, rows, deadline, interruption, touches):
+    """Bring ``rows`` up to date until no thread is pending, or ``deadline`` (time.monotonic()) or a signal has come.
+
+    :param touches: whether threads that came out meanwhile may be settled: once in each process.
+    """
     waiting = [index for index, row in enumerate(rows) if row.threads_pending]
+    settled = set()
     while waiting and time.monotonic() < deadline and not interruption.number:
         time.sleep(_PAUSE)
         for index in waiting:
             rows[index] = _updated(rows[index], trigger.check(rows[index].pid))
+            if touches and rows[index].unsettled == rows[index].threads_pending > 0 and index not in settled:
+                settled.add(index)
+                rows[index] = _updated(rows[index], drive(trigger.bringing_along(rows[index].pid)))
         waiting = [index for index in waiting if rows[index].threads_pending]
 
 
 def _updated(before, now):
-    """``before`` with what a later check said."""
+    """``before`` with what a later look said."""
     result = now.outcome
     if before.changed and result == outcome.ALREADY_PATCHED:
         result = outcome.PATCHED
-    return now._replace(outcome=result, held_us=before.held_us, changed=before.changed)
+    held_us = max(before.held_us or 0, now.held_us or 0) or None
+    return now._replace(outcome=result, held_us=held_us, changed=before.changed)

@@ -7,7 +7,9 @@ A thread that passed the library's entry check has a record in the runtime's
 thread table, which leads to its own number.  A thread with an older number, or
 without a record, is judged by its stack: if no word from the stack pointer up
 to the end of the stack's mapping lies in the library's code, it is outside the
-library, and will take the newest number when it next enters.
+library, and will take the newest number when it next enters.  Where there are
+entries that can prove nothing, that is certain only once the runtime was told
+(trigger.settle); until then such a thread is pending too.
 
 That is sound, not exact: an old word that lies about on the stack looks like a
 return address, and the thread counts as pending until it is overwritten.
@@ -48,6 +50,19 @@ class Migration(NamedTuple):
 
     threads: int
     pending: tuple[int, ...]  # TIDs
+    outside: tuple[int, ...] = ()  # of those, the ones that only have to be settled
+
+
+class _Judgement(NamedTuple):
+    """Which threads were not seen to have migrated, and why not: sets of TIDs."""
+
+    kept: set  # inside, or their last entry could prove nothing
+    unknown: set  # running
+    outside: set  # but their next entry may prove nothing
+
+    @property
+    def pending(self):
+        return self.kept | self.unknown | self.outside
 
 
 class Inside(NamedTuple):
@@ -232,27 +247,29 @@ class _Census:
     def examine(self, threads):
         """Look at ``threads`` ({TID: start}) once.
 
-        :return: (TIDs that are inside, TIDs about which nothing can be said yet).
+        :return: _Judgement.
         """
         records = self.records(threads)
         numbers = self.numbers(records)
-        kept = set()
-        unknown = set()
+        may_keep = not self.by_stack and self.state.domains[self.domain].may_keep(self.universe)
+        judged = _Judgement(set(), set(), set())
         for tid in threads:
             if numbers.get(tid, -1) >= self.universe:
                 continue
             if tid in numbers and not self.by_stack and records[tid].unprovable >> self.domain & 1:
-                kept.add(tid)
+                judged.kept.add(tid)
                 continue
             try:
                 outside = self.outside(tid)
             except ProcessGone:
                 continue
             if outside is None:
-                unknown.add(tid)
+                judged.unknown.add(tid)
             elif not outside:
-                kept.add(tid)
-        return kept, unknown
+                judged.kept.add(tid)
+            elif may_keep:
+                judged.outside.add(tid)
+        return judged
 
 
 def _all_settled(domain, universe):
@@ -286,19 +303,19 @@ def pending_threads(
         return Migration(total, ())
     left = alive
     while True:
-        kept, unknown = census.examine(left)
+        judged = census.examine(left)
         elapsed = time.monotonic() - started
         wanted = set()
         if elapsed < max(seconds, until_migrated):
-            wanted |= unknown
+            wanted |= judged.unknown
         if elapsed < until_migrated:
-            wanted |= kept
+            wanted |= judged.kept
         if not wanted:
             break
         time.sleep(SAMPLE_SECONDS if elapsed < 0.1 else 10 * SAMPLE_SECONDS)
         now = census.survivors()
         # A thread that was born since then has entered nothing but with the newest number.
-        left = {tid: now[tid] for tid in (kept | unknown) if now.get(tid) == alive[tid]}
+        left = {tid: now[tid] for tid in judged.pending if now.get(tid) == alive[tid]}
         if not left:
             return Migration(total, ())
-    return Migration(total, tuple(sorted(kept | unknown)))
+    return Migration(total, tuple(sorted(judged.pending)), tuple(sorted(judged.outside)))

@@ -52,6 +52,14 @@ class Domain(NamedTuple):
     floor_keeps: int  # what keeps was when that was seen
     keeps: int  # entries at which a thread kept a number that is not the newest
     coroutines: int  # entries on a stack that the thread was not started with
+    flags: int  # abi.DOMAIN_*
+
+    def may_keep(self, universe):
+        """Whether a thread that is outside may all the same keep a number older than ``universe`` at its next entry.
+
+        Some entries prove nothing by themselves.  They are believed once the runtime was told what was seen here.
+        """
+        return self.floor < universe and bool(self.unprovable or self.flags & abi.DOMAIN_UNPROVABLE)
 
 
 class PatchedLibrary(NamedTuple):
@@ -256,7 +264,7 @@ def _decoded(pid, address, header, domains, libraries, patches):
         domains=tuple(
             Domain(
                 raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count,
-                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines,
+                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines, raw.flags,
             )
             for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
         ),

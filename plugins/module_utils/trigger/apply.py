@@ -109,6 +109,10 @@ class Trigger:
         """As check(), but a generator for trigger.drive."""
         return self._guarded(pid, self._check)
 
+    def bringing_along(self, pid):
+        """As checking(), but threads that only have to be settled are; whatever the process has stays."""
+        return self._guarded(pid, self._bring_along)
+
     # ------------------------------------------------------------ guarding
 
     def _guarded(self, pid, work):
@@ -199,7 +203,7 @@ class Trigger:
         patch = subject.state.patch(self.container.patch_id)
         again = patch is not None and patch.applied
         if again and resolution.is_covered(patch):
-            return self._settled(subject, patch, outcome.ALREADY_PATCHED)
+            return (yield from self._brought_along(subject, patch, outcome.ALREADY_PATCHED))
         self._require_dependencies(subject)
         require_available(pid, via)
         require_no_strict_thread(pid)
@@ -322,7 +326,7 @@ class Trigger:
                 pid, subject.name, outcome.NOT_APPLICABLE, f"the livepatch is not applied to process {pid} ({name})"
             )
         if not patch.applied:
-            return self._settled(subject, patch, outcome.REVERTED)
+            return (yield from self._brought_along(subject, patch, outcome.REVERTED))
         self._require_independence(subject)
         require_available(pid, via)
         require_no_strict_thread(pid)
@@ -355,14 +359,24 @@ class Trigger:
     # --------------------------------------------------------------- check
 
     def _check(self, pid, via, name):
+        return self._looked_at(pid, via, name, self._found)
+
+    def _bring_along(self, pid, via, name):
+        return self._looked_at(pid, via, name, self._brought_along)
+
+    def _found(self, subject, patch, done):
         # A generator like the others, although it never waits.
         yield from ()
+        return self._settled(subject, patch, done)
+
+    def _looked_at(self, pid, via, name, judge):
+        """The Row of a process that is left as it is; ``judge`` gives it where the livepatch is loaded."""
         subject, resolution, row = self._examine(pid, via, name)
         if row is None:
-            row = _with_besides(self._check_state(subject, resolution), resolution)
+            row = _with_besides((yield from self._check_state(subject, resolution, judge)), resolution)
         return row
 
-    def _check_state(self, subject, resolution):
+    def _check_state(self, subject, resolution, judge):
         pid, name = subject.pid, subject.name
         patch = subject.state.patch(self.container.patch_id)
         if patch is not None and patch.applied and not resolution.is_covered(patch):
@@ -374,7 +388,7 @@ class Trigger:
             )
         if patch is None:
             return Row(pid, name, outcome.FAILED, f"the livepatch is not applied to process {pid} ({name})")
-        return self._settled(subject, patch, outcome.ALREADY_PATCHED if patch.applied else outcome.REVERTED)
+        return (yield from judge(subject, patch, outcome.ALREADY_PATCHED if patch.applied else outcome.REVERTED))
 
     # ------------------------------------------------------------- request
 
@@ -441,8 +455,26 @@ class Trigger:
             )
         return build
 
+    def _brought_along(self, subject, patch, done):
+        """The Row of a process that has what was asked for; threads that lag behind are settled, if that can be.
+
+        The livepatch is neither applied nor taken back by that: the row says *changed* of nothing.
+        """
+        row = self._settled(subject, patch, done)
+        if not row.threads_pending or self.options.check:
+            return row
+        try:
+            require_binding()
+            require_available(subject.pid, subject.via)
+            require_no_strict_thread(subject.pid)
+        except UlpError:
+            # No thread can be borrowed: what was found stands.
+            return row
+        return (yield from self._make_lasting(subject, row, done))
+
     def _make_lasting(self, subject, row, done):
         """Have what was seen of the threads hold for their next entries, and look again where it does not."""
+        changed = row.changed
         try:
             subject = self._again(subject)
             patch = subject.state.patch(self.container.patch_id)
@@ -451,7 +483,7 @@ class Trigger:
             # Otherwise the row says so already, and who is still inside has been waited for.
             if settled.done == bool(row.threads_pending):
                 row = self._settled(self._again(subject), None, done)
-            return row._replace(held_us=held_us, changed=True)
+            return row._replace(held_us=held_us, changed=changed)
         except UlpError:
             # The process has ended, or a veto or a signal came: what was done before stands.
             return row
@@ -504,22 +536,32 @@ class Trigger:
         if not pending:
             reason = _about_coroutines(subject) if coroutines else ""
             return Row(subject.pid, subject.name, done, reason, threads=found.threads, coroutines=coroutines)
-        change = "livepatch" if patch.applied else "revert"
         return Row(
             subject.pid,
             subject.name,
             outcome.PENDING,
-            f"{pending} of {found.threads} threads of process {subject.pid} ({subject.name}) are still inside the"
-            f" library, or may be; they take the {change} when they next enter it",
+            _about_pending(subject, found, "livepatch" if patch.applied else "revert"),
             threads=found.threads,
             threads_pending=pending,
             coroutines=coroutines,
+            unsettled=len(found.outside),
         )
 
 
 def replaced_functions(container):
     """What a livepatch.container.Container replaces: a set of (build ID of the library, link-time address)."""
     return {(target.build_id, pair.old_offset) for target in container.targets for pair in target.functions}
+
+
+def _about_pending(subject, found, change):
+    pending, outside = len(found.pending), len(found.outside)
+    who = f"{pending} of {found.threads} threads of process {subject.pid} ({subject.name})"
+    again = "apply the livepatch again" if change == "livepatch" else "revert it again"
+    settle = f"are outside the library, but may keep old functions when they next enter it; {again} to prevent that"
+    if outside == pending:
+        return f"{who} {settle}"
+    reason = f"{who} are still inside the library, or may be; they take the {change} when they next enter it"
+    return f"{reason}; {outside} of them {settle}" if outside else reason
 
 
 def _about_coroutines(subject):

@@ -9,7 +9,8 @@ EXPORTED OPAQUE int patched_version(void)
 	return unknown(2);
 }
 
-EXPORTED OPAQUE int jumping_hidden_version(void)
+/* Without optimisation a compiler makes a call of it. */
+EXPORTED OPAQUE __attribute__((naked)) int jumping_hidden_version(void)
 {
-	return version();
+	__asm__("jmp version@PLT");
 }
