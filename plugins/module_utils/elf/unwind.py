@@ -47,7 +47,7 @@ _CFA_OPERANDS = {
 }
 
 
-class _NoRoomError(Exception):
+class EntryError(Exception):
     """An entry cannot be extended in place, or is of a kind that is not understood."""
 
 
@@ -68,7 +68,7 @@ def extend_over_padding(image, data, functions):
     :param functions: list of patchable.PatchableFunction.
     :return: the labels of the functions that have unwind information which could not be extended.
     """
-    table = _search_table(image)
+    table = search_table(image)
     if table is None:
         return []
     gaps = []
@@ -79,7 +79,7 @@ def extend_over_padding(image, data, functions):
             continue
         try:
             _extend(image, data, table, index)
-        except (_NoRoomError, BadElf):
+        except (EntryError, BadElf):
             # An entry that cannot be changed for sure stays as it is; the caller reports it.
             gaps.append(function.label)
     return gaps
@@ -93,7 +93,7 @@ class DescribedCode:
         :param image: ElfImage.
         """
         self._image = image
-        self._table = _search_table(image)
+        self._table = search_table(image)
 
     def starts(self):
         """Where they begin, ascending."""
@@ -113,7 +113,7 @@ class DescribedCode:
         end = self._image.end_of_segment(address)
         try:
             end = min(end, start + _described_size(self._image, start, self._table.entries[index]))
-        except (_NoRoomError, BadElf):
+        except (EntryError, BadElf):
             if index + 1 < len(self._table.functions):
                 end = min(end, self._table.functions[index + 1])
         return (start, end) if address < end else None
@@ -121,14 +121,14 @@ class DescribedCode:
 
 def _described_size(image, function, address):
     """The bytes that the FDE at ``address`` covers from ``function`` on."""
-    fields = _Cursor(_read_entry(image, address).body)
+    fields = _Cursor(read_entry(image, address).body)
     begin, size = fields.take("<i"), fields.take("<I")
     if address + 8 + begin != function:
-        raise _NoRoomError("the entry is not that of the function")
+        raise EntryError("the entry is not that of the function")
     return size
 
 
-def _search_table(image):
+def search_table(image):
     segment = next((segment for segment in image.segments if segment.type == "PT_GNU_EH_FRAME"), None)
     if segment is None or segment.filesz < 12:
         return None
@@ -153,22 +153,22 @@ def _extend(image, data, table, index):
     """Extend one FDE and its place in the search table."""
     function, address = table.functions[index], table.entries[index]
     if index and table.functions[index - 1] > function - PAD_BEFORE:
-        raise _NoRoomError("another entry covers the padding")
-    entry = _read_entry(image, address)
+        raise EntryError("another entry covers the padding")
+    entry = read_entry(image, address)
     common_address = address + 4 - entry.number
-    common = _CommonEntry(_read_entry(image, common_address))
+    common = _CommonEntry(read_entry(image, common_address))
     fields = _Cursor(entry.body)
     begin, size = fields.take("<i"), fields.take("<I")
     if common.pointer_encoding != _PE_PCREL_SDATA4 or address + 8 + begin != function:
-        raise _NoRoomError("the entry is not that of the function")
+        raise EntryError("the entry is not that of the function")
     if common.augmented:
         augmentation_end = fields.leb128() + fields.position
         if common.lsda_encoding != _PE_OMIT and any(fields.bytes(_pointer_size(common.lsda_encoding))):
-            raise _NoRoomError("the entry has a language-specific data area")
+            raise EntryError("the entry has a language-specific data area")
         fields.position = augmentation_end
     program = _extend_program(entry.body[fields.position:], common)
     if size + PAD_BEFORE > 0x7FFFFFFF or min(begin, function - table.base) - PAD_BEFORE < -0x80000000:
-        raise _NoRoomError("the range is too large")
+        raise EntryError("the range is too large")
     offset = image.offset_of(address, 8 + len(entry.body)) + 8
     place = image.offset_of(table.first + 8 * index, 4)
     struct.pack_into("<iI", data, offset, begin - PAD_BEFORE, size + PAD_BEFORE)
@@ -183,10 +183,10 @@ class _Entry(NamedTuple):
     body: bytes
 
 
-def _read_entry(image, address):
+def read_entry(image, address):
     length = struct.unpack("<I", image.read(address, 4))[0]
     if not 4 <= length < 0xFFFFFFF0:
-        raise _NoRoomError("the entry has no length, or a 64-bit one")
+        raise EntryError("the entry has no length, or a 64-bit one")
     number = struct.unpack("<I", image.read(address + 4, 4))[0]
     return _Entry(number, image.read(address + 8, length - 4))
 
@@ -196,12 +196,12 @@ class _CommonEntry:
 
     def __init__(self, entry):
         if entry.number != 0:
-            raise _NoRoomError("the entry refers to no common entry")
+            raise EntryError("the entry refers to no common entry")
         fields = _Cursor(entry.body)
         version = fields.take("<B")
         augmentation = fields.string()
         if version not in (1, 3) or not (augmentation == b"" or augmentation.startswith(b"z")):
-            raise _NoRoomError("the common entry is of an unknown kind")
+            raise EntryError("the common entry is of an unknown kind")
         self.code_alignment = fields.leb128()
         fields.leb128()  # the data alignment
         # The return address register.
@@ -222,13 +222,13 @@ class _CommonEntry:
             elif letter == "P":
                 fields.bytes(_pointer_size(fields.take("<B")))
             elif letter not in "SB":
-                raise _NoRoomError("the common entry has an unknown augmentation")
+                raise EntryError("the common entry has an unknown augmentation")
 
 
 def _extend_program(program, common):
     """The instructions of an FDE, as many bytes as before, that begin PAD_BEFORE bytes earlier."""
     if common.code_alignment != 1:
-        raise _NoRoomError("the code alignment is not 1")
+        raise EntryError("the code alignment is not 1")
     fields = _Cursor(program)
     advance = None
     meaningful = 0  # the end of the last instruction that is not a nop
@@ -244,7 +244,7 @@ def _extend_program(program, common):
             fields.take(_CFA_LONG_ADVANCES[opcode])
             advance = start if advance is None else advance
         elif opcode == _CFA_SET_LOC:
-            raise _NoRoomError("an instruction names an address")
+            raise EntryError("an instruction names an address")
         elif opcode != _CFA_NOP:
             fields.skip_operands(opcode)
         if opcode != _CFA_NOP:
@@ -275,19 +275,19 @@ def _lengthen_advance(program, position):
 def _insert_advance(program, meaningful):
     """The program with one more advance at its beginning, in place of a nop at its end."""
     if meaningful >= len(program):
-        raise _NoRoomError("the entry is full")
+        raise EntryError("the entry is full")
     return bytes((_CFA_ADVANCE_LOC | PAD_BEFORE,)) + program[:-1]
 
 
 def _pointer_size(encoding):
     size = _POINTER_SIZES.get(encoding & 0x0F)
     if size is None:
-        raise _NoRoomError("a pointer has no fixed size")
+        raise EntryError("a pointer has no fixed size")
     return size
 
 
 class _Cursor:
-    """Reads one field after the other; running over the end is _NoRoomError."""
+    """Reads one field after the other; running over the end is EntryError."""
 
     def __init__(self, data):
         self.data = data
@@ -297,7 +297,7 @@ class _Cursor:
         """The next ``size`` bytes."""
         end = self.position + size
         if end > len(self.data):
-            raise _NoRoomError("the entry ends early")
+            raise EntryError("the entry ends early")
         part = self.data[self.position:end]
         self.position = end
         return part
@@ -320,7 +320,7 @@ class _Cursor:
         """The next NUL-terminated string."""
         end = self.data.find(b"\0", self.position)
         if end < 0:
-            raise _NoRoomError("a string does not end")
+            raise EntryError("a string does not end")
         value = self.data[self.position:end]
         self.position = end + 1
         return value
@@ -328,7 +328,7 @@ class _Cursor:
     def skip_operands(self, opcode):
         """Skip the operands of a call frame instruction."""
         if opcode not in _CFA_OPERANDS:
-            raise _NoRoomError("an instruction is not known")
+            raise EntryError("an instruction is not known")
         for operand in _CFA_OPERANDS[opcode]:
             length = self.leb128()
             if operand == "b":

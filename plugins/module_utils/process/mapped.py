@@ -17,6 +17,7 @@ import time
 from typing import NamedTuple
 
 from ..elf.bodies import bodies
+from ..elf.frames import FrameDescriptions
 from ..elf.image import ElfImage
 from ..elf.patchable import is_post_processed, patchable_functions
 from ..errors import BadElf
@@ -106,6 +107,7 @@ class MappedFiles:
         self._functions = {}
         self._post_processed = {}
         self._bodies = {}
+        self._frames = {}
 
     def _key(self, pid, mapping):
         for path in (_map_file(pid, mapping), _inside(pid, mapping)):
@@ -198,6 +200,13 @@ class MappedFiles:
         if key not in self._bodies:
             self._bodies[key] = image, bodies(image, self.functions(pid, mapping), roots)
         return self._bodies[key][1]
+
+    def frames(self, pid, mapping):
+        """The unwind information of the file behind ``mapping`` (elf.frames.FrameDescriptions); raises as image()."""
+        image = self.image(pid, mapping)
+        if id(image) not in self._frames:
+            self._frames[id(image)] = image, FrameDescriptions(image)
+        return self._frames[id(image)][1]
 
     def libraries(self, pid, mappings) -> list[LoadedLibrary]:
         """The ELF files loaded into ``pid``, one for each load bias, ascending by address.

@@ -12,7 +12,9 @@ entries that can prove nothing, that is certain only once the runtime was told
 (trigger.settle); until then such a thread is pending too.
 
 That is sound, not exact: an old word that lies about on the stack looks like a
-return address, and the thread counts as pending until it is overwritten.
+return address.  So where there is one, the stack is unwound (unwinder), which
+tells the frames from the rest.  A thread whose stack cannot be unwound to its
+end counts as pending until the word is overwritten.
 """
 
 from __future__ import annotations
@@ -26,7 +28,16 @@ from .errors import ProcessGone, StateUnreadable
 from .maps import end_of_mapping, read_map_lines
 from .memory import read_memory, read_ranges
 from .namespaces import inner_thread_id, shares_pid_namespace
-from .procfs import CLOCK_TICKS, ENDED_STATES, PF_IO_WORKER, read_stat, read_system_call, thread_ids, times_run
+from .procfs import (
+    CLOCK_TICKS,
+    ENDED_STATES,
+    PF_IO_WORKER,
+    SystemCall,
+    read_stat,
+    read_system_call,
+    thread_ids,
+    times_run,
+)
 
 # A thread that runs is looked at again after so many seconds.
 SAMPLE_SECONDS = 0.001
@@ -70,20 +81,23 @@ class Inside(NamedTuple):
 
     ranges: tuple[tuple[int, int], ...]
     entry_points: Callable[[], frozenset]  # asked only when such a word turns up
+    # Gives the addresses of the frames, as unwinder.unwind(), of a thread blocked at a procfs.SystemCall.
+    frames: Callable[[SystemCall], list | None] = lambda _where: None
 
 
-def inside_domain(state, domain, entry_points=frozenset):
+def inside_domain(state, domain, entry_points, frames):
     """The Inside of one domain.
 
     :param state: runtime.RuntimeState.
     :param domain: index of the domain.
     :param entry_points: function that gives the addresses through which a *new* entry leads into the
         domain's libraries: pointers to functions, which threads may well keep on their stacks.
+    :param frames: function that gives the frames of a blocked thread, see Inside.
     """
     ranges = [extent for library in state.libraries if library.domain == domain for extent in library.inside]
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
-    return Inside(tuple(ranges), entry_points)
+    return Inside(tuple(ranges), entry_points, frames)
 
 
 def counts(word, inside):
@@ -193,11 +207,18 @@ class _Census:
         where = read_system_call(self.pid, tid)
         if where is None:
             return None
-        found = self.search(where)
+        found = self.search(where) and not self.unwound(where)
         # It has not run in between, so what was read belongs together.
         if read_system_call(self.pid, tid) != where or times_run(self.pid, tid) != before:
             return None
         return not found
+
+    def unwound(self, where):
+        """Whether the frames of a thread blocked at ``where`` (procfs.SystemCall) show it outside."""
+        frames = self.inside.frames(where)
+        return frames is not None and not any(
+            start <= address < end for address in frames for start, end in self.inside.ranges
+        )
 
     def search(self, where):
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""

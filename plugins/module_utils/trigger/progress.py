@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..errors import UlpError
 from ..process.entry_points import entry_points
 from ..process.migration import Migration, inside_domain, pending_threads
+from ..process.unwinder import unwind
 
 # How long a running thread is watched until it can be judged, in seconds.
 SAMPLE_SECONDS = 0.05
@@ -69,7 +70,10 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
             # Without them, pointers to functions count as return addresses: a delay, not an error.
             return frozenset()
 
-    inside = inside_domain(subject.state, patch.domain, pointers)
+    def frames(where):
+        return unwind(subject.via, where, files)
+
+    inside = inside_domain(subject.state, patch.domain, pointers, frames)
     return pending_threads(
         subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated, by_stack
     )

@@ -110,6 +110,29 @@ static void *wait_outside(void *unused)
 	return pointer == NULL ? NULL : unused;
 }
 
+/* What earlier calls may leave on a stack: it looks like an address to return to in the library. */
+#define STALE ((unsigned long)answer + 1)
+
+static void *wait_with_stale_word(void *unused)
+{
+	volatile unsigned long words[] = {STALE, STALE, STALE};
+
+	for (;;)
+		pause();
+	return words[0] ? unused : NULL;
+}
+
+/* The same in a frame that only its own frame pointer leads out of. */
+__attribute__((optimize("no-omit-frame-pointer"))) static void *
+wait_with_frame_pointer(void *unused)
+{
+	volatile unsigned long words[] = {STALE, STALE, STALE};
+
+	for (;;)
+		pause();
+	return words[0] ? unused : NULL;
+}
+
 static void *spin(void *unused)
 {
 	for (volatile long i = 0;; i++)
@@ -118,6 +141,7 @@ static void *spin(void *unused)
 }
 
 /* Blocks in a handler that runs on an alternate stack, while the library is interrupted on the thread's own. */
+#define HANDLER_STACK 65536
 static int handled[2];
 static char *alternate;
 
@@ -130,16 +154,27 @@ static void handler(int number)
 		_exit(2);
 }
 
-static void *wait_in_handler(void *where)
+static void handle(void *where)
 {
-	char own[65536];
-	stack_t stack = {.ss_size = sizeof own};
+	stack_t stack = {.ss_sp = where, .ss_size = HANDLER_STACK};
 	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK | SA_RESTART};
 
-	stack.ss_sp = where ? where : own;
 	if (sigaltstack(&stack, NULL) || sigaction(SIGUSR1, &action, NULL))
 		_exit(2);
+}
+
+static void *wait_in_handler(void *where)
+{
+	char own[HANDLER_STACK];
+
+	handle(where ? where : own);
 	return wait_inside(NULL);
+}
+
+static void *wait_in_handler_with_stale_word(void *where)
+{
+	handle(where);
+	return wait_with_stale_word(NULL);
 }
 
 static pthread_t thread;
@@ -258,17 +293,24 @@ static int obey(char *command)
 			damage += owned[i] != MARK;
 		say("%ld\n", damage);
 	} else if (!strcmp(command, "inside") || !strcmp(command, "outside") ||
-		   !strcmp(command, "spinning")) {
-		void *(*body)(void *) = *command == 'i'   ? wait_inside
-					: *command == 'o' ? wait_outside
-							  : spin;
+		   !strcmp(command, "spinning") || !strcmp(command, "stale") ||
+		   !strcmp(command, "frame pointer")) {
+		void *(*body)(void *) = *command == 'i'     ? wait_inside
+					: *command == 'o'   ? wait_outside
+					: *command == 'f'   ? wait_with_frame_pointer
+					: command[1] == 't' ? wait_with_stale_word
+							    : spin;
 
 		if (pthread_create(&thread, NULL, body, NULL))
 			_exit(2);
 		say("started\n", 0);
-	} else if (!strcmp(command, "handler elsewhere") || !strcmp(command, "handler above")) {
-		alternate = strstr(command, "else") ? malloc(65536) : NULL;
-		if (pipe(handled) || pthread_create(&thread, NULL, wait_in_handler, alternate))
+	} else if (!strcmp(command, "handler elsewhere") || !strcmp(command, "handler above") ||
+		   !strcmp(command, "handler stale")) {
+		void *(*body)(void *) = strstr(command, "stale") ? wait_in_handler_with_stale_word
+								 : wait_in_handler;
+
+		alternate = strstr(command, "above") ? NULL : malloc(HANDLER_STACK);
+		if (pipe(handled) || pthread_create(&thread, NULL, body, alternate))
 			_exit(2);
 		say("started\n", 0);
 	} else if (!strcmp(command, "interrupt")) {

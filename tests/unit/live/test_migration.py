@@ -38,7 +38,7 @@ def test_thread_outside_with_a_pointer_into_the_library_is_not_pending(layout, s
     assert (row.outcome, row.threads, row.threads_pending) == ("patched", 2, 0)
 
 
-def test_pointers_count_where_the_library_cannot_be_read(layout, start, trigger, files, monkeypatch):
+def test_pointers_count_where_nothing_else_can_be_told(layout, start, trigger, files, monkeypatch):
     victim = start(layout)
     victim.start_thread("outside", PAUSE)
     from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
@@ -48,9 +48,20 @@ def test_pointers_count_where_the_library_cannot_be_read(layout, start, trigger,
         raise StateUnreadable(pid, "no")
 
     monkeypatch.setattr(progress, "entry_points", unreadable)
+    monkeypatch.setattr(progress, "unwind", lambda *_arguments: None)
     row = trigger(layout).apply(victim.pid)
     assert (row.outcome, row.threads_pending) == ("pending", 1)
     assert trigger(layout).check(victim.pid).threads_pending == 1
+
+
+def wait_until_in_handler(victim, tid, before=None):
+    """:param before: the stack pointer with which the thread was blocked in the same call."""
+    deadline = time.monotonic() + 20
+    while True:
+        where = procfs.read_system_call(victim.pid, tid)
+        if where is not None and where.number == READ and where.stack_pointer != before:
+            break
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("place", ["elsewhere", "above"])
@@ -60,17 +71,47 @@ def test_thread_in_a_handler_on_an_alternate_stack(layout, start, trigger, place
     tid = victim.start_thread(f"handler {place}", READ)
     before = procfs.read_system_call(victim.pid, tid).stack_pointer
     victim.ask("interrupt")
-    deadline = time.monotonic() + 20
-    while True:
-        where = procfs.read_system_call(victim.pid, tid)
-        if where is not None and where.number == READ and where.stack_pointer != before:
-            break
-        assert time.monotonic() < deadline
+    wait_until_in_handler(victim, tid, before)
     row = trigger(layout).apply(victim.pid)
     assert (row.outcome, row.threads_pending) == ("pending", 1)
     victim.ask("return")
     assert victim.ask("release") == "20"
     assert trigger(layout).check(victim.pid).outcome == "already_patched"
+
+
+def test_stale_words_are_no_frames(layout, start, trigger):
+    """Guards the look at the frames where a word on the stack leads into the library.
+
+    Seen to fail (pending) without unwound().
+    """
+    victim = start(layout)
+    victim.start_thread("stale", PAUSE)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads, row.threads_pending) == ("patched", 2, 0)
+
+
+def test_stale_words_below_a_signal_frame(layout, start, trigger):
+    """The frames lead from the handler's stack to the one that it interrupted.
+
+    Seen to fail (pending) without _interrupted().
+    """
+    victim = start(layout)
+    tid = victim.start_thread("handler stale", PAUSE)
+    victim.ask("interrupt")
+    wait_until_in_handler(victim, tid)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads, row.threads_pending) == ("patched", 2, 0)
+
+
+def test_stale_words_count_where_the_frames_cannot_be_told(layout, start, trigger):
+    """A frame that hangs on a register nobody has saved: not known is not outside.
+
+    Seen to fail (patched) with the frames found so far given back by unwind().
+    """
+    victim = start(layout)
+    victim.start_thread("frame pointer", PAUSE)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads, row.threads_pending) == ("pending", 2, 1)
 
 
 def test_signal_frames_across_two_pieces(layout, start, trigger, monkeypatch):

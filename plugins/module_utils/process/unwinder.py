@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The frames of a blocked thread, from its files' unwind information, without stopping it.
+
+Words on a stack that look like return addresses may be left from earlier calls;
+the frames tell which ones are.  Of a thread that nobody stops only two registers
+can be seen, the instruction pointer and the stack pointer; the others are known
+as far as functions have saved them on the way.  So there are stacks that cannot
+be unwound from here: code that has no unwind information, or whose frames hang
+on a frame pointer that nobody has saved.
+
+Sources: DWARF 5, section 6.4.4 (call frame unwinding); psABI, figure 3.4
+(registers that belong to the caller) and figure 3.36 (their DWARF numbers);
+asm/sigcontext.h (the frame of a signal).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from ..elf.frames import RETURN_ADDRESS, STACK_POINTER
+from ..errors import UlpError
+from .maps import mapping_at, read_code_maps
+from .memory import read_memory
+
+# rbx, rbp, r12 to r15: a function gives them back as they were.
+_CALLEE_SAVED = frozenset((3, 6, 12, 13, 14, 15))
+# It may be looking up where a jump leads by which a thread has left the last frame of a library, but not the library.
+_LOADER = "ld-linux-x86-64.so.2"
+# More frames than this are no stack.
+_MOST_FRAMES = 4096
+
+# struct ucontext up to its struct sigcontext: flags, link, stack. The handler's caller has it at its stack pointer.
+_SIGNAL_CONTEXT = 40
+# r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, flags, then the segments cs, gs, fs, ss of 64-bit user code.
+_SIGNAL_REGISTERS = struct.Struct("<18Q4H")
+_SIGNAL_NUMBERS = (8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, STACK_POINTER, RETURN_ADDRESS)
+_USER_SEGMENTS = (0x33, 0, 0, 0x2B)
+
+
+class _Lost(Exception):
+    """The next frame cannot be told."""
+
+
+def unwind(pid, where, files):
+    """Where the functions on a thread's stack are being executed, innermost first.
+
+    :param pid: the process, or a thread of it that has not ended.
+    :param where: procfs.SystemCall in which the thread is blocked.
+    :param files: mapped.MappedFiles.
+    :return: list of addresses, each of a byte of the instruction that is executed (the call, but for the innermost and
+        for those that a signal interrupted); None when the stack could not be unwound to its end.
+    :raises ProcessGone, ProcessForbidden: as maps.read_maps.
+    """
+    mappings = read_code_maps(pid)
+    registers = {STACK_POINTER: where.stack_pointer, RETURN_ADDRESS: where.instruction_pointer}
+    interrupted = True
+    found = []
+    try:
+        while len(found) < _MOST_FRAMES:
+            # What follows a call may belong to another function: the call itself does not.
+            address = registers[RETURN_ADDRESS] - (not interrupted)
+            found.append(address)
+            frame = _frame_at(pid, mappings, address, files)
+            if frame.outermost:
+                return found
+            interrupted = frame.signal
+            registers = _caller(pid, registers, frame)
+    except _Lost:
+        pass
+    return None
+
+
+def _frame_at(pid, mappings, address, files):
+    mapping = mapping_at(mappings, address)
+    if mapping is None or not mapping.inode:
+        raise _Lost
+    try:
+        survey = files.survey(pid, mapping)
+        if survey is None or survey.soname == _LOADER:
+            raise _Lost
+        bias = survey.load_bias(mapping) if survey.native else None
+        frame = files.frames(pid, mapping).at(address - bias) if bias is not None else None
+    except UlpError as error:
+        # The file cannot be reached, or was damaged since.
+        raise _Lost from error
+    if frame is None:
+        raise _Lost
+    return frame
+
+
+def _caller(pid, registers, frame):
+    """The caller's registers, {DWARF number: value}, as far as they are known."""
+    if frame.signal:
+        interrupted = _interrupted(pid, registers[STACK_POINTER])
+        if interrupted is not None:
+            return interrupted
+    if frame.base not in registers:
+        raise _Lost
+    top = registers[frame.base] + frame.offset
+    # Stacks grow downwards: only what a signal interrupted may lie elsewhere.
+    if top <= registers[STACK_POINTER] or RETURN_ADDRESS not in frame.saved:
+        raise _Lost
+    caller = {
+        register: value for register, value in registers.items()
+        if register in _CALLEE_SAVED and register not in frame.lost
+    }
+    for register, offset in frame.saved.items():
+        caller[register] = _word(pid, top + offset)
+    caller[STACK_POINTER] = top
+    return caller
+
+
+def _interrupted(pid, stack_pointer):
+    """The registers of the code that a signal interrupted, or None: this is no frame of the kernel's."""
+    values = _SIGNAL_REGISTERS.unpack(_read(pid, stack_pointer + _SIGNAL_CONTEXT, _SIGNAL_REGISTERS.size))
+    if values[-4:] != _USER_SEGMENTS:
+        return None
+    return dict(zip(_SIGNAL_NUMBERS, values))
+
+
+def _word(pid, address):
+    return int.from_bytes(_read(pid, address, 8), "little")
+
+
+def _read(pid, address, size):
+    try:
+        return read_memory(pid, address, size)
+    except UlpError as error:
+        raise _Lost from error
