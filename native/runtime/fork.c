@@ -4,6 +4,7 @@
 
 #include "runtime/fork.h"
 #include "runtime/state.h"
+#include "runtime/thread_table.h"
 
 /*
  * A library's constructor that forks holds the loader's lock, for which the worker may
@@ -48,6 +49,7 @@ static void after_in_child(void)
 		broken = true;
 	holding = false;
 	in_change = false;
+	ulp_thread_forked();
 	/* There is no worker here. */
 	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 }

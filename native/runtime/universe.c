@@ -305,8 +305,9 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 		__atomic_add_fetch(&domain->unprovable, 1, __ATOMIC_RELAXED);
 		break;
 	}
-	if (proof == OUTSIDE || proof == NO_PROOF)
-		ulp_thread_note(function->domain, proof == OUTSIDE);
+	/* Whoever has got a number has a record. */
+	if (proof != INSIDE)
+		ulp_thread_note(function->domain, proof != NO_PROOF);
 	errno = saved_errno;
 
 	/*

@@ -83,7 +83,9 @@ static void stubs(void)
 		CHECK(descriptor->function == 0x1122334455667788);
 		for (number = 0; number < 7; number++)
 			CHECK(call((const unsigned char *)ulp_code_kept(descriptor)) ==
-			      (number < 3 || i == 0 ? 1 : number < 5 || i == 1 ? 2 : 3));
+			      (number < 3 || i == 0   ? 1
+			       : number < 5 || i == 1 ? 2
+						      : 3));
 		CHECK(seen_r11 == 0x5a5a);
 	}
 	/* Too far away for a 32-bit displacement. */

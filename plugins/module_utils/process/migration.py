@@ -167,7 +167,10 @@ class _Census:
         return alive
 
     def records(self, threads):
-        """{TID: abi.THREAD record} of those ``threads`` ({TID: start}) that have a valid one."""
+        """The records of ``threads`` ({TID: start in clock ticks after boot}).
+
+        :return: ({TID: abi.THREAD record} of those that have a valid one, TIDs of those that never had one).
+        """
         keys = []
         renumbered = not shares_pid_namespace(self.via)
         for tid in threads:
@@ -180,13 +183,18 @@ class _Census:
             (self.state.threads + inner % abi.THREAD_SETS * size, size) for _tid, inner in keys
         ])
         found = {}
+        never = set()
         for (tid, inner), data in zip(keys, sets):
             # /proc counts in clock ticks: a record made within the thread's first tick may look older.
             born = (threads[tid] - 1) * 1000000000 // CLOCK_TICKS
-            for record in abi.THREAD.unpack_array(data, 0, abi.THREAD_WAYS):
+            ways = abi.THREAD.unpack_array(data, 0, abi.THREAD_WAYS)
+            for record in ways:
                 if record.tid == inner and record.born_ns >= born:
                     found[tid] = record
-        return found
+            # As long as there is a way that was never used, no record has had to make room for another.
+            if tid not in found and any(record.born_ns == 0 for record in ways):
+                never.add(tid)
+        return found, never
 
     def numbers(self, records):
         """{TID: universe number} for threads with a record; a thread that ended meanwhile is left out."""
@@ -270,14 +278,15 @@ class _Census:
 
         :return: _Judgement.
         """
-        records = self.records(threads)
-        numbers = self.numbers(records)
-        may_keep = not self.by_stack and self.state.domains[self.domain].may_keep(self.universe)
+        records, never = self.records(threads)
+        # A thread that never came by a slow path has the number that it was born with.
+        numbers = {**dict.fromkeys(never, 0), **self.numbers(records)}
+        domain = self.state.domains[self.domain]
         judged = _Judgement(set(), set(), set())
         for tid in threads:
             if numbers.get(tid, -1) >= self.universe:
                 continue
-            if tid in numbers and not self.by_stack and records[tid].unprovable >> self.domain & 1:
+            if tid in records and not self.by_stack and records[tid].unprovable >> self.domain & 1:
                 judged.kept.add(tid)
                 continue
             try:
@@ -288,7 +297,7 @@ class _Census:
                 judged.unknown.add(tid)
             elif not outside:
                 judged.kept.add(tid)
-            elif may_keep:
+            elif not self.by_stack and domain.may_keep(numbers.get(tid), self.universe):
                 judged.outside.add(tid)
         return judged
 

@@ -54,12 +54,17 @@ class Domain(NamedTuple):
     coroutines: int  # entries on a stack that the thread was not started with
     flags: int  # abi.DOMAIN_*
 
-    def may_keep(self, universe):
-        """Whether a thread that is outside may all the same keep a number older than ``universe`` at its next entry.
+    def may_keep(self, number, universe):
+        """Whether a thread that is outside may all the same keep its number at its next entry.
 
         Some entries prove nothing by themselves.  They are believed once the runtime was told what was seen here.
+
+        :param number: the thread's universe, older than ``universe``; None: not known.
         """
-        return self.floor < universe and bool(self.unprovable or self.flags & abi.DOMAIN_UNPROVABLE)
+        if self.floor >= universe:
+            return False
+        jumped = number != 0 and self.flags & abi.DOMAIN_JUMPED
+        return bool(self.unprovable or self.flags & abi.DOMAIN_CYCLE or jumped)
 
 
 class PatchedLibrary(NamedTuple):
