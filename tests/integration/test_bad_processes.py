@@ -221,7 +221,7 @@ def test_stopped_by_a_signal(build, container, start, ulp):
 def test_ends_meanwhile(build, container, ulp, start):
     """Guards every step of a trigger against a process that is killed just then: a sentence, and no hang.
 
-    Not seen to fail with UlpError not caught in Trigger._guarded(): then command/main.py says the sentence.
+    Not seen to fail with UlpError not caught in trigger.attempt: then command/main.py says the sentence.
     """
     begin = time.monotonic()
     ulp.succeed("trigger", "-p", start(build).pid, container)

@@ -314,7 +314,7 @@ def test_file_that_landlock_shuts_out(launch, patched, container):
 def test_file_that_landlock_shuts_out_and_no_other_way(launch, preforked, container):
     """The reason of the first attempt is the one to tell; the second one is given up before the process is touched.
 
-    Seen to fail, with "denies the system call memfd_create", without that exception in trigger.apply.
+    Seen to fail, with "denies the system call memfd_create", without that exception in trigger.exchange.
     """
     victim = launch()
     victim.ask(f"deny {MEMFD_CREATE} {KILL:#x}")
@@ -479,7 +479,7 @@ def mdwe_of_systemd(victim):
 def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, launch_as_nobody, preforked, container):
     """Neither way to write code is left: not patchable, which stops no rollout, with the reason.
 
-    Seen to fail, with the outcome "failed", without the question for TEXT_UNWRITABLE in trigger.apply.
+    Seen to fail, with the outcome "failed", without the question for TEXT_UNWRITABLE in trigger.verdict.
     """
     victim = launch_as_nobody()
     victim.ask("undumpable")
@@ -495,7 +495,7 @@ def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, la
 def test_revert_in_a_program_that_has_shut_itself_in_since(launch_as_nobody, preforked, container):
     """What is patched is not called impossible to patch: the revert has failed, and the livepatch stays applied.
 
-    Seen to fail with the question for TEXT_UNWRITABLE in trigger.apply put for a revert, too.
+    Seen to fail with the question for TEXT_UNWRITABLE in trigger.verdict put for a revert, too.
     """
     victim = launch_as_nobody()
     preforked.succeed("trigger", "-p", victim.pid, container)

@@ -66,7 +66,7 @@ def test_apply_again_reaches_the_late_library(pair, both, victim):
 def test_below_a_later_livepatch_it_is_refused(pair, both, victim, livepatch):
     """Guards the order of livepatches that replace the same function: the older one must not come out on top.
 
-    Seen to fail (lower is 2, not 3) without that look in Trigger._require_repeatable().
+    Seen to fail (lower is 2, not 3) without that look in reapply.require_repeatable().
     """
     later = livepatch(pair.lower_patch(3))
     both.apply(victim)
@@ -84,8 +84,8 @@ def test_below_a_later_livepatch_it_is_refused(pair, both, victim, livepatch):
 def test_late_library_that_was_patched_apart(pair, both, victim, livepatch):
     """Guards that what can't be applied anew is not taken back first: the process goes on as it was.
 
-    Seen to fail (lower is 1) without that look in Trigger._require_repeatable(), and without the attempt in
-    Trigger._repeat() to apply it as before.
+    Seen to fail (lower is 1) without that look in reapply.require_repeatable(), and without the attempt in
+    reapply.reapply() to apply it as before.
     """
     apart = livepatch(pair.upper_patch(3))
     both.apply(victim)

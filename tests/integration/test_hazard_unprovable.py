@@ -53,7 +53,7 @@ def test_outside_but_not_settled_is_pending(one_inside):
     """Of threads that are outside nothing is promised that their next entry may not keep; to do it again settles them.
 
     Guards Domain.may_keep(): seen to fail (check says "not applied", and the threads get the livepatch's version once
-    more) with it always False. Guards that a further revert settles: seen to fail without _brought_along().
+    more) with it always False. Guards that a further revert settles: seen to fail without bringing_along().
     """
     victim, patch = one_inside
     patch.revert(victim)

@@ -15,7 +15,6 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import (
     is_nops,
     is_post_processed,
-    jumped_imports,
     patchable_functions,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import post_process
@@ -139,33 +138,6 @@ def test_every_byte_around_the_entry_counts(compile_library, shift, padding, ent
     assert functions["even"].refusal is None
 
 
-NEIGHBOURS = r"""
-__asm__(".text; .balign 16;"
-    "1: .zero 14, 0x90; .globl target; .type target, @function; target: 2: nop; nop; ret; .size target, . - target;"
-    ".type other, @function; other: CODE; ret; .size other, . - other;"
-    ".section __patchable_function_entries, \"awo\", @progbits, .text; .balign 8; .quad 1b; .text");
-"""
-
-
-@pytest.mark.parametrize(("code", "expected"), [
-    ("jmp 2b", True),
-    ("je 2b", True),
-    ("nop; jmp 2b", True),
-    ("jmp target", True),
-    # The operand looks like a jump: eb, and the distance from behind it back to target.
-    ("mov $0xfaeb, %eax", False),
-    ("nop; mov $0xf974, %eax", False),
-    # Nothing is ruled out where the code does not decode.
-    (".byte 0x06; mov $0xf9eb, %eax", True),
-    # A distance that leads elsewhere.
-    ("mov $0xf0eb, %eax", False),
-    (".byte 0x06; mov $0xf0eb, %eax", False),
-])
-def test_short_jumps_are_told_from_operands(compile_library, code, expected):
-    path = compile_library(NEIGHBOURS.replace("CODE", code))
-    assert by_name(path)["target"].tail_target == expected
-
-
 def test_a_short_function_may_stand_at_the_very_end_of_the_code(compile_library):
     path = compile_library("void last(void) { }", "-nostdlib", "-nostartfiles")
     image = ElfImage.open(path)
@@ -220,34 +192,3 @@ def test_ten_thousand_functions_take_less_than_a_second(compile_library):
     assert len(functions) == 10000
     assert {function.refusal for function in functions} == {None}
     assert elapsed < 1.0
-
-
-CYCLE = r"""
-int count;
-int pong(int x);
-int __attribute__((noinline)) ping(int x) { count++; return x > 0 ? pong(x - 1) : 7; }
-int __attribute__((noinline)) pong(int x) { count += 2; return x > 0 ? ping(x - 1) : 8; }
-int __attribute__((noinline)) last(int x) { return x + count; }
-int first(int x) { count = x; return last(x * 2); }
-"""
-
-
-@pytest.mark.parametrize("flags", [(), ("-Wl,-Bsymbolic",)])
-def test_functions_that_jumps_may_lead_back_to(compile_library, flags):
-    path = compile_library(CYCLE, *flags)
-    functions = by_name(path)
-    assert {name for name, function in functions.items() if function.tail_cycle} == {"ping", "pong"}
-    assert functions["last"].tail_target
-
-
-IMPORTS = r"""
-int jumped_to(int);
-int called_only(int);
-int jumps(int x) { return jumped_to(x + 1); }
-int calls(int x) { return called_only(x + 1) * 3; }
-"""
-
-
-@pytest.mark.parametrize("flags", [(), ("-fno-plt",), ("-fcf-protection=full",), ("-Wl,-z,now",)])
-def test_imports_that_are_jumped_to(compile_library, flags):
-    assert jumped_imports(ElfImage.open(compile_library(IMPORTS, *flags))) == {"jumped_to"}

@@ -16,9 +16,9 @@ from ..process.mapped import MappedFiles
 from ..process.procfs import hides_processes
 from ..process.subject import alive
 from ..trigger import outcome
-from ..trigger.apply import Trigger
 from ..trigger.drive import drive, drive_all
 from ..trigger.outcome import Row
+from ..trigger.trigger import Trigger
 from . import ledger
 from .interruption import Interruption
 from .policy import Guard, Policy

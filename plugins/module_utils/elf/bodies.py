@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from ..errors import BadElf, NotPatchable
-from .instructions import instruction_starts
-from .patchable import JUMP8, JUMP32, JUMP_BY_SLOT, REL32, is_function, slots_of_own_functions
+from .instructions import REL32, instruction_starts
+from .jumps import JUMP8, JUMP32, JUMP_BY_SLOT, slots_of_own_functions
+from .symbols import is_function
 from .unwind import DescribedCode
 
 # What compilers call the parts of a function that they moved away: gcc, and clang with -fsplit-machine-functions or

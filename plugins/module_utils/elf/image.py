@@ -268,6 +268,11 @@ class ElfImage:
         """The PT_LOAD segments that are executable."""
         return [segment for segment in self.segments if segment.type == "PT_LOAD" and segment.flags & PF_X]
 
+    def code_sections(self):
+        """The sections that hold instructions."""
+        return [section for section in self.sections
+                if section.flags & SHF_EXECINSTR and section.type != "SHT_NOBITS"]
+
     @property
     def text_range(self):
         """(start, end) link-time addresses around all executable segments; raises BadElf when there is none."""

@@ -12,6 +12,13 @@ Source: Intel SDM volume 2, chapter 2 (instruction format) and appendix A
 
 from __future__ import annotations
 
+import struct
+
+# What -fcf-protection puts first where a function may be called through a pointer.
+ENDBR64 = b"\xf3\x0f\x1e\xfa"
+# The displacement of a jump, a call or a RIP-relative operand, in bytes; it counts from behind the instruction.
+REL32 = struct.Struct("<i")
+
 _LEGACY_PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
 _OPERAND_SIZE = 0x66
 _ADDRESS_SIZE = 0x67

@@ -13,16 +13,14 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
-from collections import defaultdict
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
-from .image import SHF_EXECINSTR
-from .instructions import instruction_starts
-from .relocations import R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT
+from .instructions import ENDBR64, REL32
+from .jumps import cycles, jump_targets
+from .symbols import is_function, symbol_label
 
 SECTION_NAME = "__patchable_function_entries"
-ENDBR64 = b"\xf3\x0f\x1e\xfa"
 TRAMPOLINE = b"\xeb\x0c"  # jmp over the rest of the padding, to the function
 ENTRY_NOPS = b"\x90\x90"
 MERGED_ENTRY_NOP = b"\x66\x90"
@@ -42,10 +40,6 @@ _NOPS = re.compile(rb"(?:" + _NOP.pattern + rb")*", re.DOTALL)
 
 # A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
 _LEA = re.compile(rb"(?=[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....))", re.DOTALL)
-JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
-JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
-JUMP_BY_SLOT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
-REL32 = struct.Struct("<i")
 
 
 class PatchableFunction(NamedTuple):
@@ -80,19 +74,6 @@ class PatchableFunction(NamedTuple):
     def label(self):
         """What messages call the function: its first name, or its address."""
         return self.names[0] if self.names else f"the function at {self.address:#x}"
-
-
-def symbol_label(symbol):
-    """The name of a Symbol as version-aware tools write it: ``foo`` for the default version, ``foo@V1`` for others."""
-    name, separator, _version = symbol.name.partition("@@")
-    if separator:
-        return name
-    return f"{name}@{symbol.version}" if symbol.version and symbol.hidden else name
-
-
-def is_function(symbol):
-    """Whether a Symbol is a function that the file defines; an indirect function (STT_GNU_IFUNC) is none."""
-    return symbol.type == "STT_FUNC" and symbol.defined
 
 
 def padding_addresses(image):
@@ -137,7 +118,7 @@ def patchable_functions(image):
     symbols = _FunctionSymbols(image, trampolines)
     taken = addresses_taken(image)
     jumped = jump_targets(image, starts, trampolines, symbols.containing)
-    cycles = _cycles(jumped, starts, symbols.containing)
+    cyclic = cycles(jumped, starts, symbols.containing)
     functions = []
     for start in starts:
         address = start + PAD_BEFORE
@@ -153,7 +134,7 @@ def patchable_functions(image):
             trampoline=start in trampolines,
             address_taken=entered in taken,
             tail_target=address in jumped or start in jumped,
-            tail_cycle=address in cycles,
+            tail_cycle=address in cyclic,
             refusal=refusal,
         ))
     return functions
@@ -235,12 +216,6 @@ def is_nops(code):
     return _NOPS.fullmatch(code) is not None
 
 
-def code_sections(image):
-    """The sections that hold instructions."""
-    return [section for section in image.sections
-            if section.flags & SHF_EXECINSTR and section.type != "SHT_NOBITS"]
-
-
 def addresses_taken(image):
     """The link-time addresses that the library itself takes: a superset.
 
@@ -252,148 +227,8 @@ def addresses_taken(image):
     if patchable_section is not None:
         excluded = range(patchable_section.address, patchable_section.address + patchable_section.size)
     addresses = {address for place, address in image.relative_addresses().items() if place not in excluded}
-    for section in code_sections(image):
+    for section in image.code_sections():
         behind = section.address + 7
         for match in _LEA.finditer(image.section_data(section)):
             addresses.add(match.start() + behind + REL32.unpack(match.group(1))[0])
     return addresses
-
-
-def jump_targets(image, starts, trampolines, containing):
-    """Which patchable functions direct jumps in the library lead to, through its PLT too: a superset.
-
-    :param starts: link-time addresses of the padding of all functions.
-    :param trampolines: those of them at which post wrote a trampoline; its own jump does not count.
-    :param containing: function that gives (address, size) of the function around an address, or None.
-    :return: {link-time address, of a function or of its padding: addresses of the jumps that lead there}.
-    """
-    wanted = set(starts)
-    wanted.update(start + PAD_BEFORE for start in starts)
-    decoder = _Decoder(image, containing)
-    stubs, targets = _jumps_through_slots(image, slots_of_own_functions(image))
-    wanted.update(stubs)
-    for section in code_sections(image):
-        data = image.section_data(section)
-        base = section.address
-        for match in JUMP32.finditer(data):
-            target = base + match.end(1) + REL32.unpack(match.group(1))[0]
-            if target in wanted:
-                targets[target].add(base + match.start())
-        for match in JUMP8.finditer(data):
-            displacement = match.group(1)[0]
-            place = base + match.start()
-            target = place + 2 + displacement - (256 if displacement > 127 else 0)
-            # Two bytes look like a jump often enough: here it pays to ask whether they are an instruction.
-            if target in wanted and place not in trampolines and decoder.may_be_instruction(place):
-                targets[target].add(place)
-    for stub, function in stubs.items():
-        if stub in targets:
-            targets[function] |= targets[stub]
-    return targets
-
-
-def jumped_imports(image):
-    """The names of imported symbols to which code of ``image`` jumps, not calls: a superset."""
-    symbols = image.dynamic_symbols()
-    slots = {
-        relocation.offset: symbols[relocation.symbol].name
-        for relocation in image.relocations()
-        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT)
-        and relocation.symbol < len(symbols) and not symbols[relocation.symbol].defined
-    }
-    stubs, direct = _jumps_through_slots(image, slots)
-    names = set(direct)
-    for section in code_sections(image):
-        for match in JUMP32.finditer(image.section_data(section)):
-            target = section.address + match.end(1) + REL32.unpack(match.group(1))[0]
-            if target in stubs:
-                names.add(stubs[target])
-    return frozenset(names)
-
-
-def _jumps_through_slots(image, slots):
-    """Jumps through words that the loader fills in.
-
-    :param slots: {address of the word: what it leads to}.
-    :return: ({address of a PLT stub: what it leads to}, {what it leads to: addresses of such jumps elsewhere}).
-    """
-    stubs = {}
-    direct = defaultdict(set)
-    for section in code_sections(image):
-        data = image.section_data(section)
-        is_plt = section.name.startswith((".plt", ".iplt"))
-        for match in JUMP_BY_SLOT.finditer(data):
-            place = match.start()
-            target = slots.get(section.address + place + 6 + REL32.unpack(match.group(1))[0])
-            if target is None:
-                continue
-            if is_plt:
-                # The stub may begin with a bnd prefix (f2), an endbr64, or both.
-                for prefix in (b"", b"\xf2", ENDBR64, ENDBR64 + b"\xf2"):
-                    if data.endswith(prefix, 0, place):
-                        stubs[section.address + place - len(prefix)] = target
-            else:
-                direct[target].add(section.address + place)
-    return stubs, direct
-
-
-def _cycles(jumped, starts, containing):
-    """The link-time addresses of the functions from which jumps may lead back to them.
-
-    :param jumped: what jump_targets() gave.
-    :param starts: link-time addresses of the padding of all functions.
-    :param containing: function that gives (address, size) of the function around an address, or None.
-    """
-    sources = {}
-    for start in starts:
-        address = start + PAD_BEFORE
-        places = jumped.get(address, set()) | jumped.get(start, set())
-        around = {containing(place) for place in places}
-        sources[address] = {found[0] for found in around if found is not None}
-    return {address for address in sources if _leads_back(address, sources)}
-
-
-def _leads_back(address, sources):
-    seen = set()
-    waiting = [address]
-    while waiting:
-        for source in sources.get(waiting.pop(), ()):
-            if source == address:
-                return True
-            if source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return False
-
-
-class _Decoder:
-    """Tells whether an instruction begins at an address."""
-
-    def __init__(self, image, containing):
-        self._image = image
-        self._containing = containing
-        self._starts = {}
-
-    def may_be_instruction(self, address):
-        """False only where the function around ``address`` decodes exactly, and no instruction begins there."""
-        function = self._containing(address)
-        if function is None:
-            return True
-        start, size = function
-        if start not in self._starts:
-            self._starts[start] = instruction_starts(self._image.read(start, size))
-        return self._starts[start] is None or address - start in self._starts[start]
-
-
-def slots_of_own_functions(image):
-    """{address of a GOT slot: symbol value} for the functions that the library both defines and imports."""
-    symbols = image.dynamic_symbols()
-    slots = {}
-    for relocation in image.relocations():
-        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT):
-            if relocation.symbol >= len(symbols):
-                raise image.bad("is damaged: a relocation refers to a symbol that does not exist")
-            symbol = symbols[relocation.symbol]
-            if is_function(symbol):
-                slots[relocation.offset] = symbol.value
-    return slots

@@ -21,7 +21,8 @@ from ..abi import PAD_BEFORE
 from ..atomic_file import back_up_file, read_file, replace_file
 from ..errors import BadElf, NotPatchable, UlpError
 from .image import ElfImage
-from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, is_function, patchable_functions, symbol_label
+from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, patchable_functions
+from .symbols import is_function, symbol_label
 from .unseen import untracked_exports
 from .unwind import extend_over_padding
 

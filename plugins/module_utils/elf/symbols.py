@@ -50,6 +50,19 @@ class Symbol(NamedTuple):
         return self.section_index != SHN_UNDEF
 
 
+def symbol_label(symbol):
+    """The name of a Symbol as version-aware tools write it: ``foo`` for the default version, ``foo@V1`` for others."""
+    name, separator, _version = symbol.name.partition("@@")
+    if separator:
+        return name
+    return f"{name}@{symbol.version}" if symbol.version and symbol.hidden else name
+
+
+def is_function(symbol):
+    """Whether a Symbol is a function that the file defines; an indirect function (STT_GNU_IFUNC) is none."""
+    return symbol.type == "STT_FUNC" and symbol.defined
+
+
 def symbol_section(image, kind):
     """As ElfImage.symbol_section()."""
     for section in image.sections:

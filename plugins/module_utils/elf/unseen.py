@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE
-from .patchable import code_sections, is_function, symbol_label
+from .symbols import is_function, symbol_label
 
 
 class UnseenEntries(NamedTuple):
@@ -49,7 +49,7 @@ def untracked_exports(image, functions):
     covered.update(function.address - PAD_BEFORE for function in functions if function.trampoline)
     # Those with the wrong padding are refused anyway, with a better reason.
     refused = {name for function in functions if function.refusal is not None for name in function.names}
-    code = [(section.address, section.address + section.size) for section in code_sections(image)]
+    code = [(section.address, section.address + section.size) for section in image.code_sections()]
     return sorted({
         symbol_label(symbol)
         for symbol in image.dynamic_symbols()

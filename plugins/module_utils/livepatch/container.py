@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ..abi import BUILD_ID_SIZE, PATCH_ID_SIZE
 from ..elf.image import SHF_ALLOC, ElfImage
-from ..elf.patchable import jumped_imports
+from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
 from ..errors import BadContainer, BadElf
 

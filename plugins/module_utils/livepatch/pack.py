@@ -10,10 +10,11 @@ import json
 import os
 from typing import NamedTuple
 
-from ..abi import BUILD_ID_SIZE
+from ..abi import BUILD_ID_SIZE, PAD_BEFORE
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
-from ..elf.patchable import PAD_BEFORE, is_function, is_post_processed, patchable_functions, symbol_label
+from ..elf.patchable import is_post_processed, patchable_functions
+from ..elf.symbols import is_function, symbol_label
 from ..elf.unseen import unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from .container import (

@@ -20,8 +20,8 @@ def serve(command, container):
     sys.path.insert(0, command)
     from libpulp_livepatch.livepatch.container import read_container
     from libpulp_livepatch.process.mapped import MappedFiles
-    from libpulp_livepatch.trigger.apply import Trigger
     from libpulp_livepatch.trigger.options import Options
+    from libpulp_livepatch.trigger.trigger import Trigger
 
     trigger = Trigger(read_container(container), MappedFiles(), Options(timeout=60))
     operations = {"apply": trigger.apply, "revert": trigger.revert, "check": trigger.check}

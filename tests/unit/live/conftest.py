@@ -21,8 +21,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.apply import Trigger
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent.parent

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, delivery
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import delivery, source
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
 
 CONTENTS = bytes(range(256)) * 40
@@ -122,7 +122,7 @@ def test_write_that_fails_tells_the_process_at_once(memory_file, monkeypatch):
 @pytest.fixture(name="blind")
 def fixture_blind(monkeypatch):
     """No process sees the file of any livepatch."""
-    monkeypatch.setattr(apply, "can_load", lambda pid, path: False)
+    monkeypatch.setattr(source, "can_load", lambda pid, path: False)
 
 
 def descriptors(victim):
@@ -174,12 +174,12 @@ import os, signal, sys
 sys.path[:0] = {path!r}
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.apply import Trigger
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import source
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 step, container, pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
-apply.can_load = lambda pid, path: False
+source.can_load = lambda pid, path: False
 def dies(*_arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 def then_dies(function):

@@ -224,8 +224,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.contai
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.apply import Trigger
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 step, number, container, pid = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 send, write = requests.send, diversion.process_vm_writev
 def sending(request, *arguments):

@@ -17,7 +17,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatc
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import PATCH
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_bytes
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attempt, borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
@@ -113,7 +113,7 @@ def test_program_that_is_being_started(padded, starting, trigger):
 
 
 def test_program_whose_start_does_not_come_to_an_end(padded, starting, trigger, monkeypatch):
-    monkeypatch.setattr(apply, "_START_SECONDS", 0.05)
+    monkeypatch.setattr(attempt, "_START_SECONDS", 0.05)
     row = trigger(padded).apply(starting.pid)
     assert (row.outcome, row.changed) == ("failed", False)
     assert "is only just starting" in row.reason

@@ -21,7 +21,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, source
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import Settled
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import (
     ResolvedLibrary,
@@ -161,8 +161,8 @@ def test_another_users_process(as_nobody, padded, start, trigger):
 
 def test_process_that_sees_another_file_there_and_has_no_proc(padded, start, trigger, monkeypatch):
     victim = start(padded)
-    monkeypatch.setattr(apply, "can_load", lambda pid, path: False)
-    monkeypatch.setattr(apply, "sees_itself_in_proc", lambda pid: False)
+    monkeypatch.setattr(source, "can_load", lambda pid, path: False)
+    monkeypatch.setattr(source, "sees_itself_in_proc", lambda pid: False)
     for check in (True, False):
         row = trigger(padded, check=check).apply(victim.pid)
         assert row.outcome == "not_patchable"

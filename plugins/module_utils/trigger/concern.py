@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does a livepatch concern a process, by the builds of the libraries that it runs?"""
+
+from __future__ import annotations
+
+from ..printable import printable
+from ..process.errors import ProcessUnpatchable
+from ..process.mapped import remedy
+from ..process.maps import read_code_maps
+from ..process.subject import examine, is_statically_linked
+from . import outcome
+from .outcome import Row
+from .resolve import resolve
+
+
+def resolution_in(via, container, files):
+    """How the livepatch and the libraries of a process correspond.
+
+    :param via: a thread of the process that has not ended.
+    :param container: livepatch.container.Container.
+    :param files: process.mapped.MappedFiles.
+    :return: resolve.Resolution.
+    :raises ProcessGone, ProcessForbidden: the process cannot be looked at.
+    """
+    mappings = read_code_maps(via)
+    return resolve(container, files.libraries(via, mappings), files.unreachable(via, mappings))
+
+
+def examine_concerned(job, pid, via, name, to_apply=True):
+    """Look at a process, if the livepatch is for it.
+
+    :param job: job.Job.
+    :param via: the thread through which /proc shows the process.
+    :param name: what messages call it.
+    :param to_apply: whether the process should have the livepatch: then one that runs an outdated build of the
+        library cannot count as repaired.
+    :return: (process.subject.Subject, resolve.Resolution, None), or (None, None, Row) when there is nothing to do.
+    :raises ProcessUnpatchable: it is, or may be, and the process cannot be patched.
+    :raises: as process.subject.examine().
+    """
+    resolution = resolution_in(via, job.container, job.files)
+    if not resolution.concerned:
+        wanted = " or ".join(target.soname for target in job.container.targets)
+        why = f"process {pid} ({name}) has not loaded {wanted}"
+        if is_statically_linked(pid, via):
+            why += ": it runs a statically linked program, and what that has of the library cannot be patched"
+        return None, None, Row(pid, name, outcome.NOT_APPLICABLE, why)
+    if resolution.obscure:
+        raise ProcessUnpatchable(
+            pid,
+            f"process {pid} ({name}) has mapped {resolution.obscure[0].path}, a file that this user cannot reach"
+            f" any more, so nobody can tell which build of the library it is; {remedy(pid)}",
+        )
+    if resolution.others and not resolution.matches and not resolution.doubles:
+        outdated = [match for match in resolution.others if match.library.deleted]
+        if outdated and to_apply:
+            raise ProcessUnpatchable(
+                pid,
+                f"{_other_build(pid, name, outdated[0])}; its build has been replaced on disk since, so that nobody"
+                " can say whether it has the fault: restart the process, or apply a livepatch for that build",
+            )
+        why = _other_build(pid, name, resolution.others[0])
+        return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
+    subject = examine(pid, job.files)
+    if resolution.doubles:
+        raise ProcessUnpatchable(
+            pid, f"process {pid} ({name}) has loaded {resolution.doubles[0].library.path} more than once"
+        )
+    if resolution.others:
+        raise ProcessUnpatchable(pid, _other_build(pid, name, resolution.others[0]))
+    return subject, resolution, None
+
+
+def with_besides(row, resolution):
+    """The Row, which also names what the livepatch is not for: it says nothing of those builds."""
+    if not resolution.besides:
+        return row
+    found = " and ".join(dict.fromkeys(
+        f"{printable(match.library.path)} {_build_id(match.library)}" for match in resolution.besides
+    ))
+    also = f"process {row.pid} ({row.name}) also runs {found}, for which this livepatch is not"
+    return row._replace(reason=f"{row.reason}; {also}" if row.reason else also)
+
+
+def _other_build(pid, name, match):
+    return (
+        f"process {pid} ({name}) runs {match.library.name} {_build_id(match.library)}, and the livepatch is for"
+        f" build ID {match.target.build_id}"
+    )
+
+
+def _build_id(library):
+    found = library.survey.build_id
+    return f"with build ID {found}" if found else "without build ID"

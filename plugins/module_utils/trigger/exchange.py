@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One request to one process, from its bytes to the Row that its answer means."""
+
+from __future__ import annotations
+
+from .. import abi
+from ..process.errors import ProcessUnpatchable
+from ..tracee.requests import require_binding
+from .borrow import Borrower
+from .lasting import making_lasting
+from .progress import settled_universe
+from .request import build_request
+from .verdict import verdict
+
+
+def exchange(job, subject, operation, libraries, done, contents=None):
+    """Send a request to apply or revert the livepatch, and judge the answer.
+
+    A generator, as trigger.drive wants it.
+
+    :param job: job.Job.
+    :param subject: process.subject.Subject.
+    :param operation: abi.APPLY or REVERT.
+    :param libraries: list of request.ResolvedLibrary to apply it to.
+    :param done: the outcome when all goes well: outcome.PATCHED or REVERTED.
+    :param contents: the bytes of the livepatch for a process that cannot load the file; else None.
+    :return: Row.
+    :raises MissingDependency: a Python package is missing.
+    :raises: as prepared(), and as borrow.Borrower.run.
+    """
+    require_binding()
+    answer = yield from _ask(job, subject, operation, libraries, contents)
+    if operation == abi.APPLY and contents is None and job.source.is_shut_out(subject, answer.result):
+        answer = yield from _bring(job, subject, libraries, answer)
+    row = verdict(job, subject, answer, done)
+    if row.changed and row.threads:
+        row = yield from making_lasting(job, subject, row, done)
+    return row
+
+
+def prepared(job, subject, operation, libraries, contents=None):
+    """The function of a nonce that gives the request's bytes; arguments as exchange().
+
+    :raises NotPatchable: a function that is to be replaced cannot be hooked.
+    :raises ProcessUnpatchable: the request is too long for the runtime.
+    """
+    bases = {library.library.base for library in libraries}
+    domain = next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
+    patch = job.patch_in(subject)
+    settled = settled_universe(subject, domain if patch is None else patch.domain, job.files)
+
+    def build(nonce):
+        path = job.source.path if contents is None else ""
+        return build_request(operation, nonce, job.container, path, libraries, settled)
+
+    size = len(build(1))
+    if size > subject.state.request_capacity:
+        raise ProcessUnpatchable(
+            subject.pid,
+            f"process {subject.pid} ({subject.name}): the request for so many functions is {size} bytes long,"
+            f" and the runtime takes {subject.state.request_capacity}",
+        )
+    return build
+
+
+def _ask(job, subject, operation, libraries, contents):
+    """Have the request carried out; a borrow.Answer."""
+    build = prepared(job, subject, operation, libraries, contents)
+    return (yield from Borrower(subject, build, job.options, contents).run())
+
+
+def _bring(job, subject, libraries, before):
+    """Try again with the bytes; ``before``, the Answer to the first request, stands where they do not load either.
+
+    Then it was not for want of the file, and the first one names that.
+    """
+    try:
+        answer = yield from _ask(job, subject, abi.APPLY, libraries, job.source.contents())
+    except ProcessUnpatchable:
+        # A filter forbids what only this way needs.
+        return before
+    if answer.result is None or answer.result.error == abi.LOAD_FAILED:
+        return before
+    return answer._replace(
+        held_us=max(before.held_us or 0.0, answer.held_us or 0.0) or None,
+        attempts=before.attempts + answer.attempts,
+    )

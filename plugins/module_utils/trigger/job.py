@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is the same for every process that a livepatch is applied to, reverted in or looked for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..process.mapped import MappedFiles
+from .options import Options
+from .source import Source
+
+
+class Job(NamedTuple):
+    """A livepatch, what was read of the libraries that it is for, and how hard to try."""
+
+    source: Source
+    files: MappedFiles
+    options: Options
+
+    @property
+    def container(self):
+        """The livepatch itself, a livepatch.container.Container."""
+        return self.source.container
+
+    @property
+    def resolute(self):
+        """The same with Options.resolute."""
+        return self._replace(options=self.options.resolute)
+
+    def patch_in(self, subject):
+        """What the runtime of a process (process.subject.Subject) knows of the livepatch: LoadedPatch, or None."""
+        return subject.state.patch(self.container.patch_id)

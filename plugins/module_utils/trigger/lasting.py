@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have what was seen of a process's threads hold for their next entries, too."""
+
+from __future__ import annotations
+
+from ..errors import UlpError
+from ..process.subject import require_available
+from ..tracee.requests import require_binding
+from .seccomp_check import require_no_strict_thread
+from .settle import settling
+from .standing import renewed, standing
+
+
+def bringing_along(job, subject, done):
+    """Settle threads that lag behind, if that can be, in a process that has what was asked for.
+
+    The livepatch is neither applied nor taken back by that: the row says *changed* of nothing.  A generator, as
+    trigger.drive wants it.
+
+    :param job: job.Job.
+    :param subject: process.subject.Subject.
+    :param done: the outcome when no thread is pending.
+    :return: Row.
+    """
+    row = standing(job, subject, done)
+    if not row.threads_pending or job.options.check:
+        return row
+    try:
+        require_binding()
+        require_available(subject.pid, subject.via)
+        require_no_strict_thread(subject.pid)
+    except UlpError:
+        # No thread can be borrowed: what was found stands.
+        return row
+    return (yield from making_lasting(job, subject, row, done))
+
+
+def making_lasting(job, subject, row, done):
+    """Settle all threads, and look again where that does not do.
+
+    :param row: the Row that says what was seen of them.
+    :return: as bringing_along().
+    """
+    changed = row.changed
+    try:
+        subject = renewed(subject)
+        settled = yield from settling(subject, job.patch_in(subject), job.container, job.files, job.options)
+        held_us = max(row.held_us or 0, settled.held_us or 0) or None
+        # Otherwise the row says so already, and who is still inside has been waited for.
+        if settled.done == bool(row.threads_pending):
+            row = standing(job, renewed(subject), done)
+        return row._replace(held_us=held_us, changed=changed)
+    except UlpError:
+        # The process has ended, or a veto or a signal came: what was done before stands.
+        return row

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The other livepatches that are applied to a process: those that this one needs, and those that need it."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import UlpError
+from ..livepatch.container import read_container
+from ..process.mapped import open_mapped
+from ..process.maps import mapping_at
+
+
+def neighbours(subject, container):
+    """The livepatches besides ``container`` (livepatch.container.Container) that are applied to a process.
+
+    :param subject: process.subject.Subject.
+    :return: a generator of pairs of process.runtime.LoadedPatch and Container.
+    :raises UlpError: the file of one cannot be read any more.
+    """
+    for patch in subject.state.patches:
+        if not patch.applied or patch.patch_id == container.patch_id:
+            continue
+        mapping = mapping_at(subject.mappings, patch.text_start)
+        if mapping is None:
+            continue
+        descriptor = open_mapped(subject.via, mapping)
+        try:
+            yield patch, read_container(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+
+
+def replaced_functions(container):
+    """What a livepatch.container.Container replaces: a set of (build ID of the library, link-time address)."""
+    return {(target.build_id, pair.old_offset) for target in container.targets for pair in target.functions}
+
+
+def require_dependencies(subject, container):
+    """Make sure that what ``container`` depends on is applied to the process; raises UlpError."""
+    for patch_id in container.dependencies:
+        patch = subject.state.patch(patch_id)
+        if patch is None or not patch.applied:
+            raise UlpError(
+                f"{container.path} depends on the livepatch {patch_id[:16]}, which is not applied to"
+                f" process {subject.pid} ({subject.name}); apply that first"
+            )
+
+
+def require_independence(subject, container):
+    """Make sure that nothing that is applied to the process depends on ``container``; raises UlpError."""
+    for patch, other in neighbours(subject, container):
+        if container.patch_id in other.dependencies:
+            raise UlpError(
+                f"the livepatch {patch.name}, applied to process {subject.pid} ({subject.name}),"
+                " depends on this one; revert that first"
+            )

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Revert a livepatch in one process."""
+
+from __future__ import annotations
+
+from .. import abi
+from ..process.subject import require_available
+from . import outcome
+from .concern import examine_concerned
+from .exchange import exchange
+from .lasting import bringing_along
+from .neighbours import require_independence
+from .outcome import Row
+from .seccomp_check import require_no_strict_thread
+
+
+def revert(job, pid, via, name):
+    """Revert the livepatch in process ``pid``; a generator, as trigger.attempt wants it."""
+    subject, _resolution, row = examine_concerned(job, pid, via, name, to_apply=False)
+    if row is not None:
+        return row
+    patch = job.patch_in(subject)
+    if patch is None:
+        return Row(
+            pid, subject.name, outcome.NOT_APPLICABLE, f"the livepatch is not applied to process {pid} ({name})"
+        )
+    if not patch.applied:
+        return (yield from bringing_along(job, subject, outcome.REVERTED))
+    require_independence(subject, job.container)
+    require_available(pid, via)
+    require_no_strict_thread(pid)
+    if job.options.check:
+        return Row(pid, subject.name, outcome.REVERTED, changed=True)
+    return (yield from exchange(job, subject, abi.REVERT, [], outcome.REVERTED))

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a process gets the livepatch from: from its file, or from us, when it cannot load that by its path."""
+
+from __future__ import annotations
+
+import os
+
+from .. import abi
+from ..atomic_file import read_file
+from ..errors import UlpError
+from ..livepatch.container import parse_container
+from ..process.errors import ProcessUnpatchable
+from ..process.maps import mapping_at
+from ..process.namespaces import can_load, sees_itself_in_proc
+from .delivery import MAPPED_AS
+
+
+class Source:
+    """The file of a livepatch; its bytes are read when the first process needs them."""
+
+    def __init__(self, container, contents=None):
+        """
+        :param container: livepatch.container.Container.
+        :param contents: the bytes that ``container`` was read from; None: read them again where they are needed.
+        """
+        self.container = container
+        self.path = os.path.realpath(container.path)
+        self._contents = contents
+
+    def contents(self):
+        """The bytes that ``container`` was read from.
+
+        :raises UlpError: the file was replaced after that.
+        """
+        if self._contents is None:
+            contents = read_file(self.path)
+            if parse_container(contents, self.path).patch_id != self.container.patch_id:
+                raise UlpError(f"{self.path} was replaced after it was read; run again")
+            self._contents = contents
+        return self._contents
+
+    def is_within_reach(self, subject):
+        """Whether a process (process.subject.Subject) can load the file by its path; else it can be given the bytes.
+
+        :raises ProcessUnpatchable: neither is possible.
+        """
+        # One that has been reverted is still loaded.
+        if subject.state.patch(self.container.patch_id) is not None or can_load(subject.via, self.path):
+            return True
+        if not sees_itself_in_proc(subject.via):
+            raise ProcessUnpatchable(
+                subject.pid,
+                f"process {subject.pid} ({subject.name}) cannot load the file {self.path}, which it does not see or"
+                " may not read, and has no /proc through which it could be given the bytes; mount proc there, or"
+                " mount the livepatch's directory to the same place there",
+            )
+        return False
+
+    def is_shut_out(self, subject, result):
+        """Whether the loader may have failed for want of the file, which can_load() takes for within reach.
+
+        Access control lists, Landlock and other security modules are known to the kernel alone.
+
+        :param result: process.runtime.Result of a request to load the file by its path, or None.
+        """
+        if result is None or result.error != abi.LOAD_FAILED or subject.state.patch(self.container.patch_id):
+            return False
+        # The loader's words are in the process's own language, but begin with the path; the runtime may cut them off.
+        concerns_file = result.detail.startswith(f"{self.path}: ") or self.path.startswith(result.detail)
+        return concerns_file and sees_itself_in_proc(subject.via)
+
+    def was_given_to(self, subject):
+        """Whether a process was given the bytes, instead of loading them from the file."""
+        patch = subject.state.patch(self.container.patch_id)
+        mapping = mapping_at(subject.mappings, patch.text_start) if patch is not None else None
+        return mapping is not None and mapping.path.startswith(MAPPED_AS)

@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a process is with a livepatch that is as it should be, as a Row; by reading alone."""
+
+from __future__ import annotations
+
+from ..process.runtime import read_state
+from . import outcome
+from .outcome import Row
+from .progress import migration
+
+
+def renewed(subject):
+    """The Subject with its state as it is now; the map has changed, too, since a patch was loaded."""
+    return subject._replace(state=read_state(subject.via, subject.state.address))
+
+
+def standing(job, subject, done):
+    """The Row of a process in which the livepatch is as it should be, with the threads that are not there yet.
+
+    :param job: job.Job.
+    :param subject: process.subject.Subject.
+    :param done: the outcome when every thread is.
+    """
+    patch = job.patch_in(subject)
+    until = 0.0 if job.options.check else job.options.wait_migrated
+    found = migration(subject, patch, job.files, until, job.options.sample)
+    pending = len(found.pending)
+    coroutines = subject.state.domains[patch.domain].coroutines
+    if not pending:
+        reason = _about_coroutines(subject) if coroutines else ""
+        return Row(subject.pid, subject.name, done, reason, threads=found.threads, coroutines=coroutines)
+    return Row(
+        subject.pid,
+        subject.name,
+        outcome.PENDING,
+        _about_pending(subject, found, "livepatch" if patch.applied else "revert"),
+        threads=found.threads,
+        threads_pending=pending,
+        coroutines=coroutines,
+        unsettled=len(found.outside),
+    )
+
+
+def _about_pending(subject, found, change):
+    pending, outside = len(found.pending), len(found.outside)
+    who = f"{pending} of {found.threads} threads of process {subject.pid} ({subject.name})"
+    again = "apply the livepatch again" if change == "livepatch" else "revert it again"
+    settle = f"are outside the library, but may keep old functions when they next enter it; {again} to prevent that"
+    if outside == pending:
+        return f"{who} {settle}"
+    reason = f"{who} are still inside the library, or may be; they take the {change} when they next enter it"
+    return f"{reason}; {outside} of them {settle}" if outside else reason
+
+
+def _about_coroutines(subject):
+    return (
+        f"process {subject.pid} ({subject.name}) enters the library from coroutines, of which one that is suspended"
+        " inside it goes on with old functions, unseen; restart the process when its coroutines call the library"
+        " and are suspended in callbacks from it"
+    )

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be done with one livepatch in one process."""
+
+from __future__ import annotations
+
+from ..process.subject import examine
+from .apply import apply
+from .attempt import attempt
+from .check import check, check_and_bring_along
+from .concern import resolution_in
+from .drive import drive
+from .job import Job
+from .revert import revert
+from .source import Source
+
+
+class Trigger:
+    """One container for any number of processes: what is read of shared libraries is read once."""
+
+    def __init__(self, container, files, options, contents=None):
+        """
+        :param container: livepatch.container.Container.
+        :param files: process.mapped.MappedFiles.
+        :param options: Options.
+        :param contents: the bytes that ``container`` was read from; None: read them again where they are needed.
+        """
+        self.container = container
+        self.files = files
+        self.options = options
+        self._job = Job(Source(container, contents), files, options)
+
+    def apply(self, pid):
+        """Apply the livepatch to process ``pid``; Row."""
+        return drive(self.applying(pid))
+
+    def revert(self, pid):
+        """Revert the livepatch in process ``pid``; Row."""
+        return drive(self.reverting(pid))
+
+    def check(self, pid):
+        """Say whether the livepatch is applied in process ``pid``, touching nothing; Row.
+
+        The outcome is ``already_patched``, ``pending`` or ``reverted``; for a process
+        that the livepatch is for but that does not have it, ``failed``.
+        """
+        return drive(self.checking(pid))
+
+    def resolved(self, via):
+        """The Resolution for the process that has the thread ``via``; raises ProcessGone, ProcessForbidden."""
+        return resolution_in(via, self.container, self.files)
+
+    def has_bytes(self, pid):
+        """Whether process ``pid`` was given the bytes of the livepatch, instead of loading them from the file.
+
+        :raises UlpError: that cannot be told.
+        """
+        return self._job.source.was_given_to(examine(pid, self.files))
+
+    def applying(self, pid):
+        """As apply(), but a generator for trigger.drive."""
+        return attempt(apply, self._job, pid)
+
+    def reverting(self, pid):
+        """As revert(), but a generator for trigger.drive."""
+        return attempt(revert, self._job, pid)
+
+    def checking(self, pid):
+        """As check(), but a generator for trigger.drive."""
+        return attempt(check, self._job, pid)
+
+    def bringing_along(self, pid):
+        """As checking(), but threads that only have to be settled are; whatever the process has stays."""
+        return attempt(check_and_bring_along, self._job, pid)
