@@ -190,7 +190,11 @@ def test_module_check_tells_of_a_process_that_the_livepatch_is_not_for(target, o
 
 
 def test_modules_are_idempotent(target, start):
-    """Guards ``changed``: true only when a process was changed; check mode tells it beforehand and changes nothing."""
+    """Guards ``changed``: true only when a process was changed; check mode tells it beforehand and changes nothing.
+
+    Seen to fail with an apply that does not ask for check mode (it patches), with an apply or a revert that does not
+    look whether the livepatch is there, and with ``changed`` true of every run that has a row.
+    """
     build = target("blocked", USUAL[0])
     container = version_patch(build)
     victim = start(build)

@@ -78,7 +78,11 @@ def status_of(victim, *fields):
 
 
 def test_adds_nothing_to_a_process(target, start):
-    """Guards against threads, descriptors, signal handlers, masks and limits that nobody asked for."""
+    """Guards against threads, descriptors, signal handlers, masks and limits that nobody asked for.
+
+    Seen to fail with each of these in a constructor of the runtime: a thread, a descriptor, a signal ignored, a signal
+    blocked, a limit lowered.
+    """
     without, preloaded = start_pair(target, start)
     assert len(without.threads()) == len(preloaded.threads())
     listing = [sorted(os.listdir(f"/proc/{victim.pid}/fd")) for victim in (without, preloaded)]
@@ -90,29 +94,33 @@ def test_adds_nothing_to_a_process(target, start):
 
 
 def test_maps_only_itself(target, start):
-    """Guards against libraries that come along, and against memory that is writable and executable."""
+    """Guards against libraries that come along, and against memory that is writable and executable.
+
+    Seen to fail with libgcc, the unwinder, linked dynamically, and with such memory mapped by a constructor.
+    """
     without, preloaded = start_pair(target, start)
 
     def files(victim):
         return {line.split()[5] for line in victim.mapped().splitlines() if len(line.split()) > 5 and "/" in line}
 
     added = {Path(path).name for path in files(preloaded) - files(without)}
-    assert "libpulp.so" in added
-    # libgcc unwinds; every program that can be cancelled or throws loads it anyhow.
-    assert added <= {"libpulp.so", "libgcc_s.so.1"}
+    assert added == {RUNTIME.name}
     assert not [line for line in preloaded.mapped().splitlines() if "rwx" in line.split()[1]]
 
 
 def test_state_block_is_all_there_is(target, start, ulp):
-    """Guards that a process that was never patched only has its state block set up: nothing hooked, nothing said."""
+    """Guards that a process that was never patched only has its state block set up: nothing hooked, nothing said.
+
+    Seen to fail with a message from set_up() of the runtime's state.c, with a livepatch counted there, and with the
+    block never declared complete.
+    """
     _without, preloaded = start_pair(target, start)
     (state,) = ulp.succeed("list", "-p", preloaded.pid, "--json").json()["processes"]
     assert state["pid"] == preloaded.pid
     assert state["patches"] == []
     assert state["threads_pending"] == 0
     assert [(library["universe"], library["patches"]) for library in state["libraries"]] == [(0, [])]
-    messages = ulp.succeed("messages", "-p", preloaded.pid).output.splitlines()
-    assert len(messages) <= 1
+    assert ulp.succeed("messages", "-p", preloaded.pid).output == ""
     assert preloaded.number("version") == 1
 
 
@@ -135,7 +143,10 @@ def system_calls(directory, name, build, preload):
 
 
 def test_makes_no_system_calls(target, ulp, tmp_path):
-    """Guards that after the start the runtime does nothing at all: a program's system calls are the same, in number."""
+    """Guards that after the start the runtime does nothing at all: a program's system calls are the same, in number.
+
+    Seen to fail with a thread of the runtime that makes one every millisecond.
+    """
     if not shutil.which("strace"):
         pytest.fail("strace is not installed: apt-get install strace")
     build = target("blocked", USUAL[0])

@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from harness import snapshot
+from harness.command import Ulp
 from harness.livepatch import PENDING
 from harness.modules import module
+from harness.polling import DEADLINE
 
 SIGNER = "security@example.com"
 
@@ -45,7 +48,14 @@ def allowed(key):
 
 
 def test_sign_and_verify(container, key, allowed, ulp, tmp_path):
-    refusal = ulp.refuse("verify", container, "--allowed-signers", allowed, naming=container)
+    """Guards who and what is believed, and that what is signed already is left alone.
+
+    Seen to fail with each of these taken out of livepatch/signature.py: the look at the fingerprint of a signature that
+    is there (signed again), the look whether there is one, what ssh-keygen says of it (anybody may sign), the name
+    asked for (anybody in the file may), and the look whether a signature fits at all (another reason); and with a sign
+    that takes any file.
+    """
+    refusal = ulp.refuse("verify", container, "--allowed-signers", allowed, naming=f"{container} is not signed")
     assert refusal.output == ""
     first = ulp.succeed("sign", container, "-k", key, "--json").json()
     again = ulp.succeed("sign", container, "-k", key, "--json").json()
@@ -67,26 +77,46 @@ def test_sign_and_verify(container, key, allowed, ulp, tmp_path):
 
 @pytest.mark.parametrize("passphrase, status", [("secret", 0), ("wrong", 1)])
 def test_key_with_a_passphrase(passphrase, status, container, tmp_path, ulp):
-    """Guards that the user is asked for it, and the container's bytes are not taken for it."""
+    """The user is asked for it: seen to fail with ssh-keygen in a session of its own, without a terminal."""
     key = tmp_path / "locked"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", key], check=True)
-    ulp.refuse("sign", container, "-k", key, naming="passphrase")
     words = [*ulp.command, "sign", str(container), "-k", str(key)]
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(words[0], words)
     output = b""
-    while b"passphrase" not in output:
-        output += os.read(terminal, 1024)
-    os.write(terminal, passphrase.encode() + b"\n")
-    ended = os.waitpid(pid, 0)[1]
-    os.close(terminal)
+    try:
+        while b"passphrase" not in output:
+            assert select.select([terminal], [], [], DEADLINE)[0], f"nobody is asked: {output}"
+            output += os.read(terminal, 1024)
+        os.write(terminal, passphrase.encode() + b"\n")
+        ended = os.waitpid(pid, 0)[1]
+    finally:
+        os.close(terminal)
     assert os.WEXITSTATUS(ended) == status, output
     assert Path(f"{container}.sig").exists() == (status == 0)
 
 
+def test_key_with_a_passphrase_and_no_terminal(container, tmp_path):
+    """Guards that the container's bytes are not taken for it: without a terminal, ssh-keygen reads it from its input.
+
+    Seen to fail (signed) with the bytes for its input, be they what it signs or not.
+    """
+    key = tmp_path / "locked"
+    beginning = container.read_bytes().partition(b"\0")[0]
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", beginning, "-f", key], check=True)
+    Ulp(wrap=("setsid", "--wait")).refuse("sign", container, "-k", key, naming="passphrase")
+    assert not Path(f"{container}.sig").exists()
+
+
 @pytest.mark.parametrize("verb", [("dispatch", "patch"), ("trigger", "-p")])
 def test_command_takes_only_what_is_signed(verb, build, container, key, allowed, start, ulp):
+    """Guards every way past the verification: each must be refused, and the process stay as it was.
+
+    Seen to fail (patched) with each of these taken out of Guard: the verification, the refusal of an identity without a
+    file of signers, and the look at who could change the livepatch; and with either option not passed on by the
+    command.
+    """
     victim = start(build)
     before = snapshot.of_process(victim)
     words = [*verb, container, victim.pid] if verb[0] == "dispatch" else [*verb, victim.pid, container]
@@ -105,6 +135,13 @@ def test_command_takes_only_what_is_signed(verb, build, container, key, allowed,
 
 
 def test_command_leaves_alone_what_is_held(build, container, start, ulp, tmp_path):
+    """Guards kill switch, hold file, retracted livepatches, exclude list and ledger; a revert heeds neither the first
+    nor the third.
+
+    Seen to fail (patched) with each of the four unheeded in Guard, with exit 0 when the command leaves ``unmet`` out,
+    with the kill switch or the retraction heeded by a revert, and with the ledger never written, or written of
+    what was excluded.
+    """
     victim = start(build)
     before = snapshot.of_process(victim)
     options = []
@@ -143,6 +180,11 @@ def test_command_leaves_alone_what_is_held(build, container, start, ulp, tmp_pat
 
 
 def test_modules(build, container, key, allowed, start, ulp, tmp_path):
+    """Guards that the modules pass on every option of the policy, and return what came of it.
+
+    Seen to fail with each left out of ulp_dispatch: allowed signers, identity, kill switch, hold file, retracted
+    livepatches, exclude list, ledger; and with ``signer``, ``stopped`` or ``retracted`` not returned as they are.
+    """
     victim = start(build)
     arguments = {"patch": container, "pids": [victim.pid], "allowed_signers": allowed, "signer_identity": SIGNER,
                  "kill_switch": tmp_path / "stop", "hold_file": tmp_path / "hold",
@@ -150,10 +192,19 @@ def test_modules(build, container, key, allowed, start, ulp, tmp_path):
     assert "is not signed" in module("ulp_dispatch", status=2, **arguments)["msg"]
     ulp.succeed("sign", container, "-k", key)
     assert "allowed signers" in module("ulp_dispatch", status=2, **{**arguments, "allowed_signers": ""})["msg"]
+    assert "other" in module("ulp_dispatch", status=2, **{**arguments, "signer_identity": "other"})["msg"]
     for exclude in ([victim.name], [f"exe=*/{victim.name}"], [{"name": victim.name, "user": str(os.geteuid())}]):
         result = module("ulp_dispatch", **{**arguments, "exclude": exclude})
         assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
     assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **{**arguments, "exclude": [{"host": "a"}]})["msg"]
+    patch_id = ulp.succeed("dump", container).json()["patch_id"]
+    for option, text in (("hold_file", f"name={victim.name}\n"), ("retracted_file", f"{patch_id}\n")):
+        arguments[option].write_text(text)
+        result = module("ulp_dispatch", **arguments)
+        assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
+        assert str(arguments[option]) in result["processes"][0]["reason"]
+        assert result["retracted"] is (option == "retracted_file")
+    arguments["hold_file"].unlink()
     (tmp_path / "stop").touch()
     result = module("ulp_dispatch", **arguments)
     assert (result["changed"], result["outcomes"], result["stopped"]) == (False, {"excluded": 1}, True)
