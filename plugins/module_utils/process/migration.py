@@ -6,8 +6,8 @@
 A thread that passed the library's entry check has a record in the runtime's
 thread table, which leads to its own number.  A thread with an older number, or
 without a record, is judged by its stack: if no word from the stack pointer up
-to the end of the stack's mapping lies in the library's code, it is outside the
-library, and will take the newest number when it next enters.  Where there are
+to the end of the stack lies in the library's code, it is outside the library,
+and will take the newest number when it next enters.  Where there are
 entries that can prove nothing, that is certain only once the runtime was told
 (trigger.settle); until then such a thread is pending too.
 
@@ -25,7 +25,7 @@ from typing import Callable, NamedTuple
 
 from .. import abi
 from .errors import ProcessGone, StateUnreadable
-from .maps import end_of_mapping, read_map_lines
+from .maps import end_of_mapping, is_continued, read_map_lines
 from .memory import read_memory, read_ranges
 from .namespaces import inner_thread_id, shares_pid_namespace
 from .procfs import (
@@ -54,6 +54,11 @@ RED_ZONE = 128
 # struct sigcontext, asm/sigcontext.h: ... sp, ip, flags, then the segments cs, gs, fs and ss of 64-bit user code.
 _SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
 _FRAME_WORDS = 3
+
+# glibc, sysdeps/x86_64/nptl/tls.h: the control block, at the upper end of a thread's stack, has its own address in its
+# first and its third word.
+_CONTROL_BLOCK_ALIGNMENT = 64
+_CONTROL_BLOCK_SELF = 16
 
 
 class Migration(NamedTuple):
@@ -228,6 +233,7 @@ class _Census:
         if end_of_mapping(lines, where.stack_pointer) is None:
             return True
         lowest = {}  # {end of a mapping: the lowest address in it that was searched}
+        room = STACK_LIMIT
         pointers = [where.stack_pointer]
         while pointers:
             start = pointers.pop() & ~7
@@ -238,11 +244,29 @@ class _Census:
             limit = lowest.get(end, end)
             if start >= limit:
                 continue
-            if limit - start > STACK_LIMIT:
+            room -= limit - start
+            if room < 0:
                 return True
             lowest[end] = start
             if self.search_range(start, limit, pointers):
                 return True
+            if limit == end and is_continued(lines, start) and not self.has_control_block(start, end):
+                pointers.append(end)
+        return False
+
+    def has_control_block(self, address, end):
+        """Whether a thread's control block lies between the addresses: then the thread's stack ends there."""
+        first = -(-address // _CONTROL_BLOCK_ALIGNMENT) * _CONTROL_BLOCK_ALIGNMENT
+        for start in range(first, end, CHUNK):
+            size = min(CHUNK, end - start)
+            try:
+                data = read_memory(self.via, start, size)
+            except StateUnreadable:
+                return False
+            for position in range(0, size - _CONTROL_BLOCK_SELF - 7, _CONTROL_BLOCK_ALIGNMENT):
+                own = (start + position).to_bytes(8, "little")
+                if data.startswith(own, position) and data.startswith(own, position + _CONTROL_BLOCK_SELF):
+                    return True
         return False
 
     def search_range(self, address, end, pointers):

@@ -272,6 +272,28 @@ static void start_on_part(size_t size, int guarded)
 	say("started\n", 0);
 }
 
+/*
+ * A thread whose stack other memory of the program's follows, with addresses of the library in it: other
+ * advice keeps the two apart in the kernel's eyes.
+ */
+static void start_below_other_memory(void)
+{
+	char *whole = mmap(NULL, 2 * OTHER_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char **other = (char **)(whole + OTHER_SIZE);
+	pthread_attr_t attributes;
+
+	if (whole == MAP_FAILED || madvise(other, OTHER_SIZE, MADV_DONTFORK))
+		_exit(2);
+	for (size_t i = 0; i < OTHER_SIZE / sizeof *other; i++)
+		other[i] = (char *)answer + 1;
+	if (pthread_attr_init(&attributes) ||
+	    pthread_attr_setstack(&attributes, whole, OTHER_SIZE) ||
+	    pthread_create(&thread, &attributes, on_part_of_a_mapping, NULL))
+		_exit(2);
+	say("started\n", 0);
+}
+
 static void go_deep(void);
 
 static int obey(char *command)
@@ -286,6 +308,8 @@ static int obey(char *command)
 		go_deep();
 	} else if (!strncmp(command, "part ", 5)) {
 		start_on_part(strtoul(command + 5, NULL, 0), strstr(command, "guarded") != NULL);
+	} else if (!strcmp(command, "below")) {
+		start_below_other_memory();
 	} else if (!strcmp(command, "damage")) {
 		long damage = 0;
 

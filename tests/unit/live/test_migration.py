@@ -119,6 +119,17 @@ def test_signal_frames_across_two_pieces(layout, start, trigger, monkeypatch):
     test_thread_in_a_handler_on_an_alternate_stack(layout, start, trigger, "elsewhere")
 
 
+def test_memory_right_behind_a_stack_is_none_of_it(layout, start, trigger):
+    """Guards that the search ends at the thread's control block.
+
+    Seen to fail (pending) when it goes on into whatever mapping follows.
+    """
+    victim = start(layout)
+    victim.start_thread("below", PAUSE)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads, row.threads_pending) == ("patched", 2, 0)
+
+
 def test_thread_that_never_sleeps_is_pending(layout, start, trigger):
     victim = start(layout)
     victim.start_thread("spinning", None)
