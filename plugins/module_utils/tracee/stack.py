@@ -11,11 +11,17 @@ a program may bring a stack that is a part of a larger mapping
 (pthread_attr_setstack(3)), so something has to show the lower end: a guard
 page, which is a mapping of its own, or since glibc 2.42 a guard region within
 the mapping (madvise(2), MADV_GUARD_INSTALL).
+
+An alternate stack may well be a part of such a stack, an array in one of its
+frames, or lie right above one in the same mapping: then what a signal
+interrupted, or another thread, has its frames right below.  The frame that the
+kernel writes for a signal says where the alternate stack is.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 
 from ..process.maps import mapping_at
 from ..process.procfs import read_bytes
@@ -32,6 +38,29 @@ _PAGE = 4096
 _ENTRY = 8
 _GUARD_BYTE, _GUARD_BIT = 7, 4
 _IS_GUARD = bytes(1 if value & _GUARD_BIT else 0 for value in range(256))
+
+# struct ucontext, asm/ucontext.h and asm/sigcontext.h: flags, link, then the alternate stack (its lowest address,
+# flags, size in bytes), 18 registers, and the segments cs, gs, fs and ss of 64-bit user code.
+_SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
+_ALTERNATE_STACK = struct.Struct("<QQQ")
+_FROM_STACK_TO_SEGMENTS = 24 + 18 * 8
+# Bytes from the alternate stack's description to behind the segments.
+SIGNAL_FRAME_PART = _FROM_STACK_TO_SEGMENTS + len(_SEGMENTS)
+
+
+def lowest_of_alternate_stack(words, stack_pointer):
+    """The lowest address of the alternate signal stack (sigaltstack(2)) that a thread is on, or None.
+
+    :param words: bytes of its stack from somewhere above ``stack_pointer`` on, from a multiple of 8.
+    """
+    position = words.find(_SEGMENTS, _FROM_STACK_TO_SEGMENTS)
+    while position >= 0:
+        if position % 8 == 0:
+            lowest, _flags, size = _ALTERNATE_STACK.unpack_from(words, position - _FROM_STACK_TO_SEGMENTS)
+            if lowest <= stack_pointer < lowest + size:
+                return lowest
+        position = words.find(_SEGMENTS, position + 1)
+    return None
 
 
 def lowest_of_main_stack(pid, mappings, main_stack):

@@ -294,6 +294,28 @@ static void start_below_other_memory(void)
 	say("started\n", 0);
 }
 
+/* A thread whose alternate stack is an array in one of its frames: right below are the frames of what is interrupted. */
+static __attribute__((noinline)) void own_frame(void)
+{
+	unsigned char frame[OTHER_SIZE];
+
+	owned = frame;
+	owned_size = sizeof frame;
+	memset(frame, MARK, sizeof frame);
+	sleep_on();
+}
+
+static void *on_top_of_a_frame(void *size)
+{
+	stack_t stack = {.ss_size = (size_t)size, .ss_sp = __builtin_alloca((size_t)size)};
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
+
+	if (sigaltstack(&stack, NULL) || sigaction(SIGUSR1, &action, NULL))
+		_exit(2);
+	own_frame();
+	return NULL;
+}
+
 static void go_deep(void);
 
 static int obey(char *command)
@@ -310,6 +332,11 @@ static int obey(char *command)
 		start_on_part(strtoul(command + 5, NULL, 0), strstr(command, "guarded") != NULL);
 	} else if (!strcmp(command, "below")) {
 		start_below_other_memory();
+	} else if (!strncmp(command, "alternate ", 10)) {
+		if (pipe(handled) || pthread_create(&thread, NULL, on_top_of_a_frame,
+						    (void *)strtoul(command + 10, NULL, 0)))
+			_exit(2);
+		say("started\n", 0);
 	} else if (!strcmp(command, "damage")) {
 		long damage = 0;
 
