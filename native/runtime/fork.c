@@ -16,6 +16,8 @@ static pthread_t changing;
 static bool in_change;
 static __thread bool holding;
 static bool broken;
+/* A fork has waited for this change in vain: who holds the worker up may do so for long. */
+static bool out_of_patience;
 
 static void before(void)
 {
@@ -24,6 +26,11 @@ static void before(void)
 	/* The worker itself, when a patch library's constructor forks. */
 	if (in_change && pthread_equal(changing, pthread_self()))
 		return;
+	/* A program that forks for every request would otherwise wait each time. */
+	if (__atomic_load_n(&out_of_patience, __ATOMIC_RELAXED)) {
+		holding = pthread_mutex_trylock(&change) == 0;
+		return;
+	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += PATIENCE_NS;
 	if (until.tv_nsec >= 1000000000) {
@@ -31,6 +38,8 @@ static void before(void)
 		until.tv_sec++;
 	}
 	holding = pthread_mutex_clocklock(&change, CLOCK_MONOTONIC, &until) == 0;
+	if (!holding)
+		__atomic_store_n(&out_of_patience, true, __ATOMIC_RELAXED);
 }
 
 static void after_in_parent(void)
@@ -71,6 +80,7 @@ void ulp_fork_hold(void)
 void ulp_fork_release(void)
 {
 	in_change = false;
+	__atomic_store_n(&out_of_patience, false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&change);
 }
 
