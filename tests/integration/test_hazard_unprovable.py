@@ -70,10 +70,12 @@ def test_outside_but_not_settled_is_pending(one_inside):
     assert victim.number("version") == 1
 
 
-def test_settled_when_the_last_one_comes_out(one_inside):
-    """Guards that who waits for threads to come out has the others settled then.
+@pytest.mark.parametrize("entered", [False, True], ids=["idle", "entered"])
+def test_settled_when_the_last_one_comes_out(one_inside, entered):
+    """Guards that who waits for threads to come out has the others settled then, also such as have kept their number.
 
-    Seen to fail (pending, after the whole time) without bringing_along() in _wait_for_migration().
+    Seen to fail (pending, after the whole time) without bringing_along() in _wait_for_migration(); where the others
+    have entered meanwhile, also with those taken for inside whose last entry proved nothing.
     """
     victim, patch = one_inside
     dispatch = subprocess.Popen(
@@ -81,6 +83,8 @@ def test_settled_when_the_last_one_comes_out(one_inside):
          "--wait-migrated", "60"],
         stdout=subprocess.PIPE, text=True)
     patch.wait_for_check(victim, PENDING)
+    if entered:
+        assert victim.numbers("ask") == [2, 2]
     assert victim.ask("release 0").split()[0] == "2"
     rows = json.loads(dispatch.communicate(timeout=120)[0])
     assert [(row["outcome"], row["threads_pending"]) for row in rows] == [("reverted", 0)]

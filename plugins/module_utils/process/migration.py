@@ -72,7 +72,7 @@ class Migration(NamedTuple):
 class _Judgement(NamedTuple):
     """Which threads were not seen to have migrated, and why not: sets of TIDs."""
 
-    kept: set  # inside, or their last entry could prove nothing
+    kept: set  # inside, or their last entry could prove nothing, and to be settled is not all that they need
     unknown: set  # running
     outside: set  # but their next entry may prove nothing
 
@@ -289,6 +289,10 @@ class _Census:
             address += size
         return False
 
+    def has_kept(self, tid, numbers, records):
+        """Whether the last entry of thread ``tid`` into the domain could not be proved to come from outside."""
+        return tid in numbers and not self.by_stack and bool(records[tid].unprovable >> self.domain & 1)
+
     def examine(self, threads):
         """Look at ``threads`` ({TID: start}) once.
 
@@ -301,9 +305,6 @@ class _Census:
         for tid in threads:
             if numbers.get(tid, -1) >= self.universe:
                 continue
-            if tid in numbers and not self.by_stack and records[tid].unprovable >> self.domain & 1:
-                judged.kept.add(tid)
-                continue
             try:
                 outside = self.outside(tid)
             except ProcessGone:
@@ -314,6 +315,9 @@ class _Census:
                 judged.kept.add(tid)
             elif may_keep:
                 judged.outside.add(tid)
+            elif self.has_kept(tid, numbers, records):
+                # Although settled: a coroutine, which is not believed.
+                judged.kept.add(tid)
         return judged
 
 
