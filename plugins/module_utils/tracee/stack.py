@@ -28,8 +28,6 @@ from ..process.procfs import read_bytes
 
 MAIN_STACK = "[stack]"
 HEAP = "[heap]"
-# glibc, malloc/arena.c: HEAP_MAX_SIZE.
-ARENA_ALIGNMENT = 64 << 20
 # Kernel: stack_guard_gap, so many bytes stay free between a stack that grows and what is below.
 GROWTH_GAP = 256 * 4096
 
@@ -115,15 +113,12 @@ def room_below(pid, mappings, tid_is_main, stack_pointer, thread_pointer):
         return room if tid_is_main else 0
     if mapping.inode or mapping.path == HEAP:
         return 0
-    below = mapping_at(mappings, mapping.start - 1)
-    guarded = below is not None and below.permissions.startswith("---")
-    if stack_pointer <= thread_pointer < mapping.end:
-        if guarded:
-            return room
-        guard = end_of_guard_region(pid, mapping.start, stack_pointer)
-        return stack_pointer - guard if guard is not None else 0
-    if mapping.start % ARENA_ALIGNMENT == 0:
-        # Perhaps a heap of the C library's malloc; the one below it ends with a part that looks like a guard page.
+    if not stack_pointer <= thread_pointer < mapping.end:
+        # A coroutine's stack, or an alternate signal stack: even where a guard page ends the mapping, there may be
+        # others in between.
         return 0
-    # A guard page ends it: somebody made this mapping to be a stack.
-    return room if guarded else 0
+    below = mapping_at(mappings, mapping.start - 1)
+    if below is not None and below.permissions.startswith("---"):
+        return room
+    guard = end_of_guard_region(pid, mapping.start, stack_pointer)
+    return stack_pointer - guard if guard is not None else 0

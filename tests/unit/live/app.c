@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 int answer(int value);
@@ -316,6 +317,48 @@ static void *on_top_of_a_frame(void *size)
 	return NULL;
 }
 
+/*
+ * A thread in a coroutine that has used most of its stack. Right below, above the guard page of
+ * both, is the stack of another one, which is suspended.
+ */
+#define COROUTINE_STACK 32768
+#define USED            20000
+
+static ucontext_t own_context, upper_context;
+
+static void use_most(void)
+{
+	volatile char *used = __builtin_alloca(USED);
+
+	*used = 0;
+	sleep_on();
+}
+
+static void *in_coroutine(void *stack)
+{
+	if (getcontext(&upper_context))
+		_exit(2);
+	upper_context.uc_stack = (stack_t){.ss_sp = stack, .ss_size = COROUTINE_STACK};
+	makecontext(&upper_context, use_most, 0);
+	swapcontext(&own_context, &upper_context);
+	return NULL;
+}
+
+static void start_coroutine(void)
+{
+	char *whole = mmap(NULL, GUARD_PAGE + 2 * COROUTINE_STACK, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	owned = (unsigned char *)whole + GUARD_PAGE;
+	owned_size = COROUTINE_STACK;
+	if (whole == MAP_FAILED || mprotect(owned, 2 * COROUTINE_STACK, PROT_READ | PROT_WRITE))
+		_exit(2);
+	memset(owned, MARK, owned_size);
+	if (pthread_create(&thread, NULL, in_coroutine, owned + COROUTINE_STACK))
+		_exit(2);
+	say("started\n", 0);
+}
+
 static void go_deep(void);
 
 static int obey(char *command)
@@ -337,6 +380,8 @@ static int obey(char *command)
 						    (void *)strtoul(command + 10, NULL, 0)))
 			_exit(2);
 		say("started\n", 0);
+	} else if (!strcmp(command, "coroutine")) {
+		start_coroutine();
 	} else if (!strcmp(command, "damage")) {
 		long damage = 0;
 
