@@ -4,7 +4,6 @@
 
 #include "runtime/fork.h"
 #include "runtime/state.h"
-#include "runtime/thread_table.h"
 
 /*
  * A library's constructor that forks holds the loader's lock, for which the worker may
@@ -17,6 +16,8 @@ static pthread_t changing;
 static bool in_change;
 static __thread bool holding;
 static bool broken;
+/* A fork has waited for this change in vain: who holds the worker up may do so for long. */
+static bool out_of_patience;
 
 static void before(void)
 {
@@ -25,6 +26,11 @@ static void before(void)
 	/* The worker itself, when a patch library's constructor forks. */
 	if (in_change && pthread_equal(changing, pthread_self()))
 		return;
+	/* A program that forks for every request would otherwise wait each time. */
+	if (__atomic_load_n(&out_of_patience, __ATOMIC_RELAXED)) {
+		holding = pthread_mutex_trylock(&change) == 0;
+		return;
+	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += PATIENCE_NS;
 	if (until.tv_nsec >= 1000000000) {
@@ -32,6 +38,8 @@ static void before(void)
 		until.tv_sec++;
 	}
 	holding = pthread_mutex_clocklock(&change, CLOCK_MONOTONIC, &until) == 0;
+	if (!holding)
+		__atomic_store_n(&out_of_patience, true, __ATOMIC_RELAXED);
 }
 
 static void after_in_parent(void)
@@ -49,7 +57,6 @@ static void after_in_child(void)
 		broken = true;
 	holding = false;
 	in_change = false;
-	ulp_thread_forked();
 	/* There is no worker here. */
 	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 }
@@ -73,6 +80,7 @@ void ulp_fork_hold(void)
 void ulp_fork_release(void)
 {
 	in_change = false;
+	__atomic_store_n(&out_of_patience, false, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&change);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * fork() while the worker is at work: the child must not inherit half a change.  So a
- * fork waits for the worker, within a limit; after the limit the child refuses further
- * requests, and what it has is complete as far as it was published.
+ * fork waits for the worker, within a limit, and once a change at most: later forks wait no
+ * more.  After the limit the child refuses further requests, and what it has is complete as
+ * far as it was published.
  */
 #ifndef ULP_FORK_H
 #define ULP_FORK_H

@@ -70,10 +70,6 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 					  site->flags & (ULP_SITE_TAIL | ULP_SITE_CYCLE),
 					  __ATOMIC_RELAXED);
 		}
-		__atomic_or_fetch(&ulp_state.domains[library->domain].flags,
-				  (site->flags & ULP_SITE_CYCLE ? ULP_DOMAIN_CYCLE : 0) |
-					  (site->flags & ULP_SITE_JUMPED ? ULP_DOMAIN_JUMPED : 0),
-				  __ATOMIC_RELAXED);
 		if (site->flags & ULP_SITE_JUMPED && !function->jumped_since)
 			__atomic_store_n(&function->jumped_since,
 					 ulp_state.domains[library->domain].universe + 1,

@@ -305,9 +305,8 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 		__atomic_add_fetch(&domain->unprovable, 1, __ATOMIC_RELAXED);
 		break;
 	}
-	/* Whoever has got a number has a record. */
-	if (proof != INSIDE)
-		ulp_thread_note(function->domain, proof != NO_PROOF);
+	if (proof == OUTSIDE || proof == NO_PROOF)
+		ulp_thread_note(function->domain, proof == OUTSIDE);
 	errno = saved_errno;
 
 	/*

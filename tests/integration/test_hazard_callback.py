@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from harness.livepatch import APPLIED, PENDING
+
 
 def prepare(variant, target, start, livepatch):
     build = target("callback", variant)
@@ -34,6 +36,21 @@ def test_nested_entries_keep_the_outer_universe(variant, target, start, livepatc
     patch.revert(victim)
     everyone_gets(victim, 1)
     assert victim.numbers("release") == [222, 222, 1]
+
+
+def test_stack_of_several_mappings(variant, target, start, livepatch):
+    """Guards that a stack is searched to its end, of which a part may be a mapping of its own (mlock(2), madvise(2)).
+
+    Seen to fail when the end of the mapping that the thread is in counted as the stack's: check says "applied", and
+    then the thread gets both versions in one call (122).
+    """
+    victim, patch = prepare(variant, target, start, livepatch)
+    assert victim.ask("park locked") == "parked"
+    patch.apply(victim)
+    assert patch.check(victim) == PENDING
+    everyone_gets(victim, 2)
+    assert victim.numbers("release") == [111, 111, 2]
+    assert patch.check(victim) == APPLIED
 
 
 def test_longjmp_over_the_library(variant, target, start, livepatch):

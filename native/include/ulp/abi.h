@@ -55,10 +55,6 @@ struct ulp_domain {
 	uint64_t coroutines;  /* slow entries on a stack that the thread was not started with */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
-#define ULP_DOMAIN_CYCLE          2u /* some function is ULP_SITE_CYCLE: entries to it prove nothing */
-#define ULP_DOMAIN_JUMPED                                                                                    \
-	4u /* some was ULP_SITE_JUMPED: nor do those of threads that have
-                                        reached the universe of a patch */
 
 struct ulp_library {
 	uint64_t base;       /* load bias */

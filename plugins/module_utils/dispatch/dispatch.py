@@ -216,7 +216,7 @@ def _wait_for_migration(trigger, rows, deadline, interruption, touches):
         time.sleep(_PAUSE)
         for index in waiting:
             rows[index] = _updated(rows[index], trigger.check(rows[index].pid))
-            if touches and rows[index].unsettled == rows[index].threads_pending > 0 and index not in settled:
+            if touches and rows[index].unsettled and index not in settled:
                 settled.add(index)
                 rows[index] = _updated(rows[index], drive(trigger.bringing_along(rows[index].pid)))
         waiting = [index for index in waiting if rows[index].threads_pending]

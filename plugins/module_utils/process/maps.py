@@ -94,17 +94,43 @@ def end_of_mapping(lines, address):
 
     :param lines: what read_map_lines() gave.
     """
+    index = _line_with(lines, address)
+    return None if index is None else _bounds(lines[index])[1]
+
+
+def is_continued(lines, address):
+    """Whether right behind the mapping that contains ``address`` there is one of the same kind of memory.
+
+    What is one stack to a program is several mappings to the kernel where a part of it has other properties: locked
+    by mlock(2), say, or kept from children or core dumps by madvise(2).
+
+    :param lines: what read_map_lines() gave.
+    """
+    index = _line_with(lines, address)
+    if index is None or index + 1 == len(lines) or _bounds(lines[index + 1])[0] != _bounds(lines[index])[1]:
+        return False
+    _bounds_of, permissions, _offset, device, inode = lines[index + 1].split(None, 5)[:5]
+    return permissions.startswith(b"r") and [device, inode] == lines[index].split(None, 5)[3:5]
+
+
+def _bounds(line):
+    """(start, end) of the mapping that a line is about."""
+    start, _hyphen, rest = line.partition(b"-")
+    return int(start, 16), int(rest.partition(b" ")[0], 16)
+
+
+def _line_with(lines, address):
+    """The index of the line whose mapping contains ``address``, or None."""
     low, high = 0, len(lines)
     while low < high:
         middle = (low + high) // 2
-        start, _hyphen, rest = lines[middle].partition(b"-")
-        if address < int(start, 16):
+        start, end = _bounds(lines[middle])
+        if address < start:
             high = middle
-            continue
-        end = int(rest.partition(b" ")[0], 16)
-        if address < end:
-            return end
-        low = middle + 1
+        elif address >= end:
+            low = middle + 1
+        else:
+            return middle
     return None
 
 

@@ -6,10 +6,10 @@
 A thread that passed the library's entry check has a record in the runtime's
 thread table, which leads to its own number.  A thread with an older number, or
 without a record, is judged by its stack: if no word from the stack pointer up
-to the end of the stack's mapping lies in the library's code, it is outside the
-library, and will take the newest number when it next enters.  Where there are
-entries that can prove nothing, that is certain only once the runtime was told
-(trigger.settle); until then such a thread is pending too.
+to the end of the stack lies in the library's code, it is outside the library.
+That it takes the newest number at its next entry is certain only once the
+runtime was told (trigger.settle), since not every entry can prove by itself
+where it comes from.  Until then it is pending too.
 
 That is sound, not exact: an old word that lies about on the stack looks like a
 return address.  So where there is one, the stack is unwound (unwinder), which
@@ -25,7 +25,7 @@ from typing import Callable, NamedTuple
 
 from .. import abi
 from .errors import ProcessGone, StateUnreadable
-from .maps import end_of_mapping, read_map_lines
+from .maps import end_of_mapping, is_continued, read_map_lines
 from .memory import read_memory, read_ranges
 from .namespaces import inner_thread_id, shares_pid_namespace
 from .procfs import (
@@ -55,25 +55,39 @@ RED_ZONE = 128
 _SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
 _FRAME_WORDS = 3
 
+# glibc, sysdeps/x86_64/nptl/tls.h: the control block, at the upper end of a thread's stack, has its own address in its
+# first and its third word.
+_CONTROL_BLOCK_ALIGNMENT = 64
+_CONTROL_BLOCK_SELF = 16
+
 
 class Migration(NamedTuple):
     """How far the threads of a process are."""
 
     threads: int
-    pending: tuple[int, ...]  # TIDs
-    outside: tuple[int, ...] = ()  # of those, the ones that only have to be settled
+    pending: tuple[int, ...]  # TIDs; as long as any thread is inside, or may be, only of those
+    unsettled: bool = False  # the pending ones are outside: all that they need is to be settled
+    running: bool = False  # of none of the pending ones more could be told than that it was running
 
 
 class _Judgement(NamedTuple):
     """Which threads were not seen to have migrated, and why not: sets of TIDs."""
 
-    kept: set  # inside, or their last entry could prove nothing
+    kept: set  # inside, or to be settled was not enough for them
     unknown: set  # running
-    outside: set  # but their next entry may prove nothing
+    outside: set  # not settled
 
     @property
-    def pending(self):
+    def behind(self):
         return self.kept | self.unknown | self.outside
+
+    @property
+    def migration(self):
+        """The Migration, but for the count of threads."""
+        pending = self.kept | self.unknown or self.outside
+        return Migration(
+            0, tuple(sorted(pending)), bool(pending) and pending == self.outside, bool(self.unknown) and not self.kept
+        )
 
 
 class Inside(NamedTuple):
@@ -167,10 +181,7 @@ class _Census:
         return alive
 
     def records(self, threads):
-        """The records of ``threads`` ({TID: start in clock ticks after boot}).
-
-        :return: ({TID: abi.THREAD record} of those that have a valid one, TIDs of those that never had one).
-        """
+        """{TID: abi.THREAD record} of those ``threads`` ({TID: start}) that have a valid one."""
         keys = []
         renumbered = not shares_pid_namespace(self.via)
         for tid in threads:
@@ -183,18 +194,13 @@ class _Census:
             (self.state.threads + inner % abi.THREAD_SETS * size, size) for _tid, inner in keys
         ])
         found = {}
-        never = set()
         for (tid, inner), data in zip(keys, sets):
             # /proc counts in clock ticks: a record made within the thread's first tick may look older.
             born = (threads[tid] - 1) * 1000000000 // CLOCK_TICKS
-            ways = abi.THREAD.unpack_array(data, 0, abi.THREAD_WAYS)
-            for record in ways:
+            for record in abi.THREAD.unpack_array(data, 0, abi.THREAD_WAYS):
                 if record.tid == inner and record.born_ns >= born:
                     found[tid] = record
-            # As long as there is a way that was never used, no record has had to make room for another.
-            if tid not in found and any(record.born_ns == 0 for record in ways):
-                never.add(tid)
-        return found, never
+        return found
 
     def numbers(self, records):
         """{TID: universe number} for threads with a record; a thread that ended meanwhile is left out."""
@@ -236,6 +242,7 @@ class _Census:
         if end_of_mapping(lines, where.stack_pointer) is None:
             return True
         lowest = {}  # {end of a mapping: the lowest address in it that was searched}
+        room = STACK_LIMIT
         pointers = [where.stack_pointer]
         while pointers:
             start = pointers.pop() & ~7
@@ -246,11 +253,29 @@ class _Census:
             limit = lowest.get(end, end)
             if start >= limit:
                 continue
-            if limit - start > STACK_LIMIT:
+            room -= limit - start
+            if room < 0:
                 return True
             lowest[end] = start
             if self.search_range(start, limit, pointers):
                 return True
+            if limit == end and is_continued(lines, start) and not self.has_control_block(start, end):
+                pointers.append(end)
+        return False
+
+    def has_control_block(self, address, end):
+        """Whether a thread's control block lies between the addresses: then the thread's stack ends there."""
+        first = -(-address // _CONTROL_BLOCK_ALIGNMENT) * _CONTROL_BLOCK_ALIGNMENT
+        for start in range(first, end, CHUNK):
+            size = min(CHUNK, end - start)
+            try:
+                data = read_memory(self.via, start, size)
+            except StateUnreadable:
+                return False
+            for position in range(0, size - _CONTROL_BLOCK_SELF - 7, _CONTROL_BLOCK_ALIGNMENT):
+                own = (start + position).to_bytes(8, "little")
+                if data.startswith(own, position) and data.startswith(own, position + _CONTROL_BLOCK_SELF):
+                    return True
         return False
 
     def search_range(self, address, end, pointers):
@@ -273,21 +298,21 @@ class _Census:
             address += size
         return False
 
+    def has_kept(self, tid, numbers, records):
+        """Whether the last entry of thread ``tid`` into the domain could not be proved to come from outside."""
+        return tid in numbers and not self.by_stack and bool(records[tid].unprovable >> self.domain & 1)
+
     def examine(self, threads):
         """Look at ``threads`` ({TID: start}) once.
 
         :return: _Judgement.
         """
-        records, never = self.records(threads)
-        # A thread that never came by a slow path has the number that it was born with.
-        numbers = {**dict.fromkeys(never, 0), **self.numbers(records)}
-        domain = self.state.domains[self.domain]
+        records = self.records(threads)
+        numbers = self.numbers(records)
+        settled = self.by_stack or self.state.domains[self.domain].floor >= self.universe
         judged = _Judgement(set(), set(), set())
         for tid in threads:
             if numbers.get(tid, -1) >= self.universe:
-                continue
-            if tid in records and not self.by_stack and records[tid].unprovable >> self.domain & 1:
-                judged.kept.add(tid)
                 continue
             try:
                 outside = self.outside(tid)
@@ -297,8 +322,11 @@ class _Census:
                 judged.unknown.add(tid)
             elif not outside:
                 judged.kept.add(tid)
-            elif not self.by_stack and domain.may_keep(numbers.get(tid), self.universe):
+            elif not settled:
                 judged.outside.add(tid)
+            elif self.has_kept(tid, numbers, records):
+                # A coroutine, which is not believed.
+                judged.kept.add(tid)
         return judged
 
 
@@ -328,9 +356,8 @@ def pending_threads(
     census = _Census(pid, via, state, domain, universe, inside, by_stack)
     started = time.monotonic()
     alive = census.survivors()
-    total = len(alive)
     if _all_settled(state.domains[domain], universe):
-        return Migration(total, ())
+        return Migration(len(alive), ())
     left = alive
     while True:
         judged = census.examine(left)
@@ -344,8 +371,7 @@ def pending_threads(
             break
         time.sleep(SAMPLE_SECONDS if elapsed < 0.1 else 10 * SAMPLE_SECONDS)
         now = census.survivors()
-        # A thread that was born since then has entered nothing but with the newest number.
-        left = {tid: now[tid] for tid in judged.pending if now.get(tid) == alive[tid]}
-        if not left:
-            return Migration(total, ())
-    return Migration(total, tuple(sorted(judged.pending)), tuple(sorted(judged.outside)))
+        # Those that were born since then are as old as the process: nobody has given them a number.
+        left = {tid: start for tid, start in now.items() if tid in judged.behind or alive.get(tid) != start}
+        alive = now
+    return judged.migration._replace(threads=len(alive))

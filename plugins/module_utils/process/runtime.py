@@ -52,19 +52,6 @@ class Domain(NamedTuple):
     floor_keeps: int  # what keeps was when that was seen
     keeps: int  # entries at which a thread kept a number that is not the newest
     coroutines: int  # entries on a stack that the thread was not started with
-    flags: int  # abi.DOMAIN_*
-
-    def may_keep(self, number, universe):
-        """Whether a thread that is outside may all the same keep its number at its next entry.
-
-        Some entries prove nothing by themselves.  They are believed once the runtime was told what was seen here.
-
-        :param number: the thread's universe, older than ``universe``; None: not known.
-        """
-        if self.floor >= universe:
-            return False
-        jumped = number != 0 and self.flags & abi.DOMAIN_JUMPED
-        return bool(self.unprovable or self.flags & abi.DOMAIN_CYCLE or jumped)
 
 
 class PatchedLibrary(NamedTuple):
@@ -269,7 +256,7 @@ def _decoded(pid, address, header, domains, libraries, patches):
         domains=tuple(
             Domain(
                 raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count,
-                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines, raw.flags,
+                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines,
             )
             for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
         ),

@@ -16,18 +16,22 @@ import ctypes
 from typing import NamedTuple
 
 from .. import abi
+from ..process.maps import mapping_at
 from ..process.memory import IoVector, process_vm_readv, process_vm_writev
 from . import registers as regs
 from . import requests
 from .custody import Custody, held
 from .errors import StepFailed, ThreadRefused
 from .requests import request
-from .stack import MAIN_STACK, lowest_of_main_stack, room_below
+from .stack import MAIN_STACK, SIGNAL_FRAME_PART, lowest_of_alternate_stack, lowest_of_main_stack, room_below
 
 NT_X86_XSTATE = 0x202
 XSTATE_LIMIT = 16384
 # Bytes of stack that the entry needs below the block.
 ENTRY_STACK = 24576
+# So much of a stack is searched for the frame of a signal, piece by piece; in bytes.
+SEARCHED = 1 << 20
+PIECE = 1 << 15
 # But 33, by which the C library makes every thread take part in setuid(): it waits, with a lock held, for all of them.
 _ALL_SIGNALS = (1 << 64) - 1 - (1 << 32)
 _SYSCALL_INSTRUCTION = b"\x0f\x05"
@@ -86,6 +90,7 @@ class Diversion:
         self.saved_mask = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["signal_mask"])
         ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["nonce"]).value = nonce
         self.word = ctypes.create_string_buffer(32)
+        self.piece = ctypes.create_string_buffer(PIECE)
         self.local = IoVector()
         self.remote = IoVector()
 
@@ -138,13 +143,34 @@ class Diversion:
         return interrupted
 
     def _check_room(self, registers, block, size):
-        room = room_below(self.tid, self.mappings, self.pid == self.tid, registers.rsp, registers.fs_base)
-        needed = registers.rsp - block
+        pointer = registers.rsp
+        room = room_below(self.tid, self.mappings, self.pid == self.tid, pointer, registers.fs_base)
+        needed = pointer - block
         stack = self.main_stack
-        main = self.pid == self.tid and stack is not None and stack.start < registers.rsp <= stack.end
+        main = self.pid == self.tid and stack is not None and stack.start < pointer <= stack.end
         # The entry itself can make the main stack grow, as far as that goes; we cannot.
-        if room < needed or (registers.rsp - self.lowest if main else room) < needed + ENTRY_STACK:
+        reachable = pointer - self.lowest if main else room
+        if room >= needed:
+            lowest = self._lowest_of_alternate_stack(pointer)
+            if lowest is not None:
+                room = min(room, pointer - lowest)
+                reachable = min(reachable, pointer - lowest)
+        if room < needed or reachable < needed + ENTRY_STACK:
             raise self._refusal("has too little stack left, or is on a stack whose end cannot be told")
+
+    def _lowest_of_alternate_stack(self, pointer):
+        """As stack.lowest_of_alternate_stack(), of what lies from ``pointer`` to the end of the mapping."""
+        mapping = mapping_at(self.mappings, pointer - 1)
+        start = pointer & ~7
+        end = min(mapping.end, start + SEARCHED)
+        while start + SIGNAL_FRAME_PART <= end:
+            words = self._read(start, min(PIECE, end - start), self.piece)
+            lowest = lowest_of_alternate_stack(words, pointer)
+            if lowest is not None:
+                return lowest
+            # A frame may lie across two pieces.
+            start += PIECE - (SIGNAL_FRAME_PART + 7 & ~7)
+        return None
 
     def _in_critical_section(self):
         """Whether the thread is between the start and the commit of a restartable sequence (rseq(2))."""
@@ -164,12 +190,13 @@ class Diversion:
         length = int.from_bytes(section[16:24], "little")
         return 0 <= self.registers.rip - start < length
 
-    def _read(self, address, size):
-        self.local.base, self.local.length = ctypes.addressof(self.word), size
+    def _read(self, address, size, buffer=None):
+        buffer = self.word if buffer is None else buffer
+        self.local.base, self.local.length = ctypes.addressof(buffer), size
         self.remote.base, self.remote.length = address, size
         if process_vm_readv(self.tid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
             raise self._refusal(f"has memory at {address:#x} that cannot be read")
-        return self.word.raw[:size]
+        return ctypes.string_at(buffer, size)
 
     def _write(self, address, size, entered):
         self.local.base, self.local.length = self.block_address, size

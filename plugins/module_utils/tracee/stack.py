@@ -11,19 +11,23 @@ a program may bring a stack that is a part of a larger mapping
 (pthread_attr_setstack(3)), so something has to show the lower end: a guard
 page, which is a mapping of its own, or since glibc 2.42 a guard region within
 the mapping (madvise(2), MADV_GUARD_INSTALL).
+
+An alternate stack may well be a part of such a stack, an array in one of its
+frames, or lie right above one in the same mapping: then what a signal
+interrupted, or another thread, has its frames right below.  The frame that the
+kernel writes for a signal says where the alternate stack is.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 
 from ..process.maps import mapping_at
 from ..process.procfs import read_bytes
 
 MAIN_STACK = "[stack]"
 HEAP = "[heap]"
-# glibc, malloc/arena.c: HEAP_MAX_SIZE.
-ARENA_ALIGNMENT = 64 << 20
 # Kernel: stack_guard_gap, so many bytes stay free between a stack that grows and what is below.
 GROWTH_GAP = 256 * 4096
 
@@ -32,6 +36,29 @@ _PAGE = 4096
 _ENTRY = 8
 _GUARD_BYTE, _GUARD_BIT = 7, 4
 _IS_GUARD = bytes(1 if value & _GUARD_BIT else 0 for value in range(256))
+
+# struct ucontext, asm/ucontext.h and asm/sigcontext.h: flags, link, then the alternate stack (its lowest address,
+# flags, size in bytes), 18 registers, and the segments cs, gs, fs and ss of 64-bit user code.
+_SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
+_ALTERNATE_STACK = struct.Struct("<QQQ")
+_FROM_STACK_TO_SEGMENTS = 24 + 18 * 8
+# Bytes from the alternate stack's description to behind the segments.
+SIGNAL_FRAME_PART = _FROM_STACK_TO_SEGMENTS + len(_SEGMENTS)
+
+
+def lowest_of_alternate_stack(words, stack_pointer):
+    """The lowest address of the alternate signal stack (sigaltstack(2)) that a thread is on, or None.
+
+    :param words: bytes of its stack from somewhere above ``stack_pointer`` on, from a multiple of 8.
+    """
+    position = words.find(_SEGMENTS, _FROM_STACK_TO_SEGMENTS)
+    while position >= 0:
+        if position % 8 == 0:
+            lowest, _flags, size = _ALTERNATE_STACK.unpack_from(words, position - _FROM_STACK_TO_SEGMENTS)
+            if lowest <= stack_pointer < lowest + size:
+                return lowest
+        position = words.find(_SEGMENTS, position + 1)
+    return None
 
 
 def lowest_of_main_stack(pid, mappings, main_stack):
@@ -86,15 +113,12 @@ def room_below(pid, mappings, tid_is_main, stack_pointer, thread_pointer):
         return room if tid_is_main else 0
     if mapping.inode or mapping.path == HEAP:
         return 0
-    below = mapping_at(mappings, mapping.start - 1)
-    guarded = below is not None and below.permissions.startswith("---")
-    if stack_pointer <= thread_pointer < mapping.end:
-        if guarded:
-            return room
-        guard = end_of_guard_region(pid, mapping.start, stack_pointer)
-        return stack_pointer - guard if guard is not None else 0
-    if mapping.start % ARENA_ALIGNMENT == 0:
-        # Perhaps a heap of the C library's malloc; the one below it ends with a part that looks like a guard page.
+    if not stack_pointer <= thread_pointer < mapping.end:
+        # A coroutine's stack, or an alternate signal stack: even where a guard page ends the mapping, there may be
+        # others in between.
         return 0
-    # A guard page ends it: somebody made this mapping to be a stack.
-    return room if guarded else 0
+    below = mapping_at(mappings, mapping.start - 1)
+    if below is not None and below.permissions.startswith("---"):
+        return room
+    guard = end_of_guard_region(pid, mapping.start, stack_pointer)
+    return stack_pointer - guard if guard is not None else 0

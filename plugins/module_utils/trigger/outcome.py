@@ -43,7 +43,7 @@ class Row(NamedTuple):
     changed: bool = False  # whether the process is now another than before
     container: str | None = None  # short ID of the container that it is in, if not in ours
     coroutines: int = 0  # entries into the library on stacks that no thread was started with
-    unsettled: int = 0  # of the pending threads, those that are outside: settling is all they need
+    unsettled: bool = False  # the pending threads are outside: to be settled is all that they need
 
     def as_dict(self):
         """The row as modules and ``--json`` give it."""

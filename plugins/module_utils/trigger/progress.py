@@ -22,6 +22,7 @@ class Settled(NamedTuple):
 
     universe: int
     keeps: int  # of the domain, before the threads were looked at
+    running: bool = False  # nothing is in the way but threads that were running whenever they were looked at
 
 
 NOTHING_SETTLED = Settled(0, 0)
@@ -41,8 +42,9 @@ def settled_universe(subject, domain, files, seconds=0.0):
     if not patches:
         return NOTHING_SETTLED
     newest = max(patches, key=lambda patch: patch.universe)
-    if migration(subject, newest, files, seconds=seconds, by_stack=True).pending:
-        return NOTHING_SETTLED
+    found = migration(subject, newest, files, seconds=seconds, by_stack=True)
+    if found.pending:
+        return NOTHING_SETTLED._replace(running=found.running)
     return Settled(newest.universe, subject.state.domains[domain].keeps)
 
 

@@ -24,6 +24,8 @@ from .request import build_request
 TIMEOUT_SECONDS = 2.0
 # The thread that was borrowed may still be on its way back, where nothing can be said of it.
 LOOK_SECONDS = 0.2
+# On a busy machine threads that are outside may have to wait for a processor before they come to rest.
+RUNNING_SECONDS = 1.0
 LOOK_PAUSE = 0.01
 
 
@@ -50,10 +52,10 @@ def settling(subject, patch, container, files, options):
     domain = subject.state.domains[patch.domain]
     if domain.floor >= domain.universe:
         return Settling(domain.keeps == domain.floor_keeps, None)
-    deadline = time.monotonic() + LOOK_SECONDS
+    started = time.monotonic()
     settled = settled_universe(subject, patch.domain, files, options.sample)
     while not settled.universe:
-        if time.monotonic() > deadline:
+        if time.monotonic() - started > (RUNNING_SECONDS if settled.running else LOOK_SECONDS):
             return Settling(False, None)
         yield LOOK_PAUSE
         settled = settled_universe(subject, patch.domain, files, options.sample)

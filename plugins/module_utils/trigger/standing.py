@@ -39,19 +39,16 @@ def standing(job, subject, done):
         threads=found.threads,
         threads_pending=pending,
         coroutines=coroutines,
-        unsettled=len(found.outside),
+        unsettled=found.unsettled,
     )
 
 
 def _about_pending(subject, found, change):
-    pending, outside = len(found.pending), len(found.outside)
-    who = f"{pending} of {found.threads} threads of process {subject.pid} ({subject.name})"
-    again = "apply the livepatch again" if change == "livepatch" else "revert it again"
-    settle = f"are outside the library, but may keep old functions when they next enter it; {again} to prevent that"
-    if outside == pending:
-        return f"{who} {settle}"
-    reason = f"{who} are still inside the library, or may be; they take the {change} when they next enter it"
-    return f"{reason}; {outside} of them {settle}" if outside else reason
+    who = f"{len(found.pending)} of {found.threads} threads of process {subject.pid} ({subject.name})"
+    if found.unsettled:
+        again = "apply the livepatch again" if change == "livepatch" else "revert it again"
+        return f"{who} are outside the library, but may not take the {change} when they next enter it; {again}"
+    return f"{who} are still inside the library, or may be; they take the {change} when they next enter it"
 
 
 def _about_coroutines(subject):

@@ -5,7 +5,8 @@
  *   jump             -> "VERSION NEXT": a callback jumps over the library; the version it saw within,
  *                       and the one after the jump
  *   leave            -> the version that the library left with
- *   park HOW         -> a thread blocks in a callback from the library.  HOW: return, jump
+ *   park HOW         -> a thread blocks in a callback from the library.  HOW: return, jump, locked
+ *                       (it returns; meanwhile a part of its stack is kept in memory by mlock())
  *   release          -> "WITHIN RESULT NEXT" where WITHIN is what the callback got from a nested
  *                       call, RESULT what around gave (0 for jump), NEXT a call after it
  */
@@ -13,9 +14,14 @@
 #include "../version.h"
 #include "callback.h"
 
+#include <sys/mman.h>
+
+#define SECRET 8192 /* bytes: more than a page */
+
 static struct {
 	struct parked parked;
 	int jumps;
+	int locks;
 	int within;
 	int result;
 	int next;
@@ -75,10 +81,25 @@ static void run_leave(char **arguments)
 	answer("%d", seen);
 }
 
+/* As who waits for a password that must not reach the disk: to the kernel the stack is several mappings now. */
+static void stay_locked(void)
+{
+	char secret[SECRET] = "";
+
+	if (mlock(secret, 1))
+		die("mlock");
+	stay(&slot.parked);
+	if (munlock(secret, 1))
+		die("munlock");
+}
+
 static int block(void *argument)
 {
 	(void)argument;
-	stay(&slot.parked);
+	if (slot.locks)
+		stay_locked();
+	else
+		stay(&slot.parked);
 	slot.within = around(call_nested, NULL);
 	if (slot.jumps)
 		longjmp(slot.buffer, 1);
@@ -98,6 +119,7 @@ static void run_park(char **arguments)
 {
 	memset(&slot, 0, sizeof(slot));
 	slot.jumps = !strcmp(arguments[1], "jump");
+	slot.locks = !strcmp(arguments[1], "locked");
 	park_thread(&slot.parked, park, NULL);
 	wait_for_flag(&slot.parked.inside);
 	answer("parked");

@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 int answer(int value);
@@ -272,6 +273,92 @@ static void start_on_part(size_t size, int guarded)
 	say("started\n", 0);
 }
 
+/*
+ * A thread whose stack other memory of the program's follows, with addresses of the library in it: other
+ * advice keeps the two apart in the kernel's eyes.
+ */
+static void start_below_other_memory(void)
+{
+	char *whole = mmap(NULL, 2 * OTHER_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char **other = (char **)(whole + OTHER_SIZE);
+	pthread_attr_t attributes;
+
+	if (whole == MAP_FAILED || madvise(other, OTHER_SIZE, MADV_DONTFORK))
+		_exit(2);
+	for (size_t i = 0; i < OTHER_SIZE / sizeof *other; i++)
+		other[i] = (char *)answer + 1;
+	if (pthread_attr_init(&attributes) ||
+	    pthread_attr_setstack(&attributes, whole, OTHER_SIZE) ||
+	    pthread_create(&thread, &attributes, on_part_of_a_mapping, NULL))
+		_exit(2);
+	say("started\n", 0);
+}
+
+/* A thread whose alternate stack is an array in one of its frames: right below are the frames of what is interrupted. */
+static __attribute__((noinline)) void own_frame(void)
+{
+	unsigned char frame[OTHER_SIZE];
+
+	owned = frame;
+	owned_size = sizeof frame;
+	memset(frame, MARK, sizeof frame);
+	sleep_on();
+}
+
+static void *on_top_of_a_frame(void *size)
+{
+	stack_t stack = {.ss_size = (size_t)size, .ss_sp = __builtin_alloca((size_t)size)};
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
+
+	if (sigaltstack(&stack, NULL) || sigaction(SIGUSR1, &action, NULL))
+		_exit(2);
+	own_frame();
+	return NULL;
+}
+
+/*
+ * A thread in a coroutine that has used most of its stack. Right below, above the guard page of
+ * both, is the stack of another one, which is suspended.
+ */
+#define COROUTINE_STACK 32768
+#define USED            20000
+
+static ucontext_t own_context, upper_context;
+
+static void use_most(void)
+{
+	volatile char *used = __builtin_alloca(USED);
+
+	*used = 0;
+	sleep_on();
+}
+
+static void *in_coroutine(void *stack)
+{
+	if (getcontext(&upper_context))
+		_exit(2);
+	upper_context.uc_stack = (stack_t){.ss_sp = stack, .ss_size = COROUTINE_STACK};
+	makecontext(&upper_context, use_most, 0);
+	swapcontext(&own_context, &upper_context);
+	return NULL;
+}
+
+static void start_coroutine(void)
+{
+	char *whole = mmap(NULL, GUARD_PAGE + 2 * COROUTINE_STACK, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	owned = (unsigned char *)whole + GUARD_PAGE;
+	owned_size = COROUTINE_STACK;
+	if (whole == MAP_FAILED || mprotect(owned, 2 * COROUTINE_STACK, PROT_READ | PROT_WRITE))
+		_exit(2);
+	memset(owned, MARK, owned_size);
+	if (pthread_create(&thread, NULL, in_coroutine, owned + COROUTINE_STACK))
+		_exit(2);
+	say("started\n", 0);
+}
+
 static void go_deep(void);
 
 static int obey(char *command)
@@ -286,6 +373,15 @@ static int obey(char *command)
 		go_deep();
 	} else if (!strncmp(command, "part ", 5)) {
 		start_on_part(strtoul(command + 5, NULL, 0), strstr(command, "guarded") != NULL);
+	} else if (!strcmp(command, "below")) {
+		start_below_other_memory();
+	} else if (!strncmp(command, "alternate ", 10)) {
+		if (pipe(handled) || pthread_create(&thread, NULL, on_top_of_a_frame,
+						    (void *)strtoul(command + 10, NULL, 0)))
+			_exit(2);
+		say("started\n", 0);
+	} else if (!strcmp(command, "coroutine")) {
+		start_coroutine();
 	} else if (!strcmp(command, "damage")) {
 		long damage = 0;
 

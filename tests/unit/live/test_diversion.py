@@ -331,8 +331,8 @@ STACK = mapping(0x10000, 0x20000)
         ([STACK], False, 0x18000, 0x50000, 0),
         # what looks like a guard page may be the end of a heap of malloc
         ([mapping(0x3FFF000, 0x4000000, "---p"), mapping(0x4000000, 0x4100000)], False, 0x4080000, 0x50000, 0),
-        # a guard page shows where it ends
-        ([GUARD, STACK], False, 0x18000, 0x50000, 0x8000),
+        # a guard page shows where the mapping ends, but perhaps not the first of several stacks of coroutines in it
+        ([GUARD, STACK], False, 0x18000, 0x50000, 0),
         ([mapping(0x10000, 0x20000, path="[stack]")], True, 0x18000, 0x50000, 0x8000),
         ([mapping(0x10000, 0x20000, path="[stack]")], False, 0x18000, 0x50000, 0),
         ([mapping(0x10000, 0x20000, "r--p")], False, 0x18000, 0x1F000, 0),

@@ -52,7 +52,7 @@ def test_records_are_found_by_the_inner_number(padded, start_apart, trigger, loo
     trigger(padded).apply(victim.pid)
     assert victim.ask("answer") == "5001"
     census = _Census(victim.pid, victim.pid, look(victim).state, 0, 1, Inside((), frozenset))
-    records = list(census.records(census.survivors())[0].values())
+    records = list(census.records(census.survivors()).values())
     assert [record.tid for record in records] == [1]
 
 

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 
-PAUSE = 34
-SMALL, LARGE = 1 << 15, 1 << 20
+READ, PAUSE = 0, 34
+TINY, SMALL, LARGE = 1 << 14, 1 << 15, 1 << 20
 LIMIT = 1 << 20
 
 
@@ -56,6 +58,20 @@ def test_stack_without_a_guard_page(padded, start, trigger, only):
     assert victim.end() == 0
 
 
+def test_stack_of_one_of_several_coroutines(padded, start, trigger, only):
+    """Guards stacks that lie one above the other in one mapping, with one guard page for all.
+
+    Seen to fail, with 900 bytes of the other one overwritten, when a guard page below the mapping was enough.
+    """
+    victim = start(padded)
+    only(victim.start_thread("coroutine", PAUSE))
+    row = trigger(padded, retries=3).apply(victim.pid)
+    assert victim.ask("damage") == "0"
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "on a stack whose end cannot be told" in row.reason
+    assert victim.end() == 0
+
+
 def knows_guard_regions():
     """Whether the kernel shows guard regions in the page map, as from Linux 6.15 on."""
     return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 15)
@@ -73,4 +89,27 @@ def test_stack_with_a_guard_region(padded, start, trigger, only, size, outcome):
     row = trigger(padded, retries=3).apply(victim.pid)
     assert victim.ask("damage") == "0"
     assert row.outcome == outcome, row
+    assert victim.end() == 0
+
+
+@pytest.mark.parametrize(("size", "outcome"), [(TINY, "failed"), (LARGE, "patched")])
+def test_alternate_stack_in_a_frame_of_the_thread(padded, start, trigger, only, size, outcome):
+    """Guards what a signal interrupted, whose frames begin right below an alternate stack on the thread's own stack.
+
+    Seen to fail, with 1,500 bytes of them overwritten, when the mapping's start counted as the stack's.
+    """
+    victim = start(padded)
+    tid = victim.start_thread(f"alternate {size}", PAUSE)
+    victim.ask("interrupt")
+    deadline = time.monotonic() + 20
+    while True:
+        where = procfs.read_system_call(victim.pid, tid)
+        if where is not None and where.number == READ:
+            break
+        assert time.monotonic() < deadline
+    only(tid)
+    row = trigger(padded, retries=3).apply(victim.pid)
+    assert victim.ask("damage") == "0"
+    assert row.outcome == outcome, row
+    victim.ask("return")
     assert victim.end() == 0
