@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "runtime/fork.h"
+#include "runtime/settle.h"
 #include "runtime/state.h"
 
 /*
@@ -57,6 +58,7 @@ static void after_in_child(void)
 		broken = true;
 	holding = false;
 	in_change = false;
+	ulp_settle_forked();
 	/* There is no worker here. */
 	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 }

@@ -39,6 +39,11 @@ const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
 	return at(request, library->bodies);
 }
 
+const uint32_t *ulp_request_excepted(const struct ulp_request *request)
+{
+	return at(request, request->excepted);
+}
+
 const char *ulp_request_string(const struct ulp_request *request, uint32_t offset)
 {
 	return at(request, offset);
@@ -110,13 +115,21 @@ static bool library_inside(const struct ulp_request *request,
 	return true;
 }
 
+static bool exceptions_inside(const struct ulp_request *request)
+{
+	if (request->excepted_count == 0)
+		return true;
+	return request->operation == ULP_SETTLE && request->excepted_count <= ULP_EXCEPTED &&
+	       table_inside(request, request->excepted, request->excepted_count, sizeof(uint32_t));
+}
+
 static bool well_formed(const struct ulp_request *request)
 {
 	if (request->magic != ULP_REQUEST_MAGIC || request->abi_version != ULP_ABI_VERSION ||
 	    request->operation < ULP_APPLY || request->operation > ULP_SETTLE ||
 	    request->patch_build_id_size > ULP_BUILD_ID_SIZE || request->libraries % 8 != 0 ||
 	    !string_inside(request, request->patch_path) ||
-	    !string_inside(request, request->patch_name) ||
+	    !string_inside(request, request->patch_name) || !exceptions_inside(request) ||
 	    !table_inside(request, request->libraries, request->library_count,
 			  sizeof(struct ulp_request_library)))
 		return false;

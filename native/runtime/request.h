@@ -19,6 +19,7 @@ ulp_request_replacements(const struct ulp_request *request,
 			 const struct ulp_request_library *library);
 const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
 					  const struct ulp_request_library *library);
+const uint32_t *ulp_request_excepted(const struct ulp_request *request);
 const char *ulp_request_string(const struct ulp_request *request, uint32_t offset);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "runtime/request.h"
 #include "runtime/settle.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
@@ -14,6 +15,25 @@ static void raise_floor(struct ulp_domain *domain, const struct ulp_request *req
 	ulp_state_begin_change();
 	__atomic_store_n(&domain->floor_keeps, request->settled_keeps, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&domain->floor, request->settled, __ATOMIC_SEQ_CST);
+	ulp_state_end_change();
+}
+
+/* The same of all threads but some. Whoever reads meanwhile believes nothing: see universe.c. */
+static void note_seen(struct ulp_domain *domain, const struct ulp_request *request)
+{
+	if (request->settled > domain->universe || request->settled < domain->seen ||
+	    request->settled_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
+		return;
+	ulp_state_begin_change();
+	__atomic_store_n(&domain->seen_sequence, domain->seen_sequence + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < request->excepted_count; i++)
+		__atomic_store_n(&domain->excepted[i], ulp_request_excepted(request)[i],
+				 __ATOMIC_RELAXED);
+	__atomic_store_n(&domain->excepted_count, request->excepted_count, __ATOMIC_RELAXED);
+	__atomic_store_n(&domain->seen_keeps, request->settled_keeps, __ATOMIC_RELAXED);
+	__atomic_store_n(&domain->seen, request->settled, __ATOMIC_RELAXED);
+	__atomic_store_n(&domain->seen_sequence, domain->seen_sequence + 1, __ATOMIC_RELEASE);
 	ulp_state_end_change();
 }
 
@@ -49,7 +69,19 @@ enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe)
 		return ULP_NOT_APPLIED;
 	domain = &ulp_state.domains[ulp_state.patches[patch].domain];
 	/* Old versions stay: a coroutine may have been where the core could not look. */
-	raise_floor(domain, request);
-	*universe = domain->floor;
+	if (request->excepted_count) {
+		note_seen(domain, request);
+		*universe = domain->seen;
+	} else {
+		raise_floor(domain, request);
+		*universe = domain->floor;
+	}
 	return ULP_OK;
+}
+
+void ulp_settle_forked(void)
+{
+	/* The one thread that there is may be one that was excepted, and has another ID. */
+	for (uint32_t i = 0; i < ulp_state.domain_count; i++)
+		ulp_state.domains[i].seen = 0;
 }

@@ -10,7 +10,13 @@
 /* What the core saw before this request: the domain's floor rises, and versions below it are given up. */
 void ulp_settle_domain(uint32_t domain, const struct ulp_request *request);
 
-/* A request of its own.  Publishes nothing; `*universe` becomes the floor as it is then. */
+/*
+ * A request of its own.  Publishes nothing; `*universe` becomes the floor as it is then, or what
+ * is seen of all threads but those that the request excepts.
+ */
 enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe);
+
+/* In a forked child. */
+void ulp_settle_forked(void);
 
 #endif

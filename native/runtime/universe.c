@@ -238,6 +238,35 @@ static enum proof prove_by_floor(const struct entry *entry)
 	return __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST) >= complete ? OUTSIDE : BEHIND;
 }
 
+static bool excepted(const struct ulp_domain *domain)
+{
+	uint32_t count = __atomic_load_n(&domain->excepted_count, __ATOMIC_RELAXED);
+	uint64_t tid = ulp_thread_id();
+
+	for (uint32_t i = 0; i < count && i < ULP_EXCEPTED; i++)
+		if (__atomic_load_n(&domain->excepted[i], __ATOMIC_RELAXED) == tid)
+			return true;
+	return false;
+}
+
+/*
+ * The same of all threads but some.  No old version is gone for that, so whoever reads while it
+ * changes goes on without.
+ */
+static bool first_entry_since_seen(const struct entry *entry, uint64_t last_keep)
+{
+	const struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
+	uint64_t complete = __atomic_load_n(&grown[entry->function->domain], __ATOMIC_ACQUIRE);
+	uint32_t sequence = __atomic_load_n(&domain->seen_sequence, __ATOMIC_ACQUIRE);
+	uint64_t seen = __atomic_load_n(&domain->seen, __ATOMIC_RELAXED);
+
+	if (entry->coroutine || sequence % 2 || entry->number >= seen || seen < complete ||
+	    last_keep > __atomic_load_n(&domain->seen_keeps, __ATOMIC_RELAXED) || excepted(domain))
+		return false;
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&domain->seen_sequence, __ATOMIC_RELAXED) == sequence;
+}
+
 static enum proof prove(const struct entry *entry)
 {
 	struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
@@ -247,6 +276,8 @@ static enum proof prove(const struct entry *entry)
 
 	if (first_entry_since_settled(entry, earlier))
 		return prove_by_floor(entry);
+	if (first_entry_since_seen(entry, earlier))
+		return OUTSIDE;
 	proof = prove_by_stack(entry);
 	if (proof == OUTSIDE)
 		proof = prove_by_call(entry);

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .printable import printable
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 STATE_MAGIC = 0x4554415453504C55
 REQUEST_MAGIC = 0x5453455551504C55
@@ -33,6 +33,7 @@ RESULTS = 8
 DETAIL_SIZE = 160
 THREAD_SETS = 4096
 THREAD_WAYS = 4
+EXCEPTED = 32
 
 DOMAIN_TLS_OF_LIBRARY = 1
 LIBRARY_POST_PROCESSED = 1
@@ -198,6 +199,11 @@ DOMAIN = Layout(
     ("floor_keeps", "Q"),
     ("keeps", "Q"),
     ("coroutines", "Q"),
+    ("seen", "Q"),
+    ("seen_keeps", "Q"),
+    ("seen_sequence", "I"),
+    ("excepted_count", "I"),
+    ("excepted", f"{4 * EXCEPTED}s"),
 )
 
 LIBRARY = Layout(
@@ -304,6 +310,8 @@ REQUEST = Layout(
     ("libraries", "I"),
     ("settled", "I"),
     ("settled_keeps", "Q"),
+    ("excepted", "I"),
+    ("excepted_count", "I"),
 )
 
 REQUEST_LIBRARY = Layout(

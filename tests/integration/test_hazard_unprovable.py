@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 from harness.paths import COMMAND
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.settle import LOOK_SECONDS
 
 PAIRS = {"version": "patched_version", "hidden_version": "jumping_hidden_version"}
 
@@ -37,28 +40,61 @@ def test_patch_library_that_jumps_to_what_it_replaces(variant, target, start, li
         assert patch.check(victim) == NOT_APPLIED
 
 
+# One more than the runtime remembers as excepted (ULP_EXCEPTED).
+TOO_MANY = 33
+
+
 @pytest.fixture
-def one_inside(variant, target, start, livepatch):
-    """A victim and its applied livepatch; one thread is inside, so what is published next can't be settled."""
+def applied(variant, target, start, livepatch):
+    """A victim with two idle threads and a livepatch, which every thread has."""
     build = target("blocked", variant)
     victim, patch = start(build), livepatch(build.patch("jumping", PAIRS, source="jumping.c"))
     assert victim.ask("crowd 2") == "2"
     patch.apply(victim)
     assert victim.numbers("ask") == [2, 2]
     assert victim.number("version") == 2
-    assert victim.number("park 0 hold") == 2
     return victim, patch
 
 
-def test_outside_but_not_settled_is_pending(one_inside):
-    """Of threads that are outside nothing is promised that their next entry may not keep; to do it again settles them.
+def park(victim, threads):
+    for thread in range(threads):
+        assert victim.number(f"park {thread} hold") == 2
 
-    Guards Domain.may_keep(): seen to fail (check says "not applied", and the threads get the livepatch's version once
-    more) with it always False. Guards that a further revert settles: seen to fail without bringing_along().
+
+def release(victim, threads):
+    for thread in range(threads):
+        assert victim.ask(f"release {thread}").split()[0] == "2"
+
+
+def test_others_are_settled_while_one_is_inside(applied):
+    """Threads that are outside migrate, whatever their entries could prove, while another one stays inside.
+
+    Seen to fail (the two get the livepatch's version once more) with first_entry_since_seen() always false. Guards the
+    exception: seen to fail (the one inside mixes) with excepted() always false.
     """
-    victim, patch = one_inside
+    victim, patch = applied
+    park(victim, 1)
     patch.revert(victim)
-    assert victim.ask("release 0").split()[0] == "2"
+    answer = patch.ulp.run("check", "-p", victim.pid, patch.container)
+    assert answer.status == PENDING, str(answer)
+    assert "1 of 4 threads" in answer.output + answer.errors
+    assert victim.numbers("ask") == [1, 1]
+    assert victim.number("version") == 1
+    # What it saw before, what it returned, and what it goes on to by name and directly.
+    assert victim.numbers("release 0")[:4] == [2, 2, 2, 2]
+    assert patch.check(victim) == NOT_APPLIED
+
+
+def test_outside_but_not_settled_is_pending(applied):
+    """Of threads that are outside nothing is promised where their next entry may keep the number.
+
+    Guards Domain.is_settled(): seen to fail (check says "not applied", and the threads get the livepatch's version once
+    more) with it always True. Guards that a further revert settles: seen to fail without bringing_along().
+    """
+    victim, patch = applied
+    park(victim, TOO_MANY)
+    patch.revert(victim)
+    release(victim, TOO_MANY)
     answer = patch.ulp.run("check", "-p", victim.pid, patch.container)
     assert answer.status == PENDING, str(answer)
     assert "3 of 3 threads" in answer.output + answer.errors
@@ -72,40 +108,49 @@ def test_outside_but_not_settled_is_pending(one_inside):
 
 
 @pytest.mark.parametrize("entered", [False, True], ids=["idle", "entered"])
-def test_settled_when_the_last_one_comes_out(one_inside, entered):
+def test_settled_when_the_last_one_comes_out(applied, entered):
     """Guards that who waits for threads to come out has the others settled then, also such as have kept their number.
 
     Seen to fail (pending, after the whole time) without bringing_along() in _wait_for_migration(); where the others
     have entered meanwhile, also with those taken for inside whose last entry proved nothing.
     """
-    victim, patch = one_inside
+    victim, patch = applied
+    park(victim, TOO_MANY)
     dispatch = subprocess.Popen(
         [sys.executable, COMMAND, "dispatch", "revert", patch.container, str(victim.pid), "--json",
          "--wait-migrated", "60"],
         stdout=subprocess.PIPE, text=True)
     patch.wait_for_check(victim, PENDING)
+    # Until the command has given up to settle at once, and does nothing but wait.
+    time.sleep(2 * LOOK_SECONDS + 1)
     if entered:
         assert victim.numbers("ask") == [2, 2]
-    assert victim.ask("release 0").split()[0] == "2"
+    release(victim, TOO_MANY)
     rows = json.loads(dispatch.communicate(timeout=120)[0])
     assert [(row["outcome"], row["threads_pending"]) for row in rows] == [("reverted", 0)]
     assert victim.numbers("ask") == [1, 1]
     assert victim.number("version") == 1
 
 
-def test_entry_that_nobody_foresees(variant, target, start, livepatch):
-    """Of a thread that is outside nothing is promised while the domain is not settled, whatever is known of functions.
+@pytest.mark.parametrize("threads", [1, TOO_MANY])
+def test_entry_that_nobody_foresees(threads, variant, target, start, livepatch):
+    """What is told of a thread that is outside holds for any entry, not only for those of which something is known.
 
     The library may jump to version(), and so does the program: an entry of the program's proves nothing, which shows
-    only when one is made. Seen to fail (check says "applied") with threads counted only where such functions are known.
+    only when one is made. Seen to fail with threads counted only where such functions are known (check says "applied",
+    and the one that is idle, and a new one, get the old version).
     """
     build = target("blocked", variant)
     victim, patch = start(build, "wrapped.c"), livepatch(version_patch(build, 2))
     assert victim.ask("worker") == "started"
-    assert victim.ask("park") == "1"
+    for _thread in range(threads):
+        assert victim.ask("park") == "1"
     patch.apply(victim)
-    assert victim.ask("release") == "1"
-    assert patch.check(victim) == PENDING
-    patch.apply(victim)
+    for _thread in range(threads):
+        assert victim.ask("release") == "1"
+    if threads == TOO_MANY:
+        assert patch.check(victim) == PENDING
+        patch.apply(victim)
     assert patch.check(victim) == APPLIED
+    assert victim.number("fresh") == 2
     assert victim.number("ask") == 2

@@ -11,7 +11,7 @@
 #ifndef ULP_ABI_H
 #define ULP_ABI_H
 
-#define ULP_ABI_VERSION 2u
+#define ULP_ABI_VERSION 3u
 
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
 #define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
@@ -27,6 +27,7 @@
 #define ULP_DETAIL_SIZE   160
 #define ULP_THREAD_SETS   4096
 #define ULP_THREAD_WAYS   4
+#define ULP_EXCEPTED      32
 
 /* trm.o puts an ELF note with this type and the name "ulp" into a library; see below. */
 #define ULP_NOTE_TRM 1
@@ -53,6 +54,15 @@ struct ulp_domain {
 	uint64_t floor_keeps; /* what keeps was when the core began to look */
 	uint64_t keeps;       /* entries at which a thread kept a number that is not the newest */
 	uint64_t coroutines;  /* slow entries on a stack that the thread was not started with */
+	/*
+	 * What floor says of all threads, seen says of all but those excepted, which were inside. An
+	 * entry believes it; nothing is given up for it.
+	 */
+	uint64_t seen;
+	uint64_t seen_keeps;
+	uint32_t seen_sequence; /* odd while the worker changes these */
+	uint32_t excepted_count;
+	uint32_t excepted[ULP_EXCEPTED]; /* thread IDs */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
 
@@ -203,11 +213,13 @@ struct ulp_request {
 	                        see the file, the core brings its bytes (ULP_STAGE_WAITS) */
 	uint32_t patch_name; /* offset of the name shown in the state block */
 	uint32_t library_count;
-	uint32_t libraries;     /* offset of struct ulp_request_library[] */
-	uint32_t settled;       /* a universe of the domain concerned which, the core has seen since it
+	uint32_t libraries;      /* offset of struct ulp_request_library[] */
+	uint32_t settled;        /* a universe of the domain concerned which, the core has seen since it
 	                            was published, every thread has reached or will at its next
 	                            entry; 0: the core can't say.  Older versions are given up. */
-	uint64_t settled_keeps; /* the domain's keeps, read before the core began to look */
+	uint64_t settled_keeps;  /* the domain's keeps, read before the core began to look */
+	uint32_t excepted;       /* offset of uint32_t[]: IDs of threads of which `settled` is not true; */
+	uint32_t excepted_count; /* with ULP_SETTLE alone, at most ULP_EXCEPTED */
 };
 
 struct ulp_request_library {

@@ -68,6 +68,7 @@ class Migration(NamedTuple):
     pending: tuple[int, ...]  # TIDs; as long as any thread is inside, or may be, only of those
     unsettled: bool = False  # the pending ones are outside: all that they need is to be settled
     running: bool = False  # of none of the pending ones more could be told than that it was running
+    inner: tuple[int, ...] = ()  # the pending ones, as TIDs in the process's own PID namespace
 
 
 class _Judgement(NamedTuple):
@@ -167,6 +168,7 @@ class _Census:
         self.universe = universe
         self.inside = inside
         self.by_stack = by_stack
+        self.renumbered = not shares_pid_namespace(via)
 
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""
@@ -180,13 +182,26 @@ class _Census:
                 alive[tid] = stat.start_ticks
         return alive
 
+    def inner(self, tid):
+        """The TID that thread ``tid`` has for itself; raises ProcessGone."""
+        return inner_thread_id(self.pid, tid) if self.renumbered else tid
+
+    def inner_of(self, tids):
+        """The same for several; without those that have ended."""
+        found = []
+        for tid in tids:
+            try:
+                found.append(self.inner(tid))
+            except ProcessGone:
+                continue
+        return tuple(found)
+
     def records(self, threads):
         """{TID: abi.THREAD record} of those ``threads`` ({TID: start}) that have a valid one."""
         keys = []
-        renumbered = not shares_pid_namespace(self.via)
         for tid in threads:
             try:
-                keys.append((tid, inner_thread_id(self.pid, tid) if renumbered else tid))
+                keys.append((tid, self.inner(tid)))
             except ProcessGone:
                 continue
         size = abi.THREAD_WAYS * abi.THREAD.size
@@ -309,13 +324,14 @@ class _Census:
         """
         records = self.records(threads)
         numbers = self.numbers(records)
-        settled = self.by_stack or self.state.domains[self.domain].floor >= self.universe
+        domain = self.state.domains[self.domain]
         judged = _Judgement(set(), set(), set())
         for tid in threads:
             if numbers.get(tid, -1) >= self.universe:
                 continue
             try:
                 outside = self.outside(tid)
+                settled = self.by_stack or domain.is_settled(self.universe, self.inner(tid))
             except ProcessGone:
                 continue
             if outside is None:
@@ -374,4 +390,5 @@ def pending_threads(
         # Those that were born since then are as old as the process: nobody has given them a number.
         left = {tid: start for tid, start in now.items() if tid in judged.behind or alive.get(tid) != start}
         alive = now
-    return judged.migration._replace(threads=len(alive))
+    found = judged.migration
+    return found._replace(threads=len(alive), inner=census.inner_of(found.pending))

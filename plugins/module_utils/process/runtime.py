@@ -52,6 +52,12 @@ class Domain(NamedTuple):
     floor_keeps: int  # what keeps was when that was seen
     keeps: int  # entries at which a thread kept a number that is not the newest
     coroutines: int  # entries on a stack that the thread was not started with
+    seen: int  # what floor is of all threads, this is of all but those excepted
+    excepted: frozenset[int]  # TIDs in the process's own PID namespace
+
+    def is_settled(self, universe, tid):
+        """Whether thread ``tid``, by the number that it has for itself, takes ``universe`` at its next entry."""
+        return self.floor >= universe or (self.seen >= universe and tid not in self.excepted)
 
 
 class PatchedLibrary(NamedTuple):
@@ -240,6 +246,11 @@ def _decode(pid, address, header, domains, libraries, patches):
     return state
 
 
+def _excepted(raw):
+    count = min(raw.excepted_count, abi.EXCEPTED)
+    return frozenset(struct.unpack_from(f"<{count}I", raw.excepted))
+
+
 def _decoded(pid, address, header, domains, libraries, patches):
     return RuntimeState(
         pid=pid,
@@ -256,7 +267,7 @@ def _decoded(pid, address, header, domains, libraries, patches):
         domains=tuple(
             Domain(
                 raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count,
-                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines,
+                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines, raw.seen, _excepted(raw),
             )
             for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
         ),

@@ -8,9 +8,10 @@ from __future__ import annotations
 from ..errors import UlpError
 from ..process.subject import require_available
 from ..tracee.requests import require_binding
+from .progress import renewed
 from .seccomp_check import require_no_strict_thread
 from .settle import settling
-from .standing import renewed, standing
+from .standing import standing
 
 
 def bringing_along(job, subject, done):
@@ -49,7 +50,7 @@ def making_lasting(job, subject, row, done):
         settled = yield from settling(subject, job.patch_in(subject), job.container, job.files, job.options)
         held_us = max(row.held_us or 0, settled.held_us or 0) or None
         # Otherwise the row says so already, and who is still inside has been waited for.
-        if settled.done == bool(row.threads_pending):
+        if settled.done == bool(row.threads_pending) or (settled.partly and row.unsettled):
             row = standing(job, renewed(subject), done)
         return row._replace(held_us=held_us, changed=changed)
     except UlpError:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..errors import UlpError
 from ..process.entry_points import entry_points
 from ..process.migration import Migration, inside_domain, pending_threads
+from ..process.runtime import read_state
 from ..process.unwinder import unwind
 
 # How long a running thread is watched until it can be judged, in seconds.
@@ -22,30 +23,48 @@ class Settled(NamedTuple):
 
     universe: int
     keeps: int  # of the domain, before the threads were looked at
-    running: bool = False  # nothing is in the way but threads that were running whenever they were looked at
+    excepted: tuple[int, ...] = ()  # TIDs, in the process's own PID namespace, of those of which it is not true
 
 
 NOTHING_SETTLED = Settled(0, 0)
 
 
-def settled_universe(subject, domain, files, seconds=0.0):
-    """A universe number of ``domain`` behind which no thread of the process is any more, or will be.
+class Look(NamedTuple):
+    """What was seen of the threads of a domain, wherever their entries come from."""
 
-    The runtime gives up the versions of functions that are older, unless a thread has kept an older number since
-    ``subject`` was examined, which was before any thread was looked at here.
+    settled: Settled
+    running: bool = False  # those excepted were running whenever they were looked at
+    others: int = 0  # how many threads are not excepted
+
+
+def look(subject, domain, files, seconds=0.0):
+    """See behind which universe number of ``domain`` no thread of the process is any more, or will be.
+
+    That holds unless a thread has kept an older number since ``subject`` was examined, which was before any thread was
+    looked at here.
 
     :param domain: index of the domain, or None.
     :param seconds: how long to watch running threads.
-    :return: Settled; its universe is 0 when it cannot be told, or when no livepatch was applied yet.
+    :return: Look; the universe is 0 when no livepatch was applied yet.
     """
     patches = [patch for patch in subject.state.patches if patch.domain == domain]
     if not patches:
-        return NOTHING_SETTLED
+        return Look(NOTHING_SETTLED)
     newest = max(patches, key=lambda patch: patch.universe)
     found = migration(subject, newest, files, seconds=seconds, by_stack=True)
-    if found.pending:
-        return NOTHING_SETTLED._replace(running=found.running)
-    return Settled(newest.universe, subject.state.domains[domain].keeps)
+    settled = Settled(newest.universe, subject.state.domains[domain].keeps, found.inner)
+    return Look(settled, found.running, found.threads - len(found.pending))
+
+
+def settled_universe(subject, domain, files):
+    """What a request may give up old versions for: the Settled of a look() at all threads, or NOTHING_SETTLED."""
+    settled = look(subject, domain, files).settled
+    return NOTHING_SETTLED if settled.excepted else settled
+
+
+def renewed(subject):
+    """The Subject with its state as it is now; the map has changed, too, since a patch was loaded."""
+    return subject._replace(state=read_state(subject.via, subject.state.address))
 
 
 def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS, by_stack=False) -> Migration:

@@ -13,7 +13,7 @@ from .borrow import Borrower
 from .exchange import exchange, prepared
 from .neighbours import neighbours, replaced_functions, require_independence
 from .outcome import Row
-from .standing import renewed
+from .progress import renewed
 from .verdict import verdict
 
 # Outcomes of an attempt that did not apply the livepatch.

@@ -157,6 +157,7 @@ def build_request(operation, nonce, container, path, libraries, settled):
     writer.data[position:position + len(described)] = described
     patch_path = writer.add_string(path)
     patch_name = writer.add_string(os.path.basename(container.path))
+    excepted = writer.add(struct.pack(f"<{len(settled.excepted)}I", *settled.excepted))
     build_id = bytes.fromhex(container.patch_build_id)
     header = abi.REQUEST.pack(
         magic=abi.REQUEST_MAGIC,
@@ -174,6 +175,8 @@ def build_request(operation, nonce, container, path, libraries, settled):
         libraries=records,
         settled=settled.universe,
         settled_keeps=settled.keeps,
+        excepted=excepted,
+        excepted_count=len(settled.excepted),
     )
     return header + bytes(writer.data)
 

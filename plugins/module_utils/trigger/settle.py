@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell the runtime that every thread was seen outside.
+"""Tell the runtime which threads were seen outside.
 
 A thread that is outside takes the newest universe at its next entry, so it is
 not pending; but some entries can prove nothing by themselves (through a
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .. import abi
 from .borrow import Borrower
-from .progress import settled_universe
+from .progress import look, renewed
 from .request import build_request
 
 # Not worth more: what is missed here is told by the next look as pending.
@@ -32,12 +32,13 @@ LOOK_PAUSE = 0.01
 class Settling(NamedTuple):
     """What came of it."""
 
-    done: bool
+    done: bool  # for all threads
     held_us: float | None  # the longest time that a thread was held
+    partly: bool = False  # for all but those that are inside, or may be
 
 
 def settling(subject, patch, container, files, options):
-    """Do so for the domain of ``patch``, if no thread is inside.
+    """Do so for the domain of ``patch``: for all threads, or for all but those that are inside.
 
     A generator, as trigger.drive wants it.
 
@@ -53,18 +54,28 @@ def settling(subject, patch, container, files, options):
     if domain.floor >= domain.universe:
         return Settling(domain.keeps == domain.floor_keeps, None)
     started = time.monotonic()
-    settled = settled_universe(subject, patch.domain, files, options.sample)
-    while not settled.universe:
-        if time.monotonic() - started > (RUNNING_SECONDS if settled.running else LOOK_SECONDS):
-            return Settling(False, None)
+    seen = look(subject, patch.domain, files, options.sample)
+    while seen.settled.excepted and time.monotonic() - started < (RUNNING_SECONDS if seen.running else LOOK_SECONDS):
         yield LOOK_PAUSE
-        settled = settled_universe(subject, patch.domain, files, options.sample)
+        subject = renewed(subject)
+        seen = look(subject, patch.domain, files, options.sample)
+    if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
+        return Settling(False, None)
 
     def build(nonce):
-        return build_request(abi.SETTLE, nonce, container, container.path, [], settled)
+        return build_request(abi.SETTLE, nonce, container, container.path, [], seen.settled)
 
     patience = min(options.timeout, TIMEOUT_SECONDS)
     answer = yield from Borrower(subject, build, options._replace(timeout=patience)).run()
     result = answer.result
-    done = result is not None and result.stage == abi.STAGE_DONE and result.universe >= settled.universe
-    return Settling(done, answer.held_us)
+    told = result is not None and result.stage == abi.STAGE_DONE and result.universe >= seen.settled.universe
+    return Settling(told and not seen.settled.excepted, answer.held_us, told and bool(seen.settled.excepted))
+
+
+def _is_worth_telling(seen, domain):
+    """Whether the runtime does not know of threads that are outside."""
+    excepted = seen.settled.excepted
+    if not excepted:
+        return True
+    known = domain.seen >= seen.settled.universe and domain.excepted.issubset(excepted)
+    return seen.others > 0 and len(excepted) <= abi.EXCEPTED and not known

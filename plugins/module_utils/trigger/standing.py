@@ -5,15 +5,9 @@
 
 from __future__ import annotations
 
-from ..process.runtime import read_state
 from . import outcome
 from .outcome import Row
 from .progress import migration
-
-
-def renewed(subject):
-    """The Subject with its state as it is now; the map has changed, too, since a patch was loaded."""
-    return subject._replace(state=read_state(subject.via, subject.state.address))
 
 
 def standing(job, subject, done):

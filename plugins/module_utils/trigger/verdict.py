@@ -8,7 +8,8 @@ from __future__ import annotations
 from .. import abi
 from . import outcome
 from .outcome import Row
-from .standing import renewed, standing
+from .progress import renewed
+from .standing import standing
 
 
 def verdict(job, subject, answer, done):

@@ -5,17 +5,22 @@
  *
  *   worker      -> "started": a thread that has never used the library waits
  *   ask         -> the version that this thread gets
- *   park        -> another thread enters the library and blocks there; the version that it saw before
- *   release     -> the version that it saw after that; it ends
+ *   fresh       -> the version that a new thread gets
+ *   park        -> a further thread enters the library and blocks there; the version that it saw before
+ *   release     -> the version that the last of them saw after that; it ends
  */
 #include "../parked.h"
 #include "blocked.h"
 #include "../shapes.h"
 
-static struct {
+#define PARKED 64
+
+static struct slot {
 	struct parked parked;
 	struct passage passage;
-} slot;
+} slots[PARKED];
+
+static int parked;
 
 static struct {
 	int wake[2];
@@ -56,31 +61,49 @@ static void run_ask(char **arguments)
 	answer("%d", worker.seen);
 }
 
-static void *park(void *unused)
+static void *use_once(void *unused)
 {
-	hold(slot.parked.pipe[0], &slot.passage);
-	return unused;
+	(void)unused;
+	return (void *)(long)jump_to_version();
+}
+
+static void run_fresh(char **arguments)
+{
+	(void)arguments;
+	answer("%ld", (long)join_thread(start_thread(use_once, NULL)));
+}
+
+static void *park(void *argument)
+{
+	struct slot *self = argument;
+
+	hold(self->parked.pipe[0], &self->passage);
+	return NULL;
 }
 
 static void run_park(char **arguments)
 {
+	struct slot *slot = &slots[parked++ % PARKED];
+
 	(void)arguments;
-	park_thread(&slot.parked, park, NULL);
-	answer("%d", wait_for_flag(&slot.passage.entered));
+	park_thread(&slot->parked, park, slot);
+	answer("%d", wait_for_flag(&slot->passage.entered));
 }
 
 static void run_release(char **arguments)
 {
+	struct slot *slot = &slots[--parked % PARKED];
+
 	(void)arguments;
-	release_thread(&slot.parked);
-	answer("%d", slot.passage.through);
+	release_thread(&slot->parked);
+	answer("%d", slot->passage.through);
 }
 
 int main(void)
 {
 	static const struct victim_command commands[] = {
-		{"worker", run_worker},   {"ask", run_ask}, {"park", run_park},
-		{"release", run_release}, {NULL, NULL},
+		{"worker", run_worker}, {"ask", run_ask},         {"fresh", run_fresh},
+		{"park", run_park},     {"release", run_release}, {NULL, NULL},
 	};
 
 	return serve(commands);
