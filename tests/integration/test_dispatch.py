@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from harness import snapshot
 from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 from harness.modules import module, run_module
-from harness.paths import RUNTIME
+from harness.paths import COMMAND, RUNTIME
 from harness.polling import wait_until
 from harness.variant import USUAL
 
@@ -117,6 +119,24 @@ def test_wait_migrated(build, container, start, preforked, livepatch):
     assert patch.check(victim) == APPLIED
     assert outcomes(dispatch(preforked, "revert", container, victim.pid)) == {victim.pid: "reverted"}
     assert patch.check(victim) == NOT_APPLIED
+
+
+def test_process_that_ends_while_it_is_waited_for(container, start, livepatch, build):
+    """Guards that a row still says whose it is: the livepatch was applied to it, and it is gone.
+
+    Seen to fail (a row without a name) with what the last look found alone.
+    """
+    victim = start(build)
+    assert victim.number("park 0 hold") == 1
+    process = subprocess.Popen(
+        [sys.executable, COMMAND, "dispatch", "patch", container, str(victim.pid), "--json", "--wait-migrated", "60"],
+        stdout=subprocess.PIPE, text=True)
+    livepatch(container).wait_for_check(victim, PENDING)
+    victim.kill()
+    (row,) = json.loads(process.communicate(timeout=120)[0])
+    assert process.returncode == 1
+    assert (row["pid"], row["name"], row["outcome"]) == (victim.pid, "blocked-app", "failed")
+    assert row["reason"] == f"process {victim.pid} (blocked-app) ended while it was pending"
 
 
 @pytest.fixture

@@ -225,6 +225,10 @@ def _wait_for_migration(trigger, rows, deadline, interruption, touches):
 def _updated(before, now):
     """``before`` with what a later look said."""
     result = now.outcome
+    if not now.name:
+        now = now._replace(
+            name=before.name, reason=f"process {before.pid} ({before.name}) ended while it was {before.outcome}"
+        )
     if before.changed and result == outcome.ALREADY_PATCHED:
         result = outcome.PATCHED
     held_us = max(before.held_us or 0, now.held_us or 0) or None

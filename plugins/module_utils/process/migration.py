@@ -27,7 +27,7 @@ from .. import abi
 from .errors import ProcessGone, StateUnreadable
 from .maps import end_of_mapping, is_continued, read_map_lines
 from .memory import read_memory, read_ranges
-from .namespaces import inner_thread_id, shares_pid_namespace
+from .namespaces import boot_time_ahead, inner_thread_id, shares_pid_namespace
 from .procfs import (
     CLOCK_TICKS,
     ENDED_STATES,
@@ -169,6 +169,7 @@ class _Census:
         self.inside = inside
         self.by_stack = by_stack
         self.renumbered = not shares_pid_namespace(via)
+        self.ahead = boot_time_ahead(via)
 
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""
@@ -211,7 +212,7 @@ class _Census:
         found = {}
         for (tid, inner), data in zip(keys, sets):
             # /proc counts in clock ticks: a record made within the thread's first tick may look older.
-            born = (threads[tid] - 1) * 1000000000 // CLOCK_TICKS
+            born = (threads[tid] - 1) * 1000000000 // CLOCK_TICKS + self.ahead
             for record in abi.THREAD.unpack_array(data, 0, abi.THREAD_WAYS):
                 if record.tid == inner and record.born_ns >= born:
                     found[tid] = record

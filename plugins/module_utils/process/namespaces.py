@@ -14,7 +14,8 @@ import stat
 from functools import lru_cache
 
 from ..errors import FileProblem
-from .procfs import explained, parse_stat, read_stat, read_status
+from .errors import ProcessGone
+from .procfs import explained, parse_stat, read_bytes, read_stat, read_status
 
 # Bits of a directory's or file's mode, for "others".
 _SEARCH = 1
@@ -54,6 +55,29 @@ def shares_root(pid):
 def inner_thread_id(pid, tid):
     """The number that thread ``tid`` of ``pid`` has in its own PID namespace: what gettid() tells it."""
     return read_status(pid, tid).namespace_pids[-1]
+
+
+def boot_time_ahead(pid):
+    """By how many nanoseconds CLOCK_BOOTTIME is ahead of ours for process ``pid`` (time_namespaces(7)).
+
+    :raises ProcessGone, ProcessForbidden: as procfs.read_bytes().
+    """
+    try:
+        if _shares(pid, "ns/time"):
+            return 0
+    except ProcessGone:
+        # The process has ended, or the kernel has no such namespaces; the former shows soon enough.
+        return 0
+    return _boot_time_offset(pid) - _boot_time_offset("self")
+
+
+def _boot_time_offset(pid):
+    """The same, ahead of the machine's own."""
+    for line in read_bytes(pid, "timens_offsets").splitlines():
+        clock, seconds, nanoseconds = line.split()
+        if clock == b"boottime":
+            return int(seconds) * 1000000000 + int(nanoseconds)
+    return 0
 
 
 def can_load(pid, path):
