@@ -13,6 +13,8 @@ description:
   - Looks whether a livepatch is applied to the processes that have loaded the library that it is for, and whether
     every thread of them uses it.
   - It reads memory only. No process is stopped, not even for a moment.
+  - So it cannot tell a process what it saw. Where a row of RV(processes) says that threads are outside the library but
+    may not take the livepatch, run M(libpulp.livepatch.ulp_dispatch) again.
 author:
   - libpulp.livepatch contributors (@libpulp)
 extends_documentation_fragment:
