@@ -25,8 +25,10 @@ WAITING = ("wait4", "sched_yield", "clock_nanosleep")
 # What is asked of a thread that is blocked in a system call, in this order.
 HELD = [
     "PTRACE_SEIZE", "PTRACE_INTERRUPT",
-    "PTRACE_GETREGS", "process_vm_readv", "PTRACE_GETREGSET", "PTRACE_GETSIGMASK", "process_vm_readv",
-    "process_vm_writev", "PTRACE_SETREGS", "PTRACE_SETSIGMASK", "PTRACE_DETACH",
+    "PTRACE_GETREGS", "process_vm_readv", "PTRACE_GETREGSET",
+    # The stack, as far as it is in use, for the frame of a signal; one for each 32 KB of it.
+    "process_vm_readv",
+    "PTRACE_GETSIGMASK", "process_vm_readv", "process_vm_writev", "PTRACE_SETREGS", "PTRACE_SETSIGMASK", "PTRACE_DETACH",
 ]
 
 

@@ -36,7 +36,9 @@ def exchange(job, subject, operation, libraries, done, contents=None):
         answer = yield from _bring(job, subject, libraries, answer)
     row = verdict(job, subject, answer, done)
     if row.changed and row.threads:
-        row = yield from making_lasting(job, subject, row, done)
+        # A signal that comes meanwhile does not leave half done what was begun; a veto does.
+        uninterrupted = job._replace(options=job.options._replace(interrupted=None))
+        row = yield from making_lasting(uninterrupted, subject, row, done)
     return row
 
 
