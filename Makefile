@@ -4,7 +4,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 
 BUILD := build
 VENV := .venv
@@ -83,9 +85,15 @@ demo: packages-build venv build collection-install ## patch a running network se
 
 # -------------------------------------------------------------------- check
 
+# What waits for playbooks and containers most of the time goes on beside the hazards.
 .PHONY: check
-check: packages-check-build-containers check-native check-unit check-integration check-collection molecule-default ## every test
+check: packages-check-build-containers check-native check-unit check-collection ## every test
+	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-hazards check-others
 	@echo "All tests passed."
+
+.PHONY: check-others
+check-others:
+	@$(MAKE) SIDE_BY_SIDE= check-use molecule-default
 
 .PHONY: check-native
 check-native: build-native ## the runtime's own tests
@@ -96,10 +104,17 @@ check-unit: packages-check-build venv build collection-path ## the Python core, 
 	$(PYTEST) tests/unit
 
 .PHONY: check-integration
-check-integration: packages-check-build venv build collection-path ## victim programs, playbooks and roles, on running processes
-	$(APART) $(PYTEST) tests/integration
+check-integration: check-hazards check-use ## both of these, one after the other
 
 HAZARDS := tests/integration/test_hazard_*.py tests/integration/test_unwind_gdb.py
+
+.PHONY: check-hazards
+check-hazards: packages-check-build venv build collection-path ## consistency under every hazard, on running processes
+	$(APART) $(PYTEST) $(HAZARDS)
+
+.PHONY: check-use
+check-use: packages-check-build venv build collection-path ## the command, modules, playbooks and roles, on running processes
+	$(APART) $(PYTEST) tests/integration $(addprefix --ignore=,$(wildcard $(HAZARDS)))
 
 # What a normal check chooses from is in tests/integration/harness/variant.py.
 .PHONY: check-every-variant
