@@ -5,6 +5,7 @@
 #include "runtime/fork.h"
 #include "runtime/settle.h"
 #include "runtime/state.h"
+#include "runtime/thread_table.h"
 
 /*
  * A library's constructor that forks holds the loader's lock, for which the worker may
@@ -59,6 +60,7 @@ static void after_in_child(void)
 	holding = false;
 	in_change = false;
 	ulp_settle_forked();
+	ulp_thread_forked();
 	/* There is no worker here. */
 	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 }
@@ -75,6 +77,8 @@ bool ulp_fork_prepare_for(void)
 void ulp_fork_hold(void)
 {
 	pthread_mutex_lock(&change);
+	/* A fork that waited for the last one may say so only now. */
+	__atomic_store_n(&out_of_patience, false, __ATOMIC_RELAXED);
 	changing = pthread_self();
 	in_change = true;
 }

@@ -19,11 +19,11 @@ static void raise_floor(struct ulp_domain *domain, const struct ulp_request *req
 }
 
 /* The same of all threads but some. Whoever reads meanwhile believes nothing: see universe.c. */
-static void note_seen(struct ulp_domain *domain, const struct ulp_request *request)
+static bool note_seen(struct ulp_domain *domain, const struct ulp_request *request)
 {
 	if (request->settled > domain->universe || request->settled < domain->seen ||
 	    request->settled_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
-		return;
+		return false;
 	ulp_state_begin_change();
 	__atomic_store_n(&domain->seen_sequence, domain->seen_sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -35,6 +35,7 @@ static void note_seen(struct ulp_domain *domain, const struct ulp_request *reque
 	__atomic_store_n(&domain->seen, request->settled, __ATOMIC_RELAXED);
 	__atomic_store_n(&domain->seen_sequence, domain->seen_sequence + 1, __ATOMIC_RELEASE);
 	ulp_state_end_change();
+	return true;
 }
 
 /*
@@ -70,8 +71,7 @@ enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe)
 	domain = &ulp_state.domains[ulp_state.patches[patch].domain];
 	/* Old versions stay: a coroutine may have been where the core could not look. */
 	if (request->excepted_count) {
-		note_seen(domain, request);
-		*universe = domain->seen;
+		*universe = note_seen(domain, request) ? request->settled : 0;
 	} else {
 		raise_floor(domain, request);
 		*universe = domain->floor;

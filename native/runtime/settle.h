@@ -11,8 +11,8 @@
 void ulp_settle_domain(uint32_t domain, const struct ulp_request *request);
 
 /*
- * A request of its own.  Publishes nothing; `*universe` becomes the floor as it is then, or what
- * is seen of all threads but those that the request excepts.
+ * A request of its own.  Publishes nothing; `*universe` becomes the floor as it is then, or, where
+ * the request excepts threads, what was seen of the others, 0 if that is not true any more.
  */
 enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe);
 

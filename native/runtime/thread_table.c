@@ -57,6 +57,16 @@ static void claim(struct ulp_thread *record, uint64_t tid)
 	__atomic_store_n(&record->tid, tid, __ATOMIC_RELEASE);
 }
 
+void ulp_thread_forked(void)
+{
+	uint64_t tid = ulp_thread_id();
+
+	if (!own)
+		return;
+	own = choose(tid);
+	claim(own, tid);
+}
+
 void ulp_thread_note(uint32_t domain, bool provable)
 {
 	uint64_t tid = ulp_thread_id();

@@ -15,4 +15,7 @@ uint64_t ulp_thread_id(void);
 /* Notes the calling thread, and whether its last entry into `domain` could be proved. */
 void ulp_thread_note(uint32_t domain, bool provable);
 
+/* In a forked child, whose thread has another ID and its parent's numbers. */
+void ulp_thread_forked(void);
+
 #endif

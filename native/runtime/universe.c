@@ -99,6 +99,7 @@ struct entry {
 	uint64_t number;
 	const uint64_t *return_address;
 	bool coroutine;
+	uint64_t outside_at; /* with BEHIND */
 };
 
 static bool inside(const struct entry *entry, uint64_t address)
@@ -129,7 +130,7 @@ enum proof {
 	OUTSIDE,
 	INSIDE,
 	NO_PROOF,
-	BEHIND, /* was outside at the floor's universe, and about later ones nothing is known yet */
+	BEHIND, /* was outside at an older universe, and about later ones nothing is known yet */
 };
 
 struct search {
@@ -230,12 +231,19 @@ static bool first_entry_since_settled(const struct entry *entry, uint64_t last_k
  * What the core saw then is all that there is to see, unless more counts as inside since: a
  * library or a function that only a later livepatch replaces.
  */
-static enum proof prove_by_floor(const struct entry *entry)
+static enum proof was_outside(struct entry *entry, uint64_t universe)
+{
+	entry->outside_at = universe;
+	return universe >= __atomic_load_n(&grown[entry->function->domain], __ATOMIC_ACQUIRE)
+		       ? OUTSIDE
+		       : BEHIND;
+}
+
+static enum proof prove_by_floor(struct entry *entry)
 {
 	const struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
-	uint64_t complete = __atomic_load_n(&grown[entry->function->domain], __ATOMIC_ACQUIRE);
 
-	return __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST) >= complete ? OUTSIDE : BEHIND;
+	return was_outside(entry, __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST));
 }
 
 static bool excepted(const struct ulp_domain *domain)
@@ -250,24 +258,25 @@ static bool excepted(const struct ulp_domain *domain)
 }
 
 /*
- * The same of all threads but some.  No old version is gone for that, so whoever reads while it
- * changes goes on without.
+ * The same of all threads but some, for an entry that nothing else can prove.  No old version is
+ * gone for that, so whoever reads while it changes goes on without.
  */
-static bool first_entry_since_seen(const struct entry *entry, uint64_t last_keep)
+static enum proof prove_by_look(struct entry *entry, uint64_t last_keep)
 {
 	const struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
-	uint64_t complete = __atomic_load_n(&grown[entry->function->domain], __ATOMIC_ACQUIRE);
 	uint32_t sequence = __atomic_load_n(&domain->seen_sequence, __ATOMIC_ACQUIRE);
 	uint64_t seen = __atomic_load_n(&domain->seen, __ATOMIC_RELAXED);
 
-	if (entry->coroutine || sequence % 2 || entry->number >= seen || seen < complete ||
+	if (entry->coroutine || sequence % 2 || entry->number >= seen ||
 	    last_keep > __atomic_load_n(&domain->seen_keeps, __ATOMIC_RELAXED) || excepted(domain))
-		return false;
+		return NO_PROOF;
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	return __atomic_load_n(&domain->seen_sequence, __ATOMIC_RELAXED) == sequence;
+	if (__atomic_load_n(&domain->seen_sequence, __ATOMIC_RELAXED) != sequence)
+		return NO_PROOF;
+	return was_outside(entry, seen);
 }
 
-static enum proof prove(const struct entry *entry)
+static enum proof prove(struct entry *entry)
 {
 	struct ulp_domain *domain = &ulp_state.domains[entry->function->domain];
 	uint64_t *last_keep = &last_keeps[entry->function->domain];
@@ -276,13 +285,14 @@ static enum proof prove(const struct entry *entry)
 
 	if (first_entry_since_settled(entry, earlier))
 		return prove_by_floor(entry);
-	if (first_entry_since_seen(entry, earlier))
-		return OUTSIDE;
 	proof = prove_by_stack(entry);
 	if (proof == OUTSIDE)
 		proof = prove_by_call(entry);
-	if (proof == OUTSIDE)
-		return OUTSIDE;
+	/* Last: in a child forked inside, say, the stack knows better than the list of threads. */
+	if (proof == NO_PROOF)
+		proof = prove_by_look(entry, earlier);
+	if (proof == OUTSIDE || proof == BEHIND)
+		return proof;
 	/*
 	 * The worker settles by: store the floor, barrier, look at `keeps`, and give old stubs up
 	 * only if nobody has kept a number.  Here it is the other way round: count, then look
@@ -311,7 +321,7 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	/* Read before the proof: whatever is published meanwhile is for the next entry. */
 	uint64_t universe = __atomic_load_n(&domain->universe, __ATOMIC_ACQUIRE);
 	int saved_errno = errno;
-	const struct entry entry = {
+	struct entry entry = {
 		.function = function,
 		.number = *number,
 		.return_address = return_address,
@@ -327,7 +337,7 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 		raise_number(number, universe);
 		break;
 	case BEHIND:
-		raise_number(number, __atomic_load_n(&domain->floor, __ATOMIC_SEQ_CST));
+		raise_number(number, entry.outside_at);
 		break;
 	case INSIDE:
 		__atomic_add_fetch(&domain->kept, 1, __ATOMIC_RELAXED);
@@ -336,14 +346,15 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 		__atomic_add_fetch(&domain->unprovable, 1, __ATOMIC_RELAXED);
 		break;
 	}
-	if (proof == OUTSIDE || proof == NO_PROOF)
-		ulp_thread_note(function->domain, proof == OUTSIDE);
+	/* Whoever has got a number has a record. */
+	if (proof != INSIDE)
+		ulp_thread_note(function->domain, proof != NO_PROOF);
 	errno = saved_errno;
 
 	/*
 	 * With a new number the thread must go by the newest stub: the one it came
 	 * through may have been written before the patch that the number admits.  With the
-	 * floor's it comes back here from there.
+	 * older one of a look it comes back here from there.
 	 */
 	if (proof == OUTSIDE || proof == BEHIND)
 		return __atomic_load_n(function->slot, __ATOMIC_ACQUIRE);

@@ -28,7 +28,8 @@ HELD = [
     "PTRACE_GETREGS", "process_vm_readv", "PTRACE_GETREGSET",
     # The stack, as far as it is in use, for the frame of a signal; one for each 32 KB of it.
     "process_vm_readv",
-    "PTRACE_GETSIGMASK", "process_vm_readv", "process_vm_writev", "PTRACE_SETREGS", "PTRACE_SETSIGMASK", "PTRACE_DETACH",
+    "PTRACE_GETSIGMASK", "process_vm_readv",
+    "process_vm_writev", "PTRACE_SETREGS", "PTRACE_SETSIGMASK", "PTRACE_DETACH",
 ]
 
 

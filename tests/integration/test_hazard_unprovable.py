@@ -66,25 +66,6 @@ def release(victim, threads):
         assert victim.ask(f"release {thread}").split()[0] == "2"
 
 
-def test_others_are_settled_while_one_is_inside(applied):
-    """Threads that are outside migrate, whatever their entries could prove, while another one stays inside.
-
-    Seen to fail (the two get the livepatch's version once more) with first_entry_since_seen() always false. Guards the
-    exception: seen to fail (the one inside mixes) with excepted() always false.
-    """
-    victim, patch = applied
-    park(victim, 1)
-    patch.revert(victim)
-    answer = patch.ulp.run("check", "-p", victim.pid, patch.container)
-    assert answer.status == PENDING, str(answer)
-    assert "1 of 4 threads" in answer.output + answer.errors
-    assert victim.numbers("ask") == [1, 1]
-    assert victim.number("version") == 1
-    # What it saw before, what it returned, and what it goes on to by name and directly.
-    assert victim.numbers("release 0")[:4] == [2, 2, 2, 2]
-    assert patch.check(victim) == NOT_APPLIED
-
-
 def test_outside_but_not_settled_is_pending(applied):
     """Of threads that are outside nothing is promised where their next entry may keep the number.
 
@@ -105,6 +86,29 @@ def test_outside_but_not_settled_is_pending(applied):
     assert patch.check(victim) == NOT_APPLIED
     assert victim.numbers("ask") == [1, 1]
     assert victim.number("version") == 1
+
+
+def test_others_are_settled_while_one_is_inside(applied):
+    """Threads that are outside migrate, whatever their entries could prove, while another one stays inside.
+
+    Seen to fail (the two get the livepatch's version once more) with prove_by_look() proving nothing. Guards the
+    exception: seen to fail (the thread that goes on by a jump gets another version than it began with) with excepted()
+    always false.
+    """
+    victim, patch = applied
+    park(victim, 1)
+    # It will leave the library's last frame by a jump, which cannot be told from an entry.
+    assert victim.number("park 1 relay") == 2
+    patch.revert(victim)
+    answer = patch.ulp.run("check", "-p", victim.pid, patch.container)
+    assert answer.status == PENDING, str(answer)
+    assert "2 of 5 threads" in answer.output + answer.errors
+    assert victim.numbers("ask") == [1, 1]
+    assert victim.number("version") == 1
+    # What it saw before, what it returned, and what it goes on to by name and directly.
+    assert victim.numbers("release 0")[:4] == [2, 2, 2, 2]
+    assert victim.numbers("release 1")[:2] == [2, 2]
+    assert patch.check(victim) == NOT_APPLIED
 
 
 @pytest.mark.parametrize("entered", [False, True], ids=["idle", "entered"])

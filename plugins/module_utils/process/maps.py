@@ -134,6 +134,12 @@ def _line_with(lines, address):
     return None
 
 
+def is_loader(mapping):
+    """Whether ``mapping`` is of the dynamic loader, by its name: ld-linux-x86-64.so.2, or ld-2.35.so before that."""
+    name = os.path.basename(mapping.path)
+    return name.startswith("ld-") and ".so" in name
+
+
 def mapping_at(mappings, address):
     """The mapping that contains ``address``, or None.  ``mappings`` ascend by address."""
     low, high = 0, len(mappings)

@@ -98,9 +98,11 @@ class Inside(NamedTuple):
     entry_points: Callable[[], frozenset]  # asked only when such a word turns up
     # Gives the addresses of the frames, as unwinder.unwind(), of a thread blocked at a procfs.SystemCall.
     frames: Callable[[SystemCall], list | None] = lambda _where: None
+    # The dynamic loader's code: it may be looking up where a jump leads by which a thread has left the last frame.
+    loader: tuple[tuple[int, int], ...] = ()
 
 
-def inside_domain(state, domain, entry_points, frames):
+def inside_domain(state, domain, entry_points, frames, loader):
     """The Inside of one domain.
 
     :param state: runtime.RuntimeState.
@@ -108,16 +110,21 @@ def inside_domain(state, domain, entry_points, frames):
     :param entry_points: function that gives the addresses through which a *new* entry leads into the
         domain's libraries: pointers to functions, which threads may well keep on their stacks.
     :param frames: function that gives the frames of a blocked thread, see Inside.
+    :param loader: address ranges of the dynamic loader's code.
     """
     ranges = [extent for library in state.libraries if library.domain == domain for extent in library.inside]
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
-    return Inside(tuple(ranges), entry_points, frames)
+    return Inside(tuple(ranges), entry_points, frames, loader)
 
 
 def counts(word, inside):
     """Whether ``word``, found on a stack, may be an address to return to inside."""
-    return any(start <= word < end for start, end in inside.ranges) and word not in inside.entry_points()
+    return _lies_in(word, inside.ranges) and word not in inside.entry_points()
+
+
+def _lies_in(address, ranges):
+    return any(start <= address < end for start, end in ranges)
 
 
 def first_inside(data, inside):
@@ -157,6 +164,19 @@ def signal_frames(data):
     return found
 
 
+def all_thread_ids(pid):
+    """The TIDs of ``pid``, ascending; of some threads perhaps that have just ended.
+
+    A list that is read while threads end may leave out one that is alive: so another one must add nothing to it.
+    """
+    found = set(thread_ids(pid))
+    while True:
+        again = found.union(thread_ids(pid))
+        if again == found:
+            return sorted(found)
+        found = again
+
+
 class _Census:
     """One process's threads, examined again and again until all is known or time is over."""
 
@@ -174,7 +194,7 @@ class _Census:
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""
         alive = {}
-        for tid in thread_ids(self.pid):
+        for tid in all_thread_ids(self.pid):
             try:
                 stat = read_stat(self.pid, tid)
             except ProcessGone:
@@ -246,13 +266,11 @@ class _Census:
     def unwound(self, where):
         """Whether the frames of a thread blocked at ``where`` (procfs.SystemCall) show it outside."""
         frames = self.inside.frames(where)
-        return frames is not None and not any(
-            start <= address < end for address in frames for start, end in self.inside.ranges
-        )
+        return frames is not None and not any(_lies_in(address, self.inside.ranges) for address in frames)
 
     def search(self, where):
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
-        if counts(where.instruction_pointer, self.inside):
+        if counts(where.instruction_pointer, self.inside) or _lies_in(where.instruction_pointer, self.inside.loader):
             return True
         lines = read_map_lines(self.via)
         if end_of_mapping(lines, where.stack_pointer) is None:

@@ -53,6 +53,7 @@ class Domain(NamedTuple):
     keeps: int  # entries at which a thread kept a number that is not the newest
     coroutines: int  # entries on a stack that the thread was not started with
     seen: int  # what floor is of all threads, this is of all but those excepted
+    seen_keeps: int
     excepted: frozenset[int]  # TIDs in the process's own PID namespace
 
     def is_settled(self, universe, tid):
@@ -267,7 +268,8 @@ def _decoded(pid, address, header, domains, libraries, patches):
         domains=tuple(
             Domain(
                 raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count,
-                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines, raw.seen, _excepted(raw),
+                raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines, raw.seen,
+                raw.seen_keeps, _excepted(raw),
             )
             for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
         ),

@@ -21,13 +21,11 @@ import struct
 
 from ..elf.frames import RETURN_ADDRESS, STACK_POINTER
 from ..errors import UlpError
-from .maps import mapping_at, read_code_maps
+from .maps import is_loader, mapping_at, read_code_maps
 from .memory import read_memory
 
 # rbx, rbp, r12 to r15: a function gives them back as they were.
 _CALLEE_SAVED = frozenset((3, 6, 12, 13, 14, 15))
-# It may be looking up where a jump leads by which a thread has left the last frame of a library, but not the library.
-_LOADER = "ld-linux-x86-64.so.2"
 # More frames than this are no stack.
 _MOST_FRAMES = 4096
 
@@ -78,7 +76,7 @@ def _frame_at(pid, mappings, address, files):
         raise _Lost
     try:
         survey = files.survey(pid, mapping)
-        if survey is None or survey.soname == _LOADER:
+        if survey is None or is_loader(mapping):
             raise _Lost
         bias = survey.load_bias(mapping) if survey.native else None
         frame = files.frames(pid, mapping).at(address - bias) if bias is not None else None

@@ -28,6 +28,8 @@ from ..process.procfs import read_bytes
 
 MAIN_STACK = "[stack]"
 HEAP = "[heap]"
+# glibc: HEAP_MAX_SIZE; a thread's own heap begins at a multiple of it, right behind what is reserved for another one.
+ARENA_ALIGNMENT = 64 << 20
 # Kernel: stack_guard_gap, so many bytes stay free between a stack that grows and what is below.
 GROWTH_GAP = 256 * 4096
 
@@ -117,8 +119,12 @@ def room_below(pid, mappings, tid_is_main, stack_pointer, thread_pointer):
         # A coroutine's stack, or an alternate signal stack: even where a guard page ends the mapping, there may be
         # others in between.
         return 0
-    below = mapping_at(mappings, mapping.start - 1)
-    if below is not None and below.permissions.startswith("---"):
-        return room
     guard = end_of_guard_region(pid, mapping.start, stack_pointer)
-    return stack_pointer - guard if guard is not None else 0
+    if guard is not None:
+        # Nearer than what ends the mapping: such stacks may lie one above the other in it.
+        return stack_pointer - guard
+    if mapping.start % ARENA_ALIGNMENT == 0:
+        # Memory of malloc, in which a stack may lie among other things.
+        return 0
+    below = mapping_at(mappings, mapping.start - 1)
+    return room if below is not None and below.permissions.startswith("---") else 0

@@ -77,5 +77,7 @@ def _is_worth_telling(seen, domain):
     excepted = seen.settled.excepted
     if not excepted:
         return True
-    known = domain.seen >= seen.settled.universe and domain.excepted.issubset(excepted)
+    # A thread that has kept its number since then is not believed until it is seen again.
+    known = domain.seen >= seen.settled.universe and domain.keeps == domain.seen_keeps
+    known = known and domain.excepted.issubset(excepted)
     return seen.others > 0 and len(excepted) <= abi.EXCEPTED and not known
