@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import struct
 import time
+from functools import cached_property
 from typing import Callable, NamedTuple
 
 from .. import abi
@@ -98,11 +99,11 @@ class Inside(NamedTuple):
     entry_points: Callable[[], frozenset]  # asked only when such a word turns up
     # Gives the addresses of the frames, as unwinder.unwind(), of a thread blocked at a procfs.SystemCall.
     frames: Callable[[SystemCall], list | None] = lambda _where: None
-    # The dynamic loader's code: it may be looking up where a jump leads by which a thread has left the last frame.
-    loader: tuple[tuple[int, int], ...] = ()
+    # Whether an address is the dynamic loader's, which may be looking up where a jump leads out of the last frame.
+    in_loader: Callable[[int], bool] = lambda _address: False
 
 
-def inside_domain(state, domain, entry_points, frames, loader):
+def inside_domain(state, domain, entry_points, frames, in_loader):
     """The Inside of one domain.
 
     :param state: runtime.RuntimeState.
@@ -110,12 +111,12 @@ def inside_domain(state, domain, entry_points, frames, loader):
     :param entry_points: function that gives the addresses through which a *new* entry leads into the
         domain's libraries: pointers to functions, which threads may well keep on their stacks.
     :param frames: function that gives the frames of a blocked thread, see Inside.
-    :param loader: address ranges of the dynamic loader's code.
+    :param in_loader: function that tells the dynamic loader's code, see Inside.
     """
     ranges = [extent for library in state.libraries if library.domain == domain for extent in library.inside]
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
-    return Inside(tuple(ranges), entry_points, frames, loader)
+    return Inside(tuple(ranges), entry_points, frames, in_loader)
 
 
 def counts(word, inside):
@@ -188,8 +189,16 @@ class _Census:
         self.universe = universe
         self.inside = inside
         self.by_stack = by_stack
-        self.renumbered = not shares_pid_namespace(via)
-        self.ahead = boot_time_ahead(via)
+
+    @cached_property
+    def renumbered(self):
+        """Whether the process numbers its threads otherwise than we do."""
+        return not shares_pid_namespace(self.via)
+
+    @cached_property
+    def ahead(self):
+        """Nanoseconds by which its clock is ahead of ours."""
+        return boot_time_ahead(self.via)
 
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""
@@ -270,7 +279,7 @@ class _Census:
 
     def search(self, where):
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
-        if counts(where.instruction_pointer, self.inside) or _lies_in(where.instruction_pointer, self.inside.loader):
+        if counts(where.instruction_pointer, self.inside) or self.inside.in_loader(where.instruction_pointer):
             return True
         lines = read_map_lines(self.via)
         if end_of_mapping(lines, where.stack_pointer) is None:

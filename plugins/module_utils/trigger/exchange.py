@@ -36,9 +36,8 @@ def exchange(job, subject, operation, libraries, done, contents=None):
         answer = yield from _bring(job, subject, libraries, answer)
     row = verdict(job, subject, answer, done)
     if row.changed and row.threads:
-        # A signal that comes meanwhile does not leave half done what was begun; a veto does.
-        uninterrupted = job._replace(options=job.options._replace(interrupted=None))
-        row = yield from making_lasting(uninterrupted, subject, row, done)
+        # A signal or a kill switch that comes meanwhile does not leave half done what was begun.
+        row = yield from making_lasting(job.resolute, subject, row, done)
     return row
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import UlpError
 from ..process.entry_points import entry_points
-from ..process.maps import is_loader
+from ..process.maps import is_loader, mapping_at
 from ..process.migration import Migration, inside_domain, pending_threads
 from ..process.runtime import read_state
 from ..process.unwinder import unwind
@@ -95,8 +95,11 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
     def frames(where):
         return unwind(subject.via, where, files)
 
-    loader = tuple((mapping.start, mapping.end) for mapping in subject.mappings if is_loader(mapping))
-    inside = inside_domain(subject.state, patch.domain, pointers, frames, loader)
+    def in_loader(address):
+        mapping = mapping_at(subject.mappings, address)
+        return mapping is not None and is_loader(mapping)
+
+    inside = inside_domain(subject.state, patch.domain, pointers, frames, in_loader)
     return pending_threads(
         subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated, by_stack
     )
