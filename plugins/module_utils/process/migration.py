@@ -165,19 +165,6 @@ def signal_frames(data):
     return found
 
 
-def all_thread_ids(pid):
-    """The TIDs of ``pid``, ascending; of some threads perhaps that have just ended.
-
-    A list that is read while threads end may leave out one that is alive: so another one must add nothing to it.
-    """
-    found = set(thread_ids(pid))
-    while True:
-        again = found.union(thread_ids(pid))
-        if again == found:
-            return sorted(found)
-        found = again
-
-
 class _Census:
     """One process's threads, examined again and again until all is known or time is over."""
 
@@ -203,7 +190,7 @@ class _Census:
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""
         alive = {}
-        for tid in all_thread_ids(self.pid):
+        for tid in thread_ids(self.pid):
             try:
                 stat = read_stat(self.pid, tid)
             except ProcessGone:
@@ -415,7 +402,7 @@ def pending_threads(
             break
         time.sleep(SAMPLE_SECONDS if elapsed < 0.1 else 10 * SAMPLE_SECONDS)
         now = census.survivors()
-        # Those that were born since then are as old as the process: nobody has given them a number.
+        # Those that were born since then begin with the oldest number, and are looked at like the others.
         left = {tid: start for tid, start in now.items() if tid in judged.behind or alive.get(tid) != start}
         alive = now
     found = judged.migration

@@ -211,9 +211,19 @@ def read_status(pid, tid=None):
 
 
 def thread_ids(pid):
-    """The TIDs of all threads of ``pid``, ascending; raises ProcessGone, ProcessForbidden."""
+    """The TIDs of all threads of ``pid``, ascending; perhaps also of some that have just ended.
+
+    A list that is read while threads end may leave out one that is alive: so another one must add nothing to it.
+
+    :raises ProcessGone, ProcessForbidden:
+    """
     try:
-        return sorted(int(entry) for entry in os.listdir(f"/proc/{pid}/task"))
+        found = set(os.listdir(f"/proc/{pid}/task"))
+        while True:
+            again = found.union(os.listdir(f"/proc/{pid}/task"))
+            if again == found:
+                return sorted(int(entry) for entry in found)
+            found = again
     except OSError as error:
         raise explained(pid, error) from error
 
