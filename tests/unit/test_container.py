@@ -385,6 +385,7 @@ def test_an_honest_forgery_is_read(container):
     (set_item(["targets", 0, "extra"], 1), "a target should have exactly the keys"),
     (set_item(["targets", 0, "functions", 0, "old_offset"], -1), "offset of the function f is out of range"),
     (set_item(["targets", 0, "functions", 0, "old_offset"], True), "of the wrong type"),
+    (set_item(["targets", 0, "functions", 0, "old_size"], 1 << 32), "size of the function f is out of range"),
     (set_item(["targets", 0, "functions", 0, "new_offset"], 1 << 40), "the function g does not lie in its code"),
     (set_item(["dependencies"], ["abc"]), "the patch ID of a dependency is malformed"),
     (lambda metadata: metadata.pop("labels"), "the metadata should have exactly the keys"),
@@ -403,6 +404,52 @@ def test_metadata_that_are_not_an_object_are_refused(container, content):
     bare = ElfImage.parse(container.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
     with pytest.raises(BadContainer):
         parse_container(append_section(bare, ".ulp", content), "fix.ulp")
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b'{"a":' * 984 + b"1" + b"}" * 984, "nested more than 64 deep"),
+    (b"[" * 65 + b"]" * 65, "nested more than 64 deep"),
+    (b"[" * 1000000, "cannot be read as JSON"),
+    (b'{"format_version":1' + b"0" * 4000 + b"}", "a number of 4001 digits"),
+    (b'{"format_version":' + b"9" * 3000000 + b"}", "a number of 3000000 digits"),
+    (b'{"format_version":1e400}', "no format version"),
+    (b'{"format_version":1,"format_version":1}', "should have exactly the keys"),
+    (b'{"format_version":"\xed\xa0\x80"}', "cannot be read as JSON"),
+    (b" " * ((1 << 24) + 1), "bytes long, and may have"),
+])
+def test_metadata_of_absurd_sizes_are_refused(container, content, message):
+    """Guards against a traceback, or minutes of work. Seen to fail with ``RecursionError``."""
+    bare = ElfImage.parse(container.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
+    with pytest.raises(BadContainer, match=message):
+        parse_container(append_section(bare, ".ulp", content), "fix.ulp")
+
+
+def nested(depth):
+    value = {}
+    for _level in range(depth):
+        value = {"a": value}
+    return value
+
+
+def test_labels_are_refused_that_no_reader_would_take(written, tmp_path):
+    """Guards that pack writes nothing that it would not read. Seen to fail with a container that could not be read."""
+    description = parse_description(written("visible:new_visible"))
+    for labels, why in ((nested(64), "nested more than 64 deep"), (nested(100000), "nested too deep"),
+                        ({"a": 10 ** 30}, "a number of 31 digits")):
+        with pytest.raises(BadDescription, match=f"the labels cannot be written as JSON: .*{why}"):
+            pack(description, tmp_path / "fix.ulp", labels=labels)
+    result = pack(description, tmp_path / "fix.ulp", labels=nested(62))
+    assert read_container(result.path).labels == nested(62)
+
+
+def test_duplicate_keys_and_numbers_that_json_does_not_have(container):
+    for before, after in ((b'"labels":{"note":"x"}', b'"labels":{"a":1,"a":2}'),
+                          (b'"labels":{"note":"x"}', b'"labels":{"notes":NaN}')):
+        image = ElfImage.parse(container, "fix.ulp")
+        contents = image.section_data(image.section(".ulp")).replace(before, after)
+        bare = ElfImage.parse(container.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
+        with pytest.raises(BadContainer, match="not in canonical form|hold what JSON cannot"):
+            parse_container(append_section(bare, ".ulp", contents), "fix.ulp")
 
 
 def test_other_files_are_not_containers(target, tmp_path):

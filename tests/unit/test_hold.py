@@ -141,6 +141,10 @@ def test_process_that_has_gone():
     (b"0::/machine.slice/libpod-abc.scope/container\n", ("machine.slice", "libpod-abc.scope")),
     (b"0::/\n", ()),
     (b"9:name=systemd:/\n4:memory:/x/y\n0::/\n", ()),
+    # mkdir(2) takes every character but a newline for the name of a control group, and of any encoding or none.
+    (b"0::/a\x0bb\x0c\rc.slice/d\x1c\x1d\x1e.service\n", ("a\x0bb\x0c\rc.slice", "d\x1c\x1d\x1e.service")),
+    ("0::/\x85\u2028:x.service\n".encode(), ("\x85\u2028:x.service",)),
+    (b"0::/\xff.service\n", ("\udcff.service",)),
     (b"", ()),
 ])
 def test_units(cgroup, expected):

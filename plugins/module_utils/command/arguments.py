@@ -39,10 +39,30 @@ _seconds.__name__ = "number of seconds"
 _count.__name__ = "number"
 
 
+class _Verb(argparse.ArgumentParser):
+    """The arguments of one verb, in which options may stand between the others.
+
+    Without more ado argparse takes ``PID ...`` for absent as soon as an option stands before it, and then does not
+    know what the numbers behind the option are.
+    """
+
+    _sorting = False
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As that of argparse, which calls it once for a verb, and from there again for each of two passes."""
+        if self._sorting:
+            return super().parse_known_args(args, namespace)
+        self._sorting = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._sorting = False
+
+
 def parser():
     """The ArgumentParser; the chosen verb is in ``verb``."""
     top = argparse.ArgumentParser(prog="ulp", description="Patch functions of shared libraries in running processes.")
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Verb)
 
     def verb(name, text, more=None):
         added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=more)

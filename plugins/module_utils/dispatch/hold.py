@@ -107,7 +107,7 @@ def _lines(path, what):
         text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UlpError(f"{path} is not text in UTF-8") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             yield number, stripped

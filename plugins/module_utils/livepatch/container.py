@@ -29,6 +29,12 @@ _NO_PATCH_ID = "0" * (2 * PATCH_ID_SIZE)
 _PATCH_ID = re.compile(rf"[0-9a-f]{{{2 * PATCH_ID_SIZE}}}")
 _BUILD_ID = re.compile(rf"([0-9a-f]{{2}}){{1,{BUILD_ID_SIZE}}}")
 LARGEST_OFFSET = (1 << 32) - 1  # what struct ulp_request_site can hold
+# Bytes of metadata, and how many lists and dictionaries may lie one in the other: a writer of JSON calls itself for
+# each, and needs a stack.
+LARGEST_METADATA = 1 << 24
+DEEPEST_METADATA = 64
+# Longer ones are no number that anybody needs, and cost the square of their length.
+_MOST_DIGITS = 20
 
 
 class FunctionPair(NamedTuple):
@@ -82,6 +88,31 @@ def canonical_json(value):
     return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
 
 
+def parse_metadata(text):
+    """The value that ``text`` (str), metadata in JSON, stands for.
+
+    :raises ValueError: it is no JSON, or more than anybody needs; the message says what.
+    """
+    try:
+        value = json.loads(text, parse_int=_integer)
+        if not _is_too_deep(value):
+            return value
+    except RecursionError:
+        # How deep that is depends on the interpreter, and on what it was doing.
+        pass
+    raise ValueError(f"it is nested more than {DEEPEST_METADATA} deep")
+
+
+def _is_too_deep(value):
+    level = [value]
+    for _depth in range(DEEPEST_METADATA):
+        level = [
+            inner for outer in level if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(inner, (dict, list)) for inner in level)
+
+
 def build_container(image, targets, dependencies=(), labels=None):
     """Make the bytes of a container.
 
@@ -132,11 +163,13 @@ def _read(image, path):
             f"{path} is not a livepatch container: it has no section {SECTION_NAME}; make one with ulp pack")
     if image.type != "ET_DYN" or section.flags & SHF_ALLOC:
         raise _damaged(path, f"it is not a shared library with a separate section {SECTION_NAME}")
+    if section.size > LARGEST_METADATA:
+        raise _damaged(path, f"its metadata are {section.size} bytes long, and may have {LARGEST_METADATA}")
     contents = image.section_data(section)
     try:
-        metadata = json.loads(contents.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, "its metadata are not JSON") from error
+        metadata = parse_metadata(contents.decode("utf-8"))
+    except ValueError as error:
+        raise _damaged(path, f"its metadata cannot be read as JSON: {error}") from error
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
     if not _is_integer(version):
         raise _damaged(path, "its metadata have no format version")
@@ -150,6 +183,12 @@ def _read(image, path):
 
 def _damaged(path, what):
     return BadContainer(f"{path} is a damaged livepatch container: {what}")
+
+
+def _integer(digits):
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _is_integer(value):
@@ -213,8 +252,10 @@ def _decode_target(path, value, image):
     for function in fields["functions"]:
         pair = FunctionPair(**_fields(path, function, "a function", {
             "old": str, "new": str, "old_offset": int, "old_size": int, "new_offset": int}))
-        if not 0 <= pair.old_offset <= LARGEST_OFFSET or pair.old_size < 0:
+        if not 0 <= pair.old_offset <= LARGEST_OFFSET:
             raise _damaged(path, f"the offset of the function {pair.old} is out of range")
+        if not 0 <= pair.old_size <= LARGEST_OFFSET:
+            raise _damaged(path, f"the size of the function {pair.old} is out of range")
         if not image.is_executable_address(pair.new_offset):
             raise _damaged(path, f"the function {pair.new} does not lie in its code")
         functions.append(pair)

@@ -25,6 +25,7 @@ from .container import (
     canonical_json,
     is_patch_id,
     parse_container,
+    parse_metadata,
 )
 from .dump import metadata_fields
 
@@ -139,10 +140,13 @@ def _check_destination(description, destination):
 def _json_labels(labels):
     """The labels as they come back from JSON, so that what is written is canonical."""
     try:
-        decoded = json.loads(json.dumps(labels or {}, allow_nan=False))
+        # Within the metadata they lie one level deeper.
+        decoded = parse_metadata(json.dumps({"labels": labels or {}}, allow_nan=False))["labels"]
         canonical_json(decoded)
     except (TypeError, ValueError) as error:
         raise BadDescription(f"the labels cannot be written as JSON: {error}") from error
+    except RecursionError as error:
+        raise BadDescription("the labels cannot be written as JSON: they are nested too deep") from error
     if not isinstance(decoded, dict):
         raise BadDescription(f"the labels must be a dictionary, not {type(labels).__name__}")
     return decoded

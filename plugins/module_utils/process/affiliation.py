@@ -10,7 +10,7 @@ import pwd
 import re
 from functools import lru_cache
 
-from .procfs import explained, process_name, read_long, read_stat, read_status
+from .procfs import explained, process_name, read_long, read_stat, read_status, text_lines
 
 _DELETED = " (deleted)"
 # The engines name a container's control group after its ID: libpod-ID.scope, docker/ID, cri-containerd-ID.scope; that
@@ -65,10 +65,10 @@ def parse_units(data):
 
     That is the unified hierarchy or, on a machine without it, the one that systemd names after itself.
     """
-    for line in data.decode("utf-8", "surrogateescape").splitlines():
-        _number, controllers, path = line.split(":", 2)
-        if controllers == "name=systemd" or (not controllers and path != "/"):
-            found = tuple(part for part in path.split("/") if part.endswith(UNIT_SUFFIXES))
+    for line in text_lines(data):
+        _number, controllers, path = line.split(b":", 2)
+        if controllers == b"name=systemd" or (not controllers and path != b"/"):
+            found = tuple(part for part in os.fsdecode(path).split("/") if part.endswith(UNIT_SUFFIXES))
             if found:
                 return found
     return ()

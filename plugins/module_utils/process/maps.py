@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from .procfs import read_long
+from .procfs import read_long, text_lines
 
 _LINE = (
     rb"^([0-9a-f]+)-([0-9a-f]+) (%s) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$"
@@ -86,7 +86,7 @@ def read_code_maps(pid) -> list[Mapping]:
 
 def read_map_lines(pid) -> list[bytes]:
     """The lines of the map of ``pid`` as they are, for end_of_mapping(); raises as read_maps."""
-    return read_long(pid, "maps").splitlines()
+    return text_lines(read_long(pid, "maps"))
 
 
 def end_of_mapping(lines, address):

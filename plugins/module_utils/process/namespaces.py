@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from ..errors import FileProblem
 from .errors import ProcessGone
-from .procfs import explained, parse_stat, read_bytes, read_stat, read_status
+from .procfs import explained, parse_stat, read_bytes, read_stat, read_status, text_lines
 
 # Bits of a directory's or file's mode, for "others".
 _SEARCH = 1
@@ -73,7 +73,7 @@ def boot_time_ahead(pid):
 
 def _boot_time_offset(pid):
     """The same, ahead of the machine's own."""
-    for line in read_bytes(pid, "timens_offsets").splitlines():
+    for line in text_lines(read_bytes(pid, "timens_offsets")):
         clock, seconds, nanoseconds = line.split()
         if clock == b"boottime":
             return int(seconds) * 1000000000 + int(nanoseconds)

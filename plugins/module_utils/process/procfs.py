@@ -33,7 +33,7 @@ PF_IO_WORKER = 0x00000010
 ENDED_STATES = ("Z", "X")
 # The kernel keeps 15 characters of a program's name.
 COMM_LENGTH = 15
-# Bytes: more than any file of one piece has, and less than what makes the allocator ask the kernel.
+# Bytes: more than most files of one piece have, and less than what makes the allocator ask the kernel.
 _PIECE = 8192
 _LONG_PIECE = 65536
 
@@ -91,11 +91,29 @@ def read_bytes(pid, path):
     try:
         descriptor = os.open(f"/proc/{pid}/{path}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.read(descriptor, _PIECE)
+            data = piece = os.read(descriptor, _PIECE)
+            # The status of a process with some thousand groups is longer.
+            while len(piece) == _PIECE:
+                piece = os.read(descriptor, _PIECE)
+                data += piece
+            return data
         finally:
             os.close(descriptor)
     except OSError as error:
         raise explained(pid, error) from error
+
+
+def text_lines(data):
+    """The lines of ``data``, bytes of a file of /proc, without their ends.
+
+    The kernel ends a line with a newline, and keeps that out of names.  Every other character may be in the name of a
+    file, a control group or a mount point: carriage return, vertical tab, U+0085.  So neither str.splitlines() nor
+    bytes.splitlines() will do, which take them for ends of lines.
+    """
+    found = data.split(b"\n")
+    if not found[-1]:
+        found.pop()
+    return found
 
 
 def read_long(pid, path):
@@ -149,13 +167,17 @@ def hides_processes():
     """Whether /proc keeps processes of other users from this one; proc(5), hidepid."""
     if os.geteuid() == 0:
         return False
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as stream:
-        lines = [line.split() for line in stream]
+    return parse_hidepid(read_long("self", "mountinfo"))
+
+
+def parse_hidepid(data):
+    """Whether the bytes of a mountinfo file say that /proc is mounted with hidepid."""
+    mounts = [line.split(b" ") for line in text_lines(data)]
     # The last one covers those before it.
-    options = [fields[-1] for fields in lines if fields[4] == "/proc"][-1:]
+    options = [fields[-1] for fields in mounts if fields[4] == b"/proc"][-1:]
     return any(
-        option.startswith("hidepid=") and option not in ("hidepid=0", "hidepid=off")
-        for option in ",".join(options).split(",")
+        option.startswith(b"hidepid=") and option not in (b"hidepid=0", b"hidepid=off")
+        for option in b",".join(options).split(b",")
     )
 
 
@@ -187,7 +209,7 @@ def read_stat(pid, tid=None):
 def parse_status(data):
     """Status from the bytes of a status file; fields that the kernel does not write get their neutral value."""
     fields = {}
-    for line in data.split(b"\n"):
+    for line in text_lines(data):
         key, colon, value = line.partition(b":")
         if colon:
             fields[key] = value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 
-from ..process.procfs import read_bytes
+from ..process.procfs import read_bytes, text_lines
 from . import requests
 from .custody import Custody, held
 from .errors import StepFailed
@@ -22,7 +22,7 @@ _ALL_USERS = (1 << 32) - 1  # what the initial user namespace maps
 
 def may_fetch():
     """Whether the kernel shows filters to us at all: to root of the machine that is under no filter itself."""
-    fields = dict(line.split(b":", 1) for line in read_bytes("self", "status").splitlines())
+    fields = dict(line.split(b":", 1) for line in text_lines(read_bytes("self", "status")))
     try:
         with open("/proc/self/uid_map", encoding="ascii") as stream:
             everybody = [int(word) for word in stream.read().split()] == [0, 0, _ALL_USERS]

@@ -24,7 +24,7 @@ import os
 import struct
 
 from ..process.maps import mapping_at
-from ..process.procfs import read_bytes
+from ..process.procfs import read_bytes, text_lines
 
 MAIN_STACK = "[stack]"
 HEAP = "[heap]"
@@ -71,7 +71,7 @@ def lowest_of_main_stack(pid, mappings, main_stack):
     :raises ProcessGone, ProcessForbidden: as procfs.read_bytes().
     """
     lowest = 0
-    for line in read_bytes(pid, "limits").splitlines():
+    for line in text_lines(read_bytes(pid, "limits")):
         name, _words, values = line.partition(b"Max stack size")
         if not name and values.split()[0] != b"unlimited":
             lowest = main_stack.end - int(values.split()[0])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -114,6 +115,49 @@ def test_another_users_process(as_nobody, padded, start):
 )
 def test_map_lines(line, expected):
     assert maps.parse_maps(line) == [maps.Mapping(*expected)]
+
+
+# What Python's methods take for the end of a line or for white space, and file names may hold.
+ODD = "a\x0bb\x0cc\rd\x1ce\x1df\x1eg\x85h\u2028i\u2029j k"
+
+
+def test_mapped_file_whose_name_has_odd_characters(tmp_path):
+    """Guards that maps are cut at newlines alone. Seen to fail with more lines than mappings."""
+    odd = tmp_path / ODD
+    odd.write_bytes(bytes(4096))
+    with open(odd, "rb") as stream, mmap.mmap(stream.fileno(), 4096, prot=mmap.PROT_READ):
+        (mapping,) = [found for found in maps.read_maps(os.getpid()) if found.path == str(odd)]
+        lines = maps.read_map_lines(os.getpid())
+        assert maps.end_of_mapping(lines, mapping.start) == mapping.end
+        assert len(lines) == len(maps.read_maps(os.getpid()))
+        assert all(maps.end_of_mapping(lines, found.start) == found.end for found in maps.read_maps(os.getpid()))
+
+
+@pytest.mark.parametrize("option, hides", [(b"", False), (b",hidepid=invisible", True), (b",hidepid=0", False)])
+def test_mount_point_whose_name_has_odd_characters(option, hides):
+    """Guards the same for mounts, which users may make themselves (FUSE). Seen to fail with ``IndexError``."""
+    data = (
+        b"20 1 0:5 / /proc rw,relatime shared:5 - proc proc rw" + option + b"\n"
+        b"21 1 0:6 / /home/" + ODD.replace(" ", "\\040").encode() + b" rw - fuse x rw,user_id=1000\n"
+    )
+    assert procfs.parse_hidepid(data) is hides
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have any groups it likes")
+def test_status_of_a_process_with_many_groups():
+    """Guards that a status is read to its end. Seen to fail with an inner PID that was the outer one, and no filter."""
+    program = "import os, time; os.setgroups(range(1000000, 1004000)); print(flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            status = procfs.read_status(process.pid)
+            assert len(procfs.read_bytes(process.pid, "status")) > 30000
+            assert len(status.groups) == 4001
+            # Both stand behind the groups.
+            assert status.namespace_pids[0] == process.pid
+            assert status.switches > 0
+        finally:
+            process.kill()
 
 
 def test_code_maps_are_the_executable_ones():

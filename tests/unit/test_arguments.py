@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: what users write means what they meant."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.command.arguments import parser
+
+OPTIONS = (["--exclude", "web*"], ["--exclude", "unit=db.service"], ["--json"])
+POSITIONALS = ["patch", "F.ulp", "1234", "77"]
+
+
+def parsed(*arguments):
+    return parser().parse_args(["dispatch", *arguments])
+
+
+@pytest.mark.parametrize("places", itertools.product(range(len(POSITIONALS) + 1), repeat=len(OPTIONS)))
+def test_options_may_stand_anywhere(places):
+    """Guards that a PID behind an option counts. Seen to fail with ``unrecognized arguments: 1234 77``."""
+    arguments = []
+    for place, positional in enumerate([*POSITIONALS, None]):
+        for option, where in zip(OPTIONS, places):
+            if where == place:
+                arguments += option
+        if positional is not None:
+            arguments.append(positional)
+    found = parsed(*arguments)
+    assert (found.operation, found.container, found.pids) == ("patch", "F.ulp", [1234, 77])
+    assert sorted(found.exclude) == ["unit=db.service", "web*"]
+    assert found.json
+
+
+def test_no_process_named():
+    found = parsed("check", "--exclude", "web", "F.ulp")
+    assert found.pids == []
+    assert found.exclude == ["web"]
+
+
+def test_name_that_begins_with_a_hyphen():
+    assert parsed("patch", "--dry-run", "--", "-F.ulp", "12").pids == [12]
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["patch", "F.ulp", "--exclude", "web", "12x"], "invalid process ID value: '12x'"),
+    (["patch", "--exclude", "web"], "the following arguments are required: FILE.ulp"),
+    (["patch", "F.ulp", "12", "--exclude"], "argument --exclude: expected one argument"),
+    (["mend", "F.ulp"], "invalid choice: 'mend'"),
+    (["patch", "F.ulp", "--no-such-option"], "unrecognized arguments: --no-such-option"),
+])
+def test_wrong_usage(arguments, said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parsed(*arguments)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_verbs_with_required_options():
+    found = parser().parse_args(["trigger", "F.ulp", "-p", "12", "--revert"])
+    assert (found.process, found.container, found.revert) == (12, "F.ulp", True)
