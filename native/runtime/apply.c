@@ -8,6 +8,7 @@
 #include "runtime/hook.h"
 #include "runtime/loader.h"
 #include "runtime/publish.h"
+#include "runtime/rehook.h"
 #include "runtime/request.h"
 #include "runtime/settle.h"
 #include "runtime/state.h"
@@ -154,16 +155,46 @@ static enum ulp_error replace(const struct ulp_text *text, const struct ulp_requ
 	return ULP_OK;
 }
 
+/* The hooks of the domain, if there are any yet, are, or are again, as they were left. */
+static enum ulp_error require_hooks(const struct ulp_text *text, uint32_t domain, char *detail)
+{
+	bool undone;
+	enum ulp_error error = ulp_hooks_examine(domain, &undone, detail);
+
+	return error || !undone ? error : ulp_hooks_put_back(text, domain, detail);
+}
+
+/* To apply what is applied is to put back hooks that something else has undone. */
+static enum ulp_error hook_again(uint32_t patch, uint64_t *universe, char *detail)
+{
+	uint32_t domain = ulp_state.patches[patch].domain;
+	struct ulp_text text;
+	bool undone;
+	enum ulp_error error = ulp_hooks_examine(domain, &undone, detail);
+
+	if (!error && !undone)
+		return ULP_ALREADY_APPLIED;
+	if (!error)
+		error = ulp_text_open(&text);
+	if (error)
+		return error;
+	error = ulp_hooks_put_back(&text, domain, detail);
+	*universe = ulp_state.domains[domain].universe;
+	ulp_text_close(&text);
+	return error;
+}
+
 enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, char *detail)
 {
 	uint32_t patch = ulp_state_find_patch(request->patch_id);
 	struct ulp_object object;
 	struct ulp_text text;
 	uint32_t domain;
+	bool undone;
 	enum ulp_error error;
 
 	if (patch != ULP_NONE && ulp_state.patches[patch].status == ULP_PATCH_APPLIED)
-		return ULP_ALREADY_APPLIED;
+		return hook_again(patch, universe, detail);
 	if (patch == ULP_NONE && ulp_state.patch_count == ULP_PATCHES) {
 		snprintf(detail, ULP_DETAIL_SIZE, "more than %d patches", ULP_PATCHES);
 		return ULP_FULL;
@@ -171,6 +202,8 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 	error = ulp_text_open(&text);
 	if (!error)
 		error = ulp_targets_verify(request, &domain, detail);
+	if (!error)
+		error = ulp_hooks_examine(domain, &undone, detail);
 	if (!error)
 		error = load_patch(request, patch, &object, detail);
 	if (!error)
@@ -180,7 +213,13 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 	if (!error && !ulp_universe_add_patch(domain, object.text_start, object.text_end))
 		error = ULP_FULL;
 	if (!error)
+		error = require_hooks(&text, domain, detail);
+	if (!error)
 		error = ulp_hook_libraries(&text, request, detail);
+	if (!error)
+		error = ulp_hooks_examine(domain, &undone, detail);
+	if (!error && undone)
+		error = ULP_UNEXPECTED_CODE;
 	if (!error) {
 		patch = show_patch(request, patch, domain, &object);
 		error = replace(&text, request, patch);

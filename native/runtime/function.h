@@ -18,6 +18,7 @@ struct ulp_version {
 /* Once the slow path may see one, it stays at its address for the life of the process. */
 struct ulp_function {
 	uint64_t address;
+	struct ulp_hook *shown; /* the same for a reader outside, see hook_table.h */
 	uint64_t *slot; /* what its padding jumps through; holds the newest stub's address */
 	struct ulp_stub_record *stubs; /* newest first */
 	uint32_t library;              /* index into ulp_state.libraries */

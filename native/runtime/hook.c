@@ -6,6 +6,7 @@
 #include "arch/x86_64/arch.h"
 #include "runtime/function.h"
 #include "runtime/hook.h"
+#include "runtime/hook_table.h"
 #include "runtime/request.h"
 #include "runtime/slot.h"
 #include "runtime/state.h"
@@ -17,6 +18,7 @@ struct hooks {
 	uint32_t *missing; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE, not switched on yet */
 	uint32_t count;
 	struct ulp_function *created; /* those that are new, ascending */
+	struct ulp_hooks *table;      /* what is shown of those */
 	uint32_t created_count;
 	uint64_t *slots;
 };
@@ -26,6 +28,7 @@ static void forget(struct hooks *hooks)
 	free(hooks->function);
 	free(hooks->missing);
 	free(hooks->created);
+	free(hooks->table);
 	*hooks = (struct hooks){.count = 0};
 }
 
@@ -34,6 +37,20 @@ static enum ulp_error unexpected(uint64_t address, const struct ulp_library *lib
 	snprintf(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s",
 		 (unsigned long long)(address - library->base), library->name);
 	return ULP_UNEXPECTED_CODE;
+}
+
+/* Whether what is to be switched on at a function that is hooked already can be: nobody else is there. */
+static bool is_free(const struct ulp_function *function, uint32_t kinds)
+{
+	const unsigned char *memory = (const unsigned char *)(function->address - ULP_PAD_BEFORE);
+	struct ulp_code_parts parts = ulp_code_parts(ulp_function_endbr(function));
+	uint32_t bits = (kinds & ULP_SITE_ENTRY ? parts.entry : 0) |
+			(kinds & ULP_SITE_TRAMPOLINE ? parts.trampoline : 0);
+
+	for (unsigned i = 0; i < ULP_HOOK_CODE; i++)
+		if (bits & 1u << i && memory[i] != function->shown->original[i])
+			return false;
+	return true;
 }
 
 /* Looks at everything, and changes nothing that anybody could notice. */
@@ -47,7 +64,8 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 	hooks->function = calloc(wanted->site_count + 1, sizeof *hooks->function);
 	hooks->missing = calloc(wanted->site_count + 1, sizeof *hooks->missing);
 	hooks->created = ulp_function_reserve(wanted->site_count + 1);
-	if (!hooks->function || !hooks->missing || !hooks->created)
+	hooks->table = ulp_hook_table_reserve(wanted->site_count + 1);
+	if (!hooks->function || !hooks->missing || !hooks->created || !hooks->table)
 		return ULP_NO_MEMORY;
 
 	for (uint32_t i = 0; i < wanted->site_count; i++) {
@@ -60,11 +78,16 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 			if (!ulp_code_hookable(address, site->flags & ULP_SITE_ENDBR,
 					       site->flags & ULP_SITE_TRAMPOLINE))
 				return unexpected(address, library, detail);
-			function = &hooks->created[hooks->created_count++];
+			function = &hooks->created[hooks->created_count];
 			function->address = address;
+			function->shown =
+				&ulp_hook_table_entries(hooks->table)[hooks->created_count++];
 			function->library = library_index;
 			function->domain = library->domain;
 			function->flags = site->flags;
+			ulp_hook_note(function);
+		} else if (!is_free(function, kinds & ~function->hooked)) {
+			return unexpected(address, library, detail);
 		} else {
 			__atomic_or_fetch(&function->flags,
 					  site->flags & (ULP_SITE_TAIL | ULP_SITE_CYCLE),
@@ -79,11 +102,6 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 			hooks->function[hooks->count] = function;
 			hooks->missing[hooks->count++] = kinds;
 		}
-	}
-	if (!ulp_stubs_left(hooks->created_count + wanted->replacement_count)) {
-		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs",
-			 hooks->created_count + wanted->replacement_count);
-		return ULP_FULL;
 	}
 	return ULP_OK;
 }
@@ -107,14 +125,12 @@ static bool write_patch(const struct ulp_text *text, const struct ulp_code_patch
  */
 static void take_back(const struct ulp_text *text, struct hooks *hooks)
 {
-	unsigned char nops[ULP_PAD_BEFORE - 2];
-
-	memset(nops, 0x90, sizeof nops);
 	for (uint32_t i = 0; i < hooks->created_count && hooks->created[i].stubs; i++) {
 		struct ulp_function *function = &hooks->created[i];
 
 		/* Where it cannot be written any more, the function can't be hooked any more. */
-		(void)ulp_text_write(text, function->address - sizeof nops, nops, sizeof nops);
+		(void)ulp_text_write(text, function->address - ULP_PAD_BEFORE + 2,
+				     &function->shown->original[2], ULP_PAD_BEFORE - 2);
 		ulp_stub_discard(function->stubs);
 	}
 	ulp_slots_unmap(hooks->slots, hooks->created_count);
@@ -134,6 +150,7 @@ static enum ulp_error write_created(const struct ulp_text *text, struct hooks *h
 			return ULP_NO_MEMORY;
 		function->slot = &hooks->slots[i];
 		ulp_stub_put_in_place(function, stub);
+		ulp_hook_update(function);
 		if (!ulp_code_slot_jump(function->address, ulp_function_endbr(function),
 					(uint64_t)function->slot, jump, &count))
 			return ULP_NO_MEMORY;
@@ -159,6 +176,8 @@ static enum ulp_error switch_on(const struct ulp_text *text, struct hooks *hooks
 			ulp_code_entry_hop(function->address, ulp_function_endbr(function), hop);
 			if (!write_patch(text, &hop[byte]))
 				return ULP_TEXT_UNWRITABLE;
+			if (byte == 1)
+				function->hooked |= ULP_SITE_ENTRY;
 		}
 	}
 	for (uint32_t i = 0; i < hooks->count; i++) {
@@ -176,7 +195,15 @@ static enum ulp_error switch_on(const struct ulp_text *text, struct hooks *hooks
 	return ulp_text_barrier() ? ULP_OK : ULP_NO_BARRIER;
 }
 
-static enum ulp_error hook(const struct ulp_text *text, const struct ulp_library *library,
+static void show(const struct hooks *hooks)
+{
+	ulp_state_begin_change();
+	for (uint32_t i = 0; i < hooks->count; i++)
+		ulp_hook_update(hooks->function[i]);
+	ulp_state_end_change();
+}
+
+static enum ulp_error hook(const struct ulp_text *text, struct ulp_library *library,
 			   struct hooks *hooks, char *detail)
 {
 	enum ulp_error error;
@@ -200,27 +227,53 @@ static enum ulp_error hook(const struct ulp_text *text, const struct ulp_library
 			take_back(text, hooks);
 			return error;
 		}
+		ulp_hook_table_show(library, hooks->table, hooks->created_count);
 		hooks->created = NULL;
+		hooks->table = NULL;
 	}
-	return switch_on(text, hooks);
+	error = switch_on(text, hooks);
+	show(hooks);
+	return error;
+}
+
+static enum ulp_error hook_all(const struct ulp_text *text, const struct ulp_request *request,
+			       struct hooks *hooks, char *detail)
+{
+	uint64_t stubs = 0;
+	enum ulp_error error = ULP_OK;
+
+	for (uint32_t i = 0; i < request->library_count && !error; i++) {
+		const struct ulp_request_library *wanted = &ulp_request_libraries(request)[i];
+
+		error = plan_hooks(request, wanted, ulp_state_find_library(wanted->base), &hooks[i],
+				   detail);
+		stubs += hooks[i].created_count + wanted->replacement_count;
+	}
+	if (!error && !ulp_stubs_left(stubs)) {
+		snprintf(detail, ULP_DETAIL_SIZE, "no room for %llu stubs",
+			 (unsigned long long)stubs);
+		error = ULP_FULL;
+	}
+	for (uint32_t i = 0; i < request->library_count && !error; i++) {
+		uint64_t base = ulp_request_libraries(request)[i].base;
+
+		error = hook(text, &ulp_state.libraries[ulp_state_find_library(base)], &hooks[i],
+			     detail);
+	}
+	return error;
 }
 
 enum ulp_error ulp_hook_libraries(const struct ulp_text *text, const struct ulp_request *request,
 				  char *detail)
 {
-	for (uint32_t i = 0; i < request->library_count; i++) {
-		const struct ulp_request_library *wanted = &ulp_request_libraries(request)[i];
-		uint32_t index = ulp_state_find_library(wanted->base);
-		struct hooks hooks = {.count = 0};
-		enum ulp_error error = plan_hooks(request, wanted, index, &hooks, detail);
+	struct hooks *hooks = calloc(request->library_count + 1, sizeof *hooks);
+	enum ulp_error error;
 
-		if (!error)
-			error = hook(text, &ulp_state.libraries[index], &hooks, detail);
-		if (!error)
-			ulp_state.libraries[index].hooked += hooks.created_count;
-		forget(&hooks);
-		if (error)
-			return error;
-	}
-	return ULP_OK;
+	if (!hooks)
+		return ULP_NO_MEMORY;
+	error = hook_all(text, request, hooks, detail);
+	for (uint32_t i = 0; i < request->library_count; i++)
+		forget(&hooks[i]);
+	free(hooks);
+	return error;
 }

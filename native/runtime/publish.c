@@ -6,9 +6,11 @@
 
 void ulp_pending_put_in_place(const struct ulp_pending *pending, uint32_t count)
 {
+	ulp_state_begin_change();
 	for (uint32_t i = 0; i < count; i++)
 		if (pending[i].stub)
 			ulp_stub_put_in_place(pending[i].function, pending[i].stub);
+	ulp_state_end_change();
 }
 
 void ulp_pending_discard(const struct ulp_pending *pending, uint32_t count)
@@ -16,6 +18,20 @@ void ulp_pending_discard(const struct ulp_pending *pending, uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		if (pending[i].stub)
 			ulp_stub_discard(pending[i].stub);
+}
+
+bool ulp_publish_hooked_again(uint32_t domain_index)
+{
+	struct ulp_domain *domain = &ulp_state.domains[domain_index];
+	uint64_t universe = domain->universe + 1;
+
+	if (universe > INT32_MAX)
+		return false;
+	ulp_state_begin_change();
+	domain->hooked_again = universe;
+	__atomic_store_n(&domain->universe, universe, __ATOMIC_SEQ_CST);
+	ulp_state_end_change();
+	return true;
 }
 
 void ulp_publish(uint32_t patch, enum ulp_patch_status status)

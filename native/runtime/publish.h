@@ -3,6 +3,7 @@
 #ifndef ULP_PUBLISH_H
 #define ULP_PUBLISH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <ulp/abi.h>
@@ -27,5 +28,11 @@ void ulp_pending_discard(const struct ulp_pending *pending, uint32_t count);
  * ulp_state.patches, in its new status.
  */
 void ulp_publish(uint32_t patch, enum ulp_patch_status status);
+
+/*
+ * Hooks of the domain had been undone, and threads entered unseen: its next universe begins, so that
+ * every thread has to show again that it comes from outside.  False: there are no more numbers.
+ */
+bool ulp_publish_hooked_again(uint32_t domain);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "arch/x86_64/arch.h"
 #include "arch/x86_64/layout.h"
+#include "runtime/checksum.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
 
@@ -75,6 +76,7 @@ struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text,
 		ulp_stub_discard(record);
 		return NULL;
 	}
+	record->checksum = ulp_checksum(code, sizeof code);
 	return record;
 }
 
@@ -82,6 +84,8 @@ void ulp_stub_put_in_place(struct ulp_function *function, struct ulp_stub_record
 {
 	stub->older = function->stubs;
 	function->stubs = stub;
+	function->shown->stub = stub->address;
+	function->shown->stub_checksum = stub->checksum;
 	__atomic_store_n(function->slot, stub->address, __ATOMIC_SEQ_CST);
 }
 

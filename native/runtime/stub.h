@@ -13,7 +13,8 @@
 struct ulp_stub_record {
 	struct ulp_stub_record *older;
 	uint64_t address;
-	uint64_t from; /* the universe from which on it leads to a replacement; 0: to none */
+	uint32_t checksum; /* of its code */
+	uint64_t from;     /* the universe from which on it leads to a replacement; 0: to none */
 };
 
 bool ulp_stubs_left(uint64_t count);
@@ -26,7 +27,10 @@ struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text,
 				       const struct ulp_function *function, uint64_t from,
 				       uint64_t replacement);
 
-/* Makes a stub, written for this function, its newest: one store to the slot. */
+/*
+ * Makes a stub, written for this function, its newest: one store to the slot.  Where the function is
+ * shown outside, that is a change of the state block.
+ */
 void ulp_stub_put_in_place(struct ulp_function *function, struct ulp_stub_record *stub);
 
 /* A stub that was written and is not wanted after all. */

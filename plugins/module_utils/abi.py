@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .printable import printable
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 
 STATE_MAGIC = 0x4554415453504C55
 REQUEST_MAGIC = 0x5453455551504C55
@@ -34,6 +34,8 @@ DETAIL_SIZE = 160
 THREAD_SETS = 4096
 THREAD_WAYS = 4
 EXCEPTED = 32
+STUB_SIZE = 96
+HOOK_CODE = 20
 
 DOMAIN_TLS_OF_LIBRARY = 1
 LIBRARY_POST_PROCESSED = 1
@@ -204,6 +206,7 @@ DOMAIN = Layout(
     ("seen_sequence", "I"),
     ("excepted_count", "I"),
     ("excepted", f"{4 * EXCEPTED}s"),
+    ("hooked_again", "Q"),
 )
 
 LIBRARY = Layout(
@@ -218,7 +221,21 @@ LIBRARY = Layout(
     ("build_id", f"{BUILD_ID_SIZE}s"),
     ("name", f"{NAME_SIZE}s"),
     ("bodies", "Q"),
+    ("hooks", "Q"),
 )
+
+HOOK = Layout(
+    "ulp_hook",
+    ("function", "Q"),
+    ("slot", "Q"),
+    ("stub", "Q"),
+    ("stub_checksum", "I"),
+    ("relied", "I"),
+    ("code", f"{HOOK_CODE}s"),
+    ("original", f"{HOOK_CODE}s"),
+)
+
+HOOKS = Layout("ulp_hooks", ("older", "Q"), ("count", "Q"))
 
 BODY = Layout("ulp_body", ("start", "Q"), ("end", "Q"))
 
@@ -354,7 +371,7 @@ BLOCK = Layout(
 TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))
 
 LAYOUTS = (
-    DOMAIN, LIBRARY, BODY, BODIES, PATCH, RESULT, THREAD, MESSAGES, STATE,
+    DOMAIN, LIBRARY, HOOK, HOOKS, BODY, BODIES, PATCH, RESULT, THREAD, MESSAGES, STATE,
     REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, BLOCK, TRM,
 )
 

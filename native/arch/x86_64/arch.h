@@ -51,8 +51,6 @@ struct ulp_stub {
 	uint64_t older; /* where everybody else goes */
 };
 
-#define ULP_STUB_SIZE 96
-
 /*
  * Writes the code of a stub that will stand at `address` into `code`.  Returns
  * false if it can't reach the universe word or the slow path from there.
@@ -92,6 +90,16 @@ bool ulp_code_slot_jump(uint64_t function, bool endbr, uint64_t slot,
 
 /* Switching the entry on: write hop[0], barrier, write hop[1]. Single bytes. */
 void ulp_code_entry_hop(uint64_t function, bool endbr, struct ulp_code_patch hop[2]);
+
+/* The bytes of struct ulp_hook's code that each part of a hook takes: bit i for byte i. */
+struct ulp_code_parts {
+	uint32_t slot_jump;
+	uint32_t entry;
+	uint32_t trampoline;
+	uint32_t starts; /* of the bytes above, those at which an instruction begins */
+};
+
+struct ulp_code_parts ulp_code_parts(bool endbr);
 
 /* Switching post's trampoline on: a single byte. */
 void ulp_code_trampoline_hop(uint64_t function, bool endbr, struct ulp_code_patch *hop);

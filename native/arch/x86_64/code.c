@@ -209,6 +209,28 @@ void ulp_code_entry_hop(uint64_t function, bool endbr, struct ulp_code_patch hop
 	hop[1].bytes[0] = 0xeb;
 }
 
+static uint32_t bits(int distance, unsigned count)
+{
+	return ((1u << count) - 1) << (ULP_PAD_BEFORE + distance);
+}
+
+struct ulp_code_parts ulp_code_parts(bool endbr)
+{
+	int entry = endbr ? sizeof endbr64 : 0, jump = endbr ? -12 : -6;
+	struct ulp_code_parts parts = {
+		.slot_jump = bits(jump, 6),
+		.entry = bits(entry, ULP_PAD_ENTRY),
+		.trampoline = bits(-ULP_PAD_BEFORE, 2),
+		.starts = bits(jump, 1) | bits(entry, 1) | bits(-ULP_PAD_BEFORE, 1),
+	};
+
+	if (endbr) {
+		parts.slot_jump |= bits(-5, 2);
+		parts.starts |= bits(-5, 1);
+	}
+	return parts;
+}
+
 void ulp_code_trampoline_hop(uint64_t function, bool endbr, struct ulp_code_patch *hop)
 {
 	hop->address = function - ULP_PAD_BEFORE + 1;

@@ -11,7 +11,7 @@
 #ifndef ULP_ABI_H
 #define ULP_ABI_H
 
-#define ULP_ABI_VERSION 3u
+#define ULP_ABI_VERSION 4u
 
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
 #define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
@@ -28,6 +28,8 @@
 #define ULP_THREAD_SETS   4096
 #define ULP_THREAD_WAYS   4
 #define ULP_EXCEPTED      32
+#define ULP_STUB_SIZE     96
+#define ULP_HOOK_CODE     20 /* ULP_PAD_BEFORE + endbr64 + ULP_PAD_ENTRY */
 
 /* trm.o puts an ELF note with this type and the name "ulp" into a library; see below. */
 #define ULP_NOTE_TRM 1
@@ -63,6 +65,8 @@ struct ulp_domain {
 	uint32_t seen_sequence; /* odd while the worker changes these */
 	uint32_t excepted_count;
 	uint32_t excepted[ULP_EXCEPTED]; /* thread IDs */
+	uint64_t hooked_again; /* the number published when hooks that something else had undone were
+	                            put back last, or 0 */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
 
@@ -77,6 +81,7 @@ struct ulp_library {
 	uint8_t  build_id[ULP_BUILD_ID_SIZE];
 	char     name[ULP_NAME_SIZE];
 	uint64_t bodies; /* of a program: address of struct ulp_bodies; else 0 */
+	uint64_t hooks;  /* address of the newest struct ulp_hooks, or 0: nothing is hooked */
 };
 #define ULP_LIBRARY_POST_PROCESSED 1u
 #define ULP_LIBRARY_PROGRAM        2u /* the main executable */
@@ -93,6 +98,28 @@ struct ulp_body {
 
 /* struct ulp_body[count] follows, ascending and disjoint. Never changed: a larger one takes its place. */
 struct ulp_bodies {
+	uint64_t count;
+};
+
+/*
+ * What must stand in memory so that whoever enters a function passes its newest stub.  Somebody
+ * else may change it: a uprobe that is taken off puts back what the file has, whatever stood there.
+ * Changed under the sequence lock only.
+ */
+struct ulp_hook {
+	uint64_t function;      /* absolute address of its first instruction */
+	uint64_t slot;          /* address of the word that its padding jumps through */
+	uint64_t stub;          /* what that word holds: the address of the newest stub */
+	uint32_t stub_checksum; /* CRC-32 of the ULP_STUB_SIZE bytes there */
+	uint32_t relied;        /* bit i: byte i from ULP_PAD_BEFORE before the function on must be
+	                              as in `code` */
+	uint8_t  code[ULP_HOOK_CODE];
+	uint8_t  original[ULP_HOOK_CODE]; /* what stood there before the function was hooked */
+};
+
+/* struct ulp_hook[count] follows, ascending by function. */
+struct ulp_hooks {
+	uint64_t older; /* address of the one that an earlier request made, or 0 */
 	uint64_t count;
 };
 
