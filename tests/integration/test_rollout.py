@@ -27,6 +27,8 @@ from harness.variant import USUAL
 from harness.victim import Victim
 
 PAIRS = {"make": "make_new", "use": "use_new"}
+# The exit status of ansible-playbook when a task failed.
+FAILED = 2
 # Ansible starts hundreds of processes for each run.
 pytestmark = pytest.mark.timeout(1200)
 
@@ -200,15 +202,18 @@ def test_good_livepatch_reaches_all_in_stages(fleet, tmp_path, preforked):
                 **allow_signature(fleet, preforked)}
 
     plan = fleet.play("--check", **settings)
-    assert plan.status == 0, plan.output
+    assert plan.status == FAILED, "somebody has to decide about restarts first"
     assert plan.changed == 0, plan.output
     assert re.search(rf'"{stuck.pid} .*restart with .*end process {stuck.pid}', plan.output), plan.output
     assert re.search(rf'"{fleet.victims["web1"].pid} .*would be patched"', plan.output), plan.output
     assert "frozen: held, left out: quarter end closing" in plan.output
-    assert re.search(r'A rollout would not begin:.*ulp_livepatch_restart', plan.output, re.DOTALL)
+    assert re.search(r'The rollout would not begin:.*ulp_livepatch_restart', plan.output, re.DOTALL)
     assert not list(tmp_path.glob("*/livepatches"))
     assert not plan.directory.exists()
     assert set(fleet.answers().values()) == {1}
+    decided = fleet.play("--check", ulp_livepatch_restart=False, **settings)
+    assert decided.status == 0, decided.output
+    assert "would not begin" not in decided.output
 
     fleet.hosts["gone"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     done = fleet.play(ulp_livepatch_restart=False, **settings)
@@ -467,6 +472,22 @@ def test_the_timer_patches_what_started_later(target, tmp_path):
         assert victim.number("call") == 2, ran.stdout + ran.stderr
     finally:
         victim.finish()
+
+
+@pytest.mark.parametrize("kept_by", ["stopped", "unsigned", "stuck"])
+def test_check_fails_whatever_keeps_the_rollout_from_beginning(kept_by, fleet, tmp_path):
+    """Guards the exit status of --check.
+
+    Seen to be 0 for kill switch and undecided restart when only a host that could not be asked counted.
+    """
+    fleet.add("host", preload=kept_by != "stuck", **{
+        "stopped": {"ulp_livepatch_kill_switch": fleet.write("stop", "")},
+        "unsigned": {"ulp_livepatch_allowed_signers": str(tmp_path / "missing")},
+        "stuck": {},
+    }[kept_by])
+    asked = fleet.play("--check")
+    assert (asked.status, asked.changed) == (FAILED, 0), asked.output
+    assert "The rollout would not begin:" in asked.output
 
 
 def test_hosts_say_no_and_a_retracted_livepatch_goes(fleet, livepatch, ulp, tmp_path):

@@ -28,14 +28,12 @@ def resolution_in(via, container, files):
     return resolve(container, files.libraries(via, mappings), files.unreachable(via, mappings))
 
 
-def examine_concerned(job, pid, via, name, to_apply=True):
+def examine_concerned(job, pid, via, name):
     """Look at a process, if the livepatch is for it.
 
     :param job: job.Job.
     :param via: the thread through which /proc shows the process.
     :param name: what messages call it.
-    :param to_apply: whether the process should have the livepatch: then one that runs an outdated build of the
-        library cannot count as repaired.
     :return: (process.subject.Subject, resolve.Resolution, None), or (None, None, Row) when there is nothing to do.
     :raises ProcessUnpatchable: it is, or may be, and the process cannot be patched.
     :raises: as process.subject.examine().
@@ -55,7 +53,7 @@ def examine_concerned(job, pid, via, name, to_apply=True):
         )
     if resolution.others and not resolution.matches and not resolution.doubles:
         outdated = [match for match in resolution.others if match.library.deleted]
-        if outdated and to_apply:
+        if outdated:
             raise ProcessUnpatchable(
                 pid,
                 f"{_other_build(pid, name, outdated[0])}; its build has been replaced on disk since, so that nobody"

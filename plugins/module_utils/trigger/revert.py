@@ -18,7 +18,7 @@ from .seccomp_check import require_no_strict_thread
 
 def revert(job, pid, via, name):
     """Revert the livepatch in process ``pid``; a generator, as trigger.attempt wants it."""
-    subject, _resolution, row = examine_concerned(job, pid, via, name, to_apply=False)
+    subject, _resolution, row = examine_concerned(job, pid, via, name)
     if row is not None:
         return row
     patch = job.patch_in(subject)
