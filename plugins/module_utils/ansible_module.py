@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .errors import UlpError
+from .process.connection import connection
 
 
 def run_module(module, function):
@@ -22,3 +23,9 @@ def run_module(module, function):
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**result)
+
+
+def marked(rows):
+    """``rows``, dicts with the key ``pid``, each with ``runs_ansible``: whether the process is there only to run us."""
+    own = connection()
+    return [dict(row, runs_ansible=row["pid"] in own) for row in rows]

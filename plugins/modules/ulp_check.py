@@ -82,11 +82,12 @@ processes:
       threads_pending: 0
       held_us: null
       container: null
+      runs_ansible: false
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, count_outcomes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
@@ -101,7 +102,7 @@ def run(module):
         "applied": result.applied,
         "patch_id": result.patch_id,
         "outcomes": count_outcomes(result.rows),
-        "processes": [row.as_dict() for row in result.rows],
+        "processes": marked(row.as_dict() for row in result.rows),
         "warnings": result.warnings,
     }
 

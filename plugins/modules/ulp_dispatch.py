@@ -235,6 +235,12 @@ processes:
           same as the module.
       type: str
       sample: 3f9c2d1e8b7a
+    runs_ansible:
+      description:
+        - Whether the process is one by which Ansible runs this module, as its ssh session, C(sudo) and the shells
+          between are, or, where the connection is local, Ansible itself. It ends with the run.
+      type: bool
+      sample: false
     coroutines:
       description:
         - How often the library was entered on a stack that no thread was started with, as coroutines do.
@@ -265,7 +271,7 @@ retracted:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold import (
     HOLD_FILE,
@@ -321,7 +327,7 @@ def run(module):
     fields = {
         "changed": result.changed,
         "patch_id": result.patch_id,
-        "processes": [row.as_dict() for row in result.rows],
+        "processes": marked(row.as_dict() for row in result.rows),
         "outcomes": count_outcomes(result.rows),
         "signer": result.signer,
         "stopped": result.stopped,

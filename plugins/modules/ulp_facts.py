@@ -93,6 +93,12 @@ ansible_facts:
                   C(chroot). Paths are then its own, not the host's.
               type: bool
               sample: false
+            runs_ansible:
+              description:
+                - Whether it is one of the processes by which Ansible runs this module, as its ssh session and C(sudo)
+                  are, or, where the connection is local, Ansible itself. It ends with the run.
+              type: bool
+              sample: false
             runtime_version:
               description: Version of its runtime.
               type: str
@@ -192,6 +198,10 @@ ansible_facts:
               sample: >-
                 process 1 (systemd) was started without the livepatch runtime; restart it with LD_PRELOAD set to
                 libpulp.so
+            runs_ansible:
+              description: As that of RV(ansible_facts.ulp.processes).
+              type: bool
+              sample: false
         ledger:
           description: The last entries of the ledger, the oldest first; empty if there is none.
           type: list
@@ -241,7 +251,7 @@ ansible_facts:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import ENTRIES, LEDGER, read_last
 
@@ -249,7 +259,10 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger 
 def run(module):
     """Gather the facts; returns the module's result."""
     entries = read_last(module.params["ledger"], module.params["ledger_entries"])
-    return {"changed": False, "ansible_facts": {"ulp": dict(gather(), ledger=entries)}}
+    facts = gather()
+    for kind in ("processes", "unpatchable"):
+        facts[kind] = marked(facts[kind])
+    return {"changed": False, "ansible_facts": {"ulp": dict(facts, ledger=entries)}}
 
 
 def main():

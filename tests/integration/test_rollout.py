@@ -247,6 +247,35 @@ def test_good_livepatch_reaches_all_in_stages(fleet, tmp_path, preforked):
     assert re.search(r"stage 1: 1 host \(canary\), 1 processes patched", done.output), done.output
 
 
+# The library, which the host's Python has loaded as a distribution's has its zlib; it runs Ansible's own in a child.
+CONCERNED = """#!/bin/sh
+exec {python} -c 'import ctypes, subprocess, sys
+ctypes.CDLL("{library}")
+sys.exit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)' "$@"
+"""
+
+
+def test_nobody_is_asked_about_what_runs_ansible(fleet):
+    """It ends with the run, so it keeps no rollout from beginning, and is not left vulnerable.
+
+    Seen not to begin before rows said ``runs_ansible``.
+    """
+    python = fleet.write("python", CONCERNED.format(python=sys.executable, library=fleet.build.library))
+    Path(python).chmod(0o755)
+    victim = fleet.add("host", ansible_python_interpreter=python)
+    # All that have loaded the library.
+    fleet.hosts["host"]["ulp_livepatch_pids"] = []
+    done = fleet.play()
+    assert done.status == 0, done.output
+    assert fleet.answers() == {"host": 2}
+    rows = {row["pid"]: row for row in done.host("host")["processes"]}
+    assert rows.pop(victim.pid)["runs_ansible"] is False
+    (own,) = rows.values()
+    assert (own["outcome"], own["runs_ansible"]) == ("not_patchable", True)
+    assert done.report["still_vulnerable"] == []
+    assert re.search(rf'"\d+ +{own["name"]} +runs Ansible +ends with the run"', done.output), done.output
+
+
 class Site(http.server.ThreadingHTTPServer):
     """What the canary serves: a page, and another port, that are well until it is patched."""
 

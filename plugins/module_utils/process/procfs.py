@@ -58,6 +58,7 @@ class Stat(NamedTuple):
     threads: int
     start_ticks: int
     policy: int  # of scheduling: os.SCHED_OTHER, ...
+    parent: int  # PID; 0: it is in no PID namespace that the reader sees
 
 
 class Status(NamedTuple):
@@ -198,6 +199,7 @@ def parse_stat(data):
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
         policy=int(fields[38]),
+        parent=int(fields[1]),
     )
 
 
