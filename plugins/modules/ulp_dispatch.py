@@ -272,13 +272,17 @@ retracted:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.hold import (
+from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import (
+    EXAMINE,
     HOLD_FILE,
     KILL_SWITCH,
+    LEDGER,
     RETRACTED_FILE,
+    RETRIES,
+    SECCOMP,
+    TIMEOUT_SECONDS,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import LEDGER
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import (
     PATCH,
@@ -289,13 +293,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result 
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import (
-    EXAMINE,
-    RETRIES,
-    SECCOMP,
-    TIMEOUT_SECONDS,
-    Options,
-)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 
 def run(module):

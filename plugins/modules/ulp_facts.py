@@ -252,8 +252,9 @@ ansible_facts:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import LEDGER
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import ENTRIES, LEDGER, read_last
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import ENTRIES, read_last
 
 
 def run(module):

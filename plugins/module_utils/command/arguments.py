@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import argparse
 
-from ..dispatch.hold import HOLD_FILE, KILL_SWITCH, RETRACTED_FILE
-from ..dispatch.ledger import LEDGER
-from ..trigger.options import EXAMINE, RETRIES, SECCOMP, TIMEOUT_SECONDS
+from ..defaults import (
+    EXAMINE,
+    HOLD_FILE,
+    KILL_SWITCH,
+    LEDGER,
+    RETRACTED_FILE,
+    RETRIES,
+    SECCOMP,
+    TIMEOUT_SECONDS,
+)
+from ..version import VERSION
 
 
 def _pid(text):
@@ -62,6 +70,7 @@ class _Verb(argparse.ArgumentParser):
 def parser():
     """The ArgumentParser; the chosen verb is in ``verb``."""
     top = argparse.ArgumentParser(prog="ulp", description="Patch functions of shared libraries in running processes.")
+    top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Verb)
 
     def verb(name, text, more=None):

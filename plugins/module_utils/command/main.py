@@ -12,15 +12,27 @@ error.
 
 from __future__ import annotations
 
-import signal
 import sys
+from importlib import import_module
 
 from ..errors import UlpError
-from . import files, processes
 from .arguments import parser
 from .output import REFUSED, SIGNALLED, complain, discard_output
 
-VERBS = {**files.VERBS, **processes.VERBS}
+# Where each verb is, so that help and a mistyped word wait for none of them.
+_MODULES = {
+    "post": "files",
+    "pack": "files",
+    "dump": "files",
+    "sign": "files",
+    "verify": "files",
+    "trigger": "processes",
+    "check": "processes",
+    "dispatch": "processes",
+    "list": "processes",
+    "messages": "processes",
+}
+_SIGINT = 2
 
 
 def main(argv=None):
@@ -34,7 +46,7 @@ def main(argv=None):
     except SystemExit as error:
         return error.code
     try:
-        status = VERBS[arguments.verb](arguments)
+        status = import_module(f".{_MODULES[arguments.verb]}", __package__).VERBS[arguments.verb](arguments)
         sys.stdout.flush()
     except UlpError as error:
         complain(error)
@@ -47,5 +59,5 @@ def main(argv=None):
         return REFUSED
     except KeyboardInterrupt:
         complain("interrupted; no thread is held")
-        return SIGNALLED + signal.SIGINT
+        return SIGNALLED + _SIGINT
     return status

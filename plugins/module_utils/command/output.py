@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 
@@ -33,6 +32,9 @@ def discard_output():
 
 def print_json(value):
     """Print ``value`` as JSON, in ASCII, whatever strings are in it."""
+    # Takes longer to import than --help takes altogether.
+    import json
+
     sys.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 

@@ -19,10 +19,6 @@ from ..livepatch.container import is_patch_id
 from ..trusted_path import require_unchangeable
 from .rules import parse_rule
 
-KILL_SWITCH = "/etc/libpulp/stop"
-HOLD_FILE = "/etc/libpulp/hold"
-RETRACTED_FILE = "/etc/libpulp/retracted"
-
 
 def is_stopped(kill_switch):
     """Whether the kill switch is thrown: whether there is anything at all at path ``kill_switch``; None: no.

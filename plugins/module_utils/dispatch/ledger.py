@@ -22,7 +22,6 @@ from ..errors import FileProblem
 from ..trigger import outcome
 from ..trusted_path import require_unchangeable
 
-LEDGER = "/var/lib/libpulp/ledger.jsonl"
 LIMIT = 1 << 20  # bytes
 ENTRIES = 50  # so many of the last ones are facts
 LOCK_EXTENSION = ".lock"

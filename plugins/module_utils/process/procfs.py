@@ -16,11 +16,6 @@ from typing import NamedTuple
 from ..printable import printable
 from .errors import ProcessForbidden, ProcessGone
 
-try:
-    import psutil
-except ImportError:
-    psutil = None
-
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 # include/linux/sched.h: the task is a kernel thread.
@@ -299,7 +294,12 @@ def times_run(pid, tid):
 
 def process_name(pid, comm):
     """The program's name; ``comm``, which the kernel cuts to 15 characters, completed where that is possible."""
-    if psutil is None or len(comm) < COMM_LENGTH:
+    if len(comm) < COMM_LENGTH:
+        return comm
+    try:
+        # Most names are short, and importing it takes longer than looking at a process.
+        import psutil
+    except ImportError:
         return comm
     try:
         return printable(psutil.Process(pid).name())

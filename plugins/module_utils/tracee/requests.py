@@ -11,16 +11,10 @@ from __future__ import annotations
 
 import errno
 import re
+from functools import lru_cache
 
 from ..errors import MissingDependency
 from .errors import StepFailed, ThreadEnded
-
-try:
-    from ptrace import PtraceError
-    from ptrace.binding.func import ptrace as send
-except ImportError:
-    PtraceError = None
-    send = None
 
 CONT = 7
 SINGLESTEP = 9
@@ -58,10 +52,26 @@ WALL = 0x40000000
 _NUMBER = re.compile(r"error #(\d+)")
 
 
+@lru_cache(maxsize=None)
+def _binding():
+    """python-ptrace's function and its exception, imported only where a thread is to be held."""
+    try:
+        from ptrace import PtraceError
+        from ptrace.binding.func import ptrace
+    except ImportError as error:
+        raise MissingDependency("ptrace (python-ptrace)", "python3-ptrace") from error
+    return ptrace, PtraceError
+
+
 def require_binding():
     """Raise MissingDependency when python-ptrace is not installed."""
-    if send is None:
-        raise MissingDependency("ptrace (python-ptrace)", "python3-ptrace")
+    _binding()
+
+
+def send(number, tid, address, data):
+    """ptrace(2), as it is; raises PtraceError of python-ptrace."""
+    function, _error = _binding()
+    return function(number, tid, address, data)
 
 
 def request(number, pid, tid, address=0, data=0):
@@ -71,9 +81,10 @@ def request(number, pid, tid, address=0, data=0):
     :raises ThreadEnded: there is no such thread, or it is not stopped and ours.
     :raises StepFailed: the kernel refused otherwise.
     """
+    _function, refused = _binding()
     try:
         return send(number, tid, address, data)
-    except PtraceError as error:
+    except refused as error:
         code = error.errno or _number_in(str(error))
         if code == errno.ESRCH:
             raise ThreadEnded(pid, tid) from error

@@ -7,16 +7,8 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
+from ..defaults import EXAMINE, RETRIES, TIMEOUT_SECONDS
 from .progress import SAMPLE_SECONDS
-
-TIMEOUT_SECONDS = 10.0
-# The most stubborn kind of process, one that does nothing but printf, takes 234 attempts on average.
-RETRIES = 3000
-
-# What to do with a process whose seccomp filter the kernel does not show us.
-EXAMINE = "examine"  # leave it alone
-ASSUME_ERRNO = "assume_errno"  # patch it: the user knows that the filter denies with an error, and kills nobody
-SECCOMP = (EXAMINE, ASSUME_ERRNO)
 
 
 class Options(NamedTuple):

@@ -10,12 +10,12 @@ what a filter says of every call is known before a thread is borrowed.
 
 from __future__ import annotations
 
+from ..defaults import ASSUME_ERRNO
 from ..process.errors import ProcessGone, ProcessUnpatchable
 from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status, thread_ids
 from ..process.seccomp import ALLOW, ERRNO, LOG, denied
 from ..tracee.errors import StepFailed
 from ..tracee.seccomp_filters import fetch_filters, may_fetch
-from .options import ASSUME_ERRNO
 
 _PROT_NONE = 0
 _PROT_READ = 1
@@ -104,7 +104,7 @@ def require_no_strict_thread(pid):
 def foreseen(pid, tid, unexaminable):
     """What can be said of thread ``tid`` without holding it.
 
-    :param unexaminable: options.EXAMINE or ASSUME_ERRNO, for a filter that the kernel does not show.
+    :param unexaminable: defaults.EXAMINE or ASSUME_ERRNO, for a filter that the kernel does not show.
     :return: a sentence about what cannot be foreseen, or "".
     :raises ProcessUnpatchable: it will be refused.
     """

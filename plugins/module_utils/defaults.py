@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What holds unless somebody says otherwise.
+
+The command line shows these values in its help, which has to appear at once:
+this module imports nothing.
+"""
+
+from __future__ import annotations
+
+KILL_SWITCH = "/etc/libpulp/stop"
+HOLD_FILE = "/etc/libpulp/hold"
+RETRACTED_FILE = "/etc/libpulp/retracted"
+LEDGER = "/var/lib/libpulp/ledger.jsonl"
+
+TIMEOUT_SECONDS = 10.0
+# The most stubborn kind of process, one that does nothing but printf, takes 234 attempts on average.
+RETRIES = 3000
+
+# What to do with a process whose seccomp filter the kernel does not show us.
+EXAMINE = "examine"  # leave it alone
+ASSUME_ERRNO = "assume_errno"  # patch it: the user knows that the filter denies with an error, and kills nobody
+SECCOMP = (EXAMINE, ASSUME_ERRNO)
