@@ -70,9 +70,11 @@ build-native: packages-build
 	done
 
 .PHONY: build-command
-build-command: venv
+# Compiled by the interpreter that will run it.
+build-command: packages-build venv
 	@mkdir -p $(BUILD)
-	@$(BIN)/python roles/ulp_runtime/files/build_ulp.py $(BUILD)/ulp
+	@$(BIN)/python roles/ulp_runtime/files/build_ulp.py $(BUILD)/ulp.zip
+	@/usr/bin/python3 roles/ulp_runtime/files/compile_ulp.py $(BUILD)/ulp.zip $(BUILD)/ulp >/dev/null
 
 # --------------------------------------------------------------------- demo
 

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Add byte code to the command ``ulp``, for the interpreter that runs this: compile_ulp.py [--check] SOURCES OUTPUT.
+
+A zip of sources is compiled anew at each start, which takes longer than most
+of what the command does.  The sources stay in the archive: an interpreter of
+another version uses them, and is only slower.
+
+Prints ``changed`` or ``unchanged``; with ``--check`` it writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import py_compile
+import sys
+import tempfile
+import zipfile
+
+MODE = 0o755
+DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def stamp(sources):
+    """What a compiled archive says of its origin: the sources (bytes), and the byte code's magic number."""
+    return f"{hashlib.sha256(sources).hexdigest()} {importlib.util.MAGIC_NUMBER.hex()}".encode("ascii")
+
+
+def is_current(output, wanted):
+    """Whether the file at path ``output`` was compiled from the same sources for this very interpreter."""
+    try:
+        with zipfile.ZipFile(output) as archive:
+            return archive.comment == wanted and os.stat(output).st_mode & 0o7777 == MODE
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def byte_code(directory, name, source):
+    """The byte code (bytes) of ``source``, which never looks at the source's time: an archive is replaced whole."""
+    path = os.path.join(directory, "module.py")
+    with open(path, "wb") as stream:
+        stream.write(source)
+    compiled = path + "c"
+    py_compile.compile(
+        path, compiled, name, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    with open(compiled, "rb") as stream:
+        return stream.read()
+
+
+def add(archive, name, contents):
+    """Add one member, with the same attributes whoever compiles, and when."""
+    member = zipfile.ZipInfo(name, DATE)
+    member.external_attr = 0o100644 << 16
+    archive.writestr(member, contents)
+
+
+def compile_archive(sources, output, check=False):
+    """Write the archive at path ``sources`` to ``output`` with byte code; nobody ever sees half of it.
+
+    :param check: only say whether that would change anything.
+    :return: whether it does, bool.
+    """
+    with open(sources, "rb") as stream:
+        data = stream.read()
+    wanted = stamp(data)
+    if is_current(output, wanted):
+        return False
+    if check:
+        return True
+    interpreter = data[:data.index(b"\n") + 1]
+    temporary = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}.{os.getpid()}")
+    try:
+        with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(sources) as plain, \
+                open(temporary, "wb") as stream:
+            stream.write(interpreter)
+            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+                for name in plain.namelist():
+                    source = plain.read(name)
+                    # The import system takes the first of the two that it can use.
+                    add(archive, f"{name}c", byte_code(directory, name, source))
+                    add(archive, name, source)
+                archive.comment = wanted
+        os.chmod(temporary, MODE)
+        os.replace(temporary, output)
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+    return True
+
+
+if __name__ == "__main__":
+    arguments = [argument for argument in sys.argv[1:] if argument != "--check"]
+    if len(arguments) != 2:
+        sys.exit("usage: compile_ulp.py [--check] SOURCES OUTPUT")
+    answer = "changed" if compile_archive(*arguments, check="--check" in sys.argv) else "unchanged"
+    sys.stdout.write(f"{answer}\n")

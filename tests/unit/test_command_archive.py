@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command as one file: sources, byte code, and what it prints without importing anything."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.version import VERSION
+from ansible_collections.libpulp.livepatch.roles.ulp_runtime.files.build_ulp import build
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPILE = ROOT / "roles" / "ulp_runtime" / "files" / "compile_ulp.py"
+
+
+@pytest.fixture(scope="module", name="sources")
+def fixture_sources(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sources") / "ulp.zip"
+    build(path)
+    return path
+
+
+def compiled(sources, output, *options):
+    """What compile_ulp.py prints."""
+    return subprocess.run(
+        [sys.executable, COMPILE, *options, sources, output], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def run(command, *arguments, **options):
+    return subprocess.run(
+        [sys.executable, *options.pop("flags", ()), command, *arguments], check=False, capture_output=True, text=True
+    )
+
+
+def test_one_version_everywhere():
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
+    assert re.search(r"version: '([^']+)'", (ROOT / "native" / "meson.build").read_text()).group(1) == VERSION
+
+
+def test_compiled_once(sources, tmp_path):
+    """Seen to fail with is_current() that takes any archive, and with one that takes none."""
+    output = tmp_path / "ulp"
+    assert compiled(sources, output, "--check") == "changed"
+    assert not output.exists()
+    assert compiled(sources, output) == "changed"
+    assert output.stat().st_mode & 0o7777 == 0o755
+    before = output.read_bytes()
+    assert compiled(sources, output) == "unchanged"
+    assert compiled(sources, output, "--check") == "unchanged"
+    assert output.read_bytes() == before
+
+    output.chmod(0o700)
+    assert compiled(sources, output) == "changed"
+    with zipfile.ZipFile(output, "a") as archive:
+        archive.comment = b"of another interpreter"
+    assert compiled(sources, output) == "changed"
+
+
+def test_byte_code_is_what_runs(sources, tmp_path):
+    """Seen to fail with an archive that has only the sources: zipimport then compiles each module."""
+    output = tmp_path / "ulp"
+    compiled(sources, output)
+    with zipfile.ZipFile(output) as archive:
+        names = archive.namelist()
+    assert "libpulp_livepatch/command/main.pyc" in names
+    done = run(output, "list", "--help", flags=("-vv",))
+    assert "libpulp_livepatch/command/main.pyc" in done.stderr
+    assert "libpulp_livepatch/command/main.py'" not in done.stderr
+
+
+def test_help_and_version_import_nothing_else(sources):
+    """They are asked for by people who wait; seen to fail with the parser's own help."""
+    for argument in ("--help", "-h", "--version"):
+        done = run(sources, argument, flags=("-X", "importtime"))
+        assert done.returncode == 0
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert {name for name in imported if name.startswith("libpulp_livepatch.")} <= {
+            "libpulp_livepatch.help", "libpulp_livepatch.version",
+        }
+        assert not imported & {"argparse", "elftools", "psutil", "ptrace"}
+    assert run(sources, "--version").stdout == f"ulp {VERSION}\n"
+
+
+def test_help_is_that_of_the_parser(sources, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    short = run(sources, "--help").stdout
+    with_parser = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(sources)!r})\n"
+         "from libpulp_livepatch.command.main import main\nsys.exit(main(['--help']))"],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    assert short == with_parser
+    assert "dispatch" in short
