@@ -13,13 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sem.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/times.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -42,6 +49,71 @@ static const void *const system_calls[] = {
 	F(ioctl),      F(fsync),           F(fdatasync),   F(syscall),       F(sched_yield),
 	F(getpid),     F(getppid),         F(kill),        F(clock_gettime), F(gettimeofday),
 	F(time),
+};
+
+/*
+ * Wrappers of calls that do not wait: a handler comes in when they end, as when sigprocmask() lets a
+ * signal through, and may stay for as long as the process lives.  Calls for memory are not among
+ * them: an allocator makes them, too, with its lock held.
+ */
+static const void *const brief_system_calls[] = {
+	F(sigprocmask),
+	F(pthread_sigmask),
+	F(sigaction),
+	F(sigpending),
+	F(sigaltstack),
+	F(tgkill),
+	F(killpg),
+	F(setitimer),
+	F(getitimer),
+	F(alarm),
+	F(epoll_create1),
+	F(epoll_ctl),
+	F(socket),
+	F(socketpair),
+	F(bind),
+	F(listen),
+	F(shutdown),
+	F(getsockopt),
+	F(setsockopt),
+	F(getsockname),
+	F(getpeername),
+	F(pipe),
+	F(pipe2),
+	F(dup),
+	F(dup2),
+	F(dup3),
+	F(close),
+	F(open),
+	F(openat),
+	F(lseek),
+	F(stat),
+	F(lstat),
+	F(fstat),
+	F(fstatat),
+	F(access),
+	F(ftruncate),
+	F(unlink),
+	F(rename),
+	F(mkdir),
+	F(rmdir),
+	F(readlink),
+	F(chdir),
+	F(umask),
+	F(getuid),
+	F(geteuid),
+	F(getgid),
+	F(getegid),
+	F(getpgid),
+	F(setpgid),
+	F(setsid),
+	F(getrusage),
+	F(times),
+	F(prctl),
+	F(eventfd),
+	F(signalfd),
+	F(timerfd_create),
+	F(timerfd_settime),
 };
 
 static const void *const leaves[] = {
@@ -100,7 +172,7 @@ static bool listed(const void *const *list, unsigned count, uint64_t function)
 
 enum ulp_call_kind ulp_call_kind(uint64_t function)
 {
-	if (LISTED(system_calls, function))
+	if (LISTED(system_calls, function) || LISTED(brief_system_calls, function))
 		return ULP_CALL_SYSTEM;
 	if (LISTED(lock_calls, function))
 		return ULP_CALL_LOCK;

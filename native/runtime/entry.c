@@ -80,7 +80,7 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 		refuse(result, ULP_BUSY, "another request is being carried out");
 		return;
 	}
-	if (!ulp_safe_point(wait_of(block), &why)) {
+	if (!ulp_safe_point(block, wait_of(block), &why)) {
 		release();
 		refuse(result, ULP_UNSAFE, why);
 		return;

@@ -7,6 +7,7 @@
 
 #include "runtime/loader.h"
 #include "runtime/memory_file.h"
+#include "runtime/safe_point.h"
 
 static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id_size)
 {
@@ -142,6 +143,32 @@ enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object)
 		return ULP_LIBRARY_CHANGED;
 	}
 	return ULP_OK;
+}
+
+/* The word of the linkage table in which the loader leaves the address of its function, psABI, figure 5.2. */
+#define RESOLVER_WORD 2
+
+uint64_t ulp_loader_resolver(uint64_t text)
+{
+	struct dl_find_object object;
+	const ElfW(Dyn) * entry;
+	uint64_t start, end, table = 0, resolver = 0;
+
+	if (_dl_find_object((void *)text, &object) != 0)
+		return 0;
+	start = (uint64_t)object.dlfo_map_start;
+	end = (uint64_t)object.dlfo_map_end;
+	for (entry = object.dlfo_link_map->l_ld; entry->d_tag != DT_NULL; entry++)
+		if (entry->d_tag == DT_PLTGOT)
+			table = entry->d_un.d_ptr;
+	/* The loader adds the base, except where the dynamic section cannot be written. */
+	if (table && (table < start || table >= end))
+		table += object.dlfo_link_map->l_addr;
+	table += RESOLVER_WORD * sizeof resolver;
+	if (table >= start && table <= end - sizeof resolver)
+		memcpy(&resolver, (const void *)table, sizeof resolver);
+	/* Where all is bound at once the word is unused, and may hold anything. */
+	return ulp_safe_point_in_loader(resolver) ? resolver : 0;
 }
 
 bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id,

@@ -30,6 +30,12 @@ enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char
  */
 enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object);
 
+/*
+ * The function of the loader through which the object with code at `text` jumps to another one's
+ * function the first time, or 0: it finds them all when it is loaded.
+ */
+uint64_t ulp_loader_resolver(uint64_t text);
+
 bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id,
 			     uint32_t size);
 

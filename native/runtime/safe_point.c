@@ -63,6 +63,33 @@ void ulp_safe_point_learn_objects(void)
 		allocator_in_program = true;
 }
 
+/* The part of an object that is code. */
+static struct range text_of(const struct range *object)
+{
+	const ElfW(Ehdr) *header = (const void *)object->start;
+	const ElfW(Phdr) *segment = (const void *)(object->start + (header ? header->e_phoff : 0));
+	struct range text = {UINT64_MAX, 0};
+	uint64_t lowest = UINT64_MAX;
+
+	for (unsigned i = 0; header && i < header->e_phnum; i++) {
+		uint64_t start;
+
+		if (segment[i].p_type != PT_LOAD)
+			continue;
+		/* Segments are ascending, and the first one begins with this header. */
+		if (lowest == UINT64_MAX)
+			lowest = segment[i].p_vaddr;
+		start = object->start + segment[i].p_vaddr - lowest;
+		if (!(segment[i].p_flags & PF_X))
+			continue;
+		if (start < text.start)
+			text.start = start;
+		if (start + segment[i].p_memsz > text.end)
+			text.end = start + segment[i].p_memsz;
+	}
+	return text;
+}
+
 static bool note_sort_function(const struct ulp_frame *frame, void *argument)
 {
 	bool *in_library = argument;
@@ -217,23 +244,85 @@ static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsi
 	}
 }
 
-bool ulp_safe_point(enum ulp_wait wait, const char **why)
+/*
+ * The C library starts every thread from two functions, one called by the other: start_thread()
+ * from clone3(), and for main() likewise.  Both are on the stack for as long as the thread lives.
+ */
+#define START_WORDS 2
+
+/* Return addresses, and what looks like them, in the part of a stack that can't be unwound. */
+struct rest {
+	struct range c_library;
+	struct range loader;
+	struct range allocator;
+	unsigned in_c_library;
+	bool elsewhere;
+};
+
+static bool in_rest(const struct rest *rest, uint64_t address)
+{
+	return within(&rest->c_library, address) || within(&rest->loader, address) ||
+	       within(&rest->allocator, address);
+}
+
+static bool note_word(uint64_t word, void *argument)
+{
+	struct rest *rest = argument;
+
+	/* What a signal interrupted need not be a call. */
+	rest->elsewhere = word == ULP_SIGNAL_FRAME_SEGMENTS ||
+			  (word >= ulp_state.text_start && word < ulp_state.text_end);
+	if (in_rest(rest, word) && ulp_callsite_before(word)) {
+		rest->in_c_library += within(&rest->c_library, word);
+		rest->elsewhere |= !within(&rest->c_library, word);
+	}
+	return !rest->elsewhere && rest->in_c_library <= START_WORDS;
+}
+
+/*
+ * Code without frame description, as Go's and that of just-in-time compilers, calls nothing of the
+ * C library's that calls it back: from the last frame that can be told to the end of the stack no
+ * word leads there but the two that started the thread.
+ */
+static bool rest_is_free(const struct frames *all, const struct ulp_block *block)
+{
+	struct rest rest = {.c_library = text_of(&c_library),
+			    .loader = text_of(&loader),
+			    .allocator = text_of(&allocator)};
+	uint64_t instruction = ulp_registers_instruction(block->registers);
+	uint64_t from = ulp_registers_stack_pointer(block->registers);
+
+	if (allocator_in_program)
+		return false;
+	if (first_of_thread(all) < all->count)
+		from = all->frame[all->count - 1].cfa_of_callee;
+	else if (in_rest(&rest, instruction))
+		return false;
+	return ulp_stack_scan(from, note_word, &rest) && !rest.elsewhere &&
+	       rest.in_c_library == START_WORDS;
+}
+
+bool ulp_safe_point(const struct ulp_block *block, enum ulp_wait wait, const char **why)
 {
 	unsigned first, end, i;
-	bool innermost = true;
+	bool innermost = true, complete;
 
 	if (!sort_function_count)
 		learn_sort_functions();
 	frames.count = 0;
 	frames.too_many = false;
-	if (!ulp_stack_walk(collect, &frames)) {
-		*why = frames.too_many ? "its stack is too deep to be looked at"
-				       : "its stack has a frame without unwind information";
+	complete = ulp_stack_walk(collect, &frames);
+	if (frames.too_many) {
+		*why = "its stack is too deep to be looked at";
+		return false;
+	}
+	if (!complete && !rest_is_free(&frames, block)) {
+		*why = "its stack has a frame without unwind information";
 		return false;
 	}
 	first = first_of_thread(&frames);
-	end = start_frames(&frames, first);
-	if (first == end) {
+	end = complete ? start_frames(&frames, first) : frames.count;
+	if (complete && first == end) {
 		*why = "it runs no code of the program";
 		return false;
 	}

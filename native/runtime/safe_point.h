@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <ulp/abi.h>
+
 /* Where the C library, the loader and the allocator lie. Called once, at start. */
 void ulp_safe_point_learn_objects(void);
 
@@ -27,7 +29,7 @@ enum ulp_wait {
 	ULP_WAITS,          /* in any other system call that can be made again */
 };
 
-/* On false, `*why` names the reason, a static string. */
-bool ulp_safe_point(enum ulp_wait wait, const char **why);
+/* `block` is that of the diverted thread. On false, `*why` names the reason, a static string. */
+bool ulp_safe_point(const struct ulp_block *block, enum ulp_wait wait, const char **why);
 
 #endif

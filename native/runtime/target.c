@@ -100,6 +100,7 @@ static bool add_library(const struct ulp_request *request, const struct ulp_requ
 	library->base = wanted->base;
 	library->text_start = wanted->text_start;
 	library->text_end = wanted->text_end;
+	library->resolver = ulp_loader_resolver(wanted->text_start);
 	library->domain = domain;
 	library->flags = wanted->flags;
 	library->build_id_size = wanted->build_id_size;

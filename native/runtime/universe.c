@@ -14,6 +14,7 @@ struct text {
 	uint64_t end;
 	uint64_t since; /* no thread with an older number executes it as a part of the library */
 	const struct ulp_library *program; /* whose bodies alone count; NULL: all of it counts */
+	uint64_t resolver;                 /* as in struct ulp_library */
 	uint32_t domain;
 };
 
@@ -69,6 +70,7 @@ bool ulp_universe_add_library(uint32_t domain, const struct ulp_library *library
 		.start = library->text_start,
 		.end = library->text_end,
 		.program = library->flags & ULP_LIBRARY_PROGRAM ? library : NULL,
+		.resolver = library->resolver,
 		.domain = domain,
 	};
 
@@ -115,6 +117,21 @@ static bool inside(const struct entry *entry, uint64_t address)
 }
 
 /*
+ * A jump out of the library, its last act, whose aim the loader is still looking for: no frame
+ * of the library is left, and the loader may lead back into it.  What else the loader does, be
+ * it a whole dlopen(), is called, and leaves the caller's frame on the stack.
+ */
+static bool bound_by(const struct entry *entry, uint64_t function)
+{
+	uint32_t count = __atomic_load_n(&text_count, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; function && i < count; i++)
+		if (texts[i].domain == entry->function->domain && texts[i].resolver == function)
+			return true;
+	return false;
+}
+
+/*
  * The stubs and the slow path count as inside: a thread that was interrupted there may
  * have its decision behind it, and what a signal handler does now must not overturn it.
  * Whoever was interrupted in a function that the slow path calls has its return address
@@ -146,9 +163,8 @@ static bool look_for_frame(const struct ulp_frame *frame, void *argument)
 	/* The caller's stack pointer after the return. */
 	if (frame->cfa_of_callee == (uint64_t)(search->entry->return_address + 1))
 		search->past_entry = true;
-	/* The loader may be looking up where a jump inside the library leads. */
 	if (search->past_entry && (inside_or_entering(search->entry, frame->instruction) ||
-				   ulp_safe_point_in_loader(frame->instruction)))
+				   bound_by(search->entry, frame->function)))
 		search->found = true;
 	return !search->found;
 }

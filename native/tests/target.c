@@ -103,6 +103,13 @@ __attribute__((naked)) void record(void)
 		"ret");
 }
 
+extern int elsewhere(int x) __attribute__((weak));
+
+int jump_elsewhere(int x)
+{
+	return elsewhere(x);
+}
+
 const struct recorded *recorded(void)
 {
 	return &written;

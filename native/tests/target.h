@@ -11,6 +11,8 @@ int answer_after(void (*callback)(void *), void *argument, int question);
 /* Calls back, then jumps to tail_of: no frame of it is left. */
 int jump_after(void (*callback)(void *), void *argument, int question);
 int tail_of(int question);
+/* Jumps to a function that the program may define, whose address the loader finds then. */
+int jump_elsewhere(int x);
 
 /* Each function on the path notes its version, then calls back. */
 #define OLD_VERSION 1u

@@ -89,6 +89,7 @@ UNEXPECTED_CODE = 25
 DOMAINS_DIFFER = 26
 ALREADY_APPLIED = 27
 NOT_APPLIED = 28
+WORKER_LOST = 29
 
 # The number of an error below this one means: another thread, or a moment later, may serve.
 FIRST_FINAL_ERROR = 16
@@ -112,6 +113,7 @@ ERROR_NAMES = {
     DOMAINS_DIFFER: "DOMAINS_DIFFER",
     ALREADY_APPLIED: "ALREADY_APPLIED",
     NOT_APPLIED: "NOT_APPLIED",
+    WORKER_LOST: "WORKER_LOST",
 }
 
 ERROR_SENTENCES = {
@@ -133,6 +135,7 @@ ERROR_SENTENCES = {
     DOMAINS_DIFFER: "the target libraries were first patched apart from each other",
     ALREADY_APPLIED: "the patch is already applied",
     NOT_APPLIED: "the patch is not applied",
+    WORKER_LOST: "the thread that carried out an earlier request was killed at its work; restart the process",
 }
 
 
@@ -214,6 +217,7 @@ LIBRARY = Layout(
     ("base", "Q"),
     ("text_start", "Q"),
     ("text_end", "Q"),
+    ("resolver", "Q"),
     ("domain", "I"),
     ("flags", "I"),
     ("hooked", "I"),

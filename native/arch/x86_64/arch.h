@@ -116,9 +116,13 @@ uint64_t ulp_callsite_target(uint64_t return_address);
 /* Whether the bytes before `address` may be a call; all of the 7 before it must be readable. */
 bool ulp_callsite_before(uint64_t address);
 
+/* The word of a signal's frame that has the segments of 64-bit user code: cs, gs, fs, ss (asm/sigcontext.h). */
+#define ULP_SIGNAL_FRAME_SEGMENTS 0x002b000000000033ull
+
 /* The interrupted system call in `registers` is to fail with EINTR, not to be made again. */
 void ulp_registers_fail_with_eintr(uint64_t registers[27]);
 uint64_t ulp_registers_instruction(const uint64_t registers[27]);
+uint64_t ulp_registers_stack_pointer(const uint64_t registers[27]);
 /* The number of the system call that the thread was in. */
 uint64_t ulp_registers_system_call(const uint64_t registers[27]);
 

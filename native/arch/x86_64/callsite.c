@@ -142,6 +142,11 @@ uint64_t ulp_registers_instruction(const uint64_t registers[27])
 	return registers[REG_RIP / 8];
 }
 
+uint64_t ulp_registers_stack_pointer(const uint64_t registers[27])
+{
+	return registers[REG_RSP / 8];
+}
+
 uint64_t ulp_registers_system_call(const uint64_t registers[27])
 {
 	return registers[REG_ORIG_RAX / 8];

@@ -74,9 +74,11 @@ struct ulp_library {
 	uint64_t base;       /* load bias */
 	uint64_t text_start; /* absolute addresses of the executable segment(s) */
 	uint64_t text_end;
-	uint32_t domain; /* index into domains */
-	uint32_t flags;  /* ULP_LIBRARY_* */
-	uint32_t hooked; /* functions whose entry leads through a stub */
+	uint64_t resolver; /* the function of the loader that finds, the first time, where a jump
+	                      out of the library leads; 0: it was all bound when it was loaded */
+	uint32_t domain;   /* index into domains */
+	uint32_t flags;    /* ULP_LIBRARY_* */
+	uint32_t hooked;   /* functions whose entry leads through a stub */
 	uint32_t build_id_size;
 	uint8_t  build_id[ULP_BUILD_ID_SIZE];
 	char     name[ULP_NAME_SIZE];
@@ -359,6 +361,7 @@ enum ulp_error {
 	ULP_DOMAINS_DIFFER  = 26, /* the targets were first patched apart from each other */
 	ULP_ALREADY_APPLIED = 27,
 	ULP_NOT_APPLIED     = 28,
+	ULP_WORKER_LOST     = 29, /* the worker of an earlier request was killed at its work */
 };
 
 #endif /* __ASSEMBLER__ */

@@ -49,6 +49,9 @@ STACK_LIMIT = 1 << 26
 # Bytes: in so short a range, all words have one of five beginnings of six bytes at most.
 _NARROW = 4 << 16
 
+# No variant of the loader's _dl_runtime_resolve is longer, in bytes; what comes behind delays, at the worst.
+RESOLVER_SIZE = 512
+
 # psABI: code may use so many bytes below its stack pointer.
 RED_ZONE = 128
 
@@ -99,11 +102,9 @@ class Inside(NamedTuple):
     entry_points: Callable[[], frozenset]  # asked only when such a word turns up
     # Gives the addresses of the frames, as unwinder.unwind(), of a thread blocked at a procfs.SystemCall.
     frames: Callable[[SystemCall], list | None] = lambda _where: None
-    # Whether an address is the dynamic loader's, which may be looking up where a jump leads out of the last frame.
-    in_loader: Callable[[int], bool] = lambda _address: False
 
 
-def inside_domain(state, domain, entry_points, frames, in_loader):
+def inside_domain(state, domain, entry_points, frames):
     """The Inside of one domain.
 
     :param state: runtime.RuntimeState.
@@ -111,12 +112,14 @@ def inside_domain(state, domain, entry_points, frames, in_loader):
     :param entry_points: function that gives the addresses through which a *new* entry leads into the
         domain's libraries: pointers to functions, which threads may well keep on their stacks.
     :param frames: function that gives the frames of a blocked thread, see Inside.
-    :param in_loader: function that tells the dynamic loader's code, see Inside.
     """
-    ranges = [extent for library in state.libraries if library.domain == domain for extent in library.inside]
+    libraries = [library for library in state.libraries if library.domain == domain]
+    ranges = [extent for library in libraries for extent in library.inside]
+    # A thread may have jumped out of the library as its last act, and the loader be looking for where that leads.
+    ranges += {(library.resolver, library.resolver + RESOLVER_SIZE) for library in libraries if library.resolver}
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
-    return Inside(tuple(ranges), entry_points, frames, in_loader)
+    return Inside(tuple(ranges), entry_points, frames)
 
 
 def counts(word, inside):
@@ -266,7 +269,7 @@ class _Census:
 
     def search(self, where):
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
-        if counts(where.instruction_pointer, self.inside) or self.inside.in_loader(where.instruction_pointer):
+        if counts(where.instruction_pointer, self.inside):
             return True
         lines = read_map_lines(self.via)
         if end_of_mapping(lines, where.stack_pointer) is None:

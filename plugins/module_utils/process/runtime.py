@@ -73,6 +73,7 @@ class PatchedLibrary(NamedTuple):
     build_id: str  # hexadecimal
     name: str
     bodies: tuple[tuple[int, int], ...] | None  # of a program: the code that alone counts as inside
+    resolver: int = 0  # the loader's function that finds where a jump out of it leads, the first time, or 0
 
     @property
     def inside(self):
@@ -277,7 +278,7 @@ def _decoded(pid, address, header, domains, libraries, patches):
             PatchedLibrary(
                 raw.base, raw.text_start, raw.text_end, raw.domain,
                 bool(raw.flags & abi.LIBRARY_POST_PROCESSED), raw.hooked,
-                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw),
+                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw), raw.resolver,
             )
             for raw in abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
         ),

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from ..errors import UlpError
 from ..process.entry_points import entry_points
-from ..process.maps import is_loader, mapping_at
 from ..process.migration import Migration, inside_domain, pending_threads
 from ..process.runtime import read_state
 from ..process.unwinder import unwind
@@ -95,11 +94,7 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
     def frames(where):
         return unwind(subject.via, where, files)
 
-    def in_loader(address):
-        mapping = mapping_at(subject.mappings, address)
-        return mapping is not None and is_loader(mapping)
-
-    inside = inside_domain(subject.state, patch.domain, pointers, frames, in_loader)
+    inside = inside_domain(subject.state, patch.domain, pointers, frames)
     return pending_threads(
         subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated, by_stack
     )
