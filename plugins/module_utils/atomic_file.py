@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 import time
 
 from .errors import FileProblem
@@ -51,6 +50,9 @@ def replace_file(path, data, template=None):
     temporary = None
     try:
         existing = _stat_regular(target)
+        # Takes longer to import than a look at a process; most runs write nothing.
+        import tempfile
+
         descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)

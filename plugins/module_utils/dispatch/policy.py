@@ -12,7 +12,6 @@ from typing import NamedTuple
 from ..atomic_file import read_file
 from ..errors import FileProblem, UlpError, Untrusted
 from ..livepatch.container import parse_container, read_container
-from ..livepatch.signature import verify
 from ..trusted_path import require_unchangeable
 from .hold import is_stopped, read_hold, read_retracted, require_lasting
 from .rules import Rule
@@ -82,6 +81,9 @@ class Guard:
         self.confirm()
         if self._policy.allowed_signers is not None:
             require_unchangeable(self._policy.allowed_signers, "list of allowed signers")
+            # It starts other programs, which needs much that nobody else does.
+            from ..livepatch.signature import verify
+
             self.signer = verify(data, self._path, self._policy.allowed_signers, self._policy.identity).identity
         self.contents = data
         return parse_container(data, self._path)
