@@ -60,8 +60,17 @@ class Livepatch:
 
     def wait_for_check(self, victim: Victim, status: int, deadline: float = DEADLINE) -> None:
         """Poll ``ulp check`` until it answers ``status``."""
-        wait_until(lambda: self.check(victim) == status, f"ulp check -p {victim.pid} answers {status}",
-                   deadline)
+        said = []
+
+        def answers():
+            said[:] = [self.ulp.run("check", "-p", victim.pid, self.container)]
+            return said[0].status == status
+
+        try:
+            wait_until(answers, f"ulp check -p {victim.pid} answers {status}", deadline)
+        except AssertionError as error:
+            messages = self.ulp.run("messages", "-p", victim.pid)
+            raise AssertionError(f"{error}\n{said[0]}\n{messages}\n{stacks(victim.pid)}") from None
 
 
 class Repeated(Livepatch):

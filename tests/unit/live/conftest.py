@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -19,6 +20,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.contai
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -28,7 +30,10 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent.parent
 PADDING = ("-fpatchable-function-entry=16,14",)
 OLD, NEW = 20, 5001
-ANSWER_SECONDS = 20
+# Waiting for a victim ends early when all is well: on a busy machine its thread may wait long for a processor.
+ANSWER_SECONDS = 60
+# PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h.
+FIRST_PID_NAMESPACE = "pid:[4026531836]"
 
 
 class Layout(NamedTuple):
@@ -142,6 +147,22 @@ class Victim:
             assert time.monotonic() < deadline, f"thread {tid} of victim {self.pid} is at {where}"
         return tid
 
+    def wait(self, condition, what):
+        """Wait until ``condition()`` is true; the test fails when it does not become so."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"victim {self.pid}: still not so: {what}"
+            time.sleep(0.002)
+
+    def goes_on(self):
+        """Wait until it has made its call, or its computation, once more."""
+        before = int(self.ask("count"))
+        self.wait(lambda: int(self.ask("count")) > before, "it goes on")
+
+    def forget_worker(self, threads):
+        """Wait until only so many threads are left: the one that has carried out a request ends after its answer."""
+        self.wait(lambda: len(procfs.thread_ids(self.pid)) == threads, f"it has {threads} threads")
+
     def end(self):
         """The exit status, 0 when nothing disturbed it, after telling it to stop."""
         self.process.stdin.close()
@@ -189,6 +210,18 @@ def fixture_trigger(files):
 def fixture_look(files):
     """A function that examines a victim."""
     return lambda victim: examine(victim.pid, files)
+
+
+@pytest.fixture(name="kernel_thread")
+def fixture_kernel_thread():
+    """(PID, name) of a kernel thread; only the machine's first PID namespace has any."""
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(ProcessGone):
+            stat = procfs.read_stat(pid)
+            if stat.flags & procfs.PF_KTHREAD:
+                return pid, stat.name
+    assert os.readlink("/proc/self/ns/pid") != FIRST_PID_NAMESPACE
+    pytest.skip("there are no kernel threads in a PID namespace of its own")
 
 
 @pytest.fixture(name="foreign_program")

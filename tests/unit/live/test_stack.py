@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -101,12 +100,12 @@ def test_alternate_stack_in_a_frame_of_the_thread(padded, start, trigger, only, 
     victim = start(padded)
     tid = victim.start_thread(f"alternate {size}", PAUSE)
     victim.ask("interrupt")
-    deadline = time.monotonic() + 20
-    while True:
+
+    def handled():
         where = procfs.read_system_call(victim.pid, tid)
-        if where is not None and where.number == READ:
-            break
-        assert time.monotonic() < deadline
+        return where is not None and where.number == READ
+
+    victim.wait(handled, "the signal is being handled")
     only(tid)
     row = trigger(padded, retries=3).apply(victim.pid)
     assert victim.ask("damage") == "0"

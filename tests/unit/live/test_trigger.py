@@ -148,7 +148,10 @@ def test_process_without_the_runtime(padded, start, trigger):
 def test_processes_that_are_none(padded, trigger):
     row = trigger(padded).apply(NO_PID)
     assert (row.outcome, row.reason) == ("failed", f"process {NO_PID} does not exist, or it has ended")
-    assert trigger(padded).apply(2).outcome == "not_patchable"
+
+
+def test_kernel_thread(padded, trigger, kernel_thread):
+    assert trigger(padded).apply(kernel_thread[0]).outcome == "not_patchable"
 
 
 def test_another_users_process(as_nobody, padded, start, trigger):
