@@ -71,7 +71,7 @@ class Migration(NamedTuple):
     threads: int
     pending: tuple[int, ...]  # TIDs; as long as any thread is inside, or may be, only of those
     unsettled: bool = False  # the pending ones are outside: all that they need is to be settled
-    running: bool = False  # of none of the pending ones more could be told than that it was running
+    running: bool = False  # of some of the pending ones no more could be told than that they were running
     inner: tuple[int, ...] = ()  # the pending ones, as TIDs in the process's own PID namespace
 
 
@@ -90,9 +90,7 @@ class _Judgement(NamedTuple):
     def migration(self):
         """The Migration, but for the count of threads."""
         pending = self.kept | self.unknown or self.outside
-        return Migration(
-            0, tuple(sorted(pending)), bool(pending) and pending == self.outside, bool(self.unknown) and not self.kept
-        )
+        return Migration(0, tuple(sorted(pending)), bool(pending) and pending == self.outside, bool(self.unknown))
 
 
 class Inside(NamedTuple):
