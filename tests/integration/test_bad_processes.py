@@ -19,6 +19,7 @@ from harness.command import Ulp
 from harness.library import run
 from harness.paths import COMMAND, RUNTIME
 from harness.polling import wait_until
+from harness.variant import PADDING
 from harness.victim import Victim
 
 NOBODY = 65534
@@ -66,6 +67,32 @@ def test_without_the_library(build, container, ulp):
             wait_until(lambda: "libpulp" in Path(f"/proc/{process.pid}/maps").read_text(), "runtime is mapped")
             refuse_process(ulp, process.pid, container,
                            naming=f"{process.pid} (sleep) has not loaded {build.hazard.soname}")
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(not shutil.which("musl-gcc"), reason="needs musl-tools")
+def test_on_musl(ulp, tmp_path):
+    """To preload the runtime would end such a program, so nobody is told to.
+
+    Seen to fail (restart it with LD_PRELOAD) without runs_on_musl().
+    """
+    library, patch, program = tmp_path / "libonmusl.so", tmp_path / "patch.so", tmp_path / "on_musl"
+    source, replacement, main = tmp_path / "library.c", tmp_path / "patch.c", tmp_path / "main.c"
+    source.write_text("int version(void) { return 1; }\n")
+    replacement.write_text("int version_new(void) { return 2; }\n")
+    main.write_text("#include <unistd.h>\nint version(void);\nint main(void) { for (;; version()) pause(); }\n")
+    shared = ("musl-gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id")
+    run([*shared, PADDING, "-Wl,-soname,libonmusl.so", source, "-o", library])
+    run([*shared, replacement, "-o", patch])
+    run(["musl-gcc", "-O2", main, library, f"-Wl,-rpath,{tmp_path}", "-o", program])
+    description, container = tmp_path / "musl.dsc", tmp_path / "musl.ulp"
+    description.write_text(f"{patch}\n@{library}\nversion:version_new\n")
+    ulp.succeed("pack", description, "-o", container)
+    with subprocess.Popen([program]) as process:
+        try:
+            wait_until(lambda: "libonmusl" in Path(f"/proc/{process.pid}/maps").read_text(), "library is mapped")
+            refuse_process(ulp, process.pid, container, naming=f"{process.pid} (on_musl) runs on musl")
         finally:
             process.kill()
 

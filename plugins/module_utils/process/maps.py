@@ -140,6 +140,17 @@ def is_loader(mapping):
     return name.startswith("ld-") and ".so" in name
 
 
+def runs_on_musl(mappings):
+    """Whether a process has the C library musl, by the names of what it has mapped.
+
+    That is one file with its loader: ld-musl-x86_64.so.1, or libc.so, which the GNU C library calls libc.so.6.
+    """
+    names = {os.path.basename(mapping.path) for mapping in mappings}
+    return "libc.so.6" not in names and any(
+        name == "libc.so" or name.startswith(("ld-musl-", "libc.musl-")) for name in names
+    )
+
+
 def mapping_at(mappings, address):
     """The mapping that contains ``address``, or None.  ``mappings`` ascend by address."""
     low, high = 0, len(mappings)

@@ -12,7 +12,7 @@ import os
 from typing import NamedTuple
 
 from .errors import KernelThread, ProcessDead, ProcessGone, ProcessUnavailable, ProcessUnpatchable
-from .maps import Mapping, read_code_maps
+from .maps import Mapping, read_code_maps, runs_on_musl
 from .memory import may_write
 from .procfs import (
     ENDED_STATES,
@@ -121,6 +121,12 @@ def without_runtime(pid, via, name):
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than x86-64")
     if _is_static(program):
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a statically linked program: no library to patch")
+    if runs_on_musl(read_code_maps(via)):
+        return ProcessUnpatchable(
+            pid,
+            f"process {pid} ({name}) runs on musl, and the livepatch runtime is for the GNU C library alone: with it"
+            " preloaded the program would not start; restart it with the fixed library",
+        )
     return ProcessUnpatchable(
         pid,
         f"process {pid} ({name}) was started without the livepatch runtime;"

@@ -23,6 +23,8 @@ from . import requests
 from .custody import Custody, held
 from .errors import StepFailed, ThreadRefused
 from .requests import request
+from .restart import make_original_call_again
+from .rseq import RseqConfiguration
 from .stack import MAIN_STACK, SIGNAL_FRAME_PART, lowest_of_alternate_stack, lowest_of_main_stack, room_below
 
 NT_X86_XSTATE = 0x202
@@ -37,18 +39,6 @@ _ALL_SIGNALS = (1 << 64) - 1 - (1 << 32)
 _SYSCALL_INSTRUCTION = b"\x0f\x05"
 
 
-class RseqConfiguration(ctypes.Structure):
-    """struct ptrace_rseq_configuration, linux/ptrace.h."""
-
-    _fields_ = (
-        ("address", ctypes.c_uint64),
-        ("size", ctypes.c_uint32),
-        ("signature", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("padding", ctypes.c_uint32),
-    )
-
-
 class Diverted(NamedTuple):
     """A thread was sent off."""
 
@@ -59,14 +49,16 @@ class Diverted(NamedTuple):
 class Diversion:
     """Everything that diverting one thread needs, allocated before the thread is touched."""
 
-    def __init__(self, pid, tid, entry, request_buffer, nonce, mappings):
+    def __init__(self, pid, tid, entry, request_buffer, nonce, mappings, restarts=True):
         """
         :param entry: absolute address of the runtime's request entry.
         :param request_buffer: absolute address of the runtime's buffer.
         :param nonce: of the request that lies there.
         :param mappings: of the process, ascending (maps.Mapping).
+        :param restarts: whether the thread may make the system call restart_syscall.
         """
         requests.require_binding()
+        self.restarts = restarts
         self.pid = pid
         self.tid = tid
         self.entry = entry
@@ -126,6 +118,9 @@ class Diversion:
         request(requests.GETSIGMASK, pid, tid, 8, ctypes.addressof(self.mask))
         entered = registers.rsp, registers.rip
         interrupted = regs.interruption(registers)
+        if interrupted == regs.ERESTART_RESTARTBLOCK and not self.restarts:
+            make_original_call_again(pid, tid, registers)
+            raise self._refusal("sleeps in a call that restart_syscall goes on with, which its seccomp filter denies")
         if interrupted:
             if self._read(registers.rip - regs.SYSTEM_CALL_SIZE, regs.SYSTEM_CALL_SIZE) != _SYSCALL_INSTRUCTION:
                 raise self._refusal("was stopped in a system call that it did not make by the instruction syscall")

@@ -9,10 +9,13 @@ import ctypes
 import errno
 
 from ..process.procfs import read_bytes, text_lines
+from ..process.seccomp import denied
+from . import registers as regs
 from . import requests
 from .custody import Custody, held
 from .errors import StepFailed
 from .requests import request
+from .restart import make_original_call_again
 
 _INSTRUCTION = 8  # bytes of struct sock_filter
 _INSTRUCTION_LIMIT = 4096  # BPF_MAXINSNS
@@ -35,27 +38,42 @@ def may_fetch():
 def fetch_filters(pid, tid):
     """The classic BPF programs that judge every system call of the thread, newest first.
 
-    The thread is held for some microseconds.
+    The thread is held for some microseconds.  A sleep that its filters do not let the kernel go on with begins anew.
 
     :return: a list of bytes, arrays of struct sock_filter.
     :raises ThreadRefused: the thread cannot be held, or the kernel does not show its filters (that needs root).
     """
     custody = Custody(pid, tid)
     data = ctypes.create_string_buffer(_INSTRUCTION * _INSTRUCTION_LIMIT)
+    registers = regs.Registers()
 
     def fetch():
-        programs = []
         with custody:
-            while True:
-                try:
-                    count = request(
-                        requests.SECCOMP_GET_FILTER, pid, tid, len(programs), ctypes.addressof(data)
-                    )
-                except StepFailed as error:
-                    # The kernel's way to say that there is no filter of this number.
-                    if error.error == errno.ENOENT:
-                        return programs
-                    raise
-                programs.append(data.raw[:count * _INSTRUCTION])
+            programs = _programs(pid, tid, data)
+            request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
+            if regs.interruption(registers) == regs.ERESTART_RESTARTBLOCK and not may_restart(programs):
+                make_original_call_again(pid, tid, registers)
+        return programs
 
     return held(fetch)
+
+
+def may_restart(programs):
+    """Whether the kernel may go on with a sleep of a thread with these filters; as fetch_filters() gives them."""
+    try:
+        return denied(programs, (("restart_syscall", regs.RESTART_SYSCALL, ()),)) is None
+    except ValueError:
+        return False
+
+
+def _programs(pid, tid, data):
+    programs = []
+    while True:
+        try:
+            count = request(requests.SECCOMP_GET_FILTER, pid, tid, len(programs), ctypes.addressof(data))
+        except StepFailed as error:
+            # The kernel's way to say that there is no filter of this number.
+            if error.error == errno.ENOENT:
+                return programs
+            raise
+        programs.append(data.raw[:count * _INSTRUCTION])

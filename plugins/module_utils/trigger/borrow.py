@@ -67,7 +67,7 @@ class Borrower:
         self.attempts = 0
         self.refusal = ""
         self.space = None  # the AddressSpace, while it is at work
-        self.permitted = set()  # TIDs whose seccomp filters were looked at
+        self.permitted = {}  # of the TIDs whose seccomp filters were looked at: may they make restart_syscall?
         self.barred = set()  # TIDs that the kernel does not let us trace
 
     def run(self):
@@ -137,9 +137,12 @@ class Borrower:
         nonce = new_nonce()
         try:
             if tid not in self.permitted:
-                require_permitted(subject.pid, tid, self.contents is not None, self.options.seccomp)
-                self.permitted.add(tid)
-            diversion = Diversion(subject.pid, tid, state.entry, state.request, nonce, read_maps(subject.via))
+                self.permitted[tid] = require_permitted(
+                    subject.pid, tid, self.contents is not None, self.options.seccomp
+                )
+            diversion = Diversion(
+                subject.pid, tid, state.entry, state.request, nonce, read_maps(subject.via), self.permitted[tid]
+            )
             self.space.write(state.request, self.build(nonce))
             confirm(subject.identity)
             diverted = diversion.run()

@@ -15,7 +15,8 @@ from ..process.errors import ProcessGone, ProcessUnpatchable
 from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status, thread_ids
 from ..process.seccomp import ALLOW, ERRNO, LOG, denied
 from ..tracee.errors import StepFailed
-from ..tracee.seccomp_filters import fetch_filters, may_fetch
+from ..tracee.rseq import has_rseq
+from ..tracee.seccomp_filters import fetch_filters, may_fetch, may_restart
 
 _PROT_NONE = 0
 _PROT_READ = 1
@@ -51,11 +52,12 @@ NEEDED_FOR_BYTES = (
     ("memfd_create", 319, ()),
     ("fcntl", 72, ()),
 )
+RSEQ = ("rseq", 334, ())
 # An error is no harm here: the caller has another way, or does without, or gives up.
 TOLERATED = (
     ("clone3", 435, ()),
     ("set_robust_list", 273, ()),
-    ("rseq", 334, ()),
+    RSEQ,
     ("madvise", 28, ()),
     ("sigaltstack", 131, ()),
     ("pread64", 17, ()),
@@ -128,17 +130,18 @@ def require_permitted(pid, tid, brings_bytes, unexaminable):
 
     :param brings_bytes: whether the livepatch is to be loaded from bytes that the process is given.
     :param unexaminable: as foreseen().
+    :return: whether the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2)).
     :raises ProcessUnpatchable: one is; the sentence names it.
     :raises ThreadRefused: the thread could not be held to ask.
     """
     if not foreseen(pid, tid, unexaminable):
-        return
+        return True
     try:
         programs = fetch_filters(pid, tid)
     except StepFailed as error:
         # A kernel without checkpoint and restore, say.
         if unexaminable == ASSUME_ERRNO:
-            return
+            return True
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that cannot be examined: {error}"
         ) from error
@@ -153,3 +156,10 @@ def require_permitted(pid, tid, brings_bytes, unexaminable):
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that denies the system call {name}, which patching needs"
         )
+    if denied(programs, (RSEQ,)) and has_rseq(pid, tid):
+        raise ProcessUnpatchable(
+            pid,
+            f"process {pid} runs under a seccomp filter that denies the system call rseq, but has used it before the"
+            " filter was there: the C library would end the process when it starts a thread for the livepatch",
+        )
+    return may_restart(programs)

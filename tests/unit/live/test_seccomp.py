@@ -11,12 +11,15 @@ import struct
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import seccomp
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
 
 ALLOW, ERRNO_EPERM, KILL_PROCESS = "0x7fff0000", "0x50001", "0x80000000"
-MEMBARRIER, CLONE3, GETITIMER = "324", "435", "36"
+MEMBARRIER, CLONE3, GETITIMER, RSEQ, RESTART_SYSCALL = "324", "435", "36", "334", "219"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel shows filters to root only")
 
@@ -95,6 +98,65 @@ def test_filter_that_denies(padded, start, trigger, number, action, name):
     assert f"denies the system call {name}" in row.reason
     assert str(victim.pid) in row.reason
     assert victim.ask("answer") == "20"
+
+
+@needs_root
+def test_filter_that_came_after_rseq(padded, start, trigger, monkeypatch):
+    """The C library ends a process in which a thread can't register what the one that starts it has registered.
+
+    Seen to fail (the victim aborts) with rseq merely tolerated.
+    """
+    victim = start(padded, "commands", RSEQ, ERRNO_EPERM)
+    row = trigger(padded).apply(victim.pid)
+    assert row.outcome == "not_patchable"
+    assert "denies the system call rseq" in row.reason
+    assert victim.ask("answer") == "20"
+
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
+    without = start(padded, "commands", RSEQ, ERRNO_EPERM)
+    assert trigger(padded).apply(without.pid).outcome == "patched"
+    assert without.ask("answer") == "5001"
+
+
+@needs_root
+@pytest.mark.parametrize("mode", ["nanosleep", "poll", "futex"])
+def test_sleep_that_may_not_be_gone_on_with(padded, start, trigger, mode):
+    """The thread that sleeps is looked at and left alone: its sleep begins anew, and the other thread serves.
+
+    Seen to fail (the victim finds its sleep disturbed) without make_original_call_again() in fetch_filters().
+    """
+    victim = start(padded, mode, RESTART_SYSCALL, ERRNO_EPERM)
+    for _time in range(3):
+        assert trigger(padded).apply(victim.pid).outcome == "patched"
+        assert victim.ask("answer") == "5001"
+        assert trigger(padded).revert(victim.pid).outcome == "reverted"
+    assert victim.end() == 0
+
+
+@needs_root
+def test_thread_whose_sleep_may_not_be_gone_on_with_is_not_diverted(padded, start, look):
+    """Seen to fail (the victim finds its sleep disturbed) with the thread diverted all the same."""
+    victim = start(padded, "nanosleep", RESTART_SYSCALL, ERRNO_EPERM)
+    state = look(victim).state
+    refused = 0
+    for _time in range(10):
+        diversion = Diversion(victim.pid, victim.pid, state.entry, state.request, 0, read_maps(victim.pid), False)
+        try:
+            diversion.run()
+        except ThreadRefused as error:
+            assert "restart_syscall" in str(error)
+            refused += 1
+    assert refused
+    assert victim.end() == 0
+
+
+@needs_root
+def test_sleep_that_is_killed_when_gone_on_with(padded, start, trigger):
+    """Even a look at the filter holds the thread. Seen to fail (killed) as the test before."""
+    victim = start(padded, "nanosleep", RESTART_SYSCALL, KILL_PROCESS)
+    row = trigger(padded).apply(victim.pid)
+    assert (row.outcome, "denies the system call restart_syscall" in row.reason) == ("not_patchable", True)
+    assert victim.end() == 0
 
 
 @needs_root

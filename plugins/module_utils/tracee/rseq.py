@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a thread has registered by rseq(2), as the kernel tells it (ptrace(2), PTRACE_GET_RSEQ_CONFIGURATION)."""
+
+from __future__ import annotations
+
+import ctypes
+
+from . import requests
+from .custody import Custody, held
+from .errors import StepFailed
+from .requests import request
+
+
+class RseqConfiguration(ctypes.Structure):
+    """struct ptrace_rseq_configuration, linux/ptrace.h."""
+
+    _fields_ = (
+        ("address", ctypes.c_uint64),
+        ("size", ctypes.c_uint32),
+        ("signature", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+    )
+
+
+def has_rseq(pid, tid):
+    """Whether thread ``tid`` has registered an area for restartable sequences, or may have.
+
+    The thread is held for some microseconds.
+
+    :raises ThreadRefused: the thread cannot be held.
+    """
+    custody = Custody(pid, tid)
+    configuration = RseqConfiguration()
+
+    def fetch():
+        with custody:
+            try:
+                request(requests.GET_RSEQ_CONFIGURATION, pid, tid, ctypes.sizeof(configuration),
+                        ctypes.addressof(configuration))
+            except StepFailed:
+                # Before Linux 5.13 the kernel does not tell.
+                return True
+        return bool(configuration.address)
+
+    return held(fetch)
