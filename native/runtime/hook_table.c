@@ -64,9 +64,10 @@ void ulp_hook_update(struct ulp_function *function)
 void ulp_hook_table_show(struct ulp_library *library, struct ulp_hooks *table, uint32_t count)
 {
 	ulp_state_begin_change();
-	table->count = count;
 	table->older = library->hooks;
+	table->older_count = library->hooks_count;
 	library->hooks = (uint64_t)table;
+	library->hooks_count = count;
 	library->hooked += count;
 	ulp_state_end_change();
 }

@@ -49,7 +49,8 @@ static const struct ulp_hook *shown(void)
 	const struct ulp_hooks *table = (const void *)STATE->libraries[0].hooks;
 	const struct ulp_hook *hook = (const void *)(table + 1);
 
-	CHECK(table->count == 3 && STATE->libraries[0].hooked == 3 && table->older == 0);
+	CHECK(STATE->libraries[0].hooks_count == 3 && STATE->libraries[0].hooked == 3 &&
+	      table->older == 0);
 	while (hook->function != (uint64_t)answer)
 		hook++;
 	return hook;

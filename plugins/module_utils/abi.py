@@ -226,6 +226,7 @@ LIBRARY = Layout(
     ("name", f"{NAME_SIZE}s"),
     ("bodies", "Q"),
     ("hooks", "Q"),
+    ("hooks_count", "Q"),
 )
 
 HOOK = Layout(
@@ -239,7 +240,7 @@ HOOK = Layout(
     ("original", f"{HOOK_CODE}s"),
 )
 
-HOOKS = Layout("ulp_hooks", ("older", "Q"), ("count", "Q"))
+HOOKS = Layout("ulp_hooks", ("older", "Q"), ("older_count", "Q"))
 
 BODY = Layout("ulp_body", ("start", "Q"), ("end", "Q"))
 

@@ -141,7 +141,7 @@ ansible_facts:
                   type: int
                   sample: 1
                 patches:
-                  description: The IDs of the livepatches that are applied to it.
+                  description: The IDs of the livepatches that are applied to it, and not undone.
                   type: list
                   elements: str
                   sample: [9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3]
@@ -159,9 +159,15 @@ ansible_facts:
                   type: str
                   sample: cve-2026-0001.ulp
                 status:
-                  description: V(applied) or V(reverted).
+                  description:
+                    - V(applied) or V(reverted), or V(undone) if it was applied, and something else has changed the code
+                      at the entry of a function that it relies on, so that old functions may run.
                   type: str
                   sample: applied
+                undone:
+                  description: Which functions those are, what was found there and what to do, one sentence; else empty.
+                  type: str
+                  sample: ""
                 universe:
                   description: The universe number from which on a thread sees it so.
                   type: int

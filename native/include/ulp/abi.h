@@ -83,7 +83,9 @@ struct ulp_library {
 	uint8_t  build_id[ULP_BUILD_ID_SIZE];
 	char     name[ULP_NAME_SIZE];
 	uint64_t bodies; /* of a program: address of struct ulp_bodies; else 0 */
-	uint64_t hooks;  /* address of the newest struct ulp_hooks, or 0: nothing is hooked */
+	uint64_t hooks;  /* address of a struct ulp_hooks, and struct ulp_hook[hooks_count] behind it: the
+	                      newest; 0: nothing is hooked */
+	uint64_t hooks_count;
 };
 #define ULP_LIBRARY_POST_PROCESSED 1u
 #define ULP_LIBRARY_PROGRAM        2u /* the main executable */
@@ -119,10 +121,10 @@ struct ulp_hook {
 	uint8_t  original[ULP_HOOK_CODE]; /* what stood there before the function was hooked */
 };
 
-/* struct ulp_hook[count] follows, ascending by function. */
+/* Each request adds one; struct ulp_hook[] follows, ascending by function. */
 struct ulp_hooks {
-	uint64_t older; /* address of the one that an earlier request made, or 0 */
-	uint64_t count;
+	uint64_t older; /* address, or 0 */
+	uint64_t older_count;
 };
 
 enum ulp_patch_status {

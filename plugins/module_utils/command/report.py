@@ -58,4 +58,6 @@ def state_lines(facts):
                 f"  {patch['name']} {patch['status']} {patch['time']}, {patch['functions']} functions of"
                 f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
             )
+            if patch["undone"]:
+                lines.append(f"    {patch['undone']}")
     return lines

@@ -15,6 +15,7 @@ from ..process.mapped import MappedFiles
 from ..process.namespaces import shares_root
 from ..process.subject import examine
 from ..trigger.progress import migration
+from ..trigger.undone import undoing
 from .select import Selection, choose, name_of
 
 # Facts have no time to watch a running thread for long, in seconds.
@@ -54,6 +55,7 @@ def gather(selection=None):
 def describe(subject, files):
     """The facts of one process (process.subject.Subject)."""
     pending = _pending(subject, files)
+    undone = _undone(subject, files)
     return {
         "pid": subject.pid,
         "name": subject.name,
@@ -62,9 +64,16 @@ def describe(subject, files):
         "runtime_version": subject.state.version,
         "threads": subject.threads,
         "threads_pending": len(pending),
-        "libraries": _libraries(subject, files),
-        "patches": [_patch(subject, patch) for patch in subject.state.patches],
+        "libraries": _libraries(subject, files, undone),
+        "patches": [_patch(subject, patch, undone.get(patch.domain)) for patch in subject.state.patches],
     }
+
+
+def _undone(subject, files):
+    """{domain: undone.Undoing} of the domains in which hooks are not as the runtime left them."""
+    domains = {patch.domain for patch in subject.state.patches if patch.applied}
+    found = {domain: undoing(subject, domain, files) for domain in domains}
+    return {domain: undone for domain, undone in found.items() if undone is not None}
 
 
 def _pending(subject, files):
@@ -79,7 +88,7 @@ def _pending(subject, files):
     return pending
 
 
-def _libraries(subject, files):
+def _libraries(subject, files, undone):
     hooked = {library.base: library for library in subject.state.libraries}
     described = []
     for library in files.libraries(subject.via, subject.mappings):
@@ -96,7 +105,7 @@ def _libraries(subject, files):
             "universe": subject.state.domains[known.domain].universe if known else 0,
             "patches": [
                 patch.patch_id for patch in subject.state.patches if known and patch.domain == known.domain
-                and patch.applied
+                and patch.applied and patch.domain not in undone
             ],
         })
     return described
@@ -112,11 +121,14 @@ def _is_post_processed(subject, library, files):
         return False
 
 
-def _patch(subject, patch):
+def _patch(subject, patch, undone):
+    """The facts of one livepatch; ``undone`` is the undone.Undoing of its domain, or None."""
+    status = "applied" if patch.applied else "reverted"
     return {
         "patch_id": patch.patch_id,
         "name": patch.name,
-        "status": "applied" if patch.applied else "reverted",
+        "status": "undone" if patch.applied and undone is not None else status,
+        "undone": f"{undone.reason}; {undone.remedy}" if patch.applied and undone is not None else "",
         "universe": patch.universe,
         "functions": patch.functions,
         "time": datetime.fromtimestamp(patch.loaded_ns / 1e9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from itertools import accumulate
 
 from .errors import NotMapped, ProcessForbidden, ProcessGone
 from .procfs import explained
@@ -77,6 +78,21 @@ def read_ranges(pid, ranges):
     return result
 
 
+def read_present(pid, ranges):
+    """As read_ranges(), but with None for each piece that is not mapped, or not all of it."""
+    try:
+        return read_ranges(pid, ranges)
+    except NotMapped:
+        return [_read_or_none(pid, address, size) for address, size in ranges]
+
+
+def _read_or_none(pid, address, size):
+    try:
+        return read_memory(pid, address, size)
+    except NotMapped:
+        return None
+
+
 def _read_vector(pid, ranges):
     if process_vm_readv is None:
         return _read_file(pid, ranges)
@@ -91,13 +107,9 @@ def _read_vector(pid, ranges):
             # Missing from the kernel, or denied to us by a filter that may well allow files.
             return _read_file(pid, ranges)
         raise _failure(pid, ranges[0][0], total, number)
-    parts = []
-    view = memoryview(data)
-    position = 0
-    for _address, size in ranges:
-        parts.append(view[position:position + size].tobytes())
-        position += size
-    return parts
+    whole = data.raw
+    ends = list(accumulate([size for _address, size in ranges]))
+    return [whole[start:end] for start, end in zip((0, *ends), ends)]
 
 
 def _read_file(pid, ranges):

@@ -23,6 +23,8 @@ RUNTIME_NAME = "libpulp.so"
 STATE_SYMBOL = "ulp_state"
 # How long the block may stay under the worker's hands, in seconds: it changes it for microseconds.
 SETTLE_SECONDS = 2.0
+# More than any runtime has, in bytes.
+_LARGEST_STUB_POOL = 1 << 24
 # More than a request can name: such a table is no table.
 _MOST_BODIES = 1 << 20
 
@@ -55,6 +57,7 @@ class Domain(NamedTuple):
     seen: int  # what floor is of all threads, this is of all but those excepted
     seen_keeps: int
     excepted: frozenset[int]  # TIDs in the process's own PID namespace
+    hooked_again: int  # the number from which on hooks that something else had undone stand again; 0: never
 
     def is_settled(self, universe, tid):
         """Whether thread ``tid``, by the number that it has for itself, takes ``universe`` at its next entry."""
@@ -73,6 +76,8 @@ class PatchedLibrary(NamedTuple):
     build_id: str  # hexadecimal
     name: str
     bodies: tuple[tuple[int, int], ...] | None  # of a program: the code that alone counts as inside
+    hooks: int  # address of the newest table of hooks; 0: there is none
+    hooks_count: int  # how many are in that
     resolver: int = 0  # the loader's function that finds where a jump out of it leads, the first time, or 0
 
     @property
@@ -94,11 +99,15 @@ class LoadedPatch(NamedTuple):
     domain: int
     functions: int
     name: str
+    hooked_again: int  # of its domain
 
     @property
     def universe(self):
-        """The number that a thread must have reached to see the patch as it is now: applied or reverted."""
-        return self.applied_universe if self.applied else self.reverted_universe
+        """The number that a thread must have reached to see the patch as it is now: applied or reverted.
+
+        A thread that came in while hooks were undone has an earlier one of the same patch, and proves nothing by it.
+        """
+        return max(self.applied_universe if self.applied else self.reverted_universe, self.hooked_again)
 
 
 class RuntimeState(NamedTuple):
@@ -112,6 +121,8 @@ class RuntimeState(NamedTuple):
     request_capacity: int
     threads: int
     messages: int
+    sequence: int  # of the lock under which this was read
+    stubs_size: int  # bytes
     text_start: int
     text_end: int
     last_error: int
@@ -254,6 +265,8 @@ def _excepted(raw):
 
 
 def _decoded(pid, address, header, domains, libraries, patches):
+    raw_domains = abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
+    hooked_again = {index: raw.hooked_again for index, raw in enumerate(raw_domains)}
     return RuntimeState(
         pid=pid,
         address=address,
@@ -263,6 +276,8 @@ def _decoded(pid, address, header, domains, libraries, patches):
         request_capacity=header.request_capacity,
         threads=header.threads,
         messages=header.messages,
+        sequence=header.sequence,
+        stubs_size=min(header.stubs_size, _LARGEST_STUB_POOL),
         text_start=header.text_start,
         text_end=header.text_end,
         last_error=header.last_error,
@@ -270,15 +285,16 @@ def _decoded(pid, address, header, domains, libraries, patches):
             Domain(
                 raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count,
                 raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines, raw.seen,
-                raw.seen_keeps, _excepted(raw),
+                raw.seen_keeps, _excepted(raw), raw.hooked_again,
             )
-            for raw in abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
+            for raw in raw_domains
         ),
         libraries=tuple(
             PatchedLibrary(
                 raw.base, raw.text_start, raw.text_end, raw.domain,
                 bool(raw.flags & abi.LIBRARY_POST_PROCESSED), raw.hooked,
-                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw), raw.resolver,
+                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw),
+                raw.hooks, raw.hooks_count, raw.resolver,
             )
             for raw in abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
         ),
@@ -286,6 +302,7 @@ def _decoded(pid, address, header, domains, libraries, patches):
             LoadedPatch(
                 raw.id.hex(), raw.status == abi.PATCH_APPLIED, raw.applied_universe, raw.reverted_universe,
                 raw.loaded_ns, raw.text_start, raw.text_end, raw.domain, raw.functions, abi.text(raw.name),
+                hooked_again.get(raw.domain, 0),
             )
             for raw in abi.PATCH.unpack_array(patches, 0, header.patch_count)
         ),

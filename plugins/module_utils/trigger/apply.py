@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .. import abi
+from ..errors import UlpError
 from ..process.subject import require_available
 from . import outcome
 from .concern import examine_concerned, with_besides
@@ -16,6 +17,8 @@ from .outcome import Row
 from .reapply import reapply, require_repeatable
 from .request import ResolvedLibrary, program_roots, sites
 from .seccomp_check import foreseen, require_no_strict_thread
+from .undone import undoing
+from .untouched import require_untouched
 
 
 def apply(job, pid, via, name):
@@ -30,24 +33,44 @@ def _apply_to(job, subject, resolution):
     pid, via, name = subject.pid, subject.via, subject.name
     patch = job.patch_in(subject)
     again = patch is not None and patch.applied
-    if again and resolution.is_covered(patch):
+    undone = _undone(job, subject, resolution)
+    if again and resolution.is_covered(patch) and undone is None:
         return (yield from bringing_along(job, subject, outcome.ALREADY_PATCHED))
+    if undone is not None and not undone.repairable:
+        raise UlpError(f"process {pid} ({name}): {undone.reason}; {undone.remedy}")
     require_dependencies(subject, job.container)
     require_available(pid, via)
     require_no_strict_thread(pid)
     libraries = [_resolved(job, subject, match) for match in resolution.matches]
     for library in libraries:
-        sites(library, job.container.jumps)
+        require_untouched(subject, library, sites(library, job.container.jumps))
+    again = again and not resolution.is_covered(patch)
     if again:
         require_repeatable(job, subject, libraries)
     by_path = job.source.is_within_reach(subject)
     if job.options.check:
         reservation = foreseen(pid, via, job.options.seccomp)
-        return Row(pid, name, outcome.PATCHED, reservation, changed=True)
+        return _with_repair(Row(pid, name, outcome.PATCHED, reservation, changed=True), undone)
     if again:
         return (yield from reapply(job, subject, libraries))
     contents = None if by_path else job.source.contents()
-    return (yield from exchange(job, subject, abi.APPLY, libraries, outcome.PATCHED, contents))
+    return _with_repair((yield from exchange(job, subject, abi.APPLY, libraries, outcome.PATCHED, contents)), undone)
+
+
+def _undone(job, subject, resolution):
+    """The undone.Undoing of the domain that the livepatch's libraries are in, or None."""
+    bases = {match.library.base for match in resolution.matches}
+    for hooked in subject.state.libraries:
+        if hooked.base in bases:
+            return undoing(subject, hooked.domain, job.files)
+    return None
+
+
+def _with_repair(row, undone):
+    """The Row, which also tells of hooks that were put back."""
+    if undone is None or not row.changed:
+        return row
+    return row._replace(reason=f"{row.reason}; {undone.repaired}" if row.reason else undone.repaired)
 
 
 def _resolved(job, subject, match):

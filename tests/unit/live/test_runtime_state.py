@@ -93,7 +93,7 @@ def test_state_in_motion(padded, start, look, monkeypatch):
     monkeypatch.setattr(runtime, "SETTLE_SECONDS", 10)
     timer = threading.Timer(0.1, poke, (victim, state, "sequence", struct.pack("<I", 8)))
     timer.start()
-    assert look(victim).state == state
+    assert look(victim).state == state._replace(sequence=8)
     timer.join()
 
 

@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Do the hooks that the runtime has made still stand in the memory of the process?
+
+The runtime shows what it relies on (struct ulp_hook in native/include/ulp/abi.h).  Others write code as well: a
+uprobe puts an int3 over an instruction, and puts back the byte that the file has when it is taken off
+(kernel/events/uprobes.c), whatever stood there when it came; debuggers and programs that restore their own code do
+the like.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+from zlib import crc32
+
+from .. import abi
+from .errors import StateUnreadable
+from .memory import read_memory, read_present
+from .runtime import PatchedLibrary, read_state
+
+# What is at a hook that is not as the runtime left it.
+BREAKPOINT = "breakpoint"  # an int3: a probe or a debugger is there now
+ORIGINAL = "original"  # nothing but the code from before
+CHANGED = "changed"  # anything else
+UNMAPPED = "unmapped"  # no memory at all
+
+_INT3 = 0xCC
+_SLOT = struct.Struct("<Q")
+# So often the runtime may change its hooks while they are looked at.
+_LOOKS = 20
+# User space ends below (Documentation/arch/x86/x86_64/mm.rst), with five levels of page tables.
+_ADDRESSES = 1 << 56
+
+
+class Undone(NamedTuple):
+    """A hook that is not as the runtime left it."""
+
+    library: PatchedLibrary
+    function: int  # absolute address of the function's first instruction
+    found: str  # BREAKPOINT, ORIGINAL, CHANGED or UNMAPPED
+    repairable: bool  # whether the runtime can put it back without harm to a thread
+
+
+def undone_hooks(via, state, domain):
+    """The hooks of a domain that do not stand in memory any more.
+
+    :param via: a thread of the process that has not ended.
+    :param state: runtime.RuntimeState of the process.
+    :param domain: index of the domain.
+    :return: list of Undone, ascending by address within each library.
+    :raises StateUnreadable: the tables of hooks make no sense, or do not come to rest.
+    :raises ProcessGone: the process has ended.
+    :raises ProcessForbidden: ptrace access is needed and not granted.
+    """
+    for _look in range(_LOOKS):
+        found = _undone(via, [
+            (library, hook)
+            for library in state.libraries if library.domain == domain
+            for hook in hooks_of(via, state, library)
+        ])
+        if not found:
+            return []
+        # What a worker was changing meanwhile proves nothing.
+        now = read_state(via, state.address)
+        if now.sequence == state.sequence:
+            return found
+        state = now
+    raise StateUnreadable(
+        state.pid, f"the hooks of process {state.pid} do not come to rest: livepatches are being applied; try again"
+    )
+
+
+def hooks_of(via, state, library):
+    """What the runtime relies on at the functions of one library (runtime.PatchedLibrary).
+
+    :return: list of named tuples of abi.HOOK.
+    :raises: as undone_hooks().
+    """
+    hooks = []
+    address, count = library.hooks, library.hooks_count
+    while address:
+        # Each hook has a stub of its own.
+        if not (address < _ADDRESSES and 0 < count <= state.stubs_size // abi.STUB_SIZE - len(hooks)):
+            raise _damaged(state)
+        data = read_memory(via, address, abi.HOOKS.size + count * abi.HOOK.size)
+        hooks += abi.HOOK.unpack_array(data, abi.HOOKS.size, count)
+        address, count = abi.HOOKS.unpack(data)
+    for hook in hooks:
+        start = hook.function - abi.PAD_BEFORE
+        if not (0 < hook.relied < 1 << abi.HOOK_CODE
+                and library.text_start <= start
+                and start + _extent(hook) <= library.text_end
+                and state.text_start <= hook.stub <= state.text_end - abi.STUB_SIZE
+                and hook.slot < _ADDRESSES):
+            raise _damaged(state)
+    return hooks
+
+
+def difference(found, expected):
+    """What is at an entry where the bytes ``expected`` should be.
+
+    :param found: bytes; None: there is no memory.
+    :return: BREAKPOINT, CHANGED or UNMAPPED; None where nothing is wrong.
+    """
+    if found is None:
+        return UNMAPPED
+    if found == expected:
+        return None
+    return BREAKPOINT if _INT3 in {byte for byte, other in zip(found, expected) if byte != other} else CHANGED
+
+
+def _damaged(state):
+    return StateUnreadable(
+        state.pid, f"the runtime's table of hooks in process {state.pid} is damaged: restart the process"
+    )
+
+
+def _extent(hook):
+    """How many bytes of its code, from the first one of the padding on, a hook may rely on."""
+    return hook.relied.bit_length()
+
+
+def _undone(via, hooks):
+    """Those of ``hooks``, pairs of PatchedLibrary and hook, that are not as they were left."""
+    pieces = []
+    for _library, hook in hooks:
+        pieces += (
+            (hook.function - abi.PAD_BEFORE, _extent(hook)), (hook.slot, _SLOT.size), (hook.stub, abi.STUB_SIZE)
+        )
+    memory = read_present(via, pieces)
+    found = []
+    for (library, hook), code, slot, stub in zip(hooks, memory[::3], memory[1::3], memory[2::3]):
+        if code is None or slot is None or stub is None:
+            found.append(Undone(library, hook.function, UNMAPPED, False))
+            continue
+        passes = _SLOT.unpack(slot) == (hook.stub,)
+        whole = crc32(stub) == hook.stub_checksum
+        if passes and whole and hook.code.startswith(code):
+            continue
+        differing = [
+            index for index, byte in enumerate(code) if hook.relied >> index & 1 and byte != hook.code[index]
+        ]
+        if differing or not passes or not whole:
+            found.append(_described(library, hook, code, differing, passes, whole))
+    return found
+
+
+def _described(library, hook, code, differing, passes, whole):
+    original = all(code[index] == hook.original[index] for index in differing)
+    if any(code[index] == _INT3 for index in differing):
+        what = BREAKPOINT
+    elif differing and original and passes and whole:
+        what = ORIGINAL
+    else:
+        what = CHANGED
+    return Undone(library, hook.function, what, whole and original and not _is_in_use(hook, differing))
+
+
+def _is_in_use(hook, differing):
+    """Whether threads may stand in the middle of a slot jump that is not as it was left; see rehook.c."""
+    endbr = hook.relied >> 2 & 1
+    entry = abi.PAD_BEFORE + 4 if endbr else abi.PAD_BEFORE
+    starts = {2, 9} if endbr else {8}
+    if not any(2 <= index < abi.PAD_BEFORE and index not in starts for index in differing):
+        return False
+    hops = [index for index in (1, entry) if hook.relied >> index & 1]
+    return any(index not in differing for index in hops)
