@@ -14,10 +14,12 @@ from .errors import FileProblem
 
 # Signatures over the old contents (ima) and over the old inode (evm): copied, they would make the file unreadable.
 _CONTENT_ATTRIBUTES = ("security.ima", "security.evm")
+# Bytes. A file with holes may be larger than all memory.
+_LARGEST = 1 << 30
 
 
 def read_file(path):
-    """All bytes of the regular file at ``path``; FileProblem when it cannot be read or is something else."""
+    """All bytes of the regular file at ``path``; FileProblem when it cannot be read, is too large or something else."""
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -25,7 +27,10 @@ def read_file(path):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
             with open(descriptor, "rb", closefd=False) as stream:
-                return stream.read()
+                data = stream.read(_LARGEST + 1)
+            if len(data) > _LARGEST:
+                raise OSError(errno.EFBIG, f"it is longer than {_LARGEST} bytes")
+            return data
         finally:
             os.close(descriptor)
     except OSError as error:

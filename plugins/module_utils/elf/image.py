@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ..atomic_file import read_file
 from ..errors import BadElf, MissingDependency
+from .contents import ContentsStream
 from .notes import NT_GNU_BUILD_ID, find_trm_descriptor, read_notes
 from .relocations import read_relative_addresses, read_relocations
 from .symbols import read_symbols, symbol_section
@@ -43,6 +44,14 @@ DT_FLAGS_1 = 0x6FFFFFFB
 DF_1_PIE = 0x08000000
 
 _DYNAMIC = struct.Struct("<qQ")
+
+# More than any linker writes. A file may have 65,535 of either, and decoding them takes seconds.
+_MOST_SEGMENTS = 1024
+_MOST_SECTIONS = 4096
+# Bytes of a section's names, and of the dynamic section.
+_LONGEST_TABLE = 1 << 20
+# Bytes of all names: any number of symbols may have the same one, however long.
+_MOST_CHARACTERS = 1 << 26
 
 
 class Segment(NamedTuple):
@@ -76,9 +85,9 @@ class Section(NamedTuple):
 class ElfImage:
     """One ELF file, read into memory and checked.
 
-    Attributes: ``name`` (what messages call the file), ``data`` (all its bytes), ``type`` (``ET_DYN`` or
-    ``ET_EXEC``), ``segments`` (list of Segment), ``sections`` (list of Section, empty when the file has no
-    section headers).
+    Attributes: ``name`` (what messages call the file), ``data`` (all its bytes, or a contents.FileContents), ``type``
+    (``ET_DYN`` or ``ET_EXEC``), ``segments`` (list of Segment), ``sections`` (list of Section, empty when the file has
+    no section headers).
     """
 
     def __init__(self, data, name):
@@ -90,10 +99,13 @@ class ElfImage:
         self._found = {}
         self._dynamic = None
         self._notes = None
+        self._characters = 0
         self._check_identity()
         self._check_header_tables()
         try:
-            elf = ELFFile(io.BytesIO(data))
+            elf = ELFFile(ContentsStream(data))
+        except BadElf:
+            raise
         except Exception as error:
             # pyelftools raises whatever a damaged header happens to trip.
             raise self.bad("has damaged ELF headers (%s)" % (error or type(error).__name__)) from error
@@ -117,7 +129,7 @@ class ElfImage:
 
     @classmethod
     def parse(cls, data, name):
-        """Check ``data``, all bytes of a file that messages are to call ``name``; raises BadElf."""
+        """Check ``data``, all bytes of a file that messages are to call ``name``, or its FileContents; BadElf."""
         return cls(data, name)
 
     def bad(self, what):
@@ -142,8 +154,11 @@ class ElfImage:
 
     def _check_header_tables(self):
         # Before pyelftools sees them: some of its versions follow the section headers at once.
-        segments, sections = struct.unpack_from("<QQ", self.data, 0x20)
-        segment_size, segment_count, section_size, section_count = struct.unpack_from("<HHHH", self.data, 0x36)
+        header = self.data[:64]
+        segments, sections = struct.unpack_from("<QQ", header, 0x20)
+        segment_size, segment_count, section_size, section_count = struct.unpack_from("<HHHH", header, 0x36)
+        self.require_few(segment_count, _MOST_SEGMENTS, "program headers")
+        self.require_few(section_count, _MOST_SECTIONS, "section headers")
         self._check_range(segments, segment_count * segment_size, "the program header table")
         if sections:
             self._check_range(sections, section_count * section_size, "the section header table")
@@ -151,6 +166,11 @@ class ElfImage:
     def _check_range(self, offset, size, what):
         if offset > len(self.data) or size > len(self.data) - offset:
             raise self.bad(f"is truncated or damaged: {what} lies beyond the end of the file")
+
+    def require_few(self, count, most, what):
+        """Make sure that nobody waits for us to decode ``count`` things, called ``what``; raises BadElf."""
+        if count > most:
+            raise self.bad(f"takes too long to examine: it has {count} {what}, more than {most}")
 
     def _table(self, kind, offset, count, entry_size, expected, what):
         if count == 0:
@@ -162,8 +182,6 @@ class ElfImage:
 
     def _read_segments(self):
         header = self.header
-        if header["e_phnum"] == 0xFFFF:
-            raise self.bad("has more than 65534 program headers")
         segments = []
         for entry in self._table(self._structs.Elf_Phdr, header["e_phoff"], header["e_phnum"],
                                  header["e_phentsize"], 56, "program header"):
@@ -200,6 +218,7 @@ class ElfImage:
         names = entries[header["e_shstrndx"]]
         if names["sh_type"] != "SHT_STRTAB":
             raise self.bad("is damaged: its section names are not in a string table")
+        self.require_few(names["sh_size"], _LONGEST_TABLE, "bytes of section names")
         names = bytes(self.data[names["sh_offset"]:names["sh_offset"] + names["sh_size"]])
         return [
             Section(
@@ -225,6 +244,8 @@ class ElfImage:
             if offset == 0 and not table:
                 return ""
             raise self.bad("is damaged: a name lies outside its string table")
+        self._characters += end - offset
+        self.require_few(self._characters, _MOST_CHARACTERS, "bytes of names")
         return table[offset:end].decode("utf-8", "backslashreplace")
 
     # ------------------------------------------------------------ contents
@@ -327,6 +348,7 @@ class ElfImage:
             for segment in self.segments:
                 if segment.type == "PT_DYNAMIC":
                     size = segment.filesz - segment.filesz % _DYNAMIC.size
+                    self.require_few(size, _LONGEST_TABLE, "bytes in its dynamic section")
                     for tag, value in _DYNAMIC.iter_unpack(self.data[segment.offset:segment.offset + size]):
                         if tag == 0:
                             break

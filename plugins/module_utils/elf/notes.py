@@ -11,6 +11,8 @@ from typing import NamedTuple
 NT_GNU_BUILD_ID = 3
 
 _NOTE = struct.Struct("<III")
+# Bytes, of all segments together: a linker writes some hundred.
+_LONGEST_NOTES = 1 << 20
 
 
 class Note(NamedTuple):
@@ -24,7 +26,9 @@ class Note(NamedTuple):
 
 def read_notes(image):
     """All notes of the PT_NOTE segments of an ElfImage, as a list of Note; raises BadElf."""
-    return [note for segment in image.segments if segment.type == "PT_NOTE" for note in _notes_of(image, segment)]
+    segments = [segment for segment in image.segments if segment.type == "PT_NOTE"]
+    image.require_few(sum(segment.filesz for segment in segments), _LONGEST_NOTES, "bytes of notes")
+    return [note for segment in segments for note in _notes_of(image, segment)]
 
 
 def _notes_of(image, segment):

@@ -25,6 +25,9 @@ TRAMPOLINE = b"\xeb\x0c"  # jmp over the rest of the padding, to the function
 ENTRY_NOPS = b"\x90\x90"
 MERGED_ENTRY_NOP = b"\x66\x90"
 
+# More than a request to the runtime can name.
+_MOST_FUNCTIONS = 1 << 18
+
 # Where the next function lies nearer than this behind bare nops, the padding is simply longer than it should be.
 _LONGEST_PADDING = 256
 
@@ -85,6 +88,7 @@ def padding_addresses(image):
             continue
         if relative is None:
             relative = image.relative_addresses()
+        image.require_few(section.size // 8 + len(addresses), _MOST_FUNCTIONS, "functions with padding")
         data = image.section_data(section)
         for index, (content,) in enumerate(struct.iter_unpack("<Q", data[:len(data) // 8 * 8])):
             # In a shared library the loader fills the entry in, and the linker may leave zeros there.

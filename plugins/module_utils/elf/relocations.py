@@ -23,6 +23,9 @@ DT_JMPREL = 23
 DT_RELRSZ = 35
 DT_RELR = 36
 
+# As with symbols. A word of DT_RELR stands for up to 63 places.
+_MOST_RELOCATIONS = 1 << 20
+
 _RELA = struct.Struct("<QQq")
 
 
@@ -37,27 +40,29 @@ class Relocation(NamedTuple):
 
 def read_relocations(image):
     """As ElfImage.relocations()."""
-    relocations = []
+    return list(_relocations(image))
+
+
+def _relocations(image):
     for start, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
         address = image.dynamic_value(start)
         length = image.dynamic_value(size)
         if address is None or not length:
             continue
-        table = image.read(address, length - length % _RELA.size)
-        relocations.extend(
-            Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend)
-            for offset, info, addend in _RELA.iter_unpack(table)
-        )
-    return relocations
+        image.require_few(length // _RELA.size, _MOST_RELOCATIONS, "relocations")
+        for offset, info, addend in _RELA.iter_unpack(image.read(address, length - length % _RELA.size)):
+            yield Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend)
 
 
 def read_relative_addresses(image):
     """As ElfImage.relative_addresses()."""
     addresses = {
         relocation.offset: relocation.addend & 0xFFFFFFFFFFFFFFFF
-        for relocation in read_relocations(image) if relocation.type == R_X86_64_RELATIVE
+        for relocation in _relocations(image) if relocation.type == R_X86_64_RELATIVE
     }
-    for place in _relr_places(image):
+    for count, place in enumerate(_relr_places(image)):
+        if count == _MOST_RELOCATIONS:
+            image.require_few(count + 1, _MOST_RELOCATIONS, "relocations")
         addresses[place] = struct.unpack("<Q", image.read(place, 8))[0]
     return addresses
 

@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 SHN_UNDEF = 0
 
+# A program with more would take more memory than all that the tool may use.
+_MOST_SYMBOLS = 1 << 19
+
 _SYMBOL = struct.Struct("<IBBHQQ")
 _VERDEF = struct.Struct("<HHHHIII")
 _VERDAUX = struct.Struct("<II")
@@ -84,6 +87,7 @@ def read_symbols(image, kind):
     section = symbol_section(image, kind)
     if section is None:
         return []
+    image.require_few(section.size // _SYMBOL.size, _MOST_SYMBOLS, "symbols")
     names = _linked_strings(image, section)
     versions = _symbol_versions(image, section)
     symbols = []

@@ -21,6 +21,7 @@ Sources: DWARF 5, section 6.4 (call frame information); LSB Core, chapter 10.6
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
@@ -33,6 +34,9 @@ _PE_PCREL_SDATA4 = 0x1B
 _PE_DATAREL_SDATA4 = 0x3B
 # Bytes of an encoded pointer by the low four bits of its encoding; uleb128 and sleb128 have no fixed size.
 _POINTER_SIZES = {0x0: 8, 0x2: 2, 0x3: 4, 0x4: 8, 0xA: 2, 0xB: 4, 0xC: 8}
+
+# Bytes: decoding a longer one takes seconds.
+_LONGEST_ENTRY = 1 << 16
 
 _CFA_NOP = 0x00
 _CFA_SET_LOC = 0x01
@@ -56,8 +60,8 @@ class _Table(NamedTuple):
 
     base: int
     first: int
-    functions: list[int]
-    entries: list[int]
+    functions: array
+    entries: array
 
 
 def extend_over_padding(image, data, functions):
@@ -142,11 +146,11 @@ def search_table(image):
     count = struct.unpack_from("<I", header, first - 4)[0]
     if count * 8 > len(header) - first:
         return None
-    pairs = list(struct.iter_unpack("<ii", header[first:first + count * 8]))
-    functions = [base + function for function, _entry in pairs]
-    if functions != sorted(functions):
+    numbers = array("i", header[first:first + count * 8])
+    functions = array("q", (base + function for function in numbers[::2]))
+    if any(after < before for before, after in zip(functions, functions[1:])):
         return None
-    return _Table(base, base + first, functions, [base + entry for _function, entry in pairs])
+    return _Table(base, base + first, functions, array("q", (base + entry for entry in numbers[1::2])))
 
 
 def _extend(image, data, table, index):
@@ -185,8 +189,8 @@ class _Entry(NamedTuple):
 
 def read_entry(image, address):
     length = struct.unpack("<I", image.read(address, 4))[0]
-    if not 4 <= length < 0xFFFFFFF0:
-        raise EntryError("the entry has no length, or a 64-bit one")
+    if not 4 <= length <= _LONGEST_ENTRY:
+        raise EntryError("the entry has no length, a 64-bit one, or one that no function needs")
     number = struct.unpack("<I", image.read(address + 4, 4))[0]
     return _Entry(number, image.read(address + 8, length - 4))
 

@@ -28,6 +28,16 @@ class ProcessForbidden(ProcessError):
     """The operating system does not let us look into the process."""
 
 
+class TakesTooLong(ProcessError):
+    """To find out what there is to know of it would take longer than one process may keep the others waiting."""
+
+    def __init__(self, pid, why):
+        """
+        :param why: what there is too much of, a clause.
+        """
+        super().__init__(pid, f"process {pid} takes too long to examine: {why}")
+
+
 class ProcessUnpatchable(ProcessError):
     """The process, as it was started, cannot be livepatched."""
 

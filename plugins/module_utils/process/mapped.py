@@ -5,31 +5,37 @@
 
 The path in a process's map is a name, not the file: the file may have been
 replaced on disk since (a package upgrade), or the process may live in another
-mount namespace.  So the file is opened through /proc/PID/map_files (proc(5)),
+mount namespace.  So the file is found through /proc/PID/map_files (proc(5)),
 which leads to the mapped inode itself; where that is not permitted, through
 the process's own root directory, and then only if device and inode agree.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from collections import OrderedDict
 from typing import NamedTuple
 
 from ..elf.bodies import bodies
+from ..elf.contents import FileContents
 from ..elf.frames import FrameDescriptions
 from ..elf.image import ElfImage
 from ..elf.patchable import is_post_processed, patchable_functions
-from ..errors import BadElf
 from ..printable import printable
-from .errors import StateUnreadable
+from .errors import StateUnreadable, TakesTooLong
+from .foreign_file import find, find_inside
 from .maps import Mapping
-from .survey import UNREACHABLE, Survey, survey
+from .survey import LEASED, UNREACHABLE, Survey, survey
 
 # For so long, in seconds, a file is known by device and inode alone.
 FRESH_SECONDS = 1.0
-# Bytes. Anybody may map a file that has holes for most of its size, and we read all of it.
-LARGEST = 1 << 30
+# Of so many files that one process has mapped as code we ask what they are; a browser has some hundred.
+MOST_FILES = 4096
+# So many files are remembered, and so many of them as open ones.
+_REMEMBERED = 1 << 14
+_KEPT_OPEN = 128
 
 
 class LoadedLibrary(NamedTuple):
@@ -55,38 +61,49 @@ def _map_file(pid, mapping):
     return f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
 
 
-def _inside(pid, mapping):
-    return f"/proc/{pid}/root{mapping.path}"
+def _found(pid, mapping):
+    """The foreign_file.FoundFile that ``mapping`` of process ``pid`` maps.
+
+    :raises OSError: it cannot be reached any more by this user.
+    """
+    try:
+        return find(_map_file(pid, mapping))
+    except OSError:
+        # map_files needs CAP_CHECKPOINT_RESTORE; what follows needs only the process's own rights.
+        pass
+    found = find_inside(pid, mapping.path)
+    if (found.status.st_dev, found.status.st_ino) == (mapping.device, mapping.inode):
+        return found
+    found.close()
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def open_mapped(pid, mapping):
     """A file descriptor of the very file that ``mapping`` of process ``pid`` maps; the caller closes it.
 
-    :raises StateUnreadable: the file cannot be reached any more by this user.
+    :raises StateUnreadable: the file cannot be reached any more by this user, or is none to be read.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC
     try:
-        return os.open(_map_file(pid, mapping), flags)
-    except OSError:
-        # map_files needs CAP_CHECKPOINT_RESTORE; what follows needs only the process's own rights.
-        pass
-    try:
-        descriptor = os.open(_inside(pid, mapping), flags)
+        with _found(pid, mapping) as found:
+            return found.open()
     except OSError as error:
-        raise _unreachable(pid, mapping) from error
-    found = os.fstat(descriptor)
-    if (found.st_dev, found.st_ino) != (mapping.device, mapping.inode):
-        os.close(descriptor)
-        raise _unreachable(pid, mapping)
-    return descriptor
+        raise _unreadable(pid, mapping, error) from error
 
 
-def _unreachable(pid, mapping):
-    return StateUnreadable(
-        pid,
-        f"the file that process {pid} has mapped as {mapping.path} cannot be reached any more by this user;"
-        f" {remedy(pid)}",
-    )
+def _unreadable(pid, mapping, error):
+    """The StateUnreadable for OSError ``error`` from opening a mapped file."""
+    what = f"the file that process {pid} has mapped as {mapping.path} {_obstacle(error).obstacle}"
+    return StateUnreadable(pid, with_remedy(pid, what, _obstacle(error).obstacle))
+
+
+def _obstacle(error):
+    """The Survey that says what such an error means."""
+    return LEASED if error.errno == errno.EWOULDBLOCK else UNREACHABLE
+
+
+def with_remedy(pid, sentence, obstacle):
+    """``sentence`` about an ``obstacle`` (survey.Survey) in process ``pid`` with what to do about it, if anything."""
+    return f"{sentence}; {remedy(pid)}" if obstacle == UNREACHABLE.obstacle else sentence
 
 
 def remedy(pid):
@@ -97,96 +114,120 @@ def remedy(pid):
     return f"run in the process's own user namespace: nsenter -U -t {pid} --preserve-credentials ulp ..."
 
 
+class _Remembered(OrderedDict):
+    """What was found out last, about so many files."""
+
+    def __init__(self, most):
+        super().__init__()
+        self._most = most
+
+    def remember(self, key, value):
+        """Keep ``value`` for ``key``, and forget the oldest ones; gives it back."""
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > self._most:
+            self.popitem(last=False)
+        return value
+
+
+class _Opened:
+    """One file that is kept open, with what was read of it."""
+
+    def __init__(self, image):
+        self.image = image
+        self.bodies = {}
+        self._functions = self._post_processed = self._frames = None
+
+    @property
+    def functions(self):
+        if self._functions is None:
+            self._functions = patchable_functions(self.image)
+        return self._functions
+
+    @property
+    def post_processed(self):
+        if self._post_processed is None:
+            self._post_processed = is_post_processed(self.image)
+        return self._post_processed
+
+    @property
+    def frames(self):
+        if self._frames is None:
+            self._frames = FrameDescriptions(self.image)
+        return self._frames
+
+
 class MappedFiles:
     """Remembers what was read of mapped files, so that a library that many processes share is read once."""
 
     def __init__(self):
-        self._surveys = {}
-        self._recent = {}
-        self._images = {}
-        self._functions = {}
-        self._post_processed = {}
-        self._bodies = {}
-        self._frames = {}
-
-    def _key(self, pid, mapping):
-        for path in (_map_file(pid, mapping), _inside(pid, mapping)):
-            try:
-                found = os.stat(path)
-            except OSError:
-                continue
-            if found.st_ino == mapping.inode:
-                return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-        return None
+        self._surveys = _Remembered(_REMEMBERED)
+        self._recent = _Remembered(_REMEMBERED)
+        self._opened = _Remembered(_KEPT_OPEN)
 
     def survey(self, pid, mapping):
-        """The Survey of the file behind ``mapping``; None when it is no ELF file, UNREACHABLE when nobody can tell."""
+        """The Survey of the file behind ``mapping``; None when it is no ELF file."""
         # An inode number that a live process has mapped is not given to another file in so short a time.
         now = time.monotonic()
-        recent = self._recent.get((mapping.device, mapping.inode))
-        if recent is not None and now - recent[0] < FRESH_SECONDS:
-            return recent[1]
-        found = self._survey(pid, mapping)
-        # Another process may show the same file.
-        if found is not UNREACHABLE:
-            self._recent[mapping.device, mapping.inode] = now, found
-        return found
+        everywhere = mapping.device, mapping.inode
+        here = pid, *everywhere
+        for known in (everywhere, here):
+            recent = self._recent.get(known)
+            if recent is not None and now - recent[0] < FRESH_SECONDS:
+                return recent[1]
+        try:
+            with _found(pid, mapping) as found:
+                # What is mapped there may be another file by now than when the map was read; nobody else is to be
+                # judged by that. (On some file systems the map shows other numbers always.)
+                agrees = (found.status.st_dev, found.status.st_ino) == everywhere
+                seen = self._surveyed(found)
+        except OSError as error:
+            # Another process may show the same file.
+            return _obstacle(error)
+        self._recent.remember(everywhere if agrees else here, (now, seen))
+        return seen
 
-    def _survey(self, pid, mapping):
-        key = self._key(pid, mapping)
+    def _surveyed(self, found):
+        """The Survey of a foreign_file.FoundFile; OSError: it cannot be opened."""
+        key = _key(found)
         if key in self._surveys:
             return self._surveys[key]
+        descriptor = found.open()
         try:
-            descriptor = open_mapped(pid, mapping)
-        except StateUnreadable:
-            return UNREACHABLE
-        try:
-            found = survey(descriptor)
+            return self._surveys.remember(key, survey(descriptor))
         finally:
             os.close(descriptor)
-        if key is not None:
-            self._surveys[key] = found
-        return found
+
+    def _open(self, pid, mapping):
+        """The _Opened file behind ``mapping``; raises as image()."""
+        try:
+            with _found(pid, mapping) as found:
+                key = _key(found)
+                if key in self._opened:
+                    return self._opened[key]
+                contents = FileContents(found.open(), mapping.path)
+        except OSError as error:
+            raise _unreadable(pid, mapping, error) from error
+        return self._opened.remember(key, _Opened(ElfImage.parse(contents, mapping.path)))
 
     def image(self, pid, mapping):
         """The ElfImage of the file behind ``mapping``.
 
         :raises StateUnreadable: the file cannot be reached.
-        :raises BadElf: the file has been damaged since it was mapped.
+        :raises BadElf: the file has been damaged since it was mapped, or asks for more than we read of one.
         """
-        key = self._key(pid, mapping)
-        if key in self._images:
-            return self._images[key]
-        descriptor = open_mapped(pid, mapping)
-        with os.fdopen(descriptor, "rb") as stream:
-            size = os.fstat(descriptor).st_size
-            if size > LARGEST:
-                raise BadElf(f"{mapping.path} in process {pid} is {size} bytes long, too large for a library")
-            try:
-                image = ElfImage.parse(stream.read(), mapping.path)
-            except OSError as error:
-                raise BadElf(f"{mapping.path} cannot be read: {error.strerror}") from error
-        if key is not None:
-            self._images[key] = image
-        return image
+        return self._open(pid, mapping).image
 
     def functions(self, pid, mapping):
         """The patchable functions of the library behind ``mapping`` (elf.patchable.PatchableFunction).
 
         :raises: as image().
         """
-        image = self.image(pid, mapping)
-        if id(image) not in self._functions:
-            # The image is kept along with them, so that no other one can have its id.
-            self._functions[id(image)] = image, patchable_functions(image)
-        return self._functions[id(image)][1]
+        return self._open(pid, mapping).functions
 
     def is_post_processed(self, pid, mapping):
         """Whether the library behind ``mapping`` is post-processed; raises as image()."""
-        image = self.image(pid, mapping)
-        if id(image) not in self._post_processed:
-            self._post_processed[id(image)] = image, is_post_processed(image)
-        return self._post_processed[id(image)][1]
+        return self._open(pid, mapping).post_processed
 
     def bodies(self, pid, mapping, roots):
         """The code of the functions at ``roots`` (frozenset of link-time addresses) of the program behind ``mapping``.
@@ -195,28 +236,23 @@ class MappedFiles:
         :raises NotPatchable: where one of the functions ends cannot be told.
         :raises: as image().
         """
-        image = self.image(pid, mapping)
-        key = id(image), roots
-        if key not in self._bodies:
-            self._bodies[key] = image, bodies(image, self.functions(pid, mapping), roots)
-        return self._bodies[key][1]
+        known = self._open(pid, mapping)
+        if roots not in known.bodies:
+            known.bodies[roots] = bodies(known.image, known.functions, roots)
+        return known.bodies[roots]
 
     def frames(self, pid, mapping):
         """The unwind information of the file behind ``mapping`` (elf.frames.FrameDescriptions); raises as image()."""
-        image = self.image(pid, mapping)
-        if id(image) not in self._frames:
-            self._frames[id(image)] = image, FrameDescriptions(image)
-        return self._frames[id(image)][1]
+        return self._open(pid, mapping).frames
 
     def libraries(self, pid, mappings) -> list[LoadedLibrary]:
         """The ELF files loaded into ``pid``, one for each load bias, ascending by address.
 
         :param mappings: of the process (maps.Mapping); only executable mappings of files matter.
+        :raises TakesTooLong: it has mapped more than MOST_FILES files as code.
         """
         found = {}
-        for mapping in mappings:
-            if not mapping.inode or not mapping.executable:
-                continue
+        for mapping in _code_of_files(pid, mappings):
             seen = self.survey(pid, mapping)
             if seen is None or not seen.native:
                 continue
@@ -236,9 +272,31 @@ class MappedFiles:
             )
         return sorted(found.values(), key=lambda library: library.text_start)
 
-    def unreachable(self, pid, mappings) -> list[Mapping]:
-        """Those of ``mappings`` that are code of files of which this user cannot tell what they are."""
-        return [
-            mapping for mapping in mappings
-            if mapping.inode and mapping.executable and self.survey(pid, mapping) is UNREACHABLE
-        ]
+    def obscure(self, pid, mappings):
+        """Those of ``mappings`` that are code of files of which nobody can tell what they are.
+
+        :return: list of (maps.Mapping, why: words that go on after the file's name).
+        :raises: as libraries().
+        """
+        found = []
+        for mapping in _code_of_files(pid, mappings):
+            seen = self.survey(pid, mapping)
+            if seen is not None and seen.obstacle is not None:
+                found.append((mapping, seen.obstacle))
+        return found
+
+
+def _key(found):
+    """What changes when the contents of a foreign_file.FoundFile do."""
+    status = found.status
+    # Its owner can set the time of modification back.
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+def _code_of_files(pid, mappings):
+    """Those of ``mappings`` that are code of files."""
+    found = [mapping for mapping in mappings if mapping.inode and mapping.executable]
+    count = len({(mapping.device, mapping.inode) for mapping in found})
+    if count > MOST_FILES:
+        raise TakesTooLong(pid, f"it has mapped {count} files as code, and we look at {MOST_FILES}")
+    return found

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from ..errors import FileProblem
 from .errors import ProcessGone
+from .foreign_file import find_inside, walk_inside
 from .procfs import explained, parse_stat, read_bytes, read_stat, read_status, text_lines
 
 # Bits of a directory's or file's mode, for "others".
@@ -98,20 +99,18 @@ def can_load(pid, path):
     status = read_status(pid)
     # Root, unless of a user namespace of its own.
     all_powerful = status.uid == 0 and _shares(pid, "ns/user")
-    position = f"/proc/{pid}/root"
-    names = path.strip("/").split("/")
     try:
-        for index, name in enumerate(names):
-            position = f"{position}/{name}"
-            found = os.lstat(position)
-            last = index == len(names) - 1
-            if not (stat.S_ISREG if last else stat.S_ISDIR)(found.st_mode):
+        for found, last in walk_inside(pid, path):
+            theirs = found.status
+            if not (stat.S_ISREG if last else stat.S_ISDIR)(theirs.st_mode):
                 return False
-            if not all_powerful and not _may(status, found, _READ if last else _SEARCH):
+            if not all_powerful and not _may(status, theirs, _READ if last else _SEARCH):
                 return False
-        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino) and not (
-            os.statvfs(position).f_flag & os.ST_NOEXEC
-        )
+            if last:
+                return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) and not (
+                    os.fstatvfs(found.descriptor).f_flag & os.ST_NOEXEC
+                )
+        return False
     except OSError:
         # What else keeps us from looking there, as a file system of another user (FUSE) does, says nothing about
         # the process.  Tells what is missing there from a missing process, and from one that we may not look at.
@@ -158,13 +157,8 @@ def sees_itself_in_proc(pid):
 
 def _start_ticks_inside(pid, number):
     """The start time that the /proc of process ``pid`` has for process ``number``; OSError, ValueError: none."""
-    position = f"/proc/{pid}/root"
-    for name in ("proc", str(number)):
-        position = f"{position}/{name}"
-        if not stat.S_ISDIR(os.lstat(position).st_mode):
-            raise FileNotFoundError
-    # Whoever made that directory may have put there what waits for ever.
-    descriptor = os.open(f"{position}/stat", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with find_inside(pid, f"/proc/{number}/stat") as found:
+        descriptor = found.open()
     try:
         return parse_stat(os.read(descriptor, _PIECE)).start_ticks
     finally:

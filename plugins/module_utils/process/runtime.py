@@ -16,8 +16,8 @@ from typing import NamedTuple
 from .. import abi
 from ..errors import BadElf
 from .errors import ProcessStarting, StateUnreadable
+from .mapped import with_remedy
 from .memory import read_memory, read_ranges
-from .survey import UNREACHABLE
 
 RUNTIME_NAME = "libpulp.so"
 STATE_SYMBOL = "ulp_state"
@@ -156,9 +156,9 @@ def state_address(pid, mapping, files):
     :raises StateUnreadable: the file is not the runtime, whatever its name, or it cannot be reached.
     """
     found = files.survey(pid, mapping)
-    if found is UNREACHABLE:
-        # Says so.
-        files.image(pid, mapping)
+    if found is not None and found.obstacle is not None:
+        what = f"the runtime in process {pid} is of {mapping.path}, which {found.obstacle}"
+        raise StateUnreadable(pid, with_remedy(pid, what, found.obstacle))
     base = found.load_bias(mapping) if found and found.native else None
     try:
         symbol = files.image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None

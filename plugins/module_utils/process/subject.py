@@ -12,6 +12,7 @@ import os
 from typing import NamedTuple
 
 from .errors import KernelThread, ProcessDead, ProcessGone, ProcessUnavailable, ProcessUnpatchable
+from .foreign_file import find
 from .maps import Mapping, read_code_maps, runs_on_musl
 from .memory import may_write
 from .procfs import (
@@ -26,7 +27,7 @@ from .procfs import (
     thread_ids,
 )
 from .runtime import RuntimeState, read_state, runtime_mapping, state_address
-from .survey import survey
+from .survey import UNREACHABLE, survey
 
 _STOPPED = {
     "T": "is stopped by a signal; continue it first (SIGCONT)",
@@ -87,9 +88,14 @@ def goes_on_without(via, pid):
 def _program(pid, via):
     """The survey.Survey of the program that process ``pid`` runs, or None."""
     try:
-        descriptor = os.open(f"/proc/{via}/exe", os.O_RDONLY | os.O_CLOEXEC)
+        found = find(f"/proc/{via}/exe")
     except OSError as error:
         raise explained(pid, error) from error
+    try:
+        with found:
+            descriptor = found.open()
+    except OSError:
+        return UNREACHABLE
     try:
         return survey(descriptor)
     finally:
@@ -117,6 +123,10 @@ def without_runtime(pid, via, name):
     :raises ProcessForbidden: it belongs to somebody else.
     """
     program = _program(pid, via)
+    if program is not None and program.obstacle is not None:
+        return ProcessUnpatchable(
+            pid, f"process {pid} ({name}) was started without the livepatch runtime, and its program {program.obstacle}"
+        )
     if program is not None and not program.native:
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than x86-64")
     if _is_static(program):

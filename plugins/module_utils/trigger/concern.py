@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..printable import printable
 from ..process.errors import ProcessUnpatchable
-from ..process.mapped import remedy
+from ..process.mapped import with_remedy
 from ..process.maps import read_code_maps
 from ..process.subject import examine, is_statically_linked
 from . import outcome
@@ -25,7 +25,7 @@ def resolution_in(via, container, files):
     :raises ProcessGone, ProcessForbidden: the process cannot be looked at.
     """
     mappings = read_code_maps(via)
-    return resolve(container, files.libraries(via, mappings), files.unreachable(via, mappings))
+    return resolve(container, files.libraries(via, mappings), files.obscure(via, mappings))
 
 
 def examine_concerned(job, pid, via, name):
@@ -46,11 +46,13 @@ def examine_concerned(job, pid, via, name):
             why += ": it runs a statically linked program, and what that has of the library cannot be patched"
         return None, None, Row(pid, name, outcome.NOT_APPLICABLE, why)
     if resolution.obscure:
-        raise ProcessUnpatchable(
+        mapping, obstacle = resolution.obscure[0]
+        raise ProcessUnpatchable(pid, with_remedy(
             pid,
-            f"process {pid} ({name}) has mapped {resolution.obscure[0].path}, a file that this user cannot reach"
-            f" any more, so nobody can tell which build of the library it is; {remedy(pid)}",
-        )
+            f"process {pid} ({name}) has mapped {mapping.path}, a file that {obstacle},"
+            " so nobody can tell which build of the library it is",
+            obstacle,
+        ))
     if resolution.others and not resolution.matches and not resolution.doubles:
         outdated = [match for match in resolution.others if match.library.deleted]
         if outdated:

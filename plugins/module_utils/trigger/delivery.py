@@ -15,10 +15,11 @@ import contextlib
 import errno
 import fcntl
 import os
-import stat
+from functools import lru_cache
 
 from ..errors import UlpError
 from ..process.errors import ProcessGone
+from ..process.foreign_file import find
 from ..process.procfs import explained
 
 # How the memory map of the process calls such a file, because memory_file.c does.
@@ -65,16 +66,12 @@ class Delivery:
 
     def _open(self, number):
         # A process may show us anything under that number: we must not write to a file of value, nor wake a device.
-        path = f"/proc/{self.via}/fd/{number}"
         try:
-            reference = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            try:
-                found = os.fstat(reference)
-                if not stat.S_ISREG(found.st_mode) or found.st_nlink or found.st_size:
+            with find(f"/proc/{self.via}/fd/{number}") as found:
+                status = found.status
+                if status.st_dev != _device_of_memory_files() or status.st_nlink or status.st_size:
                     raise self._failure("its runtime offers something else")
-                descriptor = os.open(f"/proc/self/fd/{reference}", os.O_RDWR | os.O_CLOEXEC)
-            finally:
-                os.close(reference)
+                descriptor = found.open(os.O_RDWR)
         except OSError as error:
             failure = explained(self.pid, error)
             if isinstance(failure, ProcessGone) and os.path.exists(f"/proc/{self.via}"):
@@ -97,6 +94,16 @@ class Delivery:
 
     def _failure(self, why):
         return UlpError(f"process {self.pid} could not be given the bytes of the livepatch: {why}")
+
+
+@lru_cache(maxsize=None)
+def _device_of_memory_files():
+    """The number of the file system in the kernel, mounted nowhere, that has all memory files and nobody's own."""
+    descriptor = os.memfd_create("ulp", os.MFD_CLOEXEC)
+    try:
+        return os.fstat(descriptor).st_dev
+    finally:
+        os.close(descriptor)
 
 
 def _seals(descriptor):

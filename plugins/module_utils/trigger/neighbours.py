@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import os
-
+from ..elf.contents import FileContents
 from ..errors import UlpError
-from ..livepatch.container import read_container
+from ..livepatch.container import parse_container
 from ..process.mapped import open_mapped
 from ..process.maps import mapping_at
 
@@ -26,11 +25,7 @@ def neighbours(subject, container):
         mapping = mapping_at(subject.mappings, patch.text_start)
         if mapping is None:
             continue
-        descriptor = open_mapped(subject.via, mapping)
-        try:
-            yield patch, read_container(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
+        yield patch, parse_container(FileContents(open_mapped(subject.via, mapping), mapping.path), mapping.path)
 
 
 def replaced_functions(container):

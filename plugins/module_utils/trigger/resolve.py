@@ -26,7 +26,8 @@ class Resolution(NamedTuple):
     matches: list[Match]
     others: list[Match]  # the library's name is right, its build ID is not
     doubles: list[Match]  # loaded more than once (dlmopen(3))
-    obscure: list[Mapping]  # called like a target, of a file of which this user cannot tell what it is
+    # Called like a target, of a file of which nobody can tell what it is, and why not: as MappedFiles.obscure().
+    obscure: list[tuple[Mapping, str]]
     besides: list[Match]  # as others, of a target that the process has loaded in the right build, too
 
     @property
@@ -47,14 +48,14 @@ class Resolution(NamedTuple):
         return [match.library.name for match in self.matches if match.library.base not in hooked]
 
 
-def resolve(container, libraries, unreachable=()):
+def resolve(container, libraries, obscure=()):
     """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
 
-    :param unreachable: mappings of files that could not be looked at (maps.Mapping).
+    :param obscure: what MappedFiles.obscure() gave.
     :return: Resolution; a target that the process does not load is in none of its lists.
     """
     resolution = Resolution([], [], [], [
-        mapping for mapping in unreachable if any(_may_be(mapping, target) for target in container.targets)
+        (mapping, why) for mapping, why in obscure if any(_may_be(mapping, target) for target in container.targets)
     ], [])
     wanted = {target.build_id for target in container.targets}
     for target in container.targets:

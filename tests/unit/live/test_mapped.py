@@ -68,7 +68,7 @@ def test_replaced_file_without_the_right_to_follow_the_mapping(replaced, files, 
     with pytest.raises(StateUnreadable, match=r"libvictim\.so cannot be reached any more"):
         mapped.open_mapped(replaced.pid, mapping)
     assert files.survey(replaced.pid, mapping) is UNREACHABLE
-    assert files.unreachable(replaced.pid, [mapping]) == [mapping]
+    assert files.obscure(replaced.pid, [mapping]) == [(mapping, UNREACHABLE.obstacle)]
     assert files.libraries(replaced.pid, [mapping]) == []
 
 

@@ -16,8 +16,9 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import contents
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process import mapped, runtime
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import runtime
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import (
     ProcessUnpatchable,
     StateUnreadable,
@@ -167,8 +168,8 @@ def test_runtime_of_a_damaged_file(padded, request, start, tmp_path):
     assert well.pid in [process["pid"] for process in facts["processes"]]
 
 
-def test_file_that_is_too_large_to_be_read(padded, start, look, files, monkeypatch):
-    monkeypatch.setattr(mapped, "LARGEST", 1000)
+def test_file_of_which_too_much_would_be_read(padded, start, look, files, monkeypatch):
+    monkeypatch.setattr(contents, "MOST_BYTES", 1000)
     victim = start(padded)
-    with pytest.raises(StateUnreadable, match="too large for a library"):
+    with pytest.raises(StateUnreadable, match="takes too long to examine: it has us read more than 1000 bytes"):
         look(victim)
