@@ -23,7 +23,8 @@ from typing import NamedTuple
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from ..errors import BadElf, NotPatchable
 from .instructions import REL32, instruction_starts
-from .jumps import JUMP8, JUMP32, JUMP_BY_SLOT, slots_of_own_functions
+from .jumps import JUMP8, JUMP32
+from .slots import JUMP_BY_SLOT, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
 

@@ -4,161 +4,326 @@
 """The jumps, not calls, in the code of an ELF file.
 
 A function that ends with a jump to another one (a tail call) leaves no frame
-behind.  A byte scan finds jumps where there are none, but never misses a
-direct one, or one through a word that the loader fills in.
+behind.  Every way by which one may lead to another is known, or taken for
+possible: direct jumps, jumps through the words that the loader fills in and
+through the linker's stubs, and computed jumps, which may lead to any function
+whose address code or data of the file hold.  A byte scan finds jumps where
+there are none, but never misses one.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
+from typing import NamedTuple
 
 from ..abi import PAD_BEFORE
-from .instructions import ENDBR64, REL32, instruction_starts
-from .relocations import R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT
+from .computed_jumps import computed_jumps, may_leave, thunks
+from .instructions import REL32, instruction_starts
+from .relocations import R_X86_64_64
+from .slots import (
+    CHOSEN,
+    chosen_slots,
+    imported_slots,
+    is_linkage,
+    is_thunk_name,
+    slot_uses,
+    slots_of_own_functions,
+)
 from .symbols import is_function
+from .unwind import DescribedCode
 
 # A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
 JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
 JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
-JUMP_BY_SLOT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
+
+# Stands for wherever a computed jump may lead.
+_ANYWHERE = -1
 
 
-def jump_targets(image, starts, trampolines, containing):
-    """Which patchable functions direct jumps in the library lead to, through its PLT too: a superset.
+class Jumps(NamedTuple):
+    """Which functions of a file its own code may jump to, by the link-time addresses of their first instructions.
 
+    ``targets``: all of them; ``cyclic``: those to which jumps alone may lead back from themselves.  Both may
+    hold too many, never too few.
+    """
+
+    targets: frozenset[int]
+    cyclic: frozenset[int]
+
+
+def find_jumps(image, starts, trampolines, words, taken):
+    """What code of a library may jump to.
+
+    :param image: ElfImage.
     :param starts: link-time addresses of the padding of all functions.
     :param trampolines: those of them at which post wrote a trampoline; its own jump does not count.
-    :param containing: function that gives (address, size) of the function around an address, or None.
-    :return: {link-time address, of a function or of its padding: addresses of the jumps that lead there}.
+    :param words: {place: address} for the words that the loader fills with addresses of the file.
+    :param taken: the addresses that code and data of the file hold, other than through the symbol table.
+    :return: Jumps.
     """
-    wanted = set(starts)
-    wanted.update(start + PAD_BEFORE for start in starts)
-    decoder = _Decoder(image, containing)
-    stubs, targets = _jumps_through_slots(image, slots_of_own_functions(image))
-    wanted.update(stubs)
-    for section in image.code_sections():
-        data = image.section_data(section)
-        base = section.address
-        for match in JUMP32.finditer(data):
-            target = base + match.end(1) + REL32.unpack(match.group(1))[0]
-            if target in wanted:
-                targets[target].add(base + match.start())
-        for match in JUMP8.finditer(data):
-            displacement = match.group(1)[0]
-            place = base + match.start()
-            target = place + 2 + displacement - (256 if displacement > 127 else 0)
-            # Two bytes look like a jump often enough: here it pays to ask whether they are an instruction.
-            if target in wanted and place not in trampolines and decoder.may_be_instruction(place):
-                targets[target].add(place)
-    for stub, function in stubs.items():
-        if stub in targets:
-            targets[function] |= targets[stub]
-    return targets
-
-
-def cycles(jumped, starts, containing):
-    """The link-time addresses of the functions from which jumps may lead back to them.
-
-    :param jumped: what jump_targets() gave.
-    :param starts: link-time addresses of the padding of all functions.
-    :param containing: function that gives (address, size) of the function around an address, or None.
-    """
-    sources = {}
-    for start in starts:
-        address = start + PAD_BEFORE
-        places = jumped.get(address, set()) | jumped.get(start, set())
-        around = {containing(place) for place in places}
-        sources[address] = {found[0] for found in around if found is not None}
-    return {address for address in sources if _leads_back(address, sources)}
+    entries = {start: start + PAD_BEFORE for start in starts}
+    entries.update((start + PAD_BEFORE, start + PAD_BEFORE) for start in starts)
+    return _Graph(image, entries, trampolines, words, taken).result()
 
 
 def jumped_imports(image):
-    """The names of imported symbols to which code of ``image`` jumps, not calls: a superset."""
-    symbols = image.dynamic_symbols()
-    slots = {
-        relocation.offset: symbols[relocation.symbol].name
-        for relocation in image.relocations()
-        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT)
-        and relocation.symbol < len(symbols) and not symbols[relocation.symbol].defined
-    }
-    stubs, direct = _jumps_through_slots(image, slots)
-    names = set(direct)
+    """The names of imported symbols to which code of ``image`` may jump, not call: a superset."""
+    slots = imported_slots(image)
+    uses = slot_uses(image, slots)
+    functions = _Functions(image, {})
+    names = set(uses.jumps)
+    computed = False
+    wanted = functions.thunks().union(uses.stubs)
     for section in image.code_sections():
-        for match in JUMP32.finditer(image.section_data(section)):
-            target = section.address + match.end(1) + REL32.unpack(match.group(1))[0]
-            if target in stubs:
-                names.add(stubs[target])
+        if not is_linkage(section):
+            for _place, target in _direct_jumps(image, section, functions, wanted):
+                if target in uses.stubs:
+                    names.add(uses.stubs[target])
+                else:
+                    computed = True
+    held = set(uses.loads)
+    held.update(name for slot, name in slots.items() if slot not in uses.used)
+    if not held <= names and (computed or any(map(is_thunk_name, names)) or functions.any_leaves()):
+        names |= held
     return frozenset(names)
 
 
-def slots_of_own_functions(image):
-    """{address of a GOT slot: symbol value} for the functions that the library both defines and imports."""
-    symbols = image.dynamic_symbols()
-    slots = {}
-    for relocation in image.relocations():
-        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT):
-            if relocation.symbol >= len(symbols):
-                raise image.bad("is damaged: a relocation refers to a symbol that does not exist")
-            symbol = symbols[relocation.symbol]
-            if is_function(symbol):
-                slots[relocation.offset] = symbol.value
-    return slots
+def _direct_jumps(image, section, functions, wanted, far=None):
+    """(address, target) of what looks like a jump with 1 or 4 bytes of displacement in a section.
 
-
-def _jumps_through_slots(image, slots):
-    """Jumps through words that the loader fills in.
-
-    :param slots: {address of the word: what it leads to}.
-    :return: ({address of a PLT stub: what it leads to}, {what it leads to: addresses of such jumps elsewhere}).
+    :param functions: _Functions.
+    :param wanted: the targets that count.
+    :param far: range of targets that count for jumps with 4 bytes, too.
     """
-    stubs = {}
-    direct = defaultdict(set)
-    for section in image.code_sections():
-        data = image.section_data(section)
-        is_plt = section.name.startswith((".plt", ".iplt"))
-        for match in JUMP_BY_SLOT.finditer(data):
-            place = match.start()
-            target = slots.get(section.address + place + 6 + REL32.unpack(match.group(1))[0])
-            if target is None:
-                continue
-            if is_plt:
-                # The stub may begin with a bnd prefix (f2), an endbr64, or both.
-                for prefix in (b"", b"\xf2", ENDBR64, ENDBR64 + b"\xf2"):
-                    if data.endswith(prefix, 0, place):
-                        stubs[section.address + place - len(prefix)] = target
-            else:
-                direct[target].add(section.address + place)
-    return stubs, direct
+    data = image.section_data(section)
+    base = section.address
+    for match in JUMP32.finditer(data):
+        target = base + match.end(1) + REL32.unpack(match.group(1))[0]
+        if target in wanted or (far is not None and target in far):
+            yield base + match.start(), target
+    for match in JUMP8.finditer(data):
+        displacement = match.group(1)[0]
+        target = base + match.start() + 2 + displacement - (256 if displacement > 127 else 0)
+        # Two bytes look like a jump often enough: here it pays to ask whether they are an instruction.
+        if target in wanted and functions.may_be_instruction(base + match.start()):
+            yield base + match.start(), target
 
 
-def _leads_back(address, sources):
-    seen = set()
-    waiting = [address]
-    while waiting:
-        for source in sources.get(waiting.pop(), ()):
-            if source == address:
-                return True
-            if source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return False
+class _Functions:
+    """The functions of a file: where code begins that has a name, unwind information or padding.
 
+    A function is known by the address of its first instruction, which its padding leads to as well.
+    """
 
-class _Decoder:
-    """Tells whether an instruction begins at an address."""
-
-    def __init__(self, image, containing):
+    def __init__(self, image, entries):
+        """
+        :param image: ElfImage.
+        :param entries: {address at which a function with padding is entered: its first instruction}.
+        """
         self._image = image
-        self._containing = containing
-        self._starts = {}
+        self._entries = entries
+        self._imported = imported_slots(image).keys()
+        self._sections = sorted(
+            (section.address, section.address + section.size) for section in image.code_sections())
+        self._ends = {}
+        described = DescribedCode(image)
+        starts = set(described.starts()) | set(entries)
+        for symbol in image.symbols() + image.dynamic_symbols():
+            if is_function(symbol):
+                starts.add(symbol.value)
+                self._ends[symbol.value] = max(symbol.value + symbol.size, self._ends.get(symbol.value, 0))
+        starts.update(start for start, _end in self._sections)
+        # The padding is no function of its own.
+        starts.difference_update(function for entry, function in entries.items() if entry != function)
+        self._starts = sorted(starts)
+        self._described = described
+        self._begins = {}
+        self._leaves = {}
+
+    def of(self, address):
+        """The function that the code at ``address`` belongs to."""
+        start = self._starts[max(0, bisect_right(self._starts, address) - 1)]
+        return self._entries.get(start, start)
+
+    def begin_at(self):
+        """The addresses at which functions begin."""
+        return set(self._starts).union(self._entries)
+
+    def _extent(self, function):
+        """(start, end, limit) of a function; what stands between end and limit has no name."""
+        index = bisect_right(self._starts, function)
+        limit = next((end for start, end in self._sections if start <= function < end), function)
+        if index < len(self._starts):
+            limit = min(limit, self._starts[index])
+        end = max(self._ends.get(function, 0), (self._described.at(function) or (0, 0))[1])
+        return function, min(end, limit) if end > function else limit, limit
 
     def may_be_instruction(self, address):
         """False only where the function around ``address`` decodes exactly, and no instruction begins there."""
-        function = self._containing(address)
-        if function is None:
+        function = self.of(address)
+        start, end, _limit = self._extent(function)
+        if not start <= address < end:
             return True
-        start, size = function
-        if start not in self._starts:
-            self._starts[start] = instruction_starts(self._image.read(start, size))
-        return self._starts[start] is None or address - start in self._starts[start]
+        if function not in self._begins:
+            self._begins[function] = instruction_starts(self._image.read(start, end - start))
+        begins = self._begins[function]
+        return begins is None or address - start in begins
+
+    def thunks(self):
+        """The functions that only jump to where a register points, a set."""
+        begin_at = self.begin_at()
+        return {
+            section.address + offset for section in self._image.code_sections() if not is_linkage(section)
+            for offset in thunks(self._image.section_data(section)) if section.address + offset in begin_at
+        }
+
+    def leaves(self, function):
+        """Whether the function may go on in another one by a computed jump."""
+        if function not in self._leaves:
+            start, end, limit = self._extent(function)
+            self._leaves[function] = any(
+                may_leave(self._image.read(first, last - first), first, self._imported)
+                for first, last in ((start, end), (end, limit)) if first < last)
+        return self._leaves[function]
+
+    def any_leaves(self):
+        """Whether any function may, thunks aside, to which others have to jump first."""
+        seen = self.thunks()
+        for section in self._image.code_sections():
+            if is_linkage(section):
+                continue
+            for offset in computed_jumps(self._image.section_data(section)):
+                function = self.of(section.address + offset)
+                if function not in seen:
+                    seen.add(function)
+                    if self.leaves(function):
+                        return True
+        return False
+
+
+class _Graph:
+    """Which function may go on in which other one by a jump."""
+
+    def __init__(self, image, entries, trampolines, words, taken):
+        self._image = image
+        self._entries = entries
+        self._functions = _Functions(image, entries)
+        self._leads = defaultdict(set)  # from a function to those into which it jumps, wherever
+        self._entered = defaultdict(set)  # from a function to those that jump to where it is entered
+        self._computing = set()  # functions that jump to a thunk, or to what an IFUNC resolver has chosen
+        taken = {entries[address] for address in taken if address in entries}
+        taken |= self._read_slots(words)
+        self._read_direct_jumps(trampolines)
+        self._taken = taken if self._computing or (taken and self._functions.any_leaves()) else set()
+        for function in self._taken:
+            self._entered[function].add(_ANYWHERE)
+
+    def result(self):
+        """The Jumps."""
+        return Jumps(frozenset(self._entered), frozenset(self._cyclic()))
+
+    def _read_slots(self, words):
+        """Jumps through words that the loader fills; returns the functions whose addresses code reads from them."""
+        own = slots_of_own_functions(self._image)
+        slots = {place: address for place, address in words.items() if address in self._entries}
+        slots.update((place, address) for place, address in own.items() if address in self._entries)
+        slots.update(dict.fromkeys(chosen_slots(self._image), CHOSEN))
+        slots.update((place, name) for place, name in imported_slots(self._image).items() if is_thunk_name(name))
+        uses = slot_uses(self._image, slots)
+        self._stubs = uses.stubs
+        for target, places in uses.jumps.items():
+            for place in places:
+                self._jump(place, target)
+        tables = {relocation.offset for relocation in self._image.relocations() if relocation.type == R_X86_64_64}
+        # A word to which no instruction is seen to refer is read in a way that is not known.
+        values = set(uses.loads)
+        values.update(address for slot, address in own.items() if slot in tables or slot not in uses.used)
+        return {self._entries[value] for value in values if value in self._entries}
+
+    def _jump(self, place, target):
+        """Take note of a jump at ``place`` to a function's entry, to one that is chosen, or to a thunk."""
+        source = self._functions.of(place)
+        function = self._entries.get(target)
+        if function is None:
+            self._computing.add(source)
+        else:
+            self._entered[function].add(source)
+            self._leads[source].add(function)
+
+    def _read_direct_jumps(self, trampolines):
+        wanted = self._functions.begin_at().union(self._stubs)
+        known_thunks = self._functions.thunks()
+        for section in self._image.code_sections():
+            linkage = is_linkage(section)
+            for place, target in _direct_jumps(self._image, section, self._functions, wanted, self._code_range()):
+                if target in self._entries:
+                    if place not in trampolines:
+                        self._jump(place, target)
+                elif linkage:
+                    # From stub to stub.
+                    continue
+                elif target in self._stubs:
+                    self._jump(place, self._stubs[target])
+                else:
+                    source, function = self._functions.of(place), self._functions.of(target)
+                    if source != function:
+                        self._leads[source].add(function)
+                        if target in known_thunks:
+                            self._computing.add(source)
+
+    def _code_range(self):
+        start, end = self._image.text_range
+        return range(start, end)
+
+    def _next(self, function):
+        if function == _ANYWHERE:
+            return self._taken
+        follow = self._leads[function]
+        if self._taken and (function in self._computing or self._functions.leaves(function)):
+            return follow | {_ANYWHERE}
+        return follow
+
+    def _cyclic(self):
+        component = _components(list(self._entered), self._next)
+        for function, sources in self._entered.items():
+            if any(component.get(source) == component[function] for source in sources):
+                yield function
+
+
+def _components(roots, following):
+    """{node: its strongly connected component} for all nodes that can be reached (Tarjan's algorithm).
+
+    :param roots: nodes to begin with.
+    :param following: function that gives the nodes to which edges lead from one.
+    """
+    order, low, component = {}, {}, {}
+    path = []
+    for root in roots:
+        if root in order:
+            continue
+        waiting = [(root, None)]
+        while waiting:
+            node, edges = waiting.pop()
+            if edges is None:
+                order[node] = low[node] = len(order)
+                path.append(node)
+                edges = iter(following(node))
+            for other in edges:
+                if other not in order:
+                    waiting += [(node, edges), (other, None)]
+                    break
+                if other not in component:
+                    low[node] = min(low[node], low[other])
+            else:
+                if low[node] == order[node]:
+                    while True:
+                        member = path.pop()
+                        component[member] = node
+                        if member == node:
+                            break
+                elif waiting:
+                    before = waiting[-1][0]
+                    low[before] = min(low[before], low[node])
+    return component

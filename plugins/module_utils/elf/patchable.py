@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from .instructions import ENDBR64, REL32
-from .jumps import cycles, jump_targets
+from .jumps import find_jumps
 from .symbols import is_function, symbol_label
 
 SECTION_NAME = "__patchable_function_entries"
@@ -121,8 +121,7 @@ def patchable_functions(image):
                    and image.read(start, 2) == TRAMPOLINE}
     symbols = _FunctionSymbols(image, trampolines)
     taken = addresses_taken(image)
-    jumped = jump_targets(image, starts, trampolines, symbols.containing)
-    cyclic = cycles(jumped, starts, symbols.containing)
+    jumps = find_jumps(image, starts, trampolines, _words(image), taken)
     functions = []
     for start in starts:
         address = start + PAD_BEFORE
@@ -137,8 +136,8 @@ def patchable_functions(image):
             endbr=endbr,
             trampoline=start in trampolines,
             address_taken=entered in taken,
-            tail_target=address in jumped or start in jumped,
-            tail_cycle=address in cyclic,
+            tail_target=address in jumps.targets,
+            tail_cycle=address in jumps.cyclic,
             refusal=refusal,
         ))
     return functions
@@ -163,14 +162,6 @@ class _FunctionSymbols:
                 self._add(symbol, address, size)
                 self.exported.add(address)
         self._addresses = sorted(self.names)
-
-    def containing(self, address):
-        """(address, size in bytes) of the function that ``address`` lies in, or None when no symbol tells it."""
-        index = bisect_right(self._addresses, address) - 1
-        if index < 0:
-            return None
-        start = self._addresses[index]
-        return (start, self.sizes[start]) if address < start + self.sizes[start] else None
 
     def _add(self, symbol, address, size):
         self.names.setdefault(address, set()).add(symbol_label(symbol))
@@ -226,13 +217,19 @@ def addresses_taken(image):
     From relative relocations (tables of function pointers, vtables) and from RIP-relative ``lea`` in code.  What
     goes through .dynsym (GOT, R_X86_64_64) is not in it.
     """
-    patchable_section = image.section(SECTION_NAME)
-    excluded = range(0)
-    if patchable_section is not None:
-        excluded = range(patchable_section.address, patchable_section.address + patchable_section.size)
-    addresses = {address for place, address in image.relative_addresses().items() if place not in excluded}
+    addresses = set(_words(image).values())
     for section in image.code_sections():
         behind = section.address + 7
         for match in _LEA.finditer(image.section_data(section)):
             addresses.add(match.start() + behind + REL32.unpack(match.group(1))[0])
     return addresses
+
+
+def _words(image):
+    """{place: address} for all that the loader fills with addresses of the file, but for the lists of the padding."""
+    listed = set()
+    for section in image.sections:
+        # There may be one list for each function.
+        if section.name == SECTION_NAME and section.type != "SHT_NOBITS":
+            listed.update(range(section.address, section.address + section.size, 8))
+    return {place: address for place, address in image.relative_addresses().items() if place not in listed}

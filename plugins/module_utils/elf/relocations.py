@@ -12,9 +12,11 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+R_X86_64_64 = 1
 R_X86_64_GLOB_DAT = 6
 R_X86_64_JUMP_SLOT = 7
 R_X86_64_RELATIVE = 8
+R_X86_64_IRELATIVE = 37
 
 DT_PLTRELSZ = 2
 DT_RELA = 7
