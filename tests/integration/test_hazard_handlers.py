@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from harness.livepatch import APPLIED
 
@@ -45,4 +47,18 @@ def test_program_that_lives_in_a_handler(prepared):
     assert victim.number("version") == 2
     assert patch.check(victim) == APPLIED
     patch.revert(victim)
+    assert victim.number("version") == 1
+
+
+def test_program_that_lives_in_a_handler_with_a_lock_held(prepared, preforked):
+    """The handler came in while fflush() held its stream's lock: never a safe point, which is told after a few stops.
+
+    Seen to fail (after 3001 attempts) without Refusals.are_foreseen().
+    """
+    victim, patch = prepared
+    assert victim.ask("live stdio") == "ready"
+    answer = preforked.run("trigger", "-p", victim.pid, patch.container)
+    assert answer.status == 1
+    attempts = int(re.search(r"it is in the C library\), after (\d+) attempts", answer.errors).group(1))
+    assert attempts <= 10
     assert victim.number("version") == 1

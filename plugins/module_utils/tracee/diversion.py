@@ -21,7 +21,7 @@ from ..process.memory import IoVector, process_vm_readv, process_vm_writev
 from . import registers as regs
 from . import requests
 from .custody import Custody, held
-from .errors import StepFailed, ThreadRefused
+from .errors import StepFailed, StrangeStack, ThreadRefused
 from .requests import request
 from .restart import make_original_call_again
 from .rseq import RseqConfiguration
@@ -150,8 +150,10 @@ class Diversion:
             if lowest is not None:
                 room = min(room, pointer - lowest)
                 reachable = min(reachable, pointer - lowest)
+        if not room:
+            raise StrangeStack(self.pid, self.tid, self._sentence("is on a stack whose end cannot be told"))
         if room < needed or reachable < needed + ENTRY_STACK:
-            raise self._refusal("has too little stack left, or is on a stack whose end cannot be told")
+            raise self._refusal("has too little stack left")
 
     def _lowest_of_alternate_stack(self, pointer):
         """As stack.lowest_of_alternate_stack(), of what lies from ``pointer`` to the end of the mapping."""
@@ -200,4 +202,7 @@ class Diversion:
             raise self._refusal(f"has a stack at {entered[0]:#x} that cannot be written")
 
     def _refusal(self, what):
-        return ThreadRefused(self.pid, self.tid, f"thread {self.tid} of process {self.pid} {what}")
+        return ThreadRefused(self.pid, self.tid, self._sentence(what))
+
+    def _sentence(self, what):
+        return f"thread {self.tid} of process {self.pid} {what}"

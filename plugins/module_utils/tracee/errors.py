@@ -25,6 +25,10 @@ class ThreadEnded(ThreadRefused):
         super().__init__(pid, tid, f"thread {tid} of process {pid} has ended")
 
 
+class StrangeStack(ThreadRefused):
+    """The thread is on a stack that the C library did not make for it: nobody can say where that ends."""
+
+
 class StepFailed(ThreadRefused):
     """The kernel refused one step; ``step`` is the ptrace request's name."""
 

@@ -12,14 +12,15 @@ from typing import NamedTuple
 from .. import abi
 from ..errors import UlpError
 from ..process.address_space import AddressSpace
-from ..process.errors import NotMapped, ProcessGone
+from ..process.errors import NotMapped, ProcessGone, ProcessUnpatchable
 from ..process.maps import read_maps
-from ..process.procfs import confirm
+from ..process.procfs import confirm, thread_ids
 from ..process.runtime import Result
 from ..tracee.diversion import Diversion
-from ..tracee.errors import StepFailed, ThreadRefused
+from ..tracee.errors import StepFailed, StrangeStack, ThreadRefused
 from .answer import await_result
 from .delivery import Delivery
+from .refusals import Refusals
 from .request import new_nonce
 from .seccomp_check import require_permitted
 from .threads import candidates
@@ -29,6 +30,8 @@ _PAUSE = 0.001
 # A process whose threads are all but always inside malloc or printf takes hundreds of attempts. Then, in seconds:
 _PATIENT_AFTER = 1000
 _PATIENT_PAUSE = 0.005
+# When for so long, in seconds, no thread was worth to be asked again, none will be.
+_STILL = 1.0
 _UNDER_WAY = (abi.STAGE_STARTED, abi.STAGE_WAITS)
 
 
@@ -52,9 +55,10 @@ class Answer(NamedTuple):
 class Borrower:
     """Carries one request to one process."""
 
-    def __init__(self, subject, build, options, contents=None):
+    def __init__(self, subject, files, build, options, contents=None):
         """
         :param subject: process.subject.Subject.
+        :param files: process.mapped.MappedFiles.
         :param build: function of a nonce that gives the request's bytes.
         :param options: Options.
         :param contents: the bytes of the livepatch for a process that is to be given them; else None.
@@ -69,6 +73,7 @@ class Borrower:
         self.space = None  # the AddressSpace, while it is at work
         self.permitted = {}  # of the TIDs whose seccomp filters were looked at: may they make restart_syscall?
         self.barred = set()  # TIDs that the kernel does not let us trace
+        self.refusals = Refusals(subject.via, subject.pid, files)
 
     def run(self):
         """Ask until the request is carried out or has failed for good, or the limits are reached.
@@ -78,7 +83,7 @@ class Borrower:
         :return: Answer.
         :raises ProcessGone: the process has ended.
         :raises ProgramReplaced: it has become another program.
-        :raises ProcessUnpatchable: a seccomp filter denies what patching needs.
+        :raises ProcessUnpatchable: a seccomp filter denies what patching needs, or no thread is on a usual stack.
         :raises Vetoed: before the request was carried out, there came a veto.
         :raises Interrupted: likewise, a signal that asks us to end.
         """
@@ -90,26 +95,46 @@ class Borrower:
     def _ask_in_turn(self, deadline):
         result = None
         round_number = 0
+        last_asked = time.monotonic()
         while True:
             tids = candidates(self.subject.pid, round_number)
             if tids and self.barred.issuperset(tids):
                 return result
             for tid in tids:
-                if tid in self.barred:
+                if tid in self.barred or self._is_foreseen(tid):
                     continue
                 if self._is_over(deadline):
                     return result
                 self._require_leave()
+                last_asked = time.monotonic()
                 answer = yield from self._ask(tid, deadline)
                 if answer is not None:
                     result = answer
                     if not self._is_retryable(answer):
                         return answer
-            if self._is_over(deadline):
+            if self._is_over(deadline) or self.refusals.repeat_themselves:
+                return result
+            if tids and time.monotonic() - last_asked > _STILL:
+                self._require_usual_stack(result)
                 return result
             round_number += 1
             yield _PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE
             confirm(self.subject.identity)
+
+    def _is_foreseen(self, tid):
+        try:
+            return self.refusals.are_foreseen(tid)
+        except ProcessGone:
+            return True
+
+    def _require_usual_stack(self, result):
+        """Raise ProcessUnpatchable if all threads are on stacks that the program has made itself."""
+        if result is None and self.refusals.all_for_their_stacks(thread_ids(self.subject.pid)):
+            raise ProcessUnpatchable(
+                self.subject.pid,
+                f"every thread of process {self.subject.pid} ({self.subject.name}) is on a stack of the program's own,"
+                " as those of coroutines and of goroutines are, whose end cannot be told",
+            )
 
     def _require_leave(self):
         """Raise Vetoed or Interrupted if no further attempt may be made."""
@@ -158,6 +183,7 @@ class Borrower:
             return None
         except ThreadRefused as error:
             self.refusal = str(error)
+            self.refusals.note(tid, type(error), isinstance(error, StrangeStack))
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
         delivery = None if self.contents is None else Delivery(subject.pid, subject.via, self.contents)
@@ -176,6 +202,8 @@ class Borrower:
                 f"process {subject.pid} ({subject.name}) did not ask for the bytes of the livepatch within"
                 f" {self.options.timeout:g} seconds; it will not get them, and nothing was changed"
             )
+        if result.stage == abi.STAGE_REFUSED and result.error != abi.BUSY:
+            self.refusals.note(tid, (result.error, result.detail))
         return result
 
     def _await(self, nonce, deadline, delivery):

@@ -69,7 +69,7 @@ def prepared(job, subject, operation, libraries, contents=None):
 def _ask(job, subject, operation, libraries, contents):
     """Have the request carried out; a borrow.Answer."""
     build = prepared(job, subject, operation, libraries, contents)
-    return (yield from Borrower(subject, build, job.options, contents).run())
+    return (yield from Borrower(subject, job.files, build, job.options, contents).run())
 
 
 def _bring(job, subject, libraries, before):

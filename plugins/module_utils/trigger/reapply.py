@@ -59,7 +59,7 @@ def reapply(job, subject, libraries):
     require_binding()
     build = prepared(job, subject, abi.REVERT, [])
     # Without a look at the threads: the time without the livepatch is to be short.
-    reverted = yield from Borrower(subject, build, job.options).run()
+    reverted = yield from Borrower(subject, job.files, build, job.options).run()
     subject = renewed(subject)
     if job.patch_in(subject).applied:
         return verdict(job, subject, reverted, outcome.REVERTED)

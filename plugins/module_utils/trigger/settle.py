@@ -66,7 +66,7 @@ def settling(subject, patch, container, files, options):
         return build_request(abi.SETTLE, nonce, container, container.path, [], seen.settled)
 
     patience = min(options.timeout, TIMEOUT_SECONDS)
-    answer = yield from Borrower(subject, build, options._replace(timeout=patience)).run()
+    answer = yield from Borrower(subject, files, build, options._replace(timeout=patience)).run()
     result = answer.result
     told = result is not None and result.stage == abi.STAGE_DONE and result.universe >= seen.settled.universe
     return Settling(told and not seen.settled.excepted, answer.held_us, told and bool(seen.settled.excepted))

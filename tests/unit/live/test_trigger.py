@@ -275,6 +275,30 @@ def test_too_little_stack_is_refused(padded, start, trigger, monkeypatch):
     assert victim.ask("answer") == "20"
 
 
+def test_stacks_that_nobody_knows_are_looked_at_a_few_times(padded, start, trigger, monkeypatch):
+    """A process whose threads are all on stacks of its program's own: that is what it is told, after a few stops.
+
+    Seen to fail (3001 stops, or as many as the time limit allows) without Refusals.are_foreseen().
+    """
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion
+
+    victim = start(padded)
+    spinning, _sleeping = victim.start_thread("spinning", None), victim.start_thread("outside", 34)
+    stops = []
+
+    def no_room(tid, *_arguments):
+        stops.append(tid)
+        return 0
+
+    monkeypatch.setattr(diversion, "room_below", no_room)
+    row = trigger(padded).apply(victim.pid)
+    assert (row.outcome, row.changed) == ("not_patchable", False)
+    assert "on a stack of the program's own" in row.reason
+    assert len(stops) <= 15
+    assert stops.count(spinning) <= 5
+    assert victim.ask("answer") == "20"
+
+
 def test_missing_package(padded, start, trigger, monkeypatch):
     from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import MissingDependency
     from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import requests
