@@ -15,6 +15,7 @@ import os
 
 from .. import abi
 from .errors import NotMapped, ProcessForbidden, ProcessGone, ProgramReplaced
+from .memory import require_user_space
 from .procfs import ENDED_STATES, confirm, explained, read_stat
 
 
@@ -51,6 +52,7 @@ class AddressSpace:
         :raises ProgramReplaced, ProcessGone: this memory has gone; nothing was written.
         :raises NotMapped: nothing is there.
         """
+        require_user_space(self.subject.pid, address, len(data))
         if self._carry_out(os.pwrite, data, address) != len(data):
             self.require_present()
             raise NotMapped(

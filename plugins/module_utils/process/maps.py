@@ -20,6 +20,9 @@ _EXECUTABLE = re.compile(_LINE % rb"..x.", re.MULTILINE)
 # The kernel writes a newline in a file name as \012 and nothing else so.
 _ESCAPE = re.compile(rb"\\012")
 _DELETED = b" (deleted)"
+# Bytes: the kernel allows 65,530 mappings unless it is told otherwise, of which a large program's names take 10 MB.
+MOST_BYTES = 1 << 25
+RUNTIME_NAME = "libpulp.so"
 
 
 class Mapping(NamedTuple):
@@ -55,7 +58,11 @@ def _file(major, minor, inode, path):
         path = path[:-len(_DELETED)]
     if b"\\" in path:
         path = _ESCAPE.sub(b"\n", path)
-    return os.makedev(int(major, 16), int(minor, 16)), int(inode), os.fsdecode(path), deleted
+    return _device(major, minor), int(inode), os.fsdecode(path), deleted
+
+
+def _device(major, minor):
+    return os.makedev(int(major, 16), int(minor, 16))
 
 
 def _mapping(match):
@@ -68,6 +75,11 @@ def parse_maps(data, executable_only=False) -> list[Mapping]:
     return [_mapping(match) for match in (_EXECUTABLE if executable_only else _ANY).finditer(data)]
 
 
+def read_map(pid, tid=None) -> bytes:
+    """The map of ``pid`` as the kernel writes it, for parse_maps(); otherwise as read_maps()."""
+    return read_long(pid, "maps" if tid is None else f"task/{tid}/maps", MOST_BYTES)
+
+
 def read_maps(pid, tid=None) -> list[Mapping]:
     """The mappings of ``pid``, ascending; empty for a kernel thread or a zombie.
 
@@ -75,18 +87,19 @@ def read_maps(pid, tid=None) -> list[Mapping]:
         has ended is empty except through the others.
     :raises ProcessGone: there is no such process.
     :raises ProcessForbidden: it belongs to somebody else.
+    :raises TakesTooLong: it is longer than MOST_BYTES.
     """
-    return parse_maps(read_long(pid, "maps" if tid is None else f"task/{tid}/maps"))
+    return parse_maps(read_map(pid, tid))
 
 
 def read_code_maps(pid) -> list[Mapping]:
     """Only the executable mappings of ``pid``: a quarter of the work; otherwise as read_maps."""
-    return parse_maps(read_long(pid, "maps"), executable_only=True)
+    return parse_maps(read_map(pid), executable_only=True)
 
 
 def read_map_lines(pid) -> list[bytes]:
     """The lines of the map of ``pid`` as they are, for end_of_mapping(); raises as read_maps."""
-    return text_lines(read_long(pid, "maps"))
+    return text_lines(read_map(pid))
 
 
 def end_of_mapping(lines, address):
@@ -113,6 +126,28 @@ def is_continued(lines, address):
     return permissions.startswith(b"r") and [device, inode] == lines[index].split(None, 5)[3:5]
 
 
+def covers(lines, start, end, permissions, files=None):
+    """Whether all memory from ``start`` to ``end`` is mapped with these permissions.
+
+    :param lines: what read_map_lines() gave.
+    :param permissions: four bytes as in the file, a ``.`` for either.
+    :param files: the only files that it may be of, pairs of device and inode; (0, 0) is no file.  None: any.
+    """
+    index = _line_with(lines, start) if start < end else None
+    while index is not None and index < len(lines):
+        low, high = _bounds(lines[index])
+        _bounds_of, found, _offset, device, inode = lines[index].split(None, 5)[:5]
+        if low > start or any(wanted not in (46, actual) for wanted, actual in zip(permissions, found)):
+            return False
+        if files is not None and (_device(*device.split(b":")), int(inode)) not in files:
+            return False
+        if high >= end:
+            return True
+        start = high
+        index += 1
+    return False
+
+
 def _bounds(line):
     """(start, end) of the mapping that a line is about."""
     start, _hyphen, rest = line.partition(b"-")
@@ -131,6 +166,16 @@ def _line_with(lines, address):
             low = middle + 1
         else:
             return middle
+    return None
+
+
+def runtime_mapping(mappings):
+    """The runtime's first executable mapping among ``mappings``, or None: it is not preloaded."""
+    for mapping in mappings:
+        if mapping.inode and mapping.executable:
+            name = os.path.basename(mapping.path)
+            if name == RUNTIME_NAME or name.startswith(f"{RUNTIME_NAME}."):
+                return mapping
     return None
 
 

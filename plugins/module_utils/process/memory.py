@@ -15,6 +15,11 @@ from .procfs import explained
 
 # Kernel: UIO_MAXIOV, the longest vector.
 VECTOR_LIMIT = 1024
+# User space ends below, with five levels of page tables (Documentation/arch/x86/x86_64/mm.rst). Addresses come from
+# other processes' memory: a larger number would be another one by the time that the kernel sees it.
+END_OF_USER_SPACE = 1 << 56
+# Bytes: more than we want of any process at once.
+LARGEST_READ = 1 << 26
 
 
 class IoVector(ctypes.Structure):
@@ -45,6 +50,12 @@ process_vm_readv = _bind("process_vm_readv")
 process_vm_writev = _bind("process_vm_writev")
 
 
+def require_user_space(pid, address, size):
+    """Make sure that a process can have memory there; raises NotMapped."""
+    if not (address >= 0 and 0 <= size <= LARGEST_READ and address + size <= END_OF_USER_SPACE):
+        raise _unmapped(pid, address, size)
+
+
 def _unmapped(pid, address, size):
     return NotMapped(pid, f"process {pid} has no readable memory at {address:#x} ({size} bytes)")
 
@@ -72,6 +83,8 @@ def read_ranges(pid, ranges):
     :return: a list of bytes, in the same order.
     :raises: as read_memory.
     """
+    for address, size in ranges:
+        require_user_space(pid, address, size)
     result = []
     for start in range(0, len(ranges), VECTOR_LIMIT):
         result += _read_vector(pid, ranges[start:start + VECTOR_LIMIT])
@@ -137,6 +150,7 @@ def write_memory(pid, address, data):
     :raises ProcessForbidden: ptrace access is needed and not granted.
     :raises NotMapped: the memory is not there, or not writable.
     """
+    require_user_space(pid, address, len(data))
     if process_vm_writev is not None:
         source = ctypes.create_string_buffer(data, len(data))
         local = IoVector(ctypes.addressof(source), len(data))

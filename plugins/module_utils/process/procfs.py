@@ -14,7 +14,7 @@ import os
 from typing import NamedTuple
 
 from ..printable import printable
-from .errors import ProcessForbidden, ProcessGone
+from .errors import ProcessForbidden, ProcessGone, TakesTooLong
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -31,6 +31,7 @@ COMM_LENGTH = 15
 # Bytes: more than most files of one piece have, and less than what makes the allocator ask the kernel.
 _PIECE = 8192
 _LONG_PIECE = 65536
+_LONGEST = 1 << 23
 
 # Values of "Seccomp:" in /proc/PID/status.
 SECCOMP_STRICT = 1
@@ -112,25 +113,30 @@ def text_lines(data):
     return found
 
 
-def read_long(pid, path):
+def read_long(pid, path, most=_LONGEST):
     """The contents of ``/proc/PID/path``, which may be long.
 
+    :param most: so many bytes of it are read.
     :raises ProcessGone: there is no such process (any more).
     :raises ProcessForbidden: it belongs to somebody else.
+    :raises TakesTooLong: it is longer than that.
     """
     try:
         descriptor = os.open(f"/proc/{pid}/{path}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             chunks = []
-            while True:
+            length = 0
+            while length <= most:
                 chunk = os.read(descriptor, _LONG_PIECE)
                 if not chunk:
                     return b"".join(chunks)
                 chunks.append(chunk)
+                length += len(chunk)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise explained(pid, error) from error
+    raise TakesTooLong(pid, f"its /proc/{pid}/{path} is longer than {most} bytes")
 
 
 def explained(pid, error):

@@ -8,25 +8,24 @@ Only memory is read; the process notices nothing.
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 from typing import NamedTuple
 
 from .. import abi
 from ..errors import BadElf
+from .claims import Claims, require_header
 from .errors import ProcessStarting, StateUnreadable
 from .mapped import with_remedy
 from .memory import read_memory, read_ranges
 
-RUNTIME_NAME = "libpulp.so"
 STATE_SYMBOL = "ulp_state"
 # How long the block may stay under the worker's hands, in seconds: it changes it for microseconds.
 SETTLE_SECONDS = 2.0
 # More than any runtime has, in bytes.
 _LARGEST_STUB_POOL = 1 << 24
-# More than a request can name: such a table is no table.
-_MOST_BODIES = 1 << 20
+# More than a request can name. There is one program.
+_MOST_BODIES = 1 << 16
 
 
 class Result(NamedTuple):
@@ -138,20 +137,10 @@ class RuntimeState(NamedTuple):
         return None
 
 
-def runtime_mapping(mappings):
-    """The runtime's first executable mapping among ``mappings`` (maps.Mapping), or None: it is not preloaded."""
-    for mapping in mappings:
-        if mapping.inode and mapping.executable:
-            name = os.path.basename(mapping.path)
-            if name == RUNTIME_NAME or name.startswith(f"{RUNTIME_NAME}."):
-                return mapping
-    return None
-
-
 def state_address(pid, mapping, files):
     """The address of the state block.
 
-    :param mapping: what runtime_mapping() found.
+    :param mapping: what maps.runtime_mapping() found.
     :param files: mapped.MappedFiles.
     :raises StateUnreadable: the file is not the runtime, whatever its name, or it cannot be reached.
     """
@@ -213,15 +202,20 @@ def _read_pieces(pid, address, counts):
     return _Header._make(_HEADER.unpack(data)), arrays, int.from_bytes(after, "little")
 
 
-def read_state(pid, address) -> RuntimeState:
+def read_state(pid, address, map_data=None) -> RuntimeState:
     """A consistent copy of the state block at ``address`` of process ``pid``, read under its sequence lock.
 
+    Nothing is in it that the process's memory map contradicts.
+
+    :param map_data: what maps.read_map() gave not long ago, if that was called.
     :raises StateUnreadable: there is none, it is of another version, damaged, or does not come to rest.
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     counts = _FIRST_COUNTS
+    claims = Claims(pid, map_data)
+    _require_block(pid, address, claims)
     while True:
         header, arrays, after = _read_pieces(pid, address, counts)
         _check_header(pid, header)
@@ -230,7 +224,7 @@ def read_state(pid, address) -> RuntimeState:
             counts = needed
             continue
         if header.sequence % 2 == 0 and header.sequence == after:
-            return _decode(pid, address, header, *arrays)
+            return _decode(pid, address, header, *arrays, claims)
         if time.monotonic() > deadline:
             raise StateUnreadable(
                 pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"
@@ -238,21 +232,47 @@ def read_state(pid, address) -> RuntimeState:
         time.sleep(0.0002)
 
 
-def _read_bodies(pid, raw):
+def _require_block(pid, address, claims):
+    """Make sure that the state block is memory of the runtime, before anything is read of it."""
+    try:
+        claims.require_data(address, abi.STATE.size, "state block")
+    except StateUnreadable:
+        # The block of another version may be shorter.
+        claims.require_data(address, _HEADER.size, "state block")
+        _check_header(pid, _Header._make(_HEADER.unpack(read_memory(pid, address, _HEADER.size))))
+        raise
+
+
+def _read_bodies(pid, raw, claims):
     """The bodies of one library, or None when it is no program.  A table, once shown, never changes."""
     if not raw.flags & abi.LIBRARY_PROGRAM:
         return None
     if not raw.bodies:
         return ()
+    claims.require_table(raw.bodies, abi.BODIES.size, "table of functions")
     count = abi.BODIES.unpack(read_memory(pid, raw.bodies, abi.BODIES.size)).count
-    if count > _MOST_BODIES:
-        raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
+    if not count <= _MOST_BODIES:
+        raise claims.refused("table of functions")
+    claims.require_table(raw.bodies, abi.BODIES.size + count * abi.BODY.size, "table of functions")
     data = read_memory(pid, raw.bodies + abi.BODIES.size, count * abi.BODY.size)
-    return tuple((body.start, body.end) for body in abi.BODY.unpack_array(data, 0, count))
+    found = tuple((body.start, body.end) for body in abi.BODY.unpack_array(data, 0, count))
+    behind = raw.text_start
+    for start, end in found:
+        if not behind <= start < end <= raw.text_end:
+            raise claims.refused("table of functions")
+        behind = end
+    return found
 
 
-def _decode(pid, address, header, domains, libraries, patches):
-    state = _decoded(pid, address, header, domains, libraries, patches)
+def _decode(pid, address, header, domains, libraries, patches, claims):
+    require_header(claims, header)
+    state = _decoded(pid, address, header, domains, libraries, patches, claims)
+    for library in state.libraries:
+        claims.require_code(library.text_start, library.text_end, f"code of {library.name}")
+        if library.resolver:
+            claims.require_code(library.resolver, library.resolver + 1, "dynamic loader")
+    for patch in state.patches:
+        claims.require_code(patch.text_start, patch.text_end, f"code of {patch.name}")
     # Whoever owns the process can write anything there.
     if any(item.domain >= header.domain_count for item in (*state.libraries, *state.patches)):
         raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
@@ -264,7 +284,11 @@ def _excepted(raw):
     return frozenset(struct.unpack_from(f"<{count}I", raw.excepted))
 
 
-def _decoded(pid, address, header, domains, libraries, patches):
+def _decoded(pid, address, header, domains, libraries, patches, claims):
+    raw_libraries = abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
+    if sum(raw.flags & abi.LIBRARY_PROGRAM for raw in raw_libraries) > abi.LIBRARY_PROGRAM:
+        # Each could have a long table of its own.
+        raise claims.refused("program")
     raw_domains = abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
     hooked_again = {index: raw.hooked_again for index, raw in enumerate(raw_domains)}
     return RuntimeState(
@@ -293,10 +317,10 @@ def _decoded(pid, address, header, domains, libraries, patches):
             PatchedLibrary(
                 raw.base, raw.text_start, raw.text_end, raw.domain,
                 bool(raw.flags & abi.LIBRARY_POST_PROCESSED), raw.hooked,
-                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw),
+                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw, claims),
                 raw.hooks, raw.hooks_count, raw.resolver,
             )
-            for raw in abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
+            for raw in raw_libraries
         ),
         patches=tuple(
             LoadedPatch(

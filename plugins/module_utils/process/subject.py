@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .errors import KernelThread, ProcessDead, ProcessGone, ProcessUnavailable, ProcessUnpatchable
 from .foreign_file import find
-from .maps import Mapping, read_code_maps, runs_on_musl
+from .maps import Mapping, parse_maps, read_map, runs_on_musl, runtime_mapping
 from .memory import may_write
 from .procfs import (
     ENDED_STATES,
@@ -26,7 +26,7 @@ from .procfs import (
     read_status,
     thread_ids,
 )
-from .runtime import RuntimeState, read_state, runtime_mapping, state_address
+from .runtime import RuntimeState, read_state, state_address
 from .survey import UNREACHABLE, survey
 
 _STOPPED = {
@@ -116,9 +116,10 @@ def is_statically_linked(pid, via):
     return _is_static(_program(pid, via))
 
 
-def without_runtime(pid, via, name):
+def without_runtime(pid, via, name, mappings):
     """The ProcessUnpatchable that says why process ``pid`` has no runtime in it.
 
+    :param mappings: its executable ones (maps.Mapping).
     :raises ProcessGone: it has ended.
     :raises ProcessForbidden: it belongs to somebody else.
     """
@@ -131,7 +132,7 @@ def without_runtime(pid, via, name):
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than x86-64")
     if _is_static(program):
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a statically linked program: no library to patch")
-    if runs_on_musl(read_code_maps(via)):
+    if runs_on_musl(mappings):
         return ProcessUnpatchable(
             pid,
             f"process {pid} ({name}) runs on musl, and the livepatch runtime is for the GNU C library alone: with it"
@@ -166,10 +167,11 @@ def examine(pid, files) -> Subject:
 
 def _seen_through(via, pid, stat, files):
     """The Subject that process ``pid`` is by what /proc shows of its thread ``via``."""
-    mappings = read_code_maps(via)
+    map_data = read_map(via)
+    mappings = parse_maps(map_data, executable_only=True)
     mapping = runtime_mapping(mappings)
     if mapping is None:
-        raise without_runtime(pid, via, stat.name)
+        raise without_runtime(pid, via, stat.name, mappings)
     return Subject(
         pid=pid,
         via=via,
@@ -177,7 +179,7 @@ def _seen_through(via, pid, stat, files):
         identity=Identity(pid, stat.start_ticks),
         threads=stat.threads,
         mappings=mappings,
-        state=read_state(via, state_address(via, mapping, files)),
+        state=read_state(via, state_address(via, mapping, files), map_data),
     )
 
 

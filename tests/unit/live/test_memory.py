@@ -36,6 +36,19 @@ def test_unmapped_memory(way, padded, start):
         memory.write_memory(victim.pid, 16, b"12345678")
 
 
+@pytest.mark.parametrize("address", [
+    (1 << 56) - 4, 1 << 63, (1 << 64) - 8, 1 << 64, (1 << 64) + 0x10000, -8, 0xffffffffff600000,
+])
+def test_no_number_reaches_the_kernel_as_another(way, address, padded, start):
+    """Guards against a process whose addresses are none. Seen to fail with ``OverflowError``, by the file."""
+    victim = start(padded)
+    for act in (lambda: memory.read_memory(victim.pid, address, 8),
+                lambda: memory.write_memory(victim.pid, address, b"12345678"),
+                lambda: memory.read_ranges(victim.pid, [(4096, 1 << 62)])):
+        with pytest.raises(StateUnreadable, match="has no readable memory"):
+            act()
+
+
 def test_read_only_memory_is_not_written(padded, start):
     victim = start(padded)
     code = maps.read_code_maps(victim.pid)[0]

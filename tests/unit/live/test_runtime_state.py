@@ -18,7 +18,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import contents
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process import runtime
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import maps, runtime
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import (
     ProcessUnpatchable,
     StateUnreadable,
@@ -149,6 +149,100 @@ def test_any_bytes_in_the_block_give_a_sentence(seed, layout, start, look, trigg
         assert row.pid == victim.pid
     with contextlib.suppress(UlpError):
         runtime.read_messages(victim.pid, look(victim).state)
+
+
+FAR = (1 << 64) - 1
+VSYSCALL = 0xFFFFFFFFFF600000
+
+
+def address_of(victim, name, permissions):
+    """Where a mapping of that file with these permissions begins."""
+    return next(found.start for found in maps.read_maps(victim.pid)
+                if name in found.path and found.permissions == permissions)
+
+
+@pytest.mark.parametrize("field, address, what", [
+    ("request", VSYSCALL, "request buffer"),
+    ("request", 0, "request buffer"),
+    ("request", "libc.so r-xp", "request buffer"),
+    ("request", "libvictim.so rw-p", "request buffer"),
+    ("request_capacity", 1 << 60, "request buffer"),
+    ("request_capacity", 16, "request buffer"),
+    ("threads", FAR - 7, "table of threads"),
+    ("threads", "libc.so rw-p", "table of threads"),
+    ("messages", 1 << 63, "log"),
+    ("entry", FAR, "entry for requests"),
+    ("entry", "libc.so r-xp", "entry for requests"),
+    ("entry", "[stack] rw-p", "entry for requests"),
+    ("text_start", 1 << 63, "code"),
+    ("text_start", 0, "code"),
+    ("text_end", FAR, "code"),
+])
+def test_false_claims_about_the_runtime(padded, start, look, trigger, field, address, what):
+    """Guards against being led elsewhere. Seen to fail with ``OverflowError``, and with the tool not ending."""
+    victim = start(padded)
+    state = look(victim).state
+    if isinstance(address, str):
+        address = address_of(victim, *address.split())
+    poke(victim, state, field, struct.pack("<Q", address))
+    with pytest.raises(StateUnreadable, match=f"cannot be true: by the process's memory map, its {what} cannot be"):
+        look(victim)
+    row = trigger(padded, retries=2, timeout=1).apply(victim.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert victim.ask("answer") == "20"
+
+
+@pytest.mark.parametrize("layout_of, field, value, what", [
+    ("libraries", "text_start", 1 << 63, "code of libvictim.so"),
+    ("libraries", "text_start", 0, "code of libvictim.so"),
+    ("libraries", "text_end", FAR, "code of libvictim.so"),
+    ("libraries", "text_end", 0, "code of libvictim.so"),
+    ("libraries", "resolver", VSYSCALL, "dynamic loader"),
+    ("patches", "text_start", 1 << 63, "code of victim.ulp"),
+    ("patches", "text_end", FAR, "code of victim.ulp"),
+])
+def test_false_claims_about_code(padded, start, look, trigger, layout_of, field, value, what):
+    """Guards against code that is everywhere. Seen to fail: the tool searched for 2^39 beginnings of words."""
+    victim = start(padded)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    state = look(victim).state
+    entry = {"libraries": abi.LIBRARY, "patches": abi.PATCH}[layout_of]
+    address = state.address + abi.STATE.offsets[layout_of] + entry.offsets[field]
+    write_memory(victim.pid, address, struct.pack("<Q", value))
+    with pytest.raises(StateUnreadable, match=f"its {what} cannot be where it says"):
+        look(victim)
+    assert trigger(padded, retries=2, timeout=1).revert(victim.pid).outcome == "failed"
+
+
+@pytest.mark.parametrize("count, bodies", [
+    (1 << 20, b""), (1 << 63, b""), (1, struct.pack("<QQ", 0, FAR)), (1, struct.pack("<QQ", 5, 5)),
+])
+def test_false_tables_of_functions(padded, start, look, trigger, count, bodies):
+    """Guards against millions of ranges. Seen to fail with minutes of work."""
+    victim = start(padded)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    state = look(victim).state
+    table = state.request + (1 << 16)
+    write_memory(victim.pid, table, struct.pack("<Q", count) + bodies)
+    library = state.address + abi.STATE.offsets["libraries"]
+    for address in (table, 8, FAR, address_of(victim, "libc.so", "r-xp")):
+        write_memory(victim.pid, library + abi.LIBRARY.offsets["bodies"], struct.pack("<Q", address))
+        write_memory(victim.pid, library + abi.LIBRARY.offsets["flags"], struct.pack("<I", abi.LIBRARY_PROGRAM))
+        with pytest.raises(StateUnreadable, match="its table of functions cannot be where it says"):
+            look(victim)
+
+
+def test_state_block_in_memory_of_a_file(padded, start, look, tmp_path, monkeypatch):
+    """Guards against reading what a file system answers for, perhaps never; nothing is read of the block then."""
+    victim = start(padded)
+    state = look(victim).state
+    code = address_of(victim, "libvictim.so", "r--p")
+    monkeypatch.setattr(runtime, "read_ranges", None)
+    monkeypatch.setattr(runtime, "read_memory", None)
+    with pytest.raises(StateUnreadable, match="its state block cannot be where it says"):
+        runtime.read_state(victim.pid, code)
+    monkeypatch.undo()
+    assert runtime.read_state(victim.pid, state.address) == state
 
 
 def test_runtime_of_a_damaged_file(padded, request, start, tmp_path):
