@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/apply.h"
+#include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/hook.h"
 #include "runtime/loader.h"
@@ -54,7 +54,7 @@ static enum ulp_error load_patch(const struct ulp_request *request, uint32_t pat
 			return error;
 		if (!ulp_object_has_build_id(object, request->patch_build_id,
 					     request->patch_build_id_size)) {
-			snprintf(detail, ULP_DETAIL_SIZE, "%s", path);
+			ulp_format(detail, ULP_DETAIL_SIZE, "%s", path);
 			return ULP_PATCH_MISMATCH;
 		}
 	}
@@ -73,8 +73,8 @@ static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, ui
 	shown->text_start = object->text_start;
 	shown->text_end = object->text_end;
 	shown->domain = domain;
-	strncpy(shown->name, ulp_request_string(request, request->patch_name),
-		sizeof shown->name - 1);
+	ulp_format(shown->name, sizeof shown->name, "%s",
+		   ulp_request_string(request, request->patch_name));
 	patch_base[patch] = object->base;
 	return patch;
 }
@@ -196,7 +196,7 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 	if (patch != ULP_NONE && ulp_state.patches[patch].status == ULP_PATCH_APPLIED)
 		return hook_again(patch, universe, detail);
 	if (patch == ULP_NONE && ulp_state.patch_count == ULP_PATCHES) {
-		snprintf(detail, ULP_DETAIL_SIZE, "more than %d patches", ULP_PATCHES);
+		ulp_format(detail, ULP_DETAIL_SIZE, "more than %d patches", ULP_PATCHES);
 		return ULP_FULL;
 	}
 	error = ulp_text_open(&text);

@@ -1,54 +1,47 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The addresses are put in by the loader, as for any reference to these functions,
- * so nothing has to be looked up in a process that is never patched.
+ * The functions are looked up in the C library itself, not bound by the loader: the program, or
+ * the target, may have functions of the same names.  In a process that is never patched nobody
+ * looks.
  */
-#include <fcntl.h>
-#include <malloc.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/msg.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/select.h>
-#include <sys/sem.h>
-#include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/timerfd.h>
-#include <sys/times.h>
-#include <sys/uio.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
+#include <elf.h>
+#include <stddef.h>
 
 #include "runtime/blocked_calls.h"
+#include "runtime/image_table.h"
 
-#define F(name) ((const void *)name)
-
-static const void *const system_calls[] = {
-	F(nanosleep),  F(clock_nanosleep), F(usleep),      F(sleep),         F(poll),
-	F(ppoll),      F(select),          F(pselect),     F(epoll_wait),    F(epoll_pwait),
-	F(read),       F(readv),           F(pread),       F(preadv),        F(write),
-	F(writev),     F(pwrite),          F(pwritev),     F(recv),          F(recvfrom),
-	F(recvmsg),    F(recvmmsg),        F(send),        F(sendto),        F(sendmsg),
-	F(sendmmsg),   F(accept),          F(accept4),     F(connect),       F(pause),
-	F(sigsuspend), F(sigwait),         F(sigwaitinfo), F(sigtimedwait),  F(wait),
-	F(waitpid),    F(waitid),          F(wait3),       F(wait4),         F(msgrcv),
-	F(msgsnd),     F(semop),           F(semtimedop),  F(flock),         F(fcntl),
-	F(ioctl),      F(fsync),           F(fdatasync),   F(syscall),       F(sched_yield),
-	F(getpid),     F(getppid),         F(kill),        F(clock_gettime), F(gettimeofday),
-	F(time),
+static const char *const system_calls[] = {
+	"nanosleep",     "clock_nanosleep",
+	"usleep",        "sleep",
+	"poll",          "ppoll",
+	"select",        "pselect",
+	"epoll_wait",    "epoll_pwait",
+	"read",          "readv",
+	"pread",         "pread64",
+	"preadv",        "preadv64",
+	"write",         "writev",
+	"pwrite",        "pwrite64",
+	"pwritev",       "pwritev64",
+	"recv",          "recvfrom",
+	"recvmsg",       "recvmmsg",
+	"send",          "sendto",
+	"sendmsg",       "sendmmsg",
+	"accept",        "accept4",
+	"connect",       "pause",
+	"sigsuspend",    "sigwait",
+	"sigwaitinfo",   "sigtimedwait",
+	"wait",          "waitpid",
+	"waitid",        "wait3",
+	"wait4",         "msgrcv",
+	"msgsnd",        "semop",
+	"semtimedop",    "flock",
+	"fcntl",         "fcntl64",
+	"ioctl",         "fsync",
+	"fdatasync",     "syscall",
+	"sched_yield",   "getpid",
+	"getppid",       "kill",
+	"clock_gettime", "gettimeofday",
+	"time",
 };
 
 /*
@@ -56,131 +49,169 @@ static const void *const system_calls[] = {
  * signal through, and may stay for as long as the process lives.  Calls for memory are not among
  * them: an allocator makes them, too, with its lock held.
  */
-static const void *const brief_system_calls[] = {
-	F(sigprocmask),
-	F(pthread_sigmask),
-	F(sigaction),
-	F(sigpending),
-	F(sigaltstack),
-	F(tgkill),
-	F(killpg),
-	F(setitimer),
-	F(getitimer),
-	F(alarm),
-	F(epoll_create1),
-	F(epoll_ctl),
-	F(socket),
-	F(socketpair),
-	F(bind),
-	F(listen),
-	F(shutdown),
-	F(getsockopt),
-	F(setsockopt),
-	F(getsockname),
-	F(getpeername),
-	F(pipe),
-	F(pipe2),
-	F(dup),
-	F(dup2),
-	F(dup3),
-	F(close),
-	F(open),
-	F(openat),
-	F(lseek),
-	F(stat),
-	F(lstat),
-	F(fstat),
-	F(fstatat),
-	F(access),
-	F(ftruncate),
-	F(unlink),
-	F(rename),
-	F(mkdir),
-	F(rmdir),
-	F(readlink),
-	F(chdir),
-	F(umask),
-	F(getuid),
-	F(geteuid),
-	F(getgid),
-	F(getegid),
-	F(getpgid),
-	F(setpgid),
-	F(setsid),
-	F(getrusage),
-	F(times),
-	F(prctl),
-	F(eventfd),
-	F(signalfd),
-	F(timerfd_create),
-	F(timerfd_settime),
+static const char *const brief_system_calls[] = {
+	"sigprocmask",
+	"pthread_sigmask",
+	"sigaction",
+	"sigpending",
+	"sigaltstack",
+	"tgkill",
+	"killpg",
+	"setitimer",
+	"getitimer",
+	"alarm",
+	"epoll_create1",
+	"epoll_ctl",
+	"socket",
+	"socketpair",
+	"bind",
+	"listen",
+	"shutdown",
+	"getsockopt",
+	"setsockopt",
+	"getsockname",
+	"getpeername",
+	"pipe",
+	"pipe2",
+	"dup",
+	"dup2",
+	"dup3",
+	"close",
+	"open",
+	"openat",
+	"lseek",
+	"stat",
+	"lstat",
+	"fstat",
+	"fstatat",
+	"access",
+	"ftruncate",
+	"unlink",
+	"rename",
+	"mkdir",
+	"rmdir",
+	"readlink",
+	"chdir",
+	"umask",
+	"getuid",
+	"geteuid",
+	"getgid",
+	"getegid",
+	"getpgid",
+	"setpgid",
+	"setsid",
+	"getrusage",
+	"times",
+	"prctl",
+	"eventfd",
+	"signalfd",
+	"timerfd_create",
+	"timerfd_settime",
 };
 
-static const void *const leaves[] = {
-	F(memcpy),  F(memmove), F(memset),  F(memcmp), F(memchr),  F(strlen),
-	F(strnlen), F(strcmp),  F(strncmp), F(strchr), F(strrchr),
+static const char *const leaves[] = {
+	"memcpy",  "memmove", "memset",  "memcmp", "memchr",  "strlen",
+	"strnlen", "strcmp",  "strncmp", "strchr", "strrchr",
 };
 
-static const void *const lock_calls[] = {
-	F(pthread_cond_wait),
-	F(pthread_cond_timedwait),
-	F(pthread_cond_clockwait),
-	F(pthread_mutex_lock),
-	F(pthread_mutex_timedlock),
-	F(pthread_mutex_unlock),
-	F(pthread_rwlock_rdlock),
-	F(pthread_rwlock_wrlock),
-	F(pthread_rwlock_unlock),
-	F(pthread_barrier_wait),
-	F(pthread_cond_signal),
-	F(pthread_cond_broadcast),
-	F(sem_wait),
-	F(sem_timedwait),
-	F(sem_clockwait),
-	F(sem_post),
+static const char *const lock_calls[] = {
+	"pthread_cond_wait",
+	"pthread_cond_timedwait",
+	"pthread_cond_clockwait",
+	"pthread_mutex_lock",
+	"pthread_mutex_timedlock",
+	"pthread_mutex_unlock",
+	"pthread_rwlock_rdlock",
+	"pthread_rwlock_wrlock",
+	"pthread_rwlock_unlock",
+	"pthread_barrier_wait",
+	"pthread_cond_signal",
+	"pthread_cond_broadcast",
+	"sem_wait",
+	"sem_timedwait",
+	"sem_clockwait",
+	"sem_post",
 };
 
-static const void *const join_calls[] = {
-	F(pthread_join),
-	F(pthread_timedjoin_np),
+static const char *const join_calls[] = {"pthread_join", "pthread_timedjoin_np"};
+
+static const char *const exits[] = {"exit", "quick_exit", "pthread_exit"};
+
+/* Programs, and libraries before the C library, bring their own: whoever comes first is called. */
+static const char *const allocations[] = {
+	"malloc", "calloc", "realloc", "free",   "memalign", "posix_memalign", "aligned_alloc",
+	"valloc", "_Znwm",  "_Znam",   "_ZdlPv", "_ZdaPv",   "_ZdlPvm",        "_ZdaPvm",
 };
 
-/* C++ programs bring their own ones, too; they are there only if the C++ library is. */
-#define CXX(name) extern void name(void) __attribute__((weak))
-CXX(_Znwm);
-CXX(_Znam);
-CXX(_ZdlPv);
-CXX(_ZdaPv);
-CXX(_ZdlPvm);
-CXX(_ZdaPvm);
+/* A name may have several versions, at different addresses. */
+#define CALLS 512
 
-static const void *const allocations[] = {
-	F(malloc),         F(calloc),        F(realloc), F(free),    F(memalign),
-	F(posix_memalign), F(aligned_alloc), F(valloc),  F(_Znwm),   F(_Znam),
-	F(_ZdlPv),         F(_ZdaPv),        F(_ZdlPvm), F(_ZdaPvm),
-};
+static struct call {
+	uint64_t function;
+	enum ulp_call_kind kind;
+} calls[CALLS];
+static unsigned call_count;
 
-#define LISTED(list, function) listed(list, sizeof(list) / sizeof *(list), function)
+static void note(uint64_t address, enum ulp_call_kind kind)
+{
+	if (call_count < CALLS)
+		calls[call_count++] = (struct call){address, kind};
+}
 
-static bool listed(const void *const *list, unsigned count, uint64_t function)
+static void note_call(uint64_t address, unsigned type, void *argument)
+{
+	enum ulp_call_kind kind = *(enum ulp_call_kind *)argument;
+	uint64_t (*choose)(void) = (uint64_t(*)(void))address;
+
+	if (type == STT_FUNC)
+		note(address, kind);
+	/* The C library chooses by what the processor can do, and anew whenever it is asked. */
+	else if (type == STT_GNU_IFUNC && kind == ULP_CALL_LEAF)
+		note(choose(), kind);
+}
+
+#define LOOK_UP(library, names, kind) look_up(library, names, sizeof(names) / sizeof *(names), kind)
+
+static void look_up(const struct ulp_image *library, const char *const *names, unsigned count,
+		    enum ulp_call_kind kind)
 {
 	for (unsigned i = 0; i < count; i++)
-		if ((uint64_t)list[i] == function)
-			return true;
-	return false;
+		ulp_image_symbols(library, names[i], note_call, &kind);
+}
+
+#define ALLOCATIONS (sizeof allocations / sizeof *allocations)
+
+static bool look_up_allocations(const struct ulp_image *image, void *argument)
+{
+	uint64_t *found = argument;
+
+	for (unsigned i = 0; i < ALLOCATIONS; i++)
+		if (!found[i])
+			found[i] = ulp_image_function(image, allocations[i]);
+	return true;
+}
+
+uint64_t ulp_calls_learn(const struct ulp_image *c_library)
+{
+	uint64_t found[ALLOCATIONS] = {0};
+
+	LOOK_UP(c_library, system_calls, ULP_CALL_SYSTEM);
+	LOOK_UP(c_library, brief_system_calls, ULP_CALL_SYSTEM);
+	LOOK_UP(c_library, lock_calls, ULP_CALL_LOCK);
+	LOOK_UP(c_library, leaves, ULP_CALL_LEAF);
+	LOOK_UP(c_library, join_calls, ULP_CALL_JOIN);
+	LOOK_UP(c_library, exits, ULP_CALL_EXIT);
+	ulp_images_each(look_up_allocations, found);
+	for (unsigned i = 0; i < ALLOCATIONS; i++)
+		if (found[i])
+			note(found[i], ULP_CALL_ALLOCATE);
+	return found[0];
 }
 
 enum ulp_call_kind ulp_call_kind(uint64_t function)
 {
-	if (LISTED(system_calls, function) || LISTED(brief_system_calls, function))
-		return ULP_CALL_SYSTEM;
-	if (LISTED(lock_calls, function))
-		return ULP_CALL_LOCK;
-	if (function && LISTED(allocations, function))
-		return ULP_CALL_ALLOCATE;
-	if (LISTED(leaves, function))
-		return ULP_CALL_LEAF;
-	if (LISTED(join_calls, function))
-		return ULP_CALL_JOIN;
+	for (unsigned i = 0; i < call_count; i++)
+		if (calls[i].function == function)
+			return calls[i].kind;
 	return ULP_CALL_UNKNOWN;
 }

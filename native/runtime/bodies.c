@@ -44,54 +44,62 @@ static bool covered(const struct ulp_bodies *known, const struct ulp_body *body)
 	return around && body->end <= around->end;
 }
 
-static int by_start(const void *a, const void *b)
+/* `next` starts no earlier than the last one. Where the two overlap or touch, they become one. */
+static void append(struct ulp_bodies *bodies, const struct ulp_body *next)
 {
-	uint64_t x = ((const struct ulp_body *)a)->start, y = ((const struct ulp_body *)b)->start;
+	struct ulp_body *last = bodies->count ? &array(bodies)[bodies->count - 1] : NULL;
 
-	return x < y ? -1 : x > y;
+	if (!last || next->start > last->end)
+		array(bodies)[bodies->count++] = *next;
+	else if (next->end > last->end)
+		last->end = next->end;
 }
 
-/* Where two overlap or touch, they become one. */
-static void join(struct ulp_bodies *bodies)
+static struct ulp_body absolute(const struct ulp_library *program, const struct ulp_body *body)
 {
-	struct ulp_body *body = array(bodies);
-	uint64_t last = 0;
+	return (struct ulp_body){.start = program->base + body->start,
+				 .end = program->base + body->end};
+}
 
-	qsort(body, bodies->count, sizeof *body, by_start);
-	for (uint64_t i = 1; i < bodies->count; i++) {
-		if (body[i].start > body[last].end)
-			body[++last] = body[i];
-		else if (body[i].end > body[last].end)
-			body[last].end = body[i].end;
+/* Both are ascending. */
+static void merge(struct ulp_bodies *all, const struct ulp_bodies *known,
+		  const struct ulp_library *program, const struct ulp_body *bodies, uint32_t count)
+{
+	uint64_t known_count = known ? known->count : 0, i = 0;
+	uint32_t k = 0;
+
+	while (i < known_count || k < count) {
+		struct ulp_body next = k < count ? absolute(program, &bodies[k])
+						 : (struct ulp_body){.start = UINT64_MAX};
+
+		if (i < known_count && array(known)[i].start <= next.start) {
+			append(all, &array(known)[i++]);
+		} else {
+			append(all, &next);
+			k++;
+		}
 	}
-	bodies->count = last + 1;
 }
 
 bool ulp_bodies_add(struct ulp_library *program, const struct ulp_body *bodies, uint32_t count,
 		    bool *more)
 {
 	const struct ulp_bodies *known = bodies_of(program);
-	uint64_t known_count = known ? known->count : 0;
-	struct ulp_bodies *all =
-		malloc(sizeof *all + (known_count + count) * sizeof(struct ulp_body));
+	struct ulp_bodies *all;
+	bool all_covered = true;
 
+	for (uint32_t i = 0; i < count && all_covered; i++) {
+		const struct ulp_body body = absolute(program, &bodies[i]);
+
+		all_covered = covered(known, &body);
+	}
+	if (all_covered)
+		return true;
+	all = malloc(sizeof *all + ((known ? known->count : 0) + count) * sizeof(struct ulp_body));
 	if (!all)
 		return false;
-	all->count = known_count;
-	for (uint64_t i = 0; i < known_count; i++)
-		array(all)[i] = array(known)[i];
-	for (uint32_t i = 0; i < count; i++) {
-		const struct ulp_body body = {.start = program->base + bodies[i].start,
-					      .end = program->base + bodies[i].end};
-
-		if (!covered(known, &body))
-			array(all)[all->count++] = body;
-	}
-	if (all->count == known_count) {
-		free(all);
-		return true;
-	}
-	join(all);
+	all->count = 0;
+	merge(all, known, program, bodies, count);
 	*more = true;
 	/* Whoever looks at the smaller one may do so for long: it is never given back. */
 	__atomic_store_n(&program->bodies, (uint64_t)all, __ATOMIC_RELEASE);

@@ -4,13 +4,15 @@
  * that a thread may be started from here, starts the worker, and goes back to what
  * it did.
  */
-#include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "arch/x86_64/arch.h"
+#include "arch/x86_64/system_call.h"
+#include "runtime/clock.h"
+#include "runtime/format.h"
+#include "runtime/image_table.h"
 #include "runtime/restart.h"
 #include "runtime/safe_point.h"
 #include "runtime/state.h"
@@ -30,7 +32,7 @@ void ulp_entry(struct ulp_block *block);
  */
 static bool borrowed_identity(void)
 {
-	return ulp_thread_id() != (uint64_t)syscall(SYS_gettid);
+	return ulp_thread_id() != (uint64_t)ulp_system_call(SYS_gettid);
 }
 
 /*
@@ -39,7 +41,7 @@ static bool borrowed_identity(void)
  */
 static bool claim(void)
 {
-	uint32_t self = (uint32_t)getpid();
+	uint32_t self = (uint32_t)ulp_system_call(SYS_getpid);
 	uint32_t owner = __atomic_load_n(&ulp_state.owner, __ATOMIC_ACQUIRE);
 
 	return owner != self && __atomic_compare_exchange_n(&ulp_state.owner, &owner, self, false,
@@ -53,7 +55,7 @@ static void release(void)
 
 static void refuse(struct ulp_result *result, enum ulp_error error, const char *why)
 {
-	strncpy(result->detail, why, sizeof result->detail - 1);
+	ulp_format(result->detail, sizeof result->detail, "%s", why);
 	ulp_result_close(result, ULP_STAGE_REFUSED, error);
 }
 
@@ -80,6 +82,7 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 		refuse(result, ULP_BUSY, "another request is being carried out");
 		return;
 	}
+	ulp_images_refresh();
 	if (!ulp_safe_point(block, wait_of(block), &why)) {
 		release();
 		refuse(result, ULP_UNSAFE, why);
@@ -95,7 +98,6 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 void ulp_entry(struct ulp_block *block)
 {
 	uint64_t start = ulp_clock_ns(CLOCK_MONOTONIC);
-	int saved_errno = errno;
 	struct ulp_result *result;
 
 	ulp_restart_block_signals();
@@ -103,6 +105,5 @@ void ulp_entry(struct ulp_block *block)
 	serve(block, result);
 	if (result->nonce == block->nonce)
 		result->entry_ns = ulp_clock_ns(CLOCK_MONOTONIC) - start;
-	errno = saved_errno;
 	ulp_restart_settle(block);
 }

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <linux/futex.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/syscall.h>
 #include <time.h>
 
+#include "arch/x86_64/arch.h"
+#include "arch/x86_64/system_call.h"
+#include "runtime/clock.h"
 #include "runtime/fork.h"
+#include "runtime/image_table.h"
 #include "runtime/settle.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
@@ -13,33 +20,65 @@
  */
 #define PATIENCE_NS 200000000
 
-static pthread_mutex_t change = PTHREAD_MUTEX_INITIALIZER;
-static pthread_t changing;
+/* A lock of our own: whoever forks must not come through a function that may be hooked. */
+enum {
+	FREE,
+	HELD,
+	WAITED_FOR,
+};
+static uint32_t change;
+
+static uint64_t changing; /* thread pointer */
 static bool in_change;
 static __thread bool holding;
 static bool broken;
 /* A fork has waited for this change in vain: who holds the worker up may do so for long. */
 static bool out_of_patience;
 
+static bool try_lock(void)
+{
+	uint32_t found = FREE;
+
+	return __atomic_compare_exchange_n(&change, &found, HELD, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
+}
+
+/* Returns false if the lock is not to be had before `until`, on CLOCK_MONOTONIC; 0: for ever. */
+static bool lock_until(uint64_t until)
+{
+	if (try_lock())
+		return true;
+	while (__atomic_exchange_n(&change, WAITED_FOR, __ATOMIC_ACQUIRE) != FREE) {
+		uint64_t now = ulp_clock_ns(CLOCK_MONOTONIC);
+		struct timespec left;
+
+		if (until && now >= until)
+			return false;
+		left.tv_sec = (time_t)((until - now) / 1000000000);
+		left.tv_nsec = (long)((until - now) % 1000000000);
+		ulp_system_call(SYS_futex, &change, FUTEX_WAIT_PRIVATE, WAITED_FOR,
+				until ? &left : NULL);
+	}
+	return true;
+}
+
+static void unlock(void)
+{
+	if (__atomic_exchange_n(&change, FREE, __ATOMIC_RELEASE) == WAITED_FOR)
+		ulp_system_call(SYS_futex, &change, FUTEX_WAKE_PRIVATE, 1);
+}
+
 static void before(void)
 {
-	struct timespec until;
-
 	/* The worker itself, when a patch library's constructor forks. */
-	if (in_change && pthread_equal(changing, pthread_self()))
+	if (in_change && changing == ulp_thread_pointer())
 		return;
 	/* A program that forks for every request would otherwise wait each time. */
 	if (__atomic_load_n(&out_of_patience, __ATOMIC_RELAXED)) {
-		holding = pthread_mutex_trylock(&change) == 0;
+		holding = try_lock();
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += PATIENCE_NS;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
-	holding = pthread_mutex_clocklock(&change, CLOCK_MONOTONIC, &until) == 0;
+	holding = lock_until(ulp_clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS);
 	if (!holding)
 		__atomic_store_n(&out_of_patience, true, __ATOMIC_RELAXED);
 }
@@ -47,20 +86,21 @@ static void before(void)
 static void after_in_parent(void)
 {
 	if (holding)
-		pthread_mutex_unlock(&change);
+		unlock();
 	holding = false;
 }
 
 static void after_in_child(void)
 {
 	if (holding)
-		pthread_mutex_unlock(&change);
+		unlock();
 	else
 		broken = true;
 	holding = false;
 	in_change = false;
 	ulp_settle_forked();
 	ulp_thread_forked();
+	ulp_images_forked();
 	/* There is no worker here. */
 	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 }
@@ -76,10 +116,10 @@ bool ulp_fork_prepare_for(void)
 
 void ulp_fork_hold(void)
 {
-	pthread_mutex_lock(&change);
+	lock_until(0);
 	/* A fork that waited for the last one may say so only now. */
 	__atomic_store_n(&out_of_patience, false, __ATOMIC_RELAXED);
-	changing = pthread_self();
+	changing = ulp_thread_pointer();
 	in_change = true;
 }
 
@@ -87,7 +127,7 @@ void ulp_fork_release(void)
 {
 	in_change = false;
 	__atomic_store_n(&out_of_patience, false, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&change);
+	unlock();
 }
 
 bool ulp_fork_broke_change(void)

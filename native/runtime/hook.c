@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arch/x86_64/arch.h"
+#include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/hook.h"
 #include "runtime/hook_table.h"
@@ -34,8 +34,8 @@ static void forget(struct hooks *hooks)
 
 static enum ulp_error unexpected(uint64_t address, const struct ulp_library *library, char *detail)
 {
-	snprintf(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s",
-		 (unsigned long long)(address - library->base), library->name);
+	ulp_format(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s",
+		   (unsigned long long)(address - library->base), library->name);
 	return ULP_UNEXPECTED_CODE;
 }
 
@@ -215,8 +215,8 @@ static enum ulp_error hook(const struct ulp_text *text, struct ulp_library *libr
 	if (hooks->created_count) {
 		hooks->slots = ulp_slots_map(library, hooks->created_count);
 		if (!hooks->slots) {
-			snprintf(detail, ULP_DETAIL_SIZE, "no memory within reach of %s",
-				 library->name);
+			ulp_format(detail, ULP_DETAIL_SIZE, "no memory within reach of %s",
+				   library->name);
 			return ULP_NO_MEMORY;
 		}
 		error = write_created(text, hooks);
@@ -250,8 +250,8 @@ static enum ulp_error hook_all(const struct ulp_text *text, const struct ulp_req
 		stubs += hooks[i].created_count + wanted->replacement_count;
 	}
 	if (!error && !ulp_stubs_left(stubs)) {
-		snprintf(detail, ULP_DETAIL_SIZE, "no room for %llu stubs",
-			 (unsigned long long)stubs);
+		ulp_format(detail, ULP_DETAIL_SIZE, "no room for %llu stubs",
+			   (unsigned long long)stubs);
 		error = ULP_FULL;
 	}
 	for (uint32_t i = 0; i < request->library_count && !error; i++) {

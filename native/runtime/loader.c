@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <dlfcn.h>
+#include <limits.h>
 #include <link.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "runtime/format.h"
+#include "runtime/image_table.h"
 #include "runtime/loader.h"
 #include "runtime/memory_file.h"
 #include "runtime/safe_point.h"
@@ -61,12 +62,15 @@ static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
 struct wanted {
 	uint64_t base;
 	struct ulp_object *object;
-	char *name; /* allocated: outside the loader's lock it could go away */
 };
+
+/* A copy: outside the loader's lock it could go away.  There is one worker at a time. */
+static char found_name[PATH_MAX];
 
 static int match(struct dl_phdr_info *info, size_t size, void *argument)
 {
 	struct wanted *wanted = argument;
+	size_t length;
 
 	(void)size;
 	if (info->dlpi_addr != wanted->base)
@@ -75,7 +79,10 @@ static int match(struct dl_phdr_info *info, size_t size, void *argument)
 	describe(info, wanted->object);
 	if (wanted->object->text_end == 0)
 		return 0;
-	wanted->name = strdup(info->dlpi_name);
+	length = strlen(info->dlpi_name);
+	if (length >= sizeof found_name)
+		return 0;
+	memcpy(found_name, info->dlpi_name, length + 1);
 	return 1;
 }
 
@@ -88,21 +95,24 @@ static uint64_t base_of(void *handle)
 	return map->l_addr;
 }
 
-static bool find(uint64_t base, struct ulp_object *object, char **name)
+static bool find(uint64_t base, struct ulp_object *object)
 {
 	struct wanted wanted = {.base = base, .object = object};
 
-	if (!dl_iterate_phdr(match, &wanted) || !wanted.name)
-		return false;
-	*name = wanted.name;
-	return true;
+	return dl_iterate_phdr(match, &wanted);
+}
+
+/* It stays, and so does what it needs: stacks that lead into it need no second look. */
+static void keep(const struct ulp_object *object)
+{
+	ulp_images_refresh();
+	ulp_images_keep(object->text_start);
 }
 
 enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char *detail)
 {
 	bool in_memory = !*path;
 	void *handle;
-	char *name;
 
 	if (in_memory)
 		path = ulp_memory_file_path();
@@ -111,37 +121,36 @@ enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char
 	if (!handle) {
 		const char *words = dlerror();
 
-		snprintf(detail, ULP_DETAIL_SIZE, "%s", words ? words : "dlopen failed");
+		ulp_format(detail, ULP_DETAIL_SIZE, "%s", words ? words : "dlopen failed");
 		return ULP_LOAD_FAILED;
 	}
 	if (in_memory)
 		ulp_memory_file_loaded();
-	if (!find(base_of(handle), object, &name)) {
-		snprintf(detail, ULP_DETAIL_SIZE, "%s was loaded but cannot be found", path);
+	if (!find(base_of(handle), object)) {
+		ulp_format(detail, ULP_DETAIL_SIZE, "%s was loaded but cannot be found", path);
 		dlclose(handle);
 		return ULP_LOAD_FAILED;
 	}
-	free(name);
 	/* The handle is kept: nothing is unloaded while a thread could be in it. */
+	keep(object);
 	return ULP_OK;
 }
 
 enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object)
 {
-	char *name = NULL;
 	void *handle;
 
-	if (!find(base, object, &name))
+	if (!find(base, object))
 		return ULP_LIBRARY_CHANGED;
 	/* RTLD_NOLOAD raises the count of what is loaded already; no name is the program itself. */
-	handle = dlopen(*name ? name : NULL, RTLD_LAZY | RTLD_NOLOAD);
-	free(name);
+	handle = dlopen(*found_name ? found_name : NULL, RTLD_LAZY | RTLD_NOLOAD);
 	if (!handle)
 		return ULP_LIBRARY_CHANGED;
 	if (base_of(handle) != base) {
 		dlclose(handle);
 		return ULP_LIBRARY_CHANGED;
 	}
+	keep(object);
 	return ULP_OK;
 }
 
@@ -150,25 +159,17 @@ enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object)
 
 uint64_t ulp_loader_resolver(uint64_t text)
 {
-	struct dl_find_object object;
-	const ElfW(Dyn) * entry;
-	uint64_t start, end, table = 0, resolver = 0;
+	struct ulp_image room;
+	const struct ulp_image *image = ulp_image_at(text, &room);
+	const uint64_t *resolver = NULL;
 
-	if (_dl_find_object((void *)text, &object) != 0)
-		return 0;
-	start = (uint64_t)object.dlfo_map_start;
-	end = (uint64_t)object.dlfo_map_end;
-	for (entry = object.dlfo_link_map->l_ld; entry->d_tag != DT_NULL; entry++)
-		if (entry->d_tag == DT_PLTGOT)
-			table = entry->d_un.d_ptr;
-	/* The loader adds the base, except where the dynamic section cannot be written. */
-	if (table && (table < start || table >= end))
-		table += object.dlfo_link_map->l_addr;
-	table += RESOLVER_WORD * sizeof resolver;
-	if (table >= start && table <= end - sizeof resolver)
-		memcpy(&resolver, (const void *)table, sizeof resolver);
+	if (image)
+		resolver = ulp_image_read(image,
+					  ulp_image_dynamic(image, DT_PLTGOT) +
+						  RESOLVER_WORD * sizeof *resolver,
+					  sizeof *resolver);
 	/* Where all is bound at once the word is unused, and may hold anything. */
-	return ulp_safe_point_in_loader(resolver) ? resolver : 0;
+	return resolver && ulp_safe_point_in_loader(*resolver) ? *resolver : 0;
 }
 
 bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id,

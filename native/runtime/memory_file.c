@@ -4,13 +4,15 @@
 #include <linux/memfd.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "arch/x86_64/system_call.h"
+#include "runtime/clock.h"
 #include "runtime/descriptor.h"
+#include "runtime/format.h"
 #include "runtime/memory_file.h"
 #include "runtime/state.h"
 
@@ -54,17 +56,18 @@ static bool prepare_for_fork(void)
 	return prepared;
 }
 
-static bool create(const char *name)
+/* Returns a negative error number if it fails. */
+static long create(const char *name)
 {
 	char shown[NAME_SIZE];
-	int number;
+	long number;
 
-	snprintf(shown, sizeof shown, "ulp:%s", name);
-	number = memfd_create(shown, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-	if (number < 0 && errno == EINVAL)
-		number = memfd_create(shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	file = ulp_descriptor_of(number);
-	return file.number >= 0;
+	ulp_format(shown, sizeof shown, "ulp:%s", name);
+	number = ulp_system_call(SYS_memfd_create, shown, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (number == -EINVAL)
+		number = ulp_system_call(SYS_memfd_create, shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	file = ulp_descriptor_of((int)number);
+	return file.number >= 0 ? 0 : number;
 }
 
 /* The core seals it when all is written, or only forbids further seals: it gave up. */
@@ -74,13 +77,13 @@ static bool wait_for_seals(void)
 	uint64_t start = ulp_clock_ns(CLOCK_MONOTONIC);
 
 	while (ulp_descriptor_is_ours(&file)) {
-		int seals = fcntl(file.number, F_GET_SEALS);
+		int seals = (int)ulp_system_call(SYS_fcntl, file.number, F_GET_SEALS);
 
 		if (seals < 0 || seals & F_SEAL_SEAL)
 			return seals >= 0 && (seals & SEALS) == SEALS;
 		if (ulp_clock_ns(CLOCK_MONOTONIC) - start > PATIENCE_NS)
 			return false;
-		nanosleep(&pause, NULL);
+		ulp_system_call(SYS_nanosleep, &pause, NULL);
 	}
 	return false;
 }
@@ -88,6 +91,8 @@ static bool wait_for_seals(void)
 enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *name,
 				       const uint8_t *id)
 {
+	long error;
+
 	for (current = 0; current < loaded_count; current++)
 		if (memcmp(loaded[current].id, id, ULP_PATCH_ID_SIZE) == 0)
 			return ULP_OK;
@@ -95,13 +100,14 @@ enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *na
 	if (!prepare_for_fork())
 		return ULP_NO_MEMORY;
 	if (loaded_count >= ULP_PATCHES) {
-		snprintf(result->detail, sizeof result->detail, "more than %d patches",
-			 ULP_PATCHES);
+		ulp_format(result->detail, sizeof result->detail, "more than %d patches",
+			   ULP_PATCHES);
 		return ULP_FULL;
 	}
-	if (!create(name)) {
-		snprintf(result->detail, sizeof result->detail, "memfd_create: %s",
-			 strerrordesc_np(errno));
+	error = create(name);
+	if (error < 0) {
+		ulp_format(result->detail, sizeof result->detail, "memfd_create: error %d",
+			   (int)-error);
 		return ULP_LOAD_FAILED;
 	}
 	result->universe = (uint64_t)file.number;
@@ -109,7 +115,7 @@ enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *na
 	if (!wait_for_seals()) {
 		drop();
 		result->universe = 0;
-		snprintf(result->detail, sizeof result->detail, "its bytes did not come");
+		ulp_format(result->detail, sizeof result->detail, "its bytes did not come");
 		return ULP_LOAD_FAILED;
 	}
 	result->universe = 0;
@@ -126,7 +132,7 @@ const char *ulp_memory_file_path(void)
 	memcpy(path, DIRECTORY, length);
 	memset(path + length, '/', current + 1);
 	length += current + 1;
-	snprintf(path + length, sizeof path - length, "%d", number);
+	ulp_format(path + length, sizeof path - length, "%d", number);
 	return path;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdarg.h>
-#include <stdio.h>
 #include <time.h>
 
+#include "runtime/clock.h"
+#include "runtime/format.h"
 #include "runtime/message.h"
 
 struct ulp_messages ulp_messages = {.size = sizeof ulp_messages.data};
@@ -20,20 +21,16 @@ static void append(const char *text, size_t length)
 void ulp_message(const char *format, ...)
 {
 	char line[512];
-	struct timespec now;
+	uint64_t now = ulp_clock_ns(CLOCK_REALTIME);
 	va_list arguments;
-	int length, more;
+	size_t length;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	length = snprintf(line, sizeof line, "%lld.%03ld ", (long long)now.tv_sec,
-			  now.tv_nsec / 1000000);
+	length = ulp_format(line, sizeof line, "%llu.%03llu ",
+			    (unsigned long long)(now / 1000000000),
+			    (unsigned long long)(now / 1000000 % 1000));
 	va_start(arguments, format);
-	more = vsnprintf(line + length, sizeof line - (size_t)length - 1, format, arguments);
+	length += ulp_format_list(line + length, sizeof line - length - 1, format, arguments);
 	va_end(arguments);
-	if (more > 0)
-		length += more;
-	if (length > (int)sizeof line - 2)
-		length = (int)sizeof line - 2;
 	line[length++] = '\n';
-	append(line, (size_t)length);
+	append(line, length);
 }

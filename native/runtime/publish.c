@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <time.h>
 
+#include "runtime/clock.h"
 #include "runtime/publish.h"
 #include "runtime/state.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
 
 #include "arch/x86_64/arch.h"
 #include "runtime/checksum.h"
+#include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/publish.h"
 #include "runtime/rehook.h"
@@ -96,8 +96,9 @@ enum ulp_error ulp_hooks_examine(uint32_t domain, bool *undone, char *detail)
 	if (!examination.refused)
 		return ULP_OK;
 	library = &ulp_state.libraries[examination.refused->library];
-	snprintf(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s",
-		 (unsigned long long)(examination.refused->address - library->base), library->name);
+	ulp_format(detail, ULP_DETAIL_SIZE, "function at 0x%llx of %s",
+		   (unsigned long long)(examination.refused->address - library->base),
+		   library->name);
 	return ULP_UNEXPECTED_CODE;
 }
 

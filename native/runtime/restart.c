@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Raw system calls: the C library keeps two signals of its own out of a mask, and
- * this code must leave the mask exactly as it was.
+ * The C library keeps two signals of its own out of a mask, and this code must leave the mask
+ * exactly as it was.
  */
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "arch/x86_64/arch.h"
+#include "arch/x86_64/system_call.h"
 #include "runtime/restart.h"
 #include "runtime/safe_point.h"
 
@@ -31,9 +31,6 @@
 
 #define MASK_SIZE 8 /* bytes in the kernel's signal mask */
 
-/* syscall() is no cancellation point, and is not longer than this. */
-#define SYSCALL_FUNCTION_SIZE 64
-
 /* Words at the upper end of an alternate stack, where a signal frame begins. */
 #define WATCHED_WORDS 32
 
@@ -49,7 +46,7 @@ void ulp_restart_block_signals(void)
 {
 	uint64_t all = ~SETXID_BIT;
 
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, MASK_SIZE);
+	ulp_system_call(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, MASK_SIZE);
 }
 
 /* Signals whose handlers would have ended the interrupted call. */
@@ -63,9 +60,9 @@ static bool cancellation_point(const struct ulp_block *block)
 {
 	uint64_t instruction = ulp_registers_instruction(block->registers);
 
+	/* syscall() is no cancellation point. */
 	return ulp_safe_point_in_c_library(instruction) &&
-	       (instruction < (uint64_t)syscall ||
-		instruction >= (uint64_t)syscall + SYSCALL_FUNCTION_SIZE);
+	       !ulp_safe_point_in_system_call_function(instruction);
 }
 
 static struct ending ending_signals(const struct ulp_block *block)
@@ -79,7 +76,8 @@ static struct ending ending_signals(const struct ulp_block *block)
 		uint64_t bit = 1ull << (signal_number - 1);
 
 		if ((block->signal_mask | SETXID_BIT) & bit ||
-		    syscall(SYS_rt_sigaction, signal_number, NULL, &action, MASK_SIZE) != 0 ||
+		    ulp_system_call(SYS_rt_sigaction, signal_number, NULL, &action, MASK_SIZE) !=
+			    0 ||
 		    action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN ||
 		    (block->interrupted == ERESTARTSYS && action.flags & SA_RESTART &&
 		     !(signal_number == CANCEL_SIGNAL && cancellation_point(block))))
@@ -95,7 +93,7 @@ static uint64_t waiting_signals(const struct ulp_block *block)
 {
 	uint64_t signals = 0;
 
-	syscall(SYS_rt_sigpending, &signals, MASK_SIZE);
+	ulp_system_call(SYS_rt_sigpending, &signals, MASK_SIZE);
 	return signals & ~(block->signal_mask | SETXID_BIT);
 }
 
@@ -111,7 +109,7 @@ static bool unmask_and_watch(const uint64_t *mask, bool alternate_stack)
 	stack_t alternate;
 	bool handled;
 
-	if (alternate_stack && syscall(SYS_sigaltstack, NULL, &alternate) == 0 &&
+	if (alternate_stack && ulp_system_call(SYS_sigaltstack, NULL, &alternate) == 0 &&
 	    !(alternate.ss_flags & (SS_DISABLE | SS_ONSTACK)) &&
 	    alternate.ss_size >= sizeof before) {
 		top = (uint64_t *)((((uint64_t)alternate.ss_sp + alternate.ss_size) & ~7ull) -

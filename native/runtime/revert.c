@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "arch/x86_64/arch.h"
+#include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/publish.h"
 #include "runtime/revert.h"
@@ -85,7 +85,7 @@ enum ulp_error ulp_revert(const struct ulp_request *request, uint64_t *universe,
 	revert.universe = ulp_state.domains[ulp_state.patches[revert.patch].domain].universe + 1;
 	revert.pending = calloc(revert.count + 1, sizeof *revert.pending);
 	if (!ulp_stubs_left(revert.count) || revert.universe > INT32_MAX) {
-		snprintf(detail, ULP_DETAIL_SIZE, "no room for %u stubs", revert.count);
+		ulp_format(detail, ULP_DETAIL_SIZE, "no room for %u stubs", revert.count);
 		revert.error = ULP_FULL;
 	} else if (!revert.pending) {
 		revert.error = ULP_NO_MEMORY;

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <dlfcn.h>
 #include <elf.h>
-#include <link.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/auxv.h>
+#include <string.h>
 
 #include "arch/x86_64/arch.h"
 #include "runtime/blocked_calls.h"
+#include "runtime/image_table.h"
 #include "runtime/safe_point.h"
 #include "runtime/stack.h"
 #include "runtime/state.h"
@@ -24,6 +21,7 @@ static struct range c_library;
 static struct range loader;
 static struct range kernel_code; /* the vdso */
 static struct range allocator;   /* empty when it is the C library */
+static struct range c_library_text, loader_text, allocator_text;
 /* The program brings its own allocator: then its frames tell nothing. */
 static bool allocator_in_program;
 
@@ -37,57 +35,79 @@ static bool within(const struct range *range, uint64_t address)
 	return address >= range->start && address < range->end;
 }
 
-static struct range object_of(const void *address, const struct link_map **map)
-{
-	struct dl_find_object object;
+static const struct ulp_image *c_library_image;
+static uint64_t system_call_function; /* syscall() */
 
-	if (_dl_find_object((void *)address, &object) != 0)
-		return (struct range){0, 0};
-	if (map)
-		*map = object.dlfo_link_map;
-	return (struct range){(uint64_t)object.dlfo_map_start, (uint64_t)object.dlfo_map_end};
+static bool is_c_library(const struct ulp_image *image, void *argument)
+{
+	(void)argument;
+	if (strcmp(ulp_image_soname(image), "libc.so.6") != 0)
+		return true;
+	c_library_image = image;
+	return false;
 }
 
-void ulp_safe_point_learn_objects(void)
+static struct range range_of(const struct ulp_image *image)
 {
-	const struct link_map *map = NULL;
-
-	c_library = object_of((const void *)getauxval, NULL);
-	kernel_code.start = getauxval(AT_SYSINFO_EHDR);
-	kernel_code.end = kernel_code.start ? kernel_code.start + VDSO_SIZE : 0;
-	loader = object_of((const void *)getauxval(AT_BASE), NULL);
-	allocator = object_of((const void *)malloc, &map);
-	if (allocator.start == c_library.start)
-		allocator = (struct range){0, 0};
-	else if (map && !map->l_prev)
-		allocator_in_program = true;
+	return image ? (struct range){image->start, image->end} : (struct range){0, 0};
 }
 
 /* The part of an object that is code. */
-static struct range text_of(const struct range *object)
+static struct range text_of(const struct ulp_image *image)
 {
-	const ElfW(Ehdr) *header = (const void *)object->start;
-	const ElfW(Phdr) *segment = (const void *)(object->start + (header ? header->e_phoff : 0));
 	struct range text = {UINT64_MAX, 0};
-	uint64_t lowest = UINT64_MAX;
 
-	for (unsigned i = 0; header && i < header->e_phnum; i++) {
-		uint64_t start;
-
-		if (segment[i].p_type != PT_LOAD)
+	for (uint32_t i = 0; image && i < image->segment_count; i++) {
+		if (!(image->segment[i].flags & PF_X))
 			continue;
-		/* Segments are ascending, and the first one begins with this header. */
-		if (lowest == UINT64_MAX)
-			lowest = segment[i].p_vaddr;
-		start = object->start + segment[i].p_vaddr - lowest;
-		if (!(segment[i].p_flags & PF_X))
-			continue;
-		if (start < text.start)
-			text.start = start;
-		if (start + segment[i].p_memsz > text.end)
-			text.end = start + segment[i].p_memsz;
+		if (image->segment[i].start < text.start)
+			text.start = image->segment[i].start;
+		if (image->segment[i].end > text.end)
+			text.end = image->segment[i].end;
 	}
 	return text;
+}
+
+static void learn_allocator(uint64_t function)
+{
+	struct ulp_image room;
+	const struct ulp_image *image = ulp_image_at(function, &room);
+
+	if (!image || image->start == c_library.start)
+		return;
+	allocator = range_of(image);
+	allocator_text = text_of(image);
+	allocator_in_program = within(&allocator, ulp_auxiliary(AT_PHDR));
+}
+
+bool ulp_safe_point_learn(void)
+{
+	const struct ulp_image *image;
+	struct ulp_image room;
+
+	if (c_library_image)
+		return true;
+	ulp_images_each(is_c_library, NULL);
+	if (!c_library_image)
+		return false;
+	c_library = range_of(c_library_image);
+	c_library_text = text_of(c_library_image);
+	image = ulp_image_at(ulp_auxiliary(AT_BASE), &room);
+	loader = range_of(image);
+	loader_text = text_of(image);
+	kernel_code.start = ulp_auxiliary(AT_SYSINFO_EHDR);
+	kernel_code.end = kernel_code.start ? kernel_code.start + VDSO_SIZE : 0;
+	system_call_function = ulp_image_function(c_library_image, "syscall");
+	learn_allocator(ulp_calls_learn(c_library_image));
+	return true;
+}
+
+static bool known_to_sort(uint64_t function)
+{
+	for (unsigned i = 0; i < sort_function_count; i++)
+		if (sort_functions[i] == function)
+			return true;
+	return false;
 }
 
 static bool note_sort_function(const struct ulp_frame *frame, void *argument)
@@ -96,7 +116,7 @@ static bool note_sort_function(const struct ulp_frame *frame, void *argument)
 
 	if (within(&c_library, frame->instruction)) {
 		*in_library = true;
-		if (sort_function_count < SORT_FUNCTIONS)
+		if (!known_to_sort(frame->function) && sort_function_count < SORT_FUNCTIONS)
 			sort_functions[sort_function_count++] = frame->function;
 		return true;
 	}
@@ -118,20 +138,32 @@ static int compare_while_learning(const void *a, const void *b)
  */
 static void learn_sort_functions(void)
 {
-	static const char *const search_for = "b";
 	char elements[] = {'c', 'a', 'b'};
+	int (*compare)(const void *, const void *) = compare_while_learning;
+	void (*sort)(void *, size_t, size_t, int (*)(const void *, const void *)) =
+		(void (*)(void *, size_t, size_t, int (*)(const void *, const void *)))
+			ulp_image_function(c_library_image, "qsort");
+	void *(*search)(const void *, const void *, size_t, size_t,
+			int (*)(const void *, const void *)) =
+		(void *(*)(const void *, const void *, size_t, size_t,
+			   int (*)(const void *, const void *)))ulp_image_function(c_library_image,
+										   "bsearch");
 
-	qsort(elements, sizeof elements, 1, compare_while_learning);
-	if (!bsearch(search_for, elements, sizeof elements, 1, compare_while_learning))
-		abort();
+	if (sort)
+		sort(elements, sizeof elements, 1, compare);
+	if (search)
+		search("b", elements, sizeof elements, 1, compare);
 }
 
 static bool is_sort_function(uint64_t function)
 {
-	for (unsigned i = 0; i < sort_function_count; i++)
-		if (sort_functions[i] == function)
-			return true;
-	return false;
+	static bool learned;
+
+	if (!learned) {
+		learned = true;
+		learn_sort_functions();
+	}
+	return known_to_sort(function);
 }
 
 #define FRAMES 384
@@ -195,9 +227,7 @@ static unsigned start_frames(const struct frames *all, unsigned first)
 	    in_c_library(&all->frame[end - 2]))
 		end--;
 	while (end > first && in_c_library(&all->frame[end - 1]) &&
-	       all->frame[end - 1].function != (uint64_t)exit &&
-	       all->frame[end - 1].function != (uint64_t)quick_exit &&
-	       all->frame[end - 1].function != (uint64_t)pthread_exit)
+	       ulp_call_kind(all->frame[end - 1].function) != ULP_CALL_EXIT)
 		end--;
 	/* A signal handler interrupted one of them: it may have been anywhere inside. */
 	for (unsigned i = end; i < all->count; i++)
@@ -286,9 +316,8 @@ static bool note_word(uint64_t word, void *argument)
  */
 static bool rest_is_free(const struct frames *all, const struct ulp_block *block)
 {
-	struct rest rest = {.c_library = text_of(&c_library),
-			    .loader = text_of(&loader),
-			    .allocator = text_of(&allocator)};
+	struct rest rest = {
+		.c_library = c_library_text, .loader = loader_text, .allocator = allocator_text};
 	uint64_t instruction = ulp_registers_instruction(block->registers);
 	uint64_t from = ulp_registers_stack_pointer(block->registers);
 
@@ -307,8 +336,10 @@ bool ulp_safe_point(const struct ulp_block *block, enum ulp_wait wait, const cha
 	unsigned first, end, i;
 	bool innermost = true, complete;
 
-	if (!sort_function_count)
-		learn_sort_functions();
+	if (!ulp_safe_point_learn()) {
+		*why = "its C library cannot be found";
+		return false;
+	}
 	frames.count = 0;
 	frames.too_many = false;
 	complete = ulp_stack_walk(collect, &frames);
@@ -388,6 +419,12 @@ bool ulp_safe_point(const struct ulp_block *block, enum ulp_wait wait, const cha
 bool ulp_safe_point_in_c_library(uint64_t address)
 {
 	return within(&c_library, address);
+}
+
+bool ulp_safe_point_in_system_call_function(uint64_t address)
+{
+	/* It is not longer than this. */
+	return address >= system_call_function && address < system_call_function + 64;
 }
 
 bool ulp_safe_point_in_loader(uint64_t address)

@@ -15,12 +15,17 @@
 
 #include <ulp/abi.h>
 
-/* Where the C library, the loader and the allocator lie. Called once, at start. */
-void ulp_safe_point_learn_objects(void);
+/*
+ * Where the C library, the loader and the allocator lie.  To be called before the others, by a
+ * thread that answers a request, when the images are known.  Returns false if there is no C library.
+ */
+bool ulp_safe_point_learn(void);
 
 /* Whether `address` is code of the dynamic loader, or of the C library. */
 bool ulp_safe_point_in_loader(uint64_t address);
 bool ulp_safe_point_in_c_library(uint64_t address);
+/* Whether it is code of syscall(2), by which a program makes calls that the library knows nothing of. */
+bool ulp_safe_point_in_system_call_function(uint64_t address);
 
 /* What the interrupted thread was doing. */
 enum ulp_wait {

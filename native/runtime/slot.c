@@ -2,7 +2,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
+#include "arch/x86_64/system_call.h"
 #include "runtime/slot.h"
 
 /* A slot must be within a signed 32-bit distance of all the text that jumps through it. */
@@ -21,10 +23,15 @@ static bool in_reach(const struct ulp_library *library, uint64_t start, uint64_t
 
 static void *map_at(uint64_t hint, size_t size, int flags)
 {
-	void *memory = mmap((void *)hint, size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+	long memory = ulp_system_call(SYS_mmap, hint, size, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
-	return memory == MAP_FAILED ? NULL : memory;
+	return memory < 0 ? NULL : (void *)memory;
+}
+
+static void unmap(void *memory, size_t size)
+{
+	ulp_system_call(SYS_munmap, memory, size);
 }
 
 /* Nothing is ever placed below, whatever vm.mmap_min_addr says. */
@@ -43,7 +50,7 @@ static void *map_within_reach(const struct ulp_library *library, uint64_t start,
 		if (memory == (void *)place)
 			return memory;
 		if (memory)
-			munmap(memory, size);
+			unmap(memory, size);
 		if (downwards && place < step)
 			break;
 		place = downwards ? place - step : place + step;
@@ -58,7 +65,7 @@ static size_t size_of(uint32_t count)
 
 void ulp_slots_unmap(uint64_t *slots, uint32_t count)
 {
-	munmap(slots, size_of(count));
+	unmap(slots, size_of(count));
 }
 
 uint64_t *ulp_slots_map(const struct ulp_library *library, uint32_t count)
@@ -71,7 +78,7 @@ uint64_t *ulp_slots_map(const struct ulp_library *library, uint32_t count)
 		return NULL;
 	if (in_reach(library, (uint64_t)memory, size))
 		return memory;
-	munmap(memory, size);
+	unmap(memory, size);
 	memory = map_within_reach(library, (library->text_start & ~4095ull) - size, size, true);
 	if (!memory)
 		memory = map_within_reach(library, (library->text_end + 4095) & ~4095ull, size,

@@ -20,7 +20,8 @@ typedef bool ulp_frame_visitor(const struct ulp_frame *frame, void *argument);
  * Visits the frames of the calling thread until `visit` returns false or the stack
  * ends.  Returns true if the walk came to the true end of the stack; false if the
  * visitor stopped it, or if there is no frame description for the last frame
- * visited.  Takes no lock and makes no system call.
+ * visited.  Takes no lock; makes no system call on the stack that the thread was started
+ * with, unless the walk leads into an object that may be unloaded, or comes to its end there.
  */
 bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument);
 
@@ -31,13 +32,16 @@ bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument);
  */
 bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument);
 
-/* To be called once, on the main thread. */
-void ulp_stack_learn(void);
+/* To be called once, on the main thread, with what the loader passes to a constructor. */
+void ulp_stack_learn(char **argv);
+
+/* The end of the stack that the calling thread was started with if `address` lies there, else 0. Near misses count. */
+uint64_t ulp_stack_known_end(uint64_t address);
 
 /*
  * Whether the calling thread, whose stack pointer is `address`, is on a stack that it was not started
  * with, and no signal handler on an alternate one: it runs a coroutine.  Near misses count as its
- * own.  Makes no system call.
+ * own.
  */
 bool ulp_stack_of_coroutine(uint64_t address);
 

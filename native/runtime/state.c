@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
-#include <time.h>
 
 #include "arch/x86_64/arch.h"
 #include "arch/x86_64/layout.h"
+#include "runtime/clock.h"
+#include "runtime/image_table.h"
 #include "runtime/message.h"
-#include "runtime/safe_point.h"
 #include "runtime/stack.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
@@ -15,14 +15,6 @@ __attribute__((visibility("default"))) struct ulp_state ulp_state;
 unsigned char ulp_request_buffer[ULP_REQUEST_CAPACITY];
 
 static uint32_t next_result;
-
-uint64_t ulp_clock_ns(int clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 struct ulp_result *ulp_result_open(uint64_t nonce)
 {
@@ -80,11 +72,13 @@ uint32_t ulp_state_find_library(uint64_t base)
 }
 
 /* All that a process which is never patched sees of the runtime. */
-__attribute__((constructor)) static void set_up(void)
+__attribute__((constructor)) static void set_up(int argc, char **argv)
 {
 	ulp_cpu_detect();
-	ulp_safe_point_learn_objects();
-	ulp_stack_learn();
+	ulp_images_learn(argc, argv);
+	ulp_clock_learn();
+	ulp_stack_learn(argv);
+	ulp_thread_learn();
 	ulp_state.abi_version = ULP_ABI_VERSION;
 	ulp_state.size = sizeof ulp_state;
 	memcpy(ulp_state.runtime_version, ULP_VERSION, sizeof ULP_VERSION);

@@ -27,6 +27,4 @@ void ulp_state_end_change(void);
 uint32_t ulp_state_find_patch(const uint8_t *id);
 uint32_t ulp_state_find_library(uint64_t base);
 
-uint64_t ulp_clock_ns(int clock);
-
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
 #include <string.h>
 
 #include "runtime/bodies.h"
+#include "runtime/format.h"
 #include "runtime/loader.h"
 #include "runtime/request.h"
 #include "runtime/state.h"
@@ -60,14 +60,15 @@ enum ulp_error ulp_targets_verify(const struct ulp_request *request, uint32_t *d
 			*domain = library->domain;
 		}
 		if (error) {
-			snprintf(detail, ULP_DETAIL_SIZE, "%s",
-				 ulp_request_string(request, wanted[i].name));
+			ulp_format(detail, ULP_DETAIL_SIZE, "%s",
+				   ulp_request_string(request, wanted[i].name));
 			return error;
 		}
 	}
 	if (ulp_state.library_count + added > ULP_LIBRARIES ||
 	    (*domain == ULP_NONE && ulp_state.domain_count == ULP_DOMAINS)) {
-		snprintf(detail, ULP_DETAIL_SIZE, "more than %d patched libraries", ULP_LIBRARIES);
+		ulp_format(detail, ULP_DETAIL_SIZE, "more than %d patched libraries",
+			   ULP_LIBRARIES);
 		return ULP_FULL;
 	}
 	return ULP_OK;
@@ -105,7 +106,8 @@ static bool add_library(const struct ulp_request *request, const struct ulp_requ
 	library->flags = wanted->flags;
 	library->build_id_size = wanted->build_id_size;
 	memcpy(library->build_id, wanted->build_id, sizeof library->build_id);
-	strncpy(library->name, ulp_request_string(request, wanted->name), sizeof library->name - 1);
+	ulp_format(library->name, sizeof library->name, "%s",
+		   ulp_request_string(request, wanted->name));
 	if (!ulp_universe_add_library(domain, library))
 		return false;
 	ulp_state.domains[domain].library_count++;

@@ -4,20 +4,21 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
+#include "arch/x86_64/system_call.h"
 #include "runtime/text.h"
 
 #define PAGE 4096ull
 
 static bool membarrier(int command)
 {
-	return syscall(SYS_membarrier, command, 0, 0) == 0;
+	return ulp_system_call(SYS_membarrier, command, 0, 0) == 0;
 }
 
 static struct ulp_descriptor open_memory(void)
 {
-	return ulp_descriptor_of(open("/proc/self/mem", O_RDWR | O_CLOEXEC));
+	return ulp_descriptor_of(
+		(int)ulp_system_call(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR | O_CLOEXEC));
 }
 
 enum ulp_error ulp_text_open(struct ulp_text *text)
@@ -45,14 +46,14 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 	uint64_t start = address & ~(PAGE - 1);
 	size_t length = (size_t)(((address + size + PAGE - 1) & ~(PAGE - 1)) - start);
 
-	if (mprotect((void *)start, length, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
+	if (ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
 		return false;
 	/* A single byte is a single store. */
 	if (size == 1)
 		*(volatile unsigned char *)address = *(const unsigned char *)bytes;
 	else
 		memcpy((void *)address, bytes, size);
-	return mprotect((void *)start, length, PROT_READ | PROT_EXEC) == 0;
+	return ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_EXEC) == 0;
 }
 
 static bool write_through(const struct ulp_descriptor *memory, uint64_t address, const void *bytes,
@@ -60,7 +61,7 @@ static bool write_through(const struct ulp_descriptor *memory, uint64_t address,
 {
 	/* Believe the memory, not the call. */
 	return ulp_descriptor_is_ours(memory) &&
-	       pwrite(memory->number, bytes, size, (off_t)address) == (ssize_t)size &&
+	       ulp_system_call(SYS_pwrite64, memory->number, bytes, size, address) == (long)size &&
 	       memcmp((const void *)address, bytes, size) == 0;
 }
 

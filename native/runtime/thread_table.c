@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <pthread.h>
+#include <linux/prctl.h>
+#include <stddef.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "arch/x86_64/arch.h"
-#include "runtime/state.h"
+#include "arch/x86_64/system_call.h"
+#include "runtime/address_space.h"
+#include "runtime/clock.h"
 #include "runtime/thread_table.h"
 
 struct ulp_thread ulp_threads[ULP_THREAD_SETS * ULP_THREAD_WAYS];
@@ -12,18 +16,39 @@ struct ulp_thread ulp_threads[ULP_THREAD_SETS * ULP_THREAD_WAYS];
 static __thread struct ulp_thread *own;
 
 /*
- * A sandboxed thread may not be allowed to ask the kernel; a lock of the error-checking
- * kind keeps its owner's ID.
+ * A sandboxed thread may not be allowed to ask the kernel for its ID.  The C library keeps it in
+ * each thread's control block, and has the kernel clear it there when the thread ends
+ * (set_tid_address(2)): so that the kernel knows where it lies.
  */
+static int64_t id_offset; /* from the thread pointer; 0: not found */
+
+/* Where it has been since glibc 2.4. */
+#define USUAL_OFFSET 0x2d0
+
+static bool id_lies_at(int64_t offset, uint32_t id)
+{
+	return offset > 0 && offset < (int64_t)ULP_PAGE && offset % 4 == 0 &&
+	       *(const uint32_t *)(ulp_thread_pointer() + (uint64_t)offset) == id;
+}
+
+void ulp_thread_learn(void)
+{
+	uint32_t id = (uint32_t)ulp_system_call(SYS_gettid);
+	uint64_t cleared = 0;
+
+	if (id_lies_at(USUAL_OFFSET, id)) {
+		id_offset = USUAL_OFFSET;
+	} else if (ulp_system_call(SYS_prctl, PR_GET_TID_ADDRESS, &cleared) == 0 &&
+		   id_lies_at((int64_t)(cleared - ulp_thread_pointer()), id)) {
+		id_offset = (int64_t)(cleared - ulp_thread_pointer());
+	}
+}
+
 uint64_t ulp_thread_id(void)
 {
-	pthread_mutex_t mutex = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
-	int owner;
-
-	pthread_mutex_lock(&mutex);
-	owner = mutex.__data.__owner;
-	pthread_mutex_unlock(&mutex);
-	return (uint64_t)owner;
+	if (!id_offset)
+		return (uint64_t)ulp_system_call(SYS_gettid);
+	return *(const volatile uint32_t *)(ulp_thread_pointer() + (uint64_t)id_offset);
 }
 
 /*

@@ -9,7 +9,10 @@
 
 extern struct ulp_thread ulp_threads[ULP_THREAD_SETS * ULP_THREAD_WAYS];
 
-/* The calling thread's ID as the C library knows it, without a system call. */
+/* To be called once, at start. */
+void ulp_thread_learn(void);
+
+/* The calling thread's ID as the C library knows it, without a system call where its place is known. */
 uint64_t ulp_thread_id(void);
 
 /* Notes the calling thread, and whether its last entry into `domain` could be proved. */

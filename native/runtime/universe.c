@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <errno.h>
-
 #include "runtime/bodies.h"
 #include "runtime/function.h"
 #include "runtime/safe_point.h"
@@ -336,7 +334,6 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	uint64_t *number = (uint64_t *)(ulp_thread_pointer() + (uint64_t)domain->tls_offset);
 	/* Read before the proof: whatever is published meanwhile is for the next entry. */
 	uint64_t universe = __atomic_load_n(&domain->universe, __ATOMIC_ACQUIRE);
-	int saved_errno = errno;
 	struct entry entry = {
 		.function = function,
 		.number = *number,
@@ -365,7 +362,6 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 	/* Whoever has got a number has a record. */
 	if (proof != INSIDE)
 		ulp_thread_note(function->domain, proof != NO_PROOF);
-	errno = saved_errno;
 
 	/*
 	 * With a new number the thread must go by the newest stub: the one it came

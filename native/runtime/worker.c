@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "runtime/apply.h"
+#include "runtime/clock.h"
 #include "runtime/fork.h"
+#include "runtime/format.h"
 #include "runtime/memory_file.h"
 #include "runtime/message.h"
 #include "runtime/request.h"
@@ -43,8 +44,8 @@ static enum ulp_error carry_out(struct ulp_result *result)
 	enum ulp_error error;
 
 	if (ulp_fork_broke_change()) {
-		snprintf(result->detail, sizeof result->detail,
-			 "this process was forked in the middle of an apply; restart it");
+		ulp_format(result->detail, sizeof result->detail,
+			   "this process was forked in the middle of an apply; restart it");
 		return ULP_BAD_REQUEST;
 	}
 	error = ulp_request_take(order.nonce, &request);

@@ -5,6 +5,7 @@
 
 #include "arch/x86_64/arch.h"
 #include "check.h"
+#include "runtime/image_table.h"
 
 uint64_t seen_descriptor, seen_r11;
 static uint64_t universe;
@@ -164,8 +165,10 @@ static void call_sites(void)
 	CHECK(pointer() != (uint64_t)who_was_called);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	ulp_images_learn(argc, argv);
+	ulp_images_refresh();
 	stubs();
 	padding(false);
 	padding(true);

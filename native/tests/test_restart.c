@@ -3,11 +3,16 @@
  * A diverted thread was in a system call.  A handler that would have ended the call ends it,
  * even if its signal comes after the last look at the pending ones; one after which the call
  * would have gone on does not, whatever other handlers there are.
+ *
+ * Signals come at the very moment at which the runtime asks which are pending: another process
+ * traces this one's system calls and sends them.
  */
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -18,57 +23,18 @@
 #define ERESTARTNOHAND        514
 #define ERESTART_RESTARTBLOCK 516
 
-static volatile sig_atomic_t handled, raise_late, raise_early;
+static volatile sig_atomic_t handled;
+
+/* Signals that come right before and right after the look; shared with the tracer. */
+static volatile struct {
+	int early;
+	int late;
+} * to_come;
 
 static void handler(int signal_number)
 {
 	(void)signal_number;
 	handled++;
-}
-
-static long kernel(long number, long a, long b, long c, long d)
-{
-	register long fourth __asm__("r10") = d;
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth)
-			 : "rcx", "r11", "memory");
-	return result;
-}
-
-static void send_to_self(int signal_number)
-{
-	CHECK(kernel(SYS_tgkill, getpid(), gettid(), signal_number, 0) == 0);
-}
-
-/* The runtime's own calls come by here. */
-long syscall(long number, ...)
-{
-	va_list list;
-	long a, b, c, d, result;
-
-	va_start(list, number);
-	a = va_arg(list, long);
-	b = va_arg(list, long);
-	c = va_arg(list, long);
-	d = va_arg(list, long);
-	va_end(list);
-	if (number == SYS_rt_sigpending && raise_early) {
-		send_to_self(raise_early);
-		raise_early = 0;
-	}
-	result = kernel(number, a, b, c, d);
-	if (number == SYS_rt_sigpending && raise_late) {
-		send_to_self(raise_late);
-		raise_late = 0;
-	}
-	if (result < 0) {
-		errno = (int)-result;
-		return -1;
-	}
-	return result;
 }
 
 static void handle(int signal_number, int flags)
@@ -86,15 +52,15 @@ static long interrupted(uint64_t error, int early, int late)
 	while (STATE->owner)
 		usleep(100);
 	handled = 0;
-	raise_early = early;
-	raise_late = late;
+	to_come->early = early;
+	to_come->late = late;
 	result = divert_from_call(error);
-	CHECK(raise_early == 0 && raise_late == 0);
+	CHECK(to_come->early == 0 && to_come->late == 0);
 	CHECK(handled == (early != 0) + (late != 0));
 	return result;
 }
 
-int main(void)
+static void traced(void)
 {
 	static char memory[65536];
 	stack_t alternate = {.ss_sp = memory, .ss_size = sizeof memory};
@@ -124,5 +90,66 @@ int main(void)
 	CHECK(interrupted(ERESTARTSYS, 0, 0) == 0);
 	for (unsigned i = 0; i < sizeof memory; i++)
 		CHECK(memory[i] == 0x11);
+}
+
+static void send_now(pid_t process, volatile int *signal_number)
+{
+	if (*signal_number)
+		CHECK(kill(process, *signal_number) == 0);
+	*signal_number = 0;
+}
+
+/* Returns how the process ended. */
+static int trace(pid_t process)
+{
+	bool asks = false;
+	int status;
+
+	CHECK(ptrace(PTRACE_INTERRUPT, process, 0, 0) == 0);
+	for (;;) {
+		int passed_on = 0;
+
+		CHECK(waitpid(process, &status, __WALL) == process);
+		if (!WIFSTOPPED(status))
+			return status;
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+			struct __ptrace_syscall_info info;
+
+			CHECK(ptrace(PTRACE_GET_SYSCALL_INFO, process, sizeof info, &info) > 0);
+			if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+				asks = info.entry.nr == SYS_rt_sigpending;
+				if (asks)
+					send_now(process, &to_come->early);
+			} else if (asks) {
+				send_now(process, &to_come->late);
+			}
+		} else if (!(status >> 16)) {
+			passed_on = WSTOPSIG(status);
+		}
+		CHECK(ptrace(PTRACE_SYSCALL, process, 0, passed_on) == 0);
+	}
+}
+
+int main(void)
+{
+	int go[2], status;
+	pid_t child;
+	char byte;
+
+	to_come = mmap(NULL, sizeof *to_come, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	CHECK(to_come != MAP_FAILED && pipe(go) == 0);
+	child = fork();
+	if (child == 0) {
+		/* Until it is traced. */
+		CHECK(close(go[1]) == 0 && read(go[0], &byte, 1) == 1);
+		traced();
+		exit(0);
+	}
+	CHECK(child > 0 && write(go[1], "", 1) == 1);
+	CHECK(child > 0 && ptrace(PTRACE_SEIZE, child, 0, PTRACE_O_TRACESYSGOOD) == 0);
+	CHECK(write(go[1], "", 1) == 1);
+	status = trace(child);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	return 0;
 }

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <link.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "runtime/address_space.h"
+#include "runtime/image_table.h"
+
+#define IMAGES 2048
+/* More cannot be; the list of a broken process may lead in a circle. */
+#define LONGEST_LIST 8192
+
+/*
+ * An entry of an object that can't be unloaded never changes again.  Others are read by copying,
+ * under `sequence`, which is odd while they change.
+ */
+struct entry {
+	uint32_t sequence;
+	bool used;
+	bool permanent;
+	bool followed; /* what it needs has been made permanent too */
+	bool listed;   /* in the list as it was read last */
+	struct ulp_image image;
+};
+
+static struct entry entries[IMAGES];
+static uint32_t entry_count;
+
+/* Numbers of entries in the loader's order. */
+static uint16_t list[IMAGES];
+static uint32_t list_length;
+
+/*
+ * Numbers of entries by address, for a quick look.  The two take turns; whoever reads one while it
+ * is written finds nothing, or the wrong entry, sees that, and goes through all of them.
+ */
+static uint16_t order[2][IMAGES];
+static struct {
+	uint32_t which;
+	uint32_t count;
+} quick;
+
+/* Who refreshes; others do not wait. */
+static uint32_t refreshing;
+
+/*
+ * Pages in which no object was found although the list was read for that: code that was generated
+ * at run time, say.  And so many more times is it read on the way into a function.
+ */
+#define ABSENT_PAGES 256
+#define MISSES       64
+static uint64_t absent[ABSENT_PAGES];
+static int32_t misses_left;
+
+static const Elf64_auxv_t *auxiliary;
+static const struct r_debug *debug;
+
+uint64_t ulp_auxiliary(uint64_t type)
+{
+	for (const Elf64_auxv_t *entry = auxiliary; entry && entry->a_type != AT_NULL; entry++)
+		if (entry->a_type == type)
+			return entry->a_un.a_val;
+	return 0;
+}
+
+/* By what the kernel says: its program headers may have been moved anywhere, by patchelf for one. */
+static bool describe_program(struct ulp_image *image)
+{
+	const Elf64_Phdr *headers = (const Elf64_Phdr *)ulp_auxiliary(AT_PHDR);
+	unsigned count = (unsigned)ulp_auxiliary(AT_PHNUM);
+
+	for (unsigned i = 0; headers && i < count; i++)
+		if (headers[i].p_type == PT_PHDR)
+			return ulp_image_describe(image, (uint64_t)headers - headers[i].p_vaddr,
+						  headers, count);
+	return headers && ulp_image_describe_at(image, (uint64_t)headers - sizeof(Elf64_Ehdr));
+}
+
+void ulp_images_learn(int argc, char **argv)
+{
+	/* Behind the arguments lies the environment, and behind that the vector (psABI, 3.4.1). */
+	char **end = argv + argc + 1;
+	struct ulp_image program;
+
+	while (*end)
+		end++;
+	auxiliary = (const Elf64_auxv_t *)(end + 1);
+	if (describe_program(&program))
+		debug = (const struct r_debug *)ulp_image_dynamic(&program, DT_DEBUG);
+}
+
+/* ------------------------------------------------------------------ reading the list */
+
+static bool same(const struct ulp_image *a, const struct ulp_image *b)
+{
+	return a->start == b->start && a->end == b->end && a->base == b->base &&
+	       a->frame_table == b->frame_table && a->mark[0] == b->mark[0] &&
+	       a->mark[1] == b->mark[1];
+}
+
+static struct entry *known(const struct ulp_image *image)
+{
+	for (uint32_t i = 0; i < entry_count; i++)
+		if (entries[i].used && same(&entries[i].image, image))
+			return &entries[i];
+	return NULL;
+}
+
+static struct entry *free_entry(void)
+{
+	for (uint32_t i = 0; i < entry_count; i++)
+		if (!entries[i].used)
+			return &entries[i];
+	return entry_count < IMAGES ? &entries[entry_count] : NULL;
+}
+
+static void change(struct entry *entry, const struct ulp_image *image)
+{
+	__atomic_store_n(&entry->sequence, entry->sequence + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	entry->used = image != NULL;
+	if (image)
+		entry->image = *image;
+	__atomic_store_n(&entry->sequence, entry->sequence + 1, __ATOMIC_RELEASE);
+}
+
+static void add(const struct ulp_image *image)
+{
+	struct entry *entry = known(image);
+
+	if (!entry) {
+		entry = free_entry();
+		if (!entry)
+			return;
+		entry->permanent = entry->followed = false;
+		change(entry, image);
+		if (entry == &entries[entry_count])
+			__atomic_store_n(&entry_count, entry_count + 1, __ATOMIC_RELEASE);
+	}
+	if (!entry->listed)
+		list[list_length++] = (uint16_t)(entry - entries);
+	entry->listed = true;
+}
+
+/* An object is found by its ELF header, which lies at its lowest address. */
+static bool describe(const struct link_map *map, bool first, struct ulp_image *image)
+{
+	if (first)
+		return describe_program(image);
+	return ulp_image_describe_at(image, map->l_addr) && image->base == map->l_addr;
+}
+
+static bool consistent(const struct r_debug *names)
+{
+	return __atomic_load_n(&names->r_state, __ATOMIC_ACQUIRE) == RT_CONSISTENT;
+}
+
+/*
+ * No lock is taken, so a node may be freed under our eyes: each is asked for before it is read, and
+ * none is read while the loader says that it changes something.
+ */
+static uint32_t read_list(const struct r_debug *names, uint32_t place)
+{
+	const struct link_map *map = names->r_map;
+	bool program = place == 0;
+
+	while (map && place < LONGEST_LIST && consistent(names) &&
+	       ulp_readable((uint64_t)map, sizeof *map)) {
+		struct ulp_image image;
+
+		if (describe(map, program, &image))
+			add(&image);
+		program = false;
+		place++;
+		map = map->l_next;
+	}
+	return place;
+}
+
+/* Since glibc 2.35 other namespaces, which dlmopen() makes, follow in a list (<link.h>). */
+static const struct r_debug *next_namespace(const struct r_debug *names)
+{
+	const struct r_debug_extended *extended = (const struct r_debug_extended *)names;
+
+	return names->r_version >= 2 ? (const struct r_debug *)extended->r_next : NULL;
+}
+
+static void read_lists(void)
+{
+	uint32_t place = 0;
+
+	for (const struct r_debug *names = debug;
+	     names && place < LONGEST_LIST && ulp_readable((uint64_t)names, sizeof *names);
+	     names = next_namespace(names))
+		place = read_list(names, place);
+}
+
+/* ------------------------------------------------------------------ objects that stay */
+
+static bool is_needed_by_name(const struct ulp_image *image, const struct ulp_image *needed)
+{
+	const char *name = ulp_image_soname(needed);
+
+	return *name && ulp_image_needs(image, name);
+}
+
+/* What an object needs goes no sooner than itself. */
+static void follow(struct entry *entry)
+{
+	entry->followed = true;
+	for (uint32_t i = 0; i < entry_count; i++)
+		if (entries[i].used && entries[i].listed && !entries[i].permanent &&
+		    is_needed_by_name(&entry->image, &entries[i].image))
+			entries[i].permanent = true;
+}
+
+static void follow_all(void)
+{
+	bool more;
+
+	do {
+		more = false;
+		for (uint32_t i = 0; i < entry_count; i++) {
+			if (!entries[i].used || !entries[i].permanent || entries[i].followed)
+				continue;
+			follow(&entries[i]);
+			more = true;
+		}
+	} while (more);
+}
+
+static bool holds(const struct ulp_image *image, uint64_t address)
+{
+	return address >= image->start && address < image->end;
+}
+
+/* Neither the program, the runtime, nor what the kernel loaded at the start is ever unloaded. */
+static void keep_what_stays(void)
+{
+	for (uint32_t i = 0; i < entry_count; i++) {
+		const struct ulp_image *image = &entries[i].image;
+
+		if (entries[i].used &&
+		    (holds(image, ulp_auxiliary(AT_PHDR)) || holds(image, ulp_auxiliary(AT_BASE)) ||
+		     holds(image, ulp_auxiliary(AT_SYSINFO_EHDR)) ||
+		     holds(image, (uint64_t)ulp_images_learn)))
+			entries[i].permanent = true;
+	}
+	follow_all();
+}
+
+/* ------------------------------------------------------------------ refreshing */
+
+static void sort(void)
+{
+	uint32_t next = 1 - quick.which, count = 0;
+	uint16_t *sorted = order[next];
+
+	for (uint32_t i = 0; i < entry_count; i++) {
+		uint32_t at = count;
+
+		if (!entries[i].used)
+			continue;
+		while (at > 0 && entries[sorted[at - 1]].image.start > entries[i].image.start) {
+			sorted[at] = sorted[at - 1];
+			at--;
+		}
+		sorted[at] = (uint16_t)i;
+		count++;
+	}
+	__atomic_store_n(&quick.count, count, __ATOMIC_RELAXED);
+	__atomic_store_n(&quick.which, next, __ATOMIC_RELEASE);
+}
+
+static bool begin_refresh(void)
+{
+	return debug && consistent(debug) &&
+	       __atomic_exchange_n(&refreshing, 1, __ATOMIC_ACQUIRE) == 0;
+}
+
+static void end_refresh(void)
+{
+	__atomic_store_n(&refreshing, 0, __ATOMIC_RELEASE);
+}
+
+static void refresh(void)
+{
+	if (!begin_refresh())
+		return;
+	for (uint32_t i = 0; i < entry_count; i++)
+		entries[i].listed = false;
+	list_length = 0;
+	read_lists();
+	/* A list that changed while it was read says nothing of what is not in it. */
+	for (uint32_t i = 0; i < entry_count && consistent(debug); i++)
+		if (entries[i].used && !entries[i].listed && !entries[i].permanent)
+			change(&entries[i], NULL);
+	keep_what_stays();
+	sort();
+	end_refresh();
+}
+
+void ulp_images_refresh(void)
+{
+	refresh();
+	memset(absent, 0, sizeof absent);
+	__atomic_store_n(&misses_left, MISSES, __ATOMIC_RELAXED);
+}
+
+void ulp_images_keep(uint64_t address)
+{
+	if (!begin_refresh())
+		return;
+	for (uint32_t i = 0; i < entry_count; i++)
+		if (entries[i].used && holds(&entries[i].image, address))
+			entries[i].permanent = true;
+	follow_all();
+	end_refresh();
+}
+
+void ulp_images_forked(void)
+{
+	end_refresh();
+}
+
+/* ------------------------------------------------------------------ looking one up */
+
+/* Another object may lie there by now. */
+static bool still_there(const struct ulp_image *image)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (image->mark_at[i] && !ulp_holds(image->mark_at[i], image->mark[i]))
+			return false;
+	return image->mark_at[0] || image->mark_at[1];
+}
+
+/* Returns NULL if it is none of `address`, `room` if it is a copy. */
+static const struct ulp_image *take(const struct entry *entry, uint64_t address,
+				    struct ulp_image *room)
+{
+	uint32_t sequence = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
+
+	if (sequence % 2 || !entry->used || !holds(&entry->image, address))
+		return NULL;
+	if (entry->permanent)
+		return &entry->image;
+	*room = entry->image;
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (__atomic_load_n(&entry->sequence, __ATOMIC_RELAXED) != sequence)
+		return NULL;
+	return still_there(room) ? room : NULL;
+}
+
+static const struct ulp_image *find_quickly(uint64_t address, struct ulp_image *room)
+{
+	const uint16_t *sorted = order[__atomic_load_n(&quick.which, __ATOMIC_ACQUIRE)];
+	uint32_t low = 0, high = __atomic_load_n(&quick.count, __ATOMIC_RELAXED);
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (entries[sorted[middle]].image.start <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? take(&entries[sorted[low - 1]], address, room) : NULL;
+}
+
+static const struct ulp_image *find(uint64_t address, struct ulp_image *room)
+{
+	const struct ulp_image *image = find_quickly(address, room);
+	uint32_t count = __atomic_load_n(&entry_count, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; !image && i < count; i++)
+		image = take(&entries[i], address, room);
+	return image;
+}
+
+static uint64_t *absence(uint64_t address)
+{
+	return &absent[address / ULP_PAGE % ABSENT_PAGES];
+}
+
+const struct ulp_image *ulp_image_at(uint64_t address, struct ulp_image *room)
+{
+	uint64_t page = address / ULP_PAGE;
+	const struct ulp_image *image = find(address, room);
+
+	if (image || __atomic_load_n(absence(address), __ATOMIC_RELAXED) == page ||
+	    __atomic_load_n(&misses_left, __ATOMIC_RELAXED) <= 0 ||
+	    __atomic_fetch_sub(&misses_left, 1, __ATOMIC_RELAXED) <= 0)
+		return image;
+	refresh();
+	image = find(address, room);
+	if (!image)
+		__atomic_store_n(absence(address), page, __ATOMIC_RELAXED);
+	return image;
+}
+
+void ulp_images_each(bool (*visit)(const struct ulp_image *image, void *argument), void *argument)
+{
+	for (uint32_t i = 0; i < list_length; i++)
+		if (!visit(&entries[list[i]].image, argument))
+			return;
+}
