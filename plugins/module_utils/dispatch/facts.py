@@ -11,7 +11,7 @@ from ..errors import MissingDependency, UlpError
 from ..printable import printable
 from ..process.affiliation import container
 from ..process.errors import KernelThread, ProcessDead, ProcessError, ProcessGone
-from ..process.mapped import MappedFiles
+from ..process.mapped import MappedFiles, moved_away
 from ..process.namespaces import shares_root
 from ..process.subject import examine
 from ..trigger.progress import migration
@@ -38,7 +38,12 @@ def gather(selection=None):
     unpatchable = []
     for candidate in choose(selection or Selection()):
         try:
-            processes.append(describe(examine(candidate.pid, files), files))
+            subject = examine(candidate.pid, files)
+            libraries = [
+                library for library in files.libraries(subject.via, subject.mappings) if library.survey.padded
+            ]
+            processes.append(describe(subject, files, libraries))
+            unpatchable.extend(_moved(subject, libraries))
         except ProcessGone:
             if candidate.named:
                 raise
@@ -52,8 +57,11 @@ def gather(selection=None):
     }
 
 
-def describe(subject, files):
-    """The facts of one process (process.subject.Subject)."""
+def describe(subject, files, libraries):
+    """The facts of one process (process.subject.Subject).
+
+    :param libraries: the process.mapped.LoadedLibrary of it that have padding.
+    """
     pending = _pending(subject, files)
     undone = _undone(subject, files)
     return {
@@ -64,9 +72,22 @@ def describe(subject, files):
         "runtime_version": subject.state.version,
         "threads": subject.threads,
         "threads_pending": len(pending),
-        "libraries": _libraries(subject, files, undone),
+        "libraries": _libraries(subject, files, libraries, undone),
         "patches": [_patch(subject, patch, undone.get(patch.domain)) for patch in subject.state.patches],
     }
+
+
+def _out_of_reach(subject, library):
+    """Whether the code of a padded library was moved before anything of it was hooked."""
+    return library.moved and all(hooked.base != library.base for hooked in subject.state.libraries)
+
+
+def _moved(subject, libraries):
+    """Why libraries of a process that can be patched otherwise cannot, as entries of ``unpatchable``."""
+    return [
+        {"pid": subject.pid, "name": subject.name, "reason": moved_away(subject.pid, subject.name, library)}
+        for library in libraries if _out_of_reach(subject, library)
+    ]
 
 
 def _undone(subject, files):
@@ -88,11 +109,11 @@ def _pending(subject, files):
     return pending
 
 
-def _libraries(subject, files, undone):
+def _libraries(subject, files, libraries, undone):
     hooked = {library.base: library for library in subject.state.libraries}
     described = []
-    for library in files.libraries(subject.via, subject.mappings):
-        if not library.survey.padded:
+    for library in libraries:
+        if _out_of_reach(subject, library):
             continue
         known = hooked.get(library.base)
         described.append({

@@ -26,13 +26,16 @@ from ..elf.patchable import is_post_processed, patchable_functions
 from ..printable import printable
 from .errors import StateUnreadable, TakesTooLong
 from .foreign_file import find, find_inside
-from .maps import Mapping
+from .maps import Mapping, read_maps
+from .moved import Loaded, holds, is_strange, moved_files
 from .survey import LEASED, UNREACHABLE, Survey, survey
 
 # For so long, in seconds, a file is known by device and inode alone.
 FRESH_SECONDS = 1.0
 # Of so many files that one process has mapped as code we ask what they are; a browser has some hundred.
 MOST_FILES = 4096
+# So much code in memory of a program's own is looked at, in mappings; compilers at run time may make some hundred.
+_MOST_STRANGE = 4096
 # So many files are remembered, and so many of them as open ones.
 _REMEMBERED = 1 << 14
 _KEPT_OPEN = 128
@@ -48,8 +51,9 @@ class LoadedLibrary(NamedTuple):
     base: int  # load bias
     text_start: int  # absolute addresses around the executable segments
     text_end: int
-    mapping: Mapping  # an executable one
+    mapping: Mapping  # an executable one, unless the code was moved
     survey: Survey
+    moved: bool = False  # whether code of it lies in memory that is not its file's
 
     @property
     def name(self):
@@ -104,6 +108,14 @@ def _obstacle(error):
 def with_remedy(pid, sentence, obstacle):
     """``sentence`` about an ``obstacle`` (survey.Survey) in process ``pid`` with what to do about it, if anything."""
     return f"{sentence}; {remedy(pid)}" if obstacle == UNREACHABLE.obstacle else sentence
+
+
+def moved_away(pid, name, library):
+    """Why the code of a LoadedLibrary that was moved cannot be patched, as a sentence."""
+    return (
+        f"process {pid} ({name}) has moved code of {library.name} out of its file, to memory of its own, as programs do"
+        " that use huge pages for code; restart it without that, or with the fixed library"
+    )
 
 
 def remedy(pid):
@@ -252,25 +264,37 @@ class MappedFiles:
         :raises TakesTooLong: it has mapped more than MOST_FILES files as code.
         """
         found = {}
+        strange = [mapping for mapping in mappings if mapping.executable and not mapping.inode and is_strange(mapping)]
         for mapping in _code_of_files(pid, mappings):
             seen = self.survey(pid, mapping)
-            if seen is None or not seen.native:
-                continue
-            base = seen.load_bias(mapping)
-            if base is None or base in found:
-                continue
-            found[base] = LoadedLibrary(
-                path=mapping.path,
-                deleted=mapping.deleted,
-                device=mapping.device,
-                inode=mapping.inode,
-                base=base,
-                text_start=base + seen.text_start,
-                text_end=base + seen.text_end,
-                mapping=mapping,
-                survey=seen,
-            )
+            base = seen.load_bias(mapping) if seen is not None and seen.native else None
+            if base is None:
+                strange.append(mapping)
+            elif base not in found:
+                found[base] = _loaded(base, mapping, seen)
+        if strange:
+            found = self._with_moved(pid, found, strange)
         return sorted(found.values(), key=lambda library: library.text_start)
+
+    def _with_moved(self, pid, found, strange):
+        """``found``, {load bias: LoadedLibrary}, with what is known of libraries whose code was moved.
+
+        :param strange: mappings that may be such code.
+        """
+        loaded = Loaded(read_maps(pid))
+        strange = strange[:_MOST_STRANGE]
+        for base, mapping, seen in moved_files(loaded, strange, lambda mapping: self.survey(pid, mapping)):
+            # Code of a file that was itself moved away shows it as loaded where it is not.
+            file = mapping.device, mapping.inode
+            found = {
+                other: library for other, library in found.items()
+                if (library.device, library.inode) != file or other == base or loaded.is_at(seen, other, file)
+            }
+            found.setdefault(base, _loaded(base, mapping, seen))
+        return {
+            base: library._replace(moved=any(holds(library.survey, base, mapping) for mapping in strange))
+            for base, library in found.items()
+        }
 
     def obscure(self, pid, mappings):
         """Those of ``mappings`` that are code of files of which nobody can tell what they are.
@@ -300,3 +324,18 @@ def _code_of_files(pid, mappings):
     if count > MOST_FILES:
         raise TakesTooLong(pid, f"it has mapped {count} files as code, and we look at {MOST_FILES}")
     return found
+
+
+def _loaded(base, mapping, seen):
+    """The LoadedLibrary of a file with this load bias, by one of its mappings and its Survey."""
+    return LoadedLibrary(
+        path=mapping.path,
+        deleted=mapping.deleted,
+        device=mapping.device,
+        inode=mapping.inode,
+        base=base,
+        text_start=base + seen.text_start,
+        text_end=base + seen.text_end,
+        mapping=mapping,
+        survey=seen,
+    )

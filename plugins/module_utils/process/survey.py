@@ -47,8 +47,8 @@ MOST_BYTES = 1 << 18
 _LONGEST_NAME = 4096
 
 
-class ExecutableSegment(NamedTuple):
-    """An executable PT_LOAD, in bytes."""
+class LoadedSegment(NamedTuple):
+    """A PT_LOAD, in bytes."""
 
     offset: int
     vaddr: int
@@ -67,9 +67,10 @@ class Survey(NamedTuple):
     soname: str | None
     interpreter: bool  # PT_INTERP: a program that the dynamic loader starts
     padded: bool  # has __patchable_function_entries
-    segments: tuple[ExecutableSegment, ...]
+    segments: tuple[LoadedSegment, ...]  # the executable ones
     text_start: int = 0  # link-time addresses around the executable segments
     text_end: int = 0
+    data: tuple[LoadedSegment, ...] = ()  # those that are mapped, and not executable
     obstacle: str | None = None
 
     def load_bias(self, mapping):
@@ -143,12 +144,15 @@ def _survey(reader):
         return FOREIGN
     segments = _table(reader, _SEGMENT, segment_offset, segment_size, segment_count)
     executable = []
+    data = []
     build_id = None
     dynamic = ()
     interpreter = False
     for kind, flags, offset, vaddr, _paddr, filesz, memsz, align in segments:
         if kind == _PT_LOAD and flags & _PF_X:
-            executable.append(ExecutableSegment(offset, vaddr, memsz))
+            executable.append(LoadedSegment(offset, vaddr, memsz))
+        elif kind == _PT_LOAD and filesz:
+            data.append(LoadedSegment(offset, vaddr, memsz))
         elif kind == _PT_NOTE and build_id is None:
             build_id = _build_id(reader.read(offset, filesz), 8 if align == 8 else 4)
         elif kind == _PT_DYNAMIC:
@@ -166,6 +170,7 @@ def _survey(reader):
         segments=tuple(executable),
         text_start=min((segment.vaddr for segment in executable), default=0),
         text_end=max((segment.vaddr + segment.memsz for segment in executable), default=0),
+        data=tuple(data),
     )
 
 

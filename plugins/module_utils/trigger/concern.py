@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..printable import printable
 from ..process.errors import ProcessUnpatchable
-from ..process.mapped import with_remedy
+from ..process.mapped import moved_away, with_remedy
 from ..process.maps import read_code_maps
 from ..process.subject import examine, is_statically_linked
 from . import outcome
@@ -70,6 +70,11 @@ def examine_concerned(job, pid, via, name):
         )
     if resolution.others:
         raise ProcessUnpatchable(pid, _other_build(pid, name, resolution.others[0]))
+    hooked = {library.base for library in subject.state.libraries}
+    for match in resolution.matches:
+        # Where it was hooked before, the hooks themselves tell what has become of them.
+        if match.library.moved and match.library.base not in hooked:
+            raise ProcessUnpatchable(pid, moved_away(pid, name, match.library))
     return subject, resolution, None
 
 
