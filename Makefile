@@ -89,7 +89,7 @@ demo: packages-build venv build collection-install ## patch a running network se
 
 # What waits for playbooks and containers most of the time goes on beside the hazards.
 .PHONY: check
-check: packages-check-build-containers check-native check-unit check-collection ## every test
+check: packages-check-build-containers check-native check-unit check-fuzz check-collection ## every test
 	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-hazards check-others
 	@echo "All tests passed."
 
@@ -104,6 +104,17 @@ check-native: build-native ## the runtime's own tests
 .PHONY: check-unit
 check-unit: packages-check-build venv build collection-path ## the Python core, on real ELF files
 	$(PYTEST) tests/unit
+
+# Always the same inputs, so that no run of it depends on luck: some 20 seconds. New ones are tried by `make fuzz`.
+.PHONY: check-fuzz
+check-fuzz: packages-check-build venv build collection-path ## everything that reads what others wrote, on a few damaged inputs
+	$(BIN)/python tests/fuzz/fuzz.py --examples 1000
+
+FUZZ_SECONDS := 600
+
+.PHONY: fuzz
+fuzz: packages-check-build venv build collection-path ## the same on new inputs, for FUZZ_SECONDS=600
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 .PHONY: check-integration
 check-integration: check-hazards check-use ## both of these, one after the other

@@ -91,15 +91,20 @@ def read_last(path, count):
     found = []
     for line in reversed(read_file(path).splitlines()):
         try:
-            entry = json.loads(line)
-        except ValueError:
-            # Half a line: the machine stopped while it was written.
+            entry = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            # Half a line, because the machine stopped while it was written; or none of ours, nested too deep.
             continue
         if isinstance(entry, dict):
             found.append(entry)
         if len(found) == count:
             break
     return found[::-1]
+
+
+def _refuse_constant(name):
+    """NaN and its kin, which Python reads and writes, are no JSON: whoever reads the facts might not get any."""
+    raise ValueError(f"{name} is no JSON")
 
 
 @contextmanager

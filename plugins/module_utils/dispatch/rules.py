@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ..errors import UlpError
+from ..printable import printable
 from ..process import affiliation
 from ..process.affiliation import UNIT_SUFFIXES, executable, names, units, users
 
@@ -49,9 +50,9 @@ class Rule(NamedTuple):
 
     @property
     def text(self):
-        """The rule as one would write it."""
-        return " ".join(f"{key}={shlex.quote(pattern) if ' ' in pattern else pattern}"
-                        for key, pattern in self.conditions)
+        """The rule as one would write it, printable."""
+        return printable(" ".join(f"{key}={shlex.quote(pattern) if ' ' in pattern else pattern}"
+                                  for key, pattern in self.conditions))
 
 
 def _holds(key, pattern, pid, container):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from ..abi import PAD_BEFORE
 from ..atomic_file import back_up_file, read_file, replace_file
 from ..errors import BadElf, NotPatchable, UlpError
+from ..printable import printable
 from .image import ElfImage
 from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, patchable_functions
 from .symbols import is_function, symbol_label
@@ -123,7 +124,8 @@ def describe_exports(data, name):
     except BadElf as error:
         lines.append(str(error))
     else:
-        lines.extend(sorted(f"{symbol_label(symbol)} {symbol.value:#x}" for symbol in symbols))
+        # Shown as a diff, which Ansible prints as it is.
+        lines.extend(sorted(printable(f"{symbol_label(symbol)} {symbol.value:#x}") for symbol in symbols))
     return "\n".join(lines) + "\n"
 
 
@@ -212,7 +214,7 @@ def _warnings(image, functions):
     if not taken:
         return []
     names = ", ".join(taken)
-    return [(
+    return [printable(
         f"{image.name} may take the address of {names} without the symbol table (-Bsymbolic, protected visibility):"
         " such a pointer is not equal to the one that other objects get"
     )]

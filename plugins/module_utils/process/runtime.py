@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from .. import abi
 from ..errors import BadElf
+from ..printable import printable
 from .claims import Claims, require_header
 from .errors import ProcessStarting, StateUnreadable
 from .mapped import with_remedy
 from .memory import read_memory, read_ranges
+from .procfs import text_lines
 
 STATE_SYMBOL = "ulp_state"
 # How long the block may stay under the worker's hands, in seconds: it changes it for microseconds.
@@ -349,7 +351,7 @@ def read_result(pid, address, nonce):
 
 
 def read_messages(pid, state):
-    """The runtime's own messages, oldest first: a list of lines.
+    """The runtime's own messages, oldest first: a list of lines, printable.
 
     :raises: as read_memory.
     """
@@ -361,4 +363,5 @@ def read_messages(pid, state):
         end = raw.written % size
         # The first line has lost its beginning.
         data = (raw.data[end:] + raw.data[:end]).partition(b"\n")[2]
-    return data.decode("utf-8", "replace").splitlines()
+    # The names of files are in them, and the process can write anything there.
+    return [printable(line.decode("utf-8", "replace")) for line in text_lines(data)]
