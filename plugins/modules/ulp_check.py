@@ -69,7 +69,8 @@ processes:
     - One row for each process that has loaded a target library or was asked for, as
       RV(libpulp.livepatch.ulp_dispatch#module:processes).
     - The outcome is V(already_patched), V(pending), V(reverted), V(not_applicable), V(already_fixed_on_disk),
-      V(not_patchable), or V(failed) for a process that the livepatch is not applied to.
+      V(not_patchable), or V(failed) for a process that the livepatch is not applied to, or in which something else,
+      most likely a probe or a debugger, has changed the code at the entry of a function that it relies on.
   returned: success
   type: list
   elements: dict

@@ -10,9 +10,14 @@ library: whoever is in one of them, or goes on in a function to which one has ju
 from __future__ import annotations
 
 import pytest
-from harness.livepatch import APPLIED, PENDING
+from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 from harness.program import KINDS, ProgramBuild
 from harness.victim import Victim
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.hooks import hooks_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 
 FUNCTIONS = ("version", "around", "moved", "jump", "last")
 PAIR = ("both", "left", "right")
@@ -56,6 +61,28 @@ def test_thread_inside_a_replaced_function_keeps_the_old_ones(program, victim, l
     patch.revert(victim)
     assert victim.number("version") == 1
     assert victim.numbers("release") == [2, 1]
+
+
+def test_hook_that_somebody_undoes(program, victim, livepatch):
+    """Guards that hooks of a program's own functions are looked at as those of libraries are.
+
+    Seen to fail with *applied*, while the old function ran.
+    """
+    patch = livepatch(program.patch("new", 2, FUNCTIONS))
+    patch.apply(victim)
+    state = examine(victim.pid, MappedFiles()).state
+    (library,) = state.libraries
+    with open(f"/proc/{victim.pid}/mem", "r+b", buffering=0) as memory:
+        for hook in hooks_of(victim.pid, state, library):
+            # The entry, and with it all that the hook relies on behind the padding.
+            size = hook.relied.bit_length() - abi.PAD_BEFORE
+            memory.seek(hook.function)
+            memory.write(hook.original[abi.PAD_BEFORE:abi.PAD_BEFORE + size])
+    assert victim.number("version") == 1
+    assert patch.check(victim) == NOT_APPLIED
+    patch.apply(victim)
+    assert victim.number("version") == 2
+    assert patch.check(victim) == APPLIED
 
 
 def test_rest_of_the_program_is_outside(program, victim, livepatch):
