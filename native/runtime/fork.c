@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <linux/futex.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -105,12 +104,25 @@ static void after_in_child(void)
 	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 }
 
+/*
+ * What pthread_atfork() comes down to.  That one is linked into each library, from an archive which
+ * on some systems is not fit for indirect branch tracking: the runtime would not be either.
+ */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+		      void *library);
+
+bool ulp_at_fork(void (*before_fork)(void), void (*in_parent)(void), void (*in_child)(void))
+{
+	/* Any address of this library tells whose they are, which matters to one that is unloaded. */
+	return __register_atfork(before_fork, in_parent, in_child, &change) == 0;
+}
+
 bool ulp_fork_prepare_for(void)
 {
 	static bool prepared;
 
 	if (!prepared)
-		prepared = pthread_atfork(before, after_in_parent, after_in_child) == 0;
+		prepared = ulp_at_fork(before, after_in_parent, after_in_child);
 	return prepared;
 }
 

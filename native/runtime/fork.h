@@ -10,6 +10,9 @@
 
 #include <stdbool.h>
 
+/* pthread_atfork(3). Returns false if there is no memory. */
+bool ulp_at_fork(void (*before_fork)(void), void (*in_parent)(void), void (*in_child)(void));
+
 /* Called by the worker, not before: a process that is never patched gets no handler. */
 bool ulp_fork_prepare_for(void);
 

@@ -109,6 +109,3 @@ void __stack_chk_fail(void)
 {
 	__builtin_trap();
 }
-
-/* By its address pthread_atfork() tells whose handlers are registered. */
-__attribute__((visibility("hidden"))) void *__dso_handle = &__dso_handle;

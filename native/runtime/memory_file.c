@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +11,7 @@
 #include "arch/x86_64/system_call.h"
 #include "runtime/clock.h"
 #include "runtime/descriptor.h"
+#include "runtime/fork.h"
 #include "runtime/format.h"
 #include "runtime/memory_file.h"
 #include "runtime/state.h"
@@ -52,7 +52,7 @@ static bool prepare_for_fork(void)
 	static bool prepared;
 
 	if (!prepared)
-		prepared = pthread_atfork(NULL, NULL, drop) == 0;
+		prepared = ulp_at_fork(NULL, NULL, drop);
 	return prepared;
 }
 

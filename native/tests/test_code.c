@@ -47,6 +47,21 @@ static int call(const unsigned char *code)
 	return result;
 }
 
+/* Where indirect branches are tracked: every jump through a word leads to an endbr64, or is not tracked. */
+static void tracking(const unsigned char *code)
+{
+	unsigned jumps = 0;
+
+	CHECK(memcmp(code, "\xf3\x0f\x1e\xfa", 4) == 0);
+	for (unsigned at = 5; at + 1 < ULP_STUB_SIZE - 24; at++) {
+		if (code[at] != 0xff || code[at + 1] != 0x25)
+			continue;
+		CHECK(code[at - 1] == 0x3e);
+		jumps++;
+	}
+	CHECK(jumps == 2);
+}
+
 static void stubs(void)
 {
 	unsigned char *page = executable_page();
@@ -75,6 +90,8 @@ static void stubs(void)
 		CHECK(call(page + ULP_STUB_SIZE) == (universe < 3 ? 1 : 2));
 		CHECK(call(page + 2 * ULP_STUB_SIZE) == (universe < 3 ? 1 : universe < 5 ? 2 : 3));
 	}
+	tracking(page + ULP_STUB_SIZE);
+	tracking(page + 2 * ULP_STUB_SIZE);
 	number = 7;
 	for (int i = 0; i < 3; i++) {
 		const struct ulp_stub_descriptor *descriptor;

@@ -9,7 +9,12 @@
  * symbol is added to the library's interface.  The note is found by its name; it
  * leads to the descriptor, and that to the function, by distances that the linker
  * settles: nothing is left for the loader but the slot itself.
+ *
+ * The library stays what it is to the linker: fit for indirect branch tracking and for shadow
+ * stacks, which <cet.h> notes as the compiler would.
  */
+#include <cet.h>
+
 #include <ulp/abi.h>
 
 	.section .tbss.ulp_universe, "awT", @nobits
@@ -22,6 +27,7 @@ universe:
 	.type	locate, @function
 locate:
 	.cfi_startproc
+	_CET_ENDBR
 	mov	universe@gottpoff(%rip), %rax
 	ret
 	.cfi_endproc

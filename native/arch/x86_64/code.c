@@ -48,28 +48,32 @@ static void put_relative(struct writer *w, uint64_t target)
  * word below the return address is free at a function's entry, and in the red
  * zone.
  *
- *    0  mov  %r11, -8(%rsp)
- *    5  mov  %fs:tls_offset, %r11
- *   14  cmp  universe(%rip), %r11
- *   21  mov  -8(%rsp), %r11
- *   26  je   chain
- *   28  lea  descriptor(%rip), %r11
- *   35  jmp  ulp_slow_path
+ * The slot's jump is tracked where indirect branches are, so a stub begins with endbr64.  Its own
+ * jumps are not: the middle of a function, or of a stub, is where they lead.
+ *
+ *    0  endbr64
+ *    4  mov  %r11, -8(%rsp)
+ *    9  mov  %fs:tls_offset, %r11
+ *   18  cmp  universe(%rip), %r11
+ *   25  mov  -8(%rsp), %r11
+ *   30  je   chain
+ *   32  lea  descriptor(%rip), %r11
+ *   39  jmp  ulp_slow_path
  *       kept:                           the slow path's own jump has left this address
- *   40  mov  %r11, -8(%rsp)             there, which to the core looks like a frame's
+ *   44  mov  %r11, -8(%rsp)             there, which to the core looks like a frame's
  *       chain:
- *   45  cmpq $from, %fs:tls_offset      these three with a replacement only;
- *   58  jb   older                      the number, not the domain's universe:
- *   60  jmp  *replacement(%rip)         two words can't be compared at once
+ *   49  cmpq $from, %fs:tls_offset      these three with a replacement only;
+ *   62  jb   older                      the number, not the domain's universe:
+ *   64  notrack jmp *replacement(%rip)  two words can't be compared at once
  *       older:
- *   66  jmp  *older(%rip)
- *   72  replacement, older, descriptor
+ *   71  notrack jmp *older(%rip)
+ *   80  replacement, older, descriptor
  */
 enum {
-	AT_KEPT = 40,
-	AT_CHAIN = 45,
-	AT_OLDER = 66,
-	AT_LITERALS = 72,
+	AT_KEPT = 44,
+	AT_CHAIN = 49,
+	AT_OLDER = 71,
+	AT_LITERALS = 80,
 	LITERAL_REPLACEMENT = AT_LITERALS,
 	LITERAL_OLDER = AT_LITERALS + 8,
 	LITERAL_DESCRIPTOR = AT_LITERALS + 16,
@@ -80,13 +84,14 @@ bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address, unsigned char 
 	struct writer w = {.code = code, .address = address, .in_reach = true};
 
 	memset(code, 0xcc, ULP_STUB_SIZE);
+	PUT(&w, 0xf3, 0x0f, 0x1e, 0xfa);
 	PUT(&w, 0x4c, 0x89, 0x5c, 0x24, 0xf8);
 	PUT(&w, 0x64, 0x4c, 0x8b, 0x1c, 0x25);
 	put32(&w, stub->tls_offset);
 	PUT(&w, 0x4c, 0x3b, 0x1d);
 	put_relative(&w, (uint64_t)stub->universe);
 	PUT(&w, 0x4c, 0x8b, 0x5c, 0x24, 0xf8);
-	PUT(&w, 0x74, AT_CHAIN - 28);
+	PUT(&w, 0x74, AT_CHAIN - 32);
 	PUT(&w, 0x4c, 0x8d, 0x1d);
 	put_relative(&w, address + LITERAL_DESCRIPTOR);
 	PUT(&w, 0xe9);
@@ -98,10 +103,10 @@ bool ulp_code_stub(const struct ulp_stub *stub, uint64_t address, unsigned char 
 		put32(&w, stub->tls_offset);
 		put32(&w, stub->from);
 		PUT(&w, 0x72, AT_OLDER - (AT_CHAIN + 15));
-		PUT(&w, 0xff, 0x25);
+		PUT(&w, 0x3e, 0xff, 0x25);
 		put_relative(&w, address + LITERAL_REPLACEMENT);
 	}
-	PUT(&w, 0xff, 0x25);
+	PUT(&w, 0x3e, 0xff, 0x25);
 	put_relative(&w, address + LITERAL_OLDER);
 
 	w.at = LITERAL_REPLACEMENT;

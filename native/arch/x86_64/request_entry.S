@@ -14,6 +14,8 @@
  * loaded.  DWARF numbers: rax 0, rdx 1, rcx 2, rbx 3, rsi 4, rdi 5, rbp 6, rsp 7,
  * r8..r15, rip 16.
  */
+#include <cet.h>
+
 #include "arch/x86_64/layout.h"
 
 /* DW_CFA_expression: register \reg lies at breg\base + \offset (two-byte SLEB128). */

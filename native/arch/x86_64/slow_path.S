@@ -12,6 +12,8 @@
  * integer arguments, rax (vector count of a variadic call), r10 (static chain),
  * r11 and the vector registers.  Callee-saved ones are left to the C code.
  */
+#include <cet.h>
+
 #include "arch/x86_64/layout.h"
 
 	/* With the stubs: code that a thread passes on its way into a function. */
@@ -94,7 +96,8 @@ ulp_slow_path:
 	.cfi_restore rbp
 	lea	8(%rsp), %rsp
 	.cfi_adjust_cfa_offset -8
-	jmp	*-8(%rsp)
+	/* To a stub, in the middle of one, or behind a function's nops: no endbr64 is there. */
+	notrack jmp *-8(%rsp)
 	.cfi_endproc
 	.size	ulp_slow_path, . - ulp_slow_path
 	.section .note.GNU-stack, "", @progbits

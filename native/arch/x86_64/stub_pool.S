@@ -9,6 +9,8 @@
  *
  * The pages are shared with the file, and cost no memory, until they are written.
  */
+#include <cet.h>
+
 #include "arch/x86_64/layout.h"
 
 	.section ulp_entering, "ax", @progbits

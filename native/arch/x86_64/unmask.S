@@ -6,6 +6,8 @@
  * pattern; after the system call that lets handlers run it tells whether one did.  The frame's
  * upper end, which is always written, is the mark behind the extended state, aligned to 64.
  */
+#include <cet.h>
+
 #define SYS_RT_SIGPROCMASK 14
 #define SIG_SETMASK         2
 #define RED_ZONE          128

@@ -9,7 +9,6 @@
 	.balign 16
 ulp_unwind_start:
 	.cfi_startproc
-	_CET_ENDBR
 	xor	%eax, %eax
 	/* rax, rdx, rcx; rsi, rdi; r8 to r11 */
 	mov	%rax, 0(%rdi)

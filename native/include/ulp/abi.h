@@ -28,7 +28,7 @@
 #define ULP_THREAD_SETS   4096
 #define ULP_THREAD_WAYS   4
 #define ULP_EXCEPTED      32
-#define ULP_STUB_SIZE     96
+#define ULP_STUB_SIZE     112
 #define ULP_HOOK_CODE     20 /* ULP_PAD_BEFORE + endbr64 + ULP_PAD_ENTRY */
 
 /* trm.o puts an ELF note with this type and the name "ulp" into a library; see below. */
