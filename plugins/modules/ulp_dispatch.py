@@ -208,7 +208,7 @@ processes:
         - V(not_patchable), it cannot be patched. So is a process that runs another build of the library which has been
           replaced on disk since. Nobody can say whether that build has the fault.
         - V(excluded), O(exclude), O(hold_file), O(kill_switch) or O(retracted_file) says that it is left alone.
-        - V(failed), it could be patched, but was not.
+        - V(failed), it could be patched, but was not; or the livepatch stays applied, although it was to be reverted.
       type: str
       sample: patched
     reason:

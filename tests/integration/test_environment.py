@@ -160,6 +160,22 @@ def test_call_that_is_needed(denial, name, launch, refused):
     refused(victim, f"denies the system call {name}")
 
 
+@needs_root
+def test_revert_that_cannot_be_carried_out(launch, preforked, container):
+    """Guards that a process which keeps its livepatch is not shown as one that never had any.
+
+    Seen to be "not_patchable", and the revert to have succeeded.
+    """
+    victim = launch()
+    preforked.succeed("trigger", "-p", victim.pid, container)
+    victim.ask(f"deny {OPENAT} {KILL:#x}")
+    answer = preforked.refuse("dispatch", "revert", container, "--name", victim.name, "--json", naming=victim.pid)
+    (row,) = answer.json()
+    assert (row["outcome"], row["pid"]) == ("failed", victim.pid)
+    assert row["reason"].endswith("the livepatch stays applied")
+    assert victim.number("version") == 2
+
+
 @pytest.mark.parametrize("command", ["strict", "strict-thread"])
 def test_strict_mode(command, build, refused):
     """Also of a thread that is never borrowed: it would die at its next entry. Seen to be patched without."""

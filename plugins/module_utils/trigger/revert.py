@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from .. import abi
+from ..errors import NotPatchable
+from ..process.errors import ProcessUnpatchable
 from ..process.subject import require_available
 from . import outcome
 from .concern import examine_concerned
@@ -28,9 +30,13 @@ def revert(job, pid, via, name):
         )
     if not patch.applied:
         return (yield from bringing_along(job, subject, outcome.REVERTED))
-    require_independence(subject, job.container)
-    require_available(pid, via)
-    require_no_strict_thread(pid)
-    if job.options.check:
-        return Row(pid, subject.name, outcome.REVERTED, changed=True)
-    return (yield from exchange(job, subject, abi.REVERT, [], outcome.REVERTED))
+    try:
+        require_independence(subject, job.container)
+        require_available(pid, via)
+        require_no_strict_thread(pid)
+        if job.options.check:
+            return Row(pid, subject.name, outcome.REVERTED, changed=True)
+        return (yield from exchange(job, subject, abi.REVERT, [], outcome.REVERTED))
+    except (NotPatchable, ProcessUnpatchable) as error:
+        # It is patched, and stays so: whoever wanted it reverted must not take it for one that never was.
+        return Row(pid, subject.name, outcome.FAILED, f"{error}; the livepatch stays applied")
