@@ -165,6 +165,10 @@ check-roles: venv build ## roles in systemd containers, processes of containers 
 bench: packages-check-build venv build ## measure, and write build/bench.json
 	$(BIN)/python tests/bench/bench.py --output $(BUILD)/bench.json
 
+.PHONY: report-preview
+report-preview: venv collection-path ## the page of a report, for 3, 40 and 400 hosts, in build/report-preview
+	@$(BIN)/python tools/report-preview.py $(BUILD)/report-preview
+
 # ----------------------------------------------------------------- artefact
 
 .PHONY: release

@@ -122,7 +122,8 @@ class Fleet:
         """What the function that the livepatch replaces gives on each host: 1 old, 2 new."""
         return {name: victim.number("call") for name, victim in self.victims.items()}
 
-    def play(self, *options: str, playbook: str = "apply_livepatch", **variables: Any) -> Run:
+    def play(self, *options: str, playbook: str = "apply_livepatch", callback: str = "ansible.builtin.default",
+             **variables: Any) -> Run:
         self.runs += 1
         report = self.directory / f"report-{self.runs}"
         inventory = self.directory / "inventory.json"
@@ -139,7 +140,8 @@ class Fleet:
             [*wrap, str(ANSIBLE_PLAYBOOK), "-i", str(inventory), f"libpulp.livepatch.{playbook}", *options,
              "-e", json.dumps(variables)],
             cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            check=False, env=dict(os.environ, ANSIBLE_FORKS="4", ANSIBLE_PIPELINING="true"),
+            check=False, env=dict(os.environ, ANSIBLE_FORKS="4", ANSIBLE_PIPELINING="true",
+                                  ANSIBLE_STDOUT_CALLBACK=callback),
         )
         changed = sum(int(number) for number in re.findall(r"\schanged=(\d+)", done.stdout))
         return Run(done.returncode, done.stdout, changed, report)
@@ -276,6 +278,39 @@ def test_nobody_is_asked_about_what_runs_ansible(fleet):
     assert re.search(rf'"\d+ +{own["name"]} +runs Ansible +ends with the run"', done.output), done.output
 
 
+# So many lines somebody reads.
+LINES = 150
+
+
+def test_last_word_and_what_somebody_reads(fleet):
+    """Guards the words of a run that leaves something, its exit status on request, and the length of its output.
+
+    Seen to have succeeded and to have passed; 537 lines with Ansible's own callback.
+    """
+    fleet.add("web1")
+    fleet.add("legacy", preload=False)
+    settings = {"ulp_livepatch_restart": False, "ulp_livepatch_serial": "1"}
+    done = fleet.play(callback="libpulp.livepatch.rollout", **settings)
+    assert done.status == 0, done.output
+    report = done.report
+    assert (report["state"], [stage["state"] for stage in report["stages"]]) == (
+        "left_vulnerable", ["passed", "left_vulnerable"])
+    lines = done.output.splitlines()
+    assert len(lines) <= LINES, done.output
+    words, _line = (line for line in lines if line.startswith(("stage 1: ", "stage 2: ")))
+    assert words.endswith(": passed")
+    assert lines.index("left_vulnerable: 1 process patched, left: 1 vulnerable process on 1 host") > lines.index(words)
+    assert any(line.startswith(f"{fleet.victims['web1'].pid} ") and " patched " in line for line in lines)
+
+    again = fleet.play(ulp_livepatch_fail_on_vulnerable=True, **settings)
+    assert again.status == FAILED, again.output
+    assert again.report["state"] == "left_vulnerable"
+    reverted = fleet.play(playbook="revert_livepatch", livepatch_hosts="web1", ulp_livepatch_fail_on_vulnerable=True)
+    assert reverted.status == 0, reverted.output
+    assert (reverted.report["state"], reverted.report["still_vulnerable"]) == ("succeeded", [])
+    assert "vulnerable" not in reverted.output
+
+
 class Site(http.server.ThreadingHTTPServer):
     """What the canary serves: a page, and another port, that are well until it is patched."""
 
@@ -389,7 +424,7 @@ def test_lost_hosts_and_earlier_stages(fleet, livepatch, tmp_path):
     done = fleet.play(ulp_livepatch_canary_group="first", ulp_livepatch_serial="100%",
                       ulp_livepatch_revert_earlier=True)
     assert done.status != 0, done.output
-    assert [stage["passed"] for stage in done.report["stages"]] == [True, False]
+    assert [stage["state"] for stage in done.report["stages"]] == ["taken_back", "stopped"]
     (harm,) = done.report["stages"][1]["harm"]
     assert harm.startswith("mid: it could not be reached any more"), done.output
     assert statuses(done) == {"a": "reverted", "early": "unreachable", "b": "reverted", "mid": "revert_incomplete"}

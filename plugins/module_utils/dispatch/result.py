@@ -16,7 +16,7 @@ PATCH = "patch"
 REVERT = "revert"
 CHECK = "check"
 
-_APPLIED = (outcome.PATCHED, outcome.ALREADY_PATCHED)
+_APPLIED = tuple(word for word in outcome.OUTCOMES if outcome.MEANINGS[word].applied)
 # Processes that the livepatch is not for.
 UNCONCERNED = (outcome.NOT_APPLICABLE, outcome.ALREADY_FIXED_ON_DISK)
 # What a process that was asked for by PID should be in the end.

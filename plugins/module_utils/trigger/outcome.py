@@ -16,6 +16,8 @@ NOT_PATCHABLE = "not_patchable"
 EXCLUDED = "excluded"
 PENDING = "pending"
 FAILED = "failed"
+# What only reports say, of a process on a host that a rollout did not come to.
+NOT_REACHED = "not_reached"
 
 OUTCOMES = (
     PATCHED,
@@ -28,6 +30,33 @@ OUTCOMES = (
     PENDING,
     FAILED,
 )
+
+
+# How a report shows an outcome.
+GOOD, WAIT, BAD = "good", "wait", "bad"
+
+
+class Meaning(NamedTuple):
+    """What an outcome says of the process."""
+
+    applied: bool  # every thread uses the new functions
+    vulnerable: bool  # it runs old functions of the vulnerable library, or may
+    colour: str  # GOOD, WAIT or BAD, when the livepatch is to be applied
+    words: str
+
+
+MEANINGS = {
+    PATCHED: Meaning(True, False, GOOD, "patched"),
+    ALREADY_PATCHED: Meaning(True, False, GOOD, "already patched"),
+    REVERTED: Meaning(False, True, WAIT, "reverted"),
+    NOT_APPLICABLE: Meaning(False, False, GOOD, "not applicable"),
+    ALREADY_FIXED_ON_DISK: Meaning(False, False, GOOD, "already fixed on disk"),
+    NOT_PATCHABLE: Meaning(False, True, BAD, "not patchable"),
+    EXCLUDED: Meaning(False, True, WAIT, "excluded"),
+    PENDING: Meaning(False, True, WAIT, "pending"),
+    FAILED: Meaning(False, True, BAD, "failed"),
+    NOT_REACHED: Meaning(False, True, WAIT, "not reached"),
+}
 
 
 class Row(NamedTuple):

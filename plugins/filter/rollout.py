@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of a rollout for the role ulp_livepatch, which only draws; each is documented in a file of its name."""
+
+from __future__ import annotations
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.judgement import harm, refusal
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.later import rows_now
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import MEANINGS
+
+
+def rollout_refusal(hostvars, hosts, direction="present"):
+    return refusal(hosts_of(hostvars, hosts, direction))
+
+
+def rollout_harm(hostvars, hosts, alive, direction="present"):
+    return harm(hosts_of(hostvars, hosts, direction), alive)
+
+
+def rollout_report(hostvars, livepatch, direction="present", state=None):
+    run = hostvars["localhost"]
+    return report(hosts_of(hostvars, run["ulp_livepatch_hosts"], direction), run, livepatch, direction, state or None)
+
+
+def rollout_meaning(outcome):
+    return MEANINGS[outcome]._asdict()
+
+
+class FilterModule:
+    """Filters of a rollout."""
+
+    def filters(self):
+        return {
+            "rollout_refusal": rollout_refusal,
+            "rollout_harm": rollout_harm,
+            "rollout_report": rollout_report,
+            "rollout_ending": ending,
+            "rollout_rows_now": rows_now,
+            "rollout_restarts": restarts,
+            "rollout_meaning": rollout_meaning,
+        }

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last words of a run."""
+
+from __future__ import annotations
+
+from .host import REVERT_INCOMPLETE, UNREACHABLE, UNTOUCHED
+from .report import LEFT_PATCHED, LEFT_VULNERABLE
+
+# So many processes are named on the console; all of them are in the report.
+_NAMED = 20
+
+
+def ending(document, fail_on_vulnerable):
+    """How a run ended, for the console.
+
+    :param document: the report.
+    :param fail_on_vulnerable: whether the run has failed when processes are left.
+    :return: dict with state, lines (list of str, the summary last) and failure (why the run has failed, or "").
+    """
+    stop = document["message"]
+    state = document["state"]
+    incomplete = _names(document, REVERT_INCOMPLETE)
+    # After a stop it is the stop that matters, and that most hosts were not reached is what it is for.
+    missing = _names(document, UNREACHABLE) + ([] if stop else _names(document, UNTOUCHED))
+    failure = [stop] if stop else []
+    if incomplete:
+        failure.append(f"NOT reverted completely: {', '.join(incomplete)}")
+    if missing:
+        failure.append(f"could not be reached: {', '.join(missing)}")
+    if fail_on_vulnerable and state in (LEFT_VULNERABLE, LEFT_PATCHED):
+        failure.append(document["summary"])
+    lines = []
+    for words, rows in (
+        ("still vulnerable", document["still_vulnerable"]), ("still patched", document["still_patched"]),
+    ):
+        lines += [f"{words}: {_line(row)}" for row in rows[:_NAMED]]
+        if len(rows) > _NAMED:
+            lines.append(f"{words}: {len(rows) - _NAMED} more, which the report names")
+    return {"state": state, "lines": [*lines, document["summary"]], "failure": "; ".join(failure)}
+
+
+def _names(document, status):
+    return [host["name"] for host in document["hosts"] if host["status"] == status]
+
+
+def _line(row):
+    how = f"; {row['restart']}" if row["restart"] else ""
+    return f"{row['host']}, {row['name']} ({row['pid']}): {row['reason']}{how}"

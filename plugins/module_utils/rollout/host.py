@@ -1,0 +1,155 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rollout knows of one host, and the words for how it fared."""
+
+from __future__ import annotations
+
+from ..trigger import outcome
+
+# The statuses of a host, as ``docs/report.md`` explains them.
+PLANNED = "planned"  # only while the rollout is under way: it is to get the livepatch, or to have it reverted
+PATCHED = "patched"
+PARTLY = "partly"
+UNCONCERNED = "unconcerned"
+REVERTED = "reverted"
+REVERT_INCOMPLETE = "revert_incomplete"
+HELD = "held"
+UNTOUCHED = "untouched"
+UNREACHABLE = "unreachable"
+ERROR = "error"
+FAILED = "failed"
+
+# Of these nobody knows what they run.
+UNSEEN = (HELD, UNREACHABLE, ERROR)
+ABSENT = "absent"
+
+
+class Host:
+    """A host of the rollout, by the facts that the role ``ulp_livepatch`` has set on it."""
+
+    def __init__(self, name, facts, direction):
+        """
+        :param name: its name in the inventory.
+        :param facts: mapping; its keys begin with ``ulp_livepatch_``.
+        :param direction: the run's, ``present`` or ``absent``.
+        """
+        self.name = name
+        self._facts = facts
+        self.run_direction = direction
+        self.direction = self.fact("direction") or direction
+        stage = self.fact("stage")
+        self.stage = None if stage is None else int(stage)
+        self.plan = self.fact("plan")
+        self.trouble = self.fact("trouble") or []
+        self.taken_back = self.fact("taken_back")
+        self.result = self.fact("result") or {}
+        self.rows = self._rows()
+
+    def fact(self, name):
+        """The fact ``ulp_livepatch_NAME``, or None."""
+        return self._facts.get("ulp_livepatch_" + name)
+
+    @property
+    def planned(self):
+        """Whether the host takes part, as far as the run has come."""
+        return self.fact("status") == PLANNED
+
+    @property
+    def was_dealt_with(self):
+        """Whether something is known of the processes that came after the plan."""
+        return self.result.get("processes") is not None
+
+    def _rows(self):
+        """The rows of the processes, dicts, with what became of them last, and how each would be restarted."""
+        restarts = {stuck["pid"]: stuck["command"] for stuck in self.fact("restarts") or []}
+        back = {row["pid"]: row["outcome"] for row in (self.taken_back or {}).get("processes", [])}
+        known = self.result["processes"] if self.was_dealt_with else (self.plan or {}).get("processes", [])
+        rows = []
+        for row in known:
+            now = back.get(row["pid"], row["outcome"])
+            # The plan says what would be done; it was not.
+            if not self.was_dealt_with and now in (outcome.PATCHED, outcome.REVERTED):
+                now = outcome.NOT_REACHED
+            rows.append(dict(row, outcome=now, restart=restarts.get(row["pid"], "")))
+        return rows
+
+    @property
+    def others(self):
+        """The rows of the processes that go on after the run: not those that run Ansible."""
+        return [row for row in self.rows if not row["runs_ansible"]]
+
+    @property
+    def vulnerable(self):
+        """The rows of processes that a rollout leaves vulnerable, or may; none where that is what was asked for."""
+        if self.run_direction == ABSENT:
+            return []
+        return [row for row in self.others if outcome.MEANINGS[row["outcome"]].vulnerable]
+
+    @property
+    def still_patched(self):
+        """The rows of processes that should have had the livepatch reverted and may have it still."""
+        if self.direction != ABSENT:
+            return []
+        left = (outcome.PENDING, outcome.FAILED, outcome.EXCLUDED, outcome.NOT_REACHED)
+        return [row for row in self.others if row["outcome"] in left or outcome.MEANINGS[row["outcome"]].applied]
+
+    @property
+    def status(self):
+        """How the host fared, one of the words above."""
+        if self.taken_back is not None:
+            return REVERTED if self.taken_back["complete"] else REVERT_INCOMPLETE
+        status = self.fact("status") or UNREACHABLE
+        if status != PLANNED:
+            return status
+        if self.stage is None:
+            # Without a plan it dropped out of the run while it was looked at; a revert makes none.
+            return UNTOUCHED if self.plan is not None or self.run_direction == ABSENT else UNREACHABLE
+        if self.trouble:
+            return FAILED
+        if self.still_patched:
+            return PARTLY
+        outcomes = {row["outcome"] for row in self.others}
+        if self.direction == ABSENT:
+            return REVERTED if outcome.REVERTED in outcomes else UNCONCERNED
+        if self.vulnerable:
+            return PARTLY
+        return PATCHED if any(outcome.MEANINGS[word].applied for word in outcomes) else UNCONCERNED
+
+    @property
+    def reason(self):
+        """Why it was left out, or what went wrong; "" if nothing did."""
+        return self.fact("held") or "; ".join(self.trouble)
+
+    @property
+    def gates(self):
+        """How the host's health gates passed: dicts with name, before, after, reverted (True, False or None), said."""
+        after = self.fact("gates_after") or []
+        reverted = self.fact("gates_reverted") or []
+        rows = []
+        for index, gate in enumerate(self.fact("gates_before") or []):
+            later = after[index] if index < len(after) else {}
+            last = reverted[index] if index < len(reverted) else {}
+            rows.append({
+                "name": gate["name"], "before": gate["passed"], "after": later.get("passed"),
+                "reverted": last.get("passed"), "said": later.get("said") or gate["said"],
+            })
+        return rows
+
+    def why(self, row):
+        """Why the process of ``row`` is vulnerable, or still patched, one sentence."""
+        now = row["outcome"]
+        if now == outcome.REVERTED:
+            return "the livepatch was reverted" if self.direction == ABSENT else "the patch was taken back"
+        if now == outcome.NOT_REACHED:
+            if self.stage is not None and self.planned:
+                return "the host was lost: nobody knows whether it is patched"
+            return "the rollout did not come to this host"
+        if now == outcome.PENDING and not row["reason"]:
+            return f"{row['threads_pending']} of {row['threads']} threads are still inside the library"
+        return row["reason"]
+
+
+def hosts_of(hostvars, names, direction):
+    """The Host objects of hosts ``names``, by what ``hostvars``, a mapping of their facts, says of them."""
+    return [Host(name, hostvars[name], direction) for name in names]

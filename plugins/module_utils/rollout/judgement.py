@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a rollout must not begin, and why a stage has to be taken back."""
+
+from __future__ import annotations
+
+from ..trigger import outcome
+from .host import ABSENT, ERROR
+
+_SUSPECT = (
+    ", before this run as well, but with the livepatch applied already, which may be the cause; revert it on this host,"
+    " or put the host on hold"
+)
+
+
+def refusal(hosts):
+    """Why the rollout may not begin: a list of sentences, empty where it may.
+
+    :param hosts: list of host.Host, all that it is for.
+    """
+    lines = []
+    undecided = False
+    for host in hosts:
+        plan = host.plan or {}
+        if host.fact("status") == ERROR:
+            lines.append(f"{host.name}: {'; '.join(host.trouble)}")
+        elif plan.get("stopped"):
+            lines.append(f"{host.name}: the kill switch is set on this host")
+        elif plan.get("retracted"):
+            lines.append(
+                f"{host.name}: this livepatch is retracted on this host; ulp_livepatch_revert_retracted=true reverts it"
+                " there"
+            )
+        elif host.fact("consent") is None:
+            for stuck in host.fact("restarts") or []:
+                undecided = True
+                lines.append(
+                    f"{host.name}: {stuck['name']} ({stuck['pid']}) can't be patched, {stuck['reason']};"
+                    f" {stuck['command']}"
+                )
+    if undecided:
+        lines.append(
+            "Set ulp_livepatch_restart to true to restart the units of such processes, or to false to leave them"
+            " vulnerable and report them."
+        )
+    return lines
+
+
+def harm(hosts, alive):
+    """Why the stage has to be taken back: a list of sentences, empty if it need not.
+
+    :param hosts: list of host.Host, those of the stage.
+    :param alive: the names of the hosts that are still in the run.
+    """
+    return [
+        f"{host.name}: {reason}"
+        for host in hosts
+        for reason in (_harm_on(host) if host.name in alive else ["it dropped out of the run"])
+    ]
+
+
+def _harm_on(host):
+    if not host.planned:
+        return []
+    found = list(host.trouble)
+    if not host.was_dealt_with and not host.trouble:
+        found.append("it ended without an answer")
+    if host.direction != ABSENT:
+        if host.result.get("stopped"):
+            found.append("the kill switch is set")
+        if host.result.get("retracted"):
+            found.append("the livepatch was retracted meanwhile")
+    return found + [f"health gate failed: {name}" for name in _failed_gates(host)]
+
+
+def _failed_gates(host):
+    """The names of the gates that fail now, but not of those that had failed before without the livepatch."""
+    failing = [gate for gate in host.gates if gate["after"] is False]
+    found = [gate["name"] for gate in failing if gate["before"]]
+    planned = (host.plan or {}).get("processes", [])
+    # As an interrupted run leaves it.
+    if any(row["outcome"] in (outcome.ALREADY_PATCHED, outcome.PENDING) for row in planned):
+        found += [gate["name"] + _SUSPECT for gate in failing if not gate["before"]]
+    return found

@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a run: the document that ``report.json`` holds and the page is drawn from.
+
+``docs/report.schema.json`` describes it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+
+from ..trigger import outcome
+from .host import ABSENT, REVERT_INCOMPLETE, UNREACHABLE, UNSEEN, UNTOUCHED
+
+# Of the document; it goes up when a field is renamed, removed or means something else.
+FORMAT = 2
+
+# How a run stands, and a stage.
+RUNNING = "running"
+REFUSED = "refused"
+STOPPED = "stopped"
+INCOMPLETE = "incomplete"
+LEFT_VULNERABLE = "left_vulnerable"
+LEFT_PATCHED = "left_patched"
+SUCCEEDED = "succeeded"
+PASSED = "passed"
+TAKEN_BACK = "taken_back"
+
+
+def report(hosts, run, livepatch, direction, state=None, now=None):
+    """The report of a run.
+
+    :param hosts: list of host.Host, all that it is for.
+    :param run: mapping with the facts of the whole run: ``ulp_livepatch_run``, ``_stages`` and ``_stop``.
+    :param livepatch: dict with file and name.
+    :param direction: ``present`` or ``absent``.
+    :param state: RUNNING, REFUSED or STOPPED; None: the run is over, and how it ended follows from the rest.
+    :param now: datetime.datetime, UTC.
+    :return: dict.
+    """
+    stop = run["ulp_livepatch_stop"]
+    document = {
+        "format": FORMAT,
+        "livepatch": dict(livepatch, patch_id=_patch_id(hosts)),
+        "direction": direction,
+        "run": run["ulp_livepatch_run"],
+        "written": (now or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "state": state or ended(hosts, stop),
+        "message": stop,
+        "stages": [_stage(stage, hosts) for stage in run["ulp_livepatch_stages"]],
+        "hosts": [_host(host) for host in hosts],
+        "still_vulnerable": [_left(host, row) for host in hosts for row in host.vulnerable],
+        "still_patched": [_left(host, row) for host in hosts for row in host.still_patched],
+        "totals": {
+            "hosts": len(hosts),
+            "statuses": dict(Counter(host.status for host in hosts)),
+            "processes": dict(Counter(row["outcome"] for host in hosts for row in host.rows)),
+        },
+    }
+    document["summary"] = summary(document)
+    return document
+
+
+def ended(hosts, stop):
+    """How a run that is over has ended: STOPPED, INCOMPLETE, LEFT_VULNERABLE, LEFT_PATCHED or SUCCEEDED."""
+    if stop:
+        return STOPPED
+    if any(host.status in (UNREACHABLE, UNTOUCHED, REVERT_INCOMPLETE) for host in hosts):
+        return INCOMPLETE
+    return left(hosts) or SUCCEEDED
+
+
+def left(hosts):
+    """What is left on hosts, LEFT_PATCHED or LEFT_VULNERABLE; None: nothing is.
+
+    On a host that nobody looked at there may be what the run is about.
+    """
+    if any(host.still_patched for host in hosts):
+        return LEFT_PATCHED
+    unseen = [host for host in hosts if host.status in UNSEEN]
+    if any(host.run_direction == ABSENT for host in unseen):
+        return LEFT_PATCHED
+    if unseen or any(host.vulnerable for host in hosts):
+        return LEFT_VULNERABLE
+    return None
+
+
+def _patch_id(hosts):
+    answers = [answer for host in hosts for answer in (host.plan, host.result) if answer]
+    return next((answer["patch_id"] for answer in answers if answer.get("patch_id")), "")
+
+
+def _stage(stage, hosts):
+    its = [host for host in hosts if host.name in stage["hosts"]]
+    if stage["harm"]:
+        state = STOPPED
+    elif its and all(host.taken_back is not None for host in its if host.planned):
+        state = TAKEN_BACK if any(host.planned for host in its) else PASSED
+    else:
+        state = left(its) or PASSED
+    return dict(stage, state=state, processes=dict(Counter(row["outcome"] for host in its for row in host.rows)))
+
+
+def _host(host):
+    gates = host.gates
+    return {
+        "name": host.name,
+        "stage": host.stage,
+        "status": host.status,
+        "reason": host.reason,
+        "sick_before": [gate["name"] for gate in gates if not gate["before"]],
+        "left": (host.taken_back or {}).get("left", []),
+        "restarted": host.fact("restarted") or [],
+        "gates": gates,
+        "processes": host.rows,
+    }
+
+
+def _left(host, row):
+    return {
+        "host": host.name, "pid": row["pid"], "name": row["name"], "outcome": row["outcome"],
+        "restart": row["restart"], "reason": host.why(row),
+    }
+
+
+def summary(document):
+    """What came about and what is left, in numbers, one line of text that begins with the state."""
+    totals = document["totals"]
+    reverts = document["direction"] == ABSENT
+    if reverts:
+        done = f"{_count(totals['processes'].get(outcome.REVERTED, 0), 'process', 'es')} reverted"
+    else:
+        applied = sum(
+            number for word, number in totals["processes"].items() if outcome.MEANINGS[word].applied
+        )
+        done = f"{_count(applied, 'process', 'es')} patched"
+    left_over = [
+        _count(len(rows), kind + " process", "es") + " on " + _count(len({row["host"] for row in rows}), "host")
+        for kind, rows in (
+            ("vulnerable", document["still_vulnerable"]), ("still patched", document["still_patched"]),
+        ) if rows
+    ]
+    left_over += [
+        f"{_count(totals['statuses'][status], 'host')} {words}"
+        for status, words in (
+            ("held", "on hold"), ("unreachable", "not reached"), ("error", "that could not be asked"),
+            ("failed", "where it failed"), ("untouched", "to which the run did not come"),
+            ("revert_incomplete", "not reverted completely"),
+        ) if status in totals["statuses"]
+    ]
+    return f"{document['state']}: {done}, left: {', '.join(left_over) or 'nothing'}"
+
+
+def _count(number, noun, plural="s"):
+    return f"{number} {noun}{'' if number == 1 else plural}"
