@@ -17,6 +17,7 @@
 #include "runtime/safe_point.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
+#include "runtime/universe.h"
 #include "runtime/worker.h"
 
 void ulp_entry(struct ulp_block *block);
@@ -78,6 +79,8 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 		       "and exec, or was made by clone() past the C library");
 		return;
 	}
+	if (block->flags & ULP_BLOCK_CATCH_UP)
+		ulp_universe_catch_up();
 	if (!claim()) {
 		refuse(result, ULP_BUSY, "another request is being carried out");
 		return;

@@ -372,3 +372,40 @@ uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 		return __atomic_load_n(function->slot, __ATOMIC_ACQUIRE);
 	return ulp_code_kept(descriptor);
 }
+
+static bool look_behind_diversion(const struct ulp_frame *frame, void *argument)
+{
+	struct search *search = argument;
+
+	/* Frames before are those of the diversion itself. */
+	search->past_entry |= frame->interrupted;
+	search->found |=
+		search->past_entry && (inside_or_entering(search->entry, frame->instruction) ||
+				       bound_by(search->entry, frame->function));
+	return !search->found;
+}
+
+void ulp_universe_catch_up(void)
+{
+	uint32_t count = __atomic_load_n(&ulp_state.domain_count, __ATOMIC_ACQUIRE);
+
+	/* It may have gone into the library on another stack. */
+	if (ulp_stack_of_coroutine((uint64_t)__builtin_frame_address(0)))
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		struct ulp_domain *domain = &ulp_state.domains[i];
+		/* Read before the look, as at an entry. */
+		uint64_t universe = __atomic_load_n(&domain->universe, __ATOMIC_ACQUIRE);
+		uint64_t *number =
+			(uint64_t *)(ulp_thread_pointer() + (uint64_t)domain->tls_offset);
+		const struct ulp_function none = {.domain = i};
+		const struct entry entry = {.function = &none, .number = *number};
+		struct search search = {.entry = &entry};
+
+		if (*number >= universe || !ulp_stack_walk(look_behind_diversion, &search) ||
+		    search.found)
+			continue;
+		raise_number(number, universe);
+		ulp_thread_note(i, true);
+	}
+}

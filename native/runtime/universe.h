@@ -48,4 +48,10 @@ int64_t ulp_universe_own_slot(uint32_t domain);
 uint64_t ulp_universe_enter(const struct ulp_stub_descriptor *descriptor,
 			    const uint64_t *return_address);
 
+/*
+ * Called by a diverted thread that computes all the time, and may never enter a library again: where
+ * its stack shows it outside of a domain, it takes the domain's number here and now.
+ */
+void ulp_universe_catch_up(void);
+
 #endif

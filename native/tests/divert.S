@@ -17,6 +17,8 @@ divert:
 	mov	%rcx, 216(%r8)		/* interrupted */
 	mov	%rsi, 224(%r8)		/* nonce */
 	movq	$0, 232(%r8)		/* signal mask */
+	mov	divert_flags(%rip), %rcx
+	mov	%rcx, 240(%r8)
 	mov	%r15, 0(%r8)
 	mov	%r14, 8(%r8)
 	mov	%r13, 16(%r8)

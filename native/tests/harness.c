@@ -9,6 +9,8 @@
 #include "harness.h"
 #include "runtime/checksum.h"
 
+uint64_t divert_flags;
+
 long divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
 
 /* The runtime's own is hidden in the library; this one is the definition of CRC-32. */

@@ -24,6 +24,9 @@ struct pair {
 /* The one function, if any, that the library jumps to. */
 extern const void *tail;
 
+/* Of the block of the next diversions: ULP_BLOCK_*. */
+extern uint64_t divert_flags;
+
 /* Flags that every site has besides its own. */
 extern uint32_t every_site;
 

@@ -64,6 +64,7 @@ SITE_JUMPED = 32
 
 BLOCK_RED_ZONE = 128
 BLOCK_XSTATE = 256
+BLOCK_CATCH_UP = 1
 
 NOTE_TRM = 1
 NOTE_NAME = b"ulp\0"
@@ -370,7 +371,8 @@ BLOCK = Layout(
     ("interrupted", "Q"),
     ("nonce", "Q"),
     ("signal_mask", "Q"),
-    ("reserved", "16s"),
+    ("flags", "Q"),
+    ("reserved", "Q"),
 )
 
 TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))

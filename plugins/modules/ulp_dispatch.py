@@ -12,8 +12,8 @@ version_added: 1.0.0
 description:
   - Applies a livepatch to every running process that has loaded the library that it is for, or reverts it there.
   - No process is restarted. One thread of each process is held for some microseconds; all others go on.
-  - A thread that is inside the library goes on with the old functions and takes the new ones when it next enters the
-    library. Until then it counts as pending.
+  - A thread that is inside the library goes on with the old functions and takes the new ones when it has left the
+    library and enters it again. Until then it counts as pending.
   - A process that the livepatch is applied to already is left alone.
   - A livepatch is not applied if another user could change the file or a directory above it.
   - When it is asked to end by SIGHUP, SIGINT or SIGTERM, it finishes what is under way, touches no further process,

@@ -303,13 +303,16 @@ struct ulp_request_replacement {
  */
 #define ULP_BLOCK_RED_ZONE 128
 #define ULP_BLOCK_XSTATE   256
+/* The thread computes all the time: where its stack shows it outside it takes the newest number. */
+#define ULP_BLOCK_CATCH_UP 1u
 
 struct ulp_block {
 	uint64_t registers[27]; /* user_regs_struct, adjusted so that a blocked call is made again */
 	uint64_t interrupted;   /* 0: was not in a system call; else 4 or 512..516, the kernel's error */
 	uint64_t nonce;
 	uint64_t signal_mask; /* of the thread, as PTRACE_GETSIGMASK gives it */
-	uint64_t reserved[2];
+	uint64_t flags;       /* ULP_BLOCK_* */
+	uint64_t reserved;
 	/* ULP_BLOCK_XSTATE: the NT_X86_XSTATE image as PTRACE_GETREGSET gives it */
 };
 

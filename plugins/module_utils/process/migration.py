@@ -71,7 +71,7 @@ class Migration(NamedTuple):
     threads: int
     pending: tuple[int, ...]  # TIDs; as long as any thread is inside, or may be, only of those
     unsettled: bool = False  # the pending ones are outside: all that they need is to be settled
-    running: bool = False  # of some of the pending ones no more could be told than that they were running
+    running: tuple[int, ...] = ()  # TIDs of the pending ones of which no more could be told than that they were running
     inner: tuple[int, ...] = ()  # the pending ones, as TIDs in the process's own PID namespace
 
 
@@ -90,7 +90,8 @@ class _Judgement(NamedTuple):
     def migration(self):
         """The Migration, but for the count of threads."""
         pending = self.kept | self.unknown or self.outside
-        return Migration(0, tuple(sorted(pending)), bool(pending) and pending == self.outside, bool(self.unknown))
+        unsettled = bool(pending) and pending == self.outside
+        return Migration(0, tuple(sorted(pending)), unsettled, tuple(sorted(self.unknown)))
 
 
 class Inside(NamedTuple):

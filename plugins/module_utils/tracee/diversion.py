@@ -49,13 +49,14 @@ class Diverted(NamedTuple):
 class Diversion:
     """Everything that diverting one thread needs, allocated before the thread is touched."""
 
-    def __init__(self, pid, tid, entry, request_buffer, nonce, mappings, restarts=True):
+    def __init__(self, pid, tid, entry, request_buffer, nonce, mappings, restarts=True, flags=0):
         """
         :param entry: absolute address of the runtime's request entry.
         :param request_buffer: absolute address of the runtime's buffer.
         :param nonce: of the request that lies there.
         :param mappings: of the process, ascending (maps.Mapping).
         :param restarts: whether the thread may make the system call restart_syscall.
+        :param flags: what the thread is asked besides: abi.BLOCK_CATCH_UP, or 0.
         """
         requests.require_binding()
         self.restarts = restarts
@@ -81,6 +82,7 @@ class Diversion:
         self.interrupted = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["interrupted"])
         self.saved_mask = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["signal_mask"])
         ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["nonce"]).value = nonce
+        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["flags"]).value = flags
         self.word = ctypes.create_string_buffer(32)
         self.piece = ctypes.create_string_buffer(PIECE)
         self.local = IoVector()

@@ -55,15 +55,17 @@ class Answer(NamedTuple):
 class Borrower:
     """Carries one request to one process."""
 
-    def __init__(self, subject, files, build, options, contents=None):
+    def __init__(self, subject, files, build, options, contents=None, only=None):
         """
         :param subject: process.subject.Subject.
         :param files: process.mapped.MappedFiles.
         :param build: function of a nonce that gives the request's bytes.
         :param options: Options.
         :param contents: the bytes of the livepatch for a process that is to be given them; else None.
+        :param only: the TID of the one thread that is to serve, and to catch up with it; None: whichever can.
         """
         self.subject = subject
+        self.only = only
         self.build = build
         self.options = options
         self.contents = contents
@@ -97,7 +99,7 @@ class Borrower:
         round_number = 0
         last_asked = time.monotonic()
         while True:
-            tids = candidates(self.subject.pid, round_number)
+            tids = candidates(self.subject.pid, round_number) if self.only is None else [self.only]
             if tids and self.barred.issuperset(tids):
                 return result
             for tid in tids:
@@ -166,7 +168,8 @@ class Borrower:
                     subject.pid, tid, self.contents is not None, self.options.seccomp
                 )
             diversion = Diversion(
-                subject.pid, tid, state.entry, state.request, nonce, read_maps(subject.via), self.permitted[tid]
+                subject.pid, tid, state.entry, state.request, nonce, read_maps(subject.via), self.permitted[tid],
+                0 if self.only is None else abi.BLOCK_CATCH_UP,
             )
             self.space.write(state.request, self.build(nonce))
             confirm(subject.identity)

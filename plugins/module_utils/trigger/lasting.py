@@ -50,7 +50,7 @@ def making_lasting(job, subject, row, done):
         settled = yield from settling(subject, job.patch_in(subject), job.container, job.files, job.options)
         held_us = max(row.held_us or 0, settled.held_us or 0) or None
         # Otherwise the row says so already, and who is still inside has been waited for.
-        if settled.done == bool(row.threads_pending) or (settled.partly and row.unsettled):
+        if settled.done == bool(row.threads_pending) or (settled.asked and row.threads_pending):
             row = standing(job, renewed(subject), done)
         return row._replace(held_us=held_us, changed=changed)
     except UlpError:

@@ -33,7 +33,7 @@ class Look(NamedTuple):
     """What was seen of the threads of a domain, wherever their entries come from."""
 
     settled: Settled
-    running: bool = False  # some of those excepted were running whenever they were looked at
+    running: tuple[int, ...] = ()  # TIDs of those excepted that were running whenever they were looked at
     others: int = 0  # how many threads are not excepted
 
 

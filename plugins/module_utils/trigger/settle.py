@@ -27,6 +27,9 @@ LOOK_SECONDS = 0.2
 # On a busy machine threads that are outside may have to wait for a processor before they come to rest.
 RUNNING_SECONDS = 1.0
 LOOK_PAUSE = 0.01
+# Threads that compute all the time are asked themselves, so many of them, and each so often.
+MOST_ASKED = 16
+ASKED_TIMES = 3
 
 
 class Settling(NamedTuple):
@@ -34,7 +37,7 @@ class Settling(NamedTuple):
 
     done: bool  # for all threads
     held_us: float | None  # the longest time that a thread was held
-    partly: bool = False  # for all but those that are inside, or may be
+    asked: bool = False  # threads were borrowed, and may have caught up
 
 
 def settling(subject, patch, container, files, options):
@@ -59,17 +62,40 @@ def settling(subject, patch, container, files, options):
         yield LOOK_PAUSE
         subject = renewed(subject)
         seen = look(subject, patch.domain, files, options.sample)
+    patient = options._replace(timeout=min(options.timeout, TIMEOUT_SECONDS))
+    held_us = None
+    # A program with coroutines may be inside the library on another stack than that of the thread.
+    if seen.running and seen.settled.universe and not domain.coroutines:
+        held_us = yield from _asking(subject, files, container, seen, patient)
+        subject = renewed(subject)
+        seen = look(subject, patch.domain, files, options.sample)
     if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
-        return Settling(False, None)
-
-    def build(nonce):
-        return build_request(abi.SETTLE, nonce, container, container.path, [], seen.settled)
-
-    patience = min(options.timeout, TIMEOUT_SECONDS)
-    answer = yield from Borrower(subject, files, build, options._replace(timeout=patience)).run()
+        return Settling(False, held_us, asked=held_us is not None)
+    answer = yield from Borrower(subject, files, _saying(container, seen.settled), patient).run()
+    held_us = max(held_us or 0.0, answer.held_us or 0.0) or None
     result = answer.result
     told = result is not None and result.stage == abi.STAGE_DONE and result.universe >= seen.settled.universe
-    return Settling(told and not seen.settled.excepted, answer.held_us, told and bool(seen.settled.excepted))
+    return Settling(told and not seen.settled.excepted, held_us, asked=True)
+
+
+def _saying(container, settled):
+    """The function of a nonce that gives the bytes of a request which says what is settled."""
+    return lambda nonce: build_request(abi.SETTLE, nonce, container, container.path, [], settled)
+
+
+def _asking(subject, files, container, seen, options):
+    """Borrow threads that never rest themselves: each looks at its own stack, and catches up if it is outside.
+
+    :return: the longest time that one was held, in microseconds, or None.
+    """
+    held_us = 0.0
+    for tid in seen.running[:MOST_ASKED]:
+        borrower = Borrower(
+            subject, files, _saying(container, seen.settled), options._replace(retries=ASKED_TIMES - 1), only=tid
+        )
+        answer = yield from borrower.run()
+        held_us = max(held_us, answer.held_us or 0.0)
+    return held_us or None
 
 
 def _is_worth_telling(seen, domain):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import outcome
 from .outcome import Row
+from .pending import about_pending
 from .progress import migration
 from .undone import undoing
 
@@ -40,20 +41,12 @@ def standing(job, subject, done):
         subject.pid,
         subject.name,
         outcome.PENDING,
-        _about_pending(subject, found, "livepatch" if patch.applied else "revert"),
+        about_pending(subject, found, patch, job.files),
         threads=found.threads,
         threads_pending=pending,
         coroutines=coroutines,
         unsettled=found.unsettled,
     )
-
-
-def _about_pending(subject, found, change):
-    who = f"{len(found.pending)} of {found.threads} threads of process {subject.pid} ({subject.name})"
-    if found.unsettled:
-        again = "apply the livepatch again" if change == "livepatch" else "revert it again"
-        return f"{who} are outside the library, but may not take the {change} when they next enter it; {again}"
-    return f"{who} are still inside the library, or may be; they take the {change} when they next enter it"
 
 
 def _about_coroutines(subject):

@@ -29,6 +29,7 @@
 
 int answer(int value);
 int answer_later(int fd);
+int answer_after(void (*work)(void));
 
 #define PERIOD_NS 100000000L
 
@@ -139,6 +140,27 @@ static void *spin(void *unused)
 	for (volatile long i = 0;; i++)
 		;
 	return unused;
+}
+
+static volatile int worked;
+
+static void compute(void)
+{
+	while (!worked)
+		;
+}
+
+static void wait_for_byte(void)
+{
+	char byte;
+
+	if (read(inside[0], &byte, 1) != 1)
+		_exit(2);
+}
+
+static void *called_back(void *work)
+{
+	return (void *)(long)answer_after((void (*)(void))work);
 }
 
 /* Blocks in a handler that runs on an alternate stack, while the library is interrupted on the thread's own. */
@@ -417,9 +439,16 @@ static int obey(char *command)
 		if (write(handled[1], "x", 1) != 1)
 			_exit(2);
 		say("returning\n", 0);
+	} else if (!strcmp(command, "called back") || !strcmp(command, "compute inside")) {
+		void (*work)(void) = strstr(command, "compute") ? compute : wait_for_byte;
+
+		if (pthread_create(&thread, NULL, called_back, (void *)work))
+			_exit(2);
+		say("started\n", 0);
 	} else if (!strcmp(command, "release")) {
 		void *result;
 
+		worked = 1;
 		if (write(inside[1], "x", 1) != 1 || pthread_join(thread, &result))
 			_exit(2);
 		say("%ld\n", (long)result);

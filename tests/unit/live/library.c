@@ -20,3 +20,10 @@ int answer_later(int fd)
 		return -1;
 	return answer(1);
 }
+
+/* Has the program work first. */
+int answer_after(void (*work)(void))
+{
+	work();
+	return answer(1);
+}

@@ -144,12 +144,48 @@ def test_memory_right_behind_a_stack_is_none_of_it(layout, start, trigger):
     assert (row.outcome, row.threads, row.threads_pending) == ("already_patched", 2, 0)
 
 
-def test_thread_that_never_sleeps_is_pending(layout, start, trigger):
+def test_thread_that_never_sleeps_is_asked(layout, start, trigger):
+    """A thread that computes for ever enters no library: borrowed itself, it looks at its stack and catches up.
+
+    Seen to fail (pending for good) without _asking(), and without ulp_universe_catch_up().
+    """
     victim = start(layout)
     victim.start_thread("spinning", None)
+    for _time in range(2):
+        assert trigger(layout).apply(victim.pid).outcome == "patched"
+        row = once_alone(trigger(layout), victim, 2)
+        assert (row.outcome, row.threads_pending) == ("already_patched", 0)
+        assert trigger(layout).revert(victim.pid).outcome == "reverted"
+
+
+def test_thread_that_computes_inside_is_told_to_run(layout, start, trigger):
+    """Seen to fail ("still inside the library, or may be") without about_pending()'s look at those that run."""
+    victim = start(layout)
+    victim.start_thread("compute inside", None)
     assert trigger(layout).apply(victim.pid).outcome == "pending"
     row = once_alone(trigger(layout), victim, 2)
     assert (row.outcome, row.threads_pending) == ("pending", 1)
+    assert "are running and were never seen to rest" in row.reason
+    assert victim.ask("release") == "20"
+    assert trigger(layout).apply(victim.pid).outcome == "already_patched"
+
+
+def test_call_that_the_library_waits_for_is_told_to_last(layout, start, trigger):
+    """A main loop of the library's, or start code below main(): "when they next enter it" is never.
+
+    Seen to fail without _called_back().
+    """
+    victim = start(layout)
+    victim.start_thread("called back", READ)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+    assert "1 of them never take it while the call lasts in which the library has called the program back" in row.reason
+    assert victim.ask("release") == "20"
+    victim.start_thread("inside", READ)
+    row = trigger(layout).revert(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+    assert "never" not in row.reason
+    assert victim.ask("release") == "5001"
 
 
 def test_running_thread_is_waited_for_beside_one_that_is_inside(padded, start, trigger, monkeypatch):
