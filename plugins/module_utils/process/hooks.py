@@ -28,6 +28,8 @@ UNMAPPED = "unmapped"  # no memory at all
 
 _INT3 = 0xCC
 _SLOT = struct.Struct("<Q")
+# Pieces that take no more room than so many bytes each are read as one.
+_DENSE = 512
 # So often the runtime may change its hooks while they are looked at.
 _LOOKS = 20
 # User space ends below (Documentation/arch/x86/x86_64/mm.rst), with five levels of page tables.
@@ -91,7 +93,7 @@ def hooks_of(via, state, library):
         start = hook.function - abi.PAD_BEFORE
         if not (0 < hook.relied < 1 << abi.HOOK_CODE
                 and library.text_start <= start
-                and start + _extent(hook) <= library.text_end
+                and start + hook.relied.bit_length() <= library.text_end
                 and state.text_start <= hook.stub <= state.text_end - abi.STUB_SIZE
                 and hook.slot < _ADDRESSES):
             raise _damaged(state)
@@ -117,27 +119,23 @@ def _damaged(state):
     )
 
 
-def _extent(hook):
-    """How many bytes of its code, from the first one of the padding on, a hook may rely on."""
-    return hook.relied.bit_length()
-
-
 def _undone(via, hooks):
     """Those of ``hooks``, pairs of PatchedLibrary and hook, that are not as they were left."""
-    pieces = []
-    for _library, hook in hooks:
-        pieces += (
-            (hook.function - abi.PAD_BEFORE, _extent(hook)), (hook.slot, _SLOT.size), (hook.stub, abi.STUB_SIZE)
-        )
-    memory = read_present(via, pieces)
+    if not hooks:
+        return []
+    codes, slots, stubs = _read(via, [
+        [(hook.function - abi.PAD_BEFORE, hook.relied.bit_length()) for _library, hook in hooks],
+        [(hook.slot, _SLOT.size) for _library, hook in hooks],
+        [(hook.stub, abi.STUB_SIZE) for _library, hook in hooks],
+    ])
     found = []
-    for (library, hook), code, slot, stub in zip(hooks, memory[::3], memory[1::3], memory[2::3]):
+    for (library, hook), code, slot, stub in zip(hooks, codes, slots, stubs):
         if code is None or slot is None or stub is None:
             found.append(Undone(library, hook.function, UNMAPPED, False))
             continue
-        passes = _SLOT.unpack(slot) == (hook.stub,)
+        passes = slot == _SLOT.pack(hook.stub)
         whole = crc32(stub) == hook.stub_checksum
-        if passes and whole and hook.code.startswith(code):
+        if passes and whole and code == hook.code[:len(code)]:
             continue
         differing = [
             index for index, byte in enumerate(code) if hook.relied >> index & 1 and byte != hook.code[index]
@@ -145,6 +143,33 @@ def _undone(via, hooks):
         if differing or not passes or not whole:
             found.append(_described(library, hook, code, differing, passes, whole))
     return found
+
+
+def _read(via, kinds):
+    """Pieces of memory, those that lie close together as one.
+
+    :param kinds: lists of (address, size in bytes) pairs.
+    :return: a list of bytes for each of the lists; None for what is not mapped.
+    """
+    spans = []
+    for pieces in kinds:
+        low = min(pieces)[0]
+        spans.append((low, max(address + size for address, size in pieces) - low))
+    dense = [size <= _DENSE * len(pieces) for (_low, size), pieces in zip(spans, kinds)]
+    ranges = [[span] if one else pieces for span, one, pieces in zip(spans, dense, kinds)]
+    data = read_present(via, [place for some in ranges for place in some])
+    result = []
+    position = 0
+    for (low, _size), one, some, pieces in zip(spans, dense, ranges, kinds):
+        read = data[position:position + len(some)]
+        position += len(some)
+        if one and read[0] is not None:
+            (whole,) = read
+            read = [whole[address - low:address - low + size] for address, size in pieces]
+        elif one:
+            read = read_present(via, pieces)
+        result.append(read)
+    return result
 
 
 def _described(library, hook, code, differing, passes, whole):
