@@ -173,7 +173,7 @@ def test_damage_anywhere_gives_one_sentence_or_is_harmless(sound, data):
     damaged = bytearray(sound)
     # Headers and tables get most of the damage: code and text are most of the file, and hardly matter.
     image = ElfImage.parse(sound, "library.so")
-    tables = [(0, 64 + 56 * len(image.segments)), (image.header["e_shoff"], len(sound))]
+    tables = [(0, 64 + 56 * len(image.segments)), (image.header.sections, len(sound))]
     tables += [(section.offset, section.offset + section.size) for section in image.sections if section.size]
     for _count in range(data.draw(st.integers(1, 6))):
         start, end = data.draw(st.sampled_from(tables))
@@ -191,9 +191,12 @@ def test_a_missing_pyelftools_names_the_package(tmp_path):
     program = (
         "import sys; sys.modules['elftools'] = None\n"
         f"sys.path[:0] = {sys.path!r}\n"
+        "from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.frames import FrameDescriptions\n"
         "from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage\n"
         "from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import MissingDependency\n"
-        "try:\n    ElfImage.parse(b'', 'x')\nexcept MissingDependency as error:\n    print(error)\n")
+        "image = ElfImage.open('/lib/x86_64-linux-gnu/libc.so.6')\n"
+        "address = image.find_dynamic_symbol('qsort').value\n"
+        "try:\n    FrameDescriptions(image).at(address)\nexcept MissingDependency as error:\n    print(error)\n")
     result = subprocess.run(
         [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, encoding="utf-8", cwd=tmp_path)
     assert result.stdout.strip().endswith("install the package python3-pyelftools")

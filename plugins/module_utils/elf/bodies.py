@@ -202,7 +202,7 @@ class _Extents:
         """
         addresses = (address for address in self._described.starts()
                      if address not in self._padded and address not in self._named
-                     and address != self._image.header["e_entry"] and not _containing(self._linkage, address))
+                     and address != self._image.header.entry and not _containing(self._linkage, address))
         return [extent for extent in map(self.at, addresses) if extent is not None]
 
 

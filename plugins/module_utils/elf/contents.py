@@ -10,7 +10,6 @@ it is read.
 
 from __future__ import annotations
 
-import io
 import os
 
 from ..errors import BadElf
@@ -36,35 +35,6 @@ def read_piece(descriptor, offset, size):
     if not 0 <= offset <= LARGEST_OFFSET - LARGEST_PIECE or not 0 <= size <= LARGEST_PIECE:
         raise ValueError(f"{size} bytes at offset {offset}")
     return os.pread(descriptor, size, offset)
-
-
-class ContentsStream(io.RawIOBase):
-    """The same as a stream, which pyelftools wants."""
-
-    def __init__(self, contents):
-        """
-        :param contents: bytes, or FileContents.
-        """
-        super().__init__()
-        self._contents = contents
-        self._position = 0
-
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return True
-
-    def seek(self, offset, whence=os.SEEK_SET):
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._contents)}[whence]
-        self._position = max(start + offset, 0)
-        return self._position
-
-    def readinto(self, buffer):
-        data = self._contents[self._position:self._position + len(buffer)]
-        buffer[:len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 class FileContents:

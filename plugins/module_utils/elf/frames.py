@@ -16,17 +16,11 @@ from __future__ import annotations
 import io
 import struct
 from bisect import bisect_right
+from functools import lru_cache
 from typing import NamedTuple
 
-from ..errors import BadElf
+from ..errors import BadElf, MissingDependency
 from .unwind import EntryError, read_entry, search_table
-
-try:
-    from elftools.dwarf.callframe import FDE, CallFrameInfo, RegisterRule
-    from elftools.dwarf.structs import DWARFStructs
-except ImportError:
-    # Nothing gets here without an ElfImage, which says so.
-    CallFrameInfo = None
 
 STACK_POINTER = 7
 RETURN_ADDRESS = 16
@@ -97,16 +91,27 @@ class _Description(NamedTuple):
     signal: bool
 
 
+@lru_cache(maxsize=None)
+def _elftools():
+    """pyelftools' modules dwarf.callframe and dwarf.structs, which take long to import."""
+    try:
+        from elftools.dwarf import callframe, structs
+    except ImportError as error:
+        raise MissingDependency("elftools (pyelftools)", "python3-pyelftools") from error
+    return callframe, structs
+
+
 def _decode(image, address):
+    callframe, dwarf = _elftools()
     entry = read_entry(image, address)
     common = read_entry(image, address + _HEADER.size // 2 - entry.number)
     # The two alone, the common one first, as a section: relative addresses are what they were.
     before = _HEADER.pack(len(common.body) + 4, 0) + common.body
     section = before + _HEADER.pack(len(entry.body) + 4, len(before) + 4) + entry.body
-    structs = DWARFStructs(little_endian=True, dwarf_format=32, address_size=8)
+    structs = dwarf.DWARFStructs(little_endian=True, dwarf_format=32, address_size=8)
     try:
-        information = CallFrameInfo(io.BytesIO(section), len(section), address - len(before), structs, True)
-        found = next(entry for entry in information.get_entries() if isinstance(entry, FDE))
+        information = callframe.CallFrameInfo(io.BytesIO(section), len(section), address - len(before), structs, True)
+        found = next(entry for entry in information.get_entries() if isinstance(entry, callframe.FDE))
         if any(instruction.opcode == _DEF_CFA_SF for instruction in (*found.cie.instructions, *found.instructions)):
             raise EntryError("the entry has an instruction that is not decoded right")
         found.instructions = [instruction for instruction in found.instructions if instruction.opcode != _GNU_ARGS_SIZE]
@@ -123,16 +128,17 @@ def _decode(image, address):
 
 def _frame(row, signal):
     """The Frame of one row."""
+    kinds = _elftools()[0].RegisterRule
     rule = row["cfa"]
     registers = {register: how for register, how in row.items() if isinstance(register, int)}
     return Frame(
         base=rule.reg,
         offset=rule.offset or 0,
-        saved={register: how.arg for register, how in registers.items() if how.type == RegisterRule.OFFSET},
+        saved={register: how.arg for register, how in registers.items() if how.type == kinds.OFFSET},
         lost=frozenset(
             register for register, how in registers.items()
-            if how.type not in (RegisterRule.OFFSET, RegisterRule.SAME_VALUE)
+            if how.type not in (kinds.OFFSET, kinds.SAME_VALUE)
         ),
-        outermost=RETURN_ADDRESS in registers and registers[RETURN_ADDRESS].type == RegisterRule.UNDEFINED,
+        outermost=RETURN_ADDRESS in registers and registers[RETURN_ADDRESS].type == kinds.UNDEFINED,
         signal=signal,
     )

@@ -3,9 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A validated view of one ELF file for x86-64.
 
-pyelftools decodes the headers.  Whatever is wrong with the file becomes one
-BadElf sentence.  Notes, symbols and relocations are decoded by the modules of
-these names.
+Whatever is wrong with the file becomes one BadElf sentence.  Headers, notes,
+symbols and relocations are decoded by the modules of these names.
 
 Source: the System V gABI (ELF header, sections, program headers, dynamic
 section).
@@ -13,22 +12,25 @@ section).
 
 from __future__ import annotations
 
-import io
 import struct
 from typing import NamedTuple
 
 from ..atomic_file import read_file
-from ..errors import BadElf, MissingDependency
-from .contents import ContentsStream
+from ..errors import BadElf
+from .headers import (
+    ELFCLASS64,
+    ELFDATA2LSB,
+    EM_X86_64,
+    HEADER_SIZE,
+    PROGRAM_HEADER_SIZE,
+    SECTION_HEADER_SIZE,
+    decode_header,
+    decode_program_headers,
+    decode_section_headers,
+)
 from .notes import NT_GNU_BUILD_ID, find_trm_descriptor, read_notes
 from .relocations import read_relative_addresses, read_relocations
 from .symbols import read_symbols, symbol_section
-
-try:
-    from elftools.common.utils import struct_parse
-    from elftools.elf.elffile import ELFFile
-except ImportError:
-    ELFFile = None
 
 PF_X = 1
 SHF_ALLOC = 2
@@ -54,18 +56,6 @@ _LONGEST_TABLE = 1 << 20
 _MOST_CHARACTERS = 1 << 26
 
 
-class Segment(NamedTuple):
-    """One program header; sizes, offsets and addresses in bytes."""
-
-    type: str
-    flags: int
-    offset: int
-    vaddr: int
-    filesz: int
-    memsz: int
-    align: int
-
-
 class Section(NamedTuple):
     """One section header; sizes, offsets and addresses in bytes."""
 
@@ -86,13 +76,11 @@ class ElfImage:
     """One ELF file, read into memory and checked.
 
     Attributes: ``name`` (what messages call the file), ``data`` (all its bytes, or a contents.FileContents), ``type``
-    (``ET_DYN`` or ``ET_EXEC``), ``segments`` (list of Segment), ``sections`` (list of Section, empty when the file has
-    no section headers).
+    (``ET_DYN`` or ``ET_EXEC``), ``header`` (headers.Header), ``segments`` (list of headers.ProgramHeader), ``sections``
+    (list of Section, empty when the file has no section headers).
     """
 
     def __init__(self, data, name):
-        if ELFFile is None:
-            raise MissingDependency("elftools (pyelftools)", "python3-pyelftools")
         self.name = str(name)
         self.data = data
         self._symbols = {}
@@ -101,20 +89,10 @@ class ElfImage:
         self._notes = None
         self._characters = 0
         self._check_identity()
-        self._check_header_tables()
-        try:
-            elf = ELFFile(ContentsStream(data))
-        except BadElf:
-            raise
-        except Exception as error:
-            # pyelftools raises whatever a damaged header happens to trip.
-            raise self.bad("has damaged ELF headers (%s)" % (error or type(error).__name__)) from error
-        header = elf.header
-        self.type = header["e_type"]
+        self.header = decode_header(self.data[:HEADER_SIZE])
+        self.type = self.header.type
         if self.type not in ("ET_DYN", "ET_EXEC"):
             raise self.bad(f"is neither a shared library nor an executable, but of type {self.type}")
-        self._structs = elf.structs
-        self.header = header
         self.segments = self._read_segments()
         self.sections = self._read_sections()
 
@@ -142,26 +120,15 @@ class ElfImage:
         ident = bytes(self.data[:20])
         if ident[:4] != b"\x7fELF":
             raise self.bad("is not an ELF file")
-        if len(self.data) < 64:
+        if len(self.data) < HEADER_SIZE:
             raise self.bad("is a truncated ELF file: it ends inside the ELF header")
-        if ident[4] != 2:
+        if ident[4] != ELFCLASS64:
             raise self.bad("is not a 64-bit ELF file; only x86-64 is supported")
-        machine = struct.unpack_from("<H" if ident[5] == 1 else ">H", ident, 18)[0]
-        if ident[5] != 1 or machine != 62:
+        machine = int.from_bytes(ident[18:20], "little" if ident[5] == ELFDATA2LSB else "big")
+        if ident[5] != ELFDATA2LSB or machine != EM_X86_64:
             raise self.bad(f"is built for another architecture (ELF machine {machine}); only x86-64 is supported")
         if ident[6] != 1:
             raise self.bad(f"has ELF version {ident[6]}; only version 1 exists")
-
-    def _check_header_tables(self):
-        # Before pyelftools sees them: some of its versions follow the section headers at once.
-        header = self.data[:64]
-        segments, sections = struct.unpack_from("<QQ", header, 0x20)
-        segment_size, segment_count, section_size, section_count = struct.unpack_from("<HHHH", header, 0x36)
-        self.require_few(segment_count, _MOST_SEGMENTS, "program headers")
-        self.require_few(section_count, _MOST_SECTIONS, "section headers")
-        self._check_range(segments, segment_count * segment_size, "the program header table")
-        if sections:
-            self._check_range(sections, section_count * section_size, "the section header table")
 
     def _check_range(self, offset, size, what):
         if offset > len(self.data) or size > len(self.data) - offset:
@@ -172,69 +139,51 @@ class ElfImage:
         if count > most:
             raise self.bad(f"takes too long to examine: it has {count} {what}, more than {most}")
 
-    def _table(self, kind, offset, count, entry_size, expected, what):
+    def _table(self, offset, count, most, entry_size, expected, what):
+        """The bytes of the ``count`` entries of a header table; ``what`` is one of them."""
+        self.require_few(count, most, f"{what}s")
         if count == 0:
-            return []
+            return b""
+        self._check_range(offset, count * entry_size, f"the {what} table")
         if entry_size != expected:
             raise self.bad(f"has {what} entries of {entry_size} bytes instead of {expected}")
-        stream = io.BytesIO(self.data[offset:offset + count * entry_size])
-        return [struct_parse(kind, stream) for _index in range(count)]
+        return self.data[offset:offset + count * entry_size]
 
     def _read_segments(self):
         header = self.header
-        segments = []
-        for entry in self._table(self._structs.Elf_Phdr, header["e_phoff"], header["e_phnum"],
-                                 header["e_phentsize"], 56, "program header"):
-            segment = Segment(
-                type=_enum_name(entry["p_type"], "PT_"),
-                flags=entry["p_flags"],
-                offset=entry["p_offset"],
-                vaddr=entry["p_vaddr"],
-                filesz=entry["p_filesz"],
-                memsz=entry["p_memsz"],
-                align=entry["p_align"],
-            )
+        segments = decode_program_headers(self._table(
+            header.segments, header.segment_count, _MOST_SEGMENTS, header.segment_size, PROGRAM_HEADER_SIZE,
+            "program header",
+        ))
+        for segment in segments:
             self._check_range(segment.offset, segment.filesz, f"a segment of type {segment.type}")
             if segment.type == "PT_LOAD":
                 if segment.filesz > segment.memsz:
                     raise self.bad("is damaged: a segment is larger in the file than in memory")
                 if segment.vaddr + segment.memsz >= 1 << 47:
                     raise self.bad("is damaged: a segment lies outside the address space")
-            segments.append(segment)
         return segments
 
     def _read_sections(self):
         header = self.header
-        entries = self._table(self._structs.Elf_Shdr, header["e_shoff"],
-                              header["e_shnum"] if header["e_shoff"] else 0,
-                              header["e_shentsize"], 64, "section header")
+        entries = decode_section_headers(self._table(
+            header.sections, header.section_count if header.sections else 0, _MOST_SECTIONS, header.section_size,
+            SECTION_HEADER_SIZE, "section header",
+        ))
         if not entries:
             return []
         for entry in entries:
-            if entry["sh_type"] not in ("SHT_NOBITS", "SHT_NULL"):
-                self._check_range(entry["sh_offset"], entry["sh_size"], "a section")
-        if header["e_shstrndx"] >= len(entries):
+            if entry.type not in ("SHT_NOBITS", "SHT_NULL"):
+                self._check_range(entry.offset, entry.size, "a section")
+        if header.names >= len(entries):
             raise self.bad("is damaged: its section name table does not exist")
-        names = entries[header["e_shstrndx"]]
-        if names["sh_type"] != "SHT_STRTAB":
+        names = entries[header.names]
+        if names.type != "SHT_STRTAB":
             raise self.bad("is damaged: its section names are not in a string table")
-        self.require_few(names["sh_size"], _LONGEST_TABLE, "bytes of section names")
-        names = bytes(self.data[names["sh_offset"]:names["sh_offset"] + names["sh_size"]])
+        self.require_few(names.size, _LONGEST_TABLE, "bytes of section names")
+        strings = bytes(self.data[names.offset:names.offset + names.size])
         return [
-            Section(
-                index=index,
-                name=self.string(names, entry["sh_name"]),
-                type=_enum_name(entry["sh_type"], "SHT_"),
-                flags=entry["sh_flags"],
-                address=entry["sh_addr"],
-                offset=entry["sh_offset"],
-                size=entry["sh_size"],
-                link=entry["sh_link"],
-                info=entry["sh_info"],
-                alignment=entry["sh_addralign"],
-                entry_size=entry["sh_entsize"],
-            )
-            for index, entry in enumerate(entries)
+            Section(index, self.string(strings, entry.name), *entry[1:]) for index, entry in enumerate(entries)
         ]
 
     def string(self, table, offset):
@@ -429,8 +378,3 @@ class ElfImage:
         From R_X86_64_RELATIVE relocations and from DT_RELR, where the file's contents are the addend.
         """
         return read_relative_addresses(self)
-
-
-def _enum_name(value, prefix):
-    # pyelftools gives the number itself for values that it has no name for.
-    return value if isinstance(value, str) else f"{prefix}{value:#x}"

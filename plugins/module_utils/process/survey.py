@@ -19,21 +19,22 @@ import struct
 from typing import NamedTuple
 
 from ..elf.contents import read_piece
+from ..elf.headers import (
+    ELFCLASS64,
+    ELFDATA2LSB,
+    EM_X86_64,
+    HEADER_SIZE,
+    PROGRAM_HEADER_SIZE,
+    SECTION_HEADER_SIZE,
+    decode_header,
+    decode_program_headers,
+    decode_section_headers,
+)
 from ..printable import printable
 
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SEGMENT = struct.Struct("<IIQQQQQQ")
-_SECTION = struct.Struct("<IIQQQQIIQQ")
 _NOTE = struct.Struct("<III")
 _DYNAMIC = struct.Struct("<qQ")
 
-_ELFCLASS64 = 2
-_ELFDATA2LSB = 1
-_EM_X86_64 = 62
-_PT_LOAD = 1
-_PT_DYNAMIC = 2
-_PT_INTERP = 3
-_PT_NOTE = 4
 _PF_X = 1
 _DT_STRTAB = 5
 _DT_STRSZ = 10
@@ -132,52 +133,53 @@ class _Reader:
 
 
 def _survey(reader):
-    header = reader.read(0, _HEADER.size)
-    if header[:4] != b"\x7fELF":
+    data = reader.read(0, HEADER_SIZE)
+    if data[:4] != b"\x7fELF":
         return None
-    if header[4] != _ELFCLASS64 or header[5] != _ELFDATA2LSB:
+    if data[4] != ELFCLASS64 or data[5] != ELFDATA2LSB:
         return FOREIGN
-    fields = _HEADER.unpack(header)
-    machine, segment_offset, section_offset = fields[2], fields[5], fields[6]
-    segment_size, segment_count, section_size, section_count, names_index = fields[9:14]
-    if machine != _EM_X86_64:
+    header = decode_header(data)
+    if header.machine != EM_X86_64:
         return FOREIGN
-    segments = _table(reader, _SEGMENT, segment_offset, segment_size, segment_count)
+    segments = decode_program_headers(
+        _table(reader, header.segments, header.segment_count, header.segment_size, PROGRAM_HEADER_SIZE)
+    )
     executable = []
-    data = []
+    others = []
     build_id = None
     dynamic = ()
     interpreter = False
-    for kind, flags, offset, vaddr, _paddr, filesz, memsz, align in segments:
-        if kind == _PT_LOAD and flags & _PF_X:
-            executable.append(LoadedSegment(offset, vaddr, memsz))
-        elif kind == _PT_LOAD and filesz:
-            data.append(LoadedSegment(offset, vaddr, memsz))
-        elif kind == _PT_NOTE and build_id is None:
-            build_id = _build_id(reader.read(offset, filesz), 8 if align == 8 else 4)
-        elif kind == _PT_DYNAMIC:
-            dynamic = _DYNAMIC.iter_unpack(reader.read(offset, filesz - filesz % _DYNAMIC.size))
-        elif kind == _PT_INTERP:
+    for segment in segments:
+        if segment.type == "PT_LOAD" and segment.flags & _PF_X:
+            executable.append(LoadedSegment(segment.offset, segment.vaddr, segment.memsz))
+        elif segment.type == "PT_LOAD" and segment.filesz:
+            others.append(LoadedSegment(segment.offset, segment.vaddr, segment.memsz))
+        elif segment.type == "PT_NOTE" and build_id is None:
+            build_id = _build_id(reader.read(segment.offset, segment.filesz), 8 if segment.align == 8 else 4)
+        elif segment.type == "PT_DYNAMIC":
+            dynamic = _DYNAMIC.iter_unpack(
+                reader.read(segment.offset, segment.filesz - segment.filesz % _DYNAMIC.size)
+            )
+        elif segment.type == "PT_INTERP":
             interpreter = True
     return Survey(
         native=True,
         build_id=build_id,
         soname=_soname(reader, dict(dynamic), segments),
         interpreter=interpreter,
-        padded=b"__patchable_function_entries" in _section_names(
-            reader, section_offset, section_size, section_count, names_index
-        ),
+        padded=b"__patchable_function_entries" in _section_names(reader, header),
         segments=tuple(executable),
         text_start=min((segment.vaddr for segment in executable), default=0),
         text_end=max((segment.vaddr + segment.memsz for segment in executable), default=0),
-        data=tuple(data),
+        data=tuple(others),
     )
 
 
-def _table(reader, entry, offset, entry_size, count):
-    if count and entry_size != entry.size:
+def _table(reader, offset, count, entry_size, expected):
+    """The bytes of a header table's entries."""
+    if count and entry_size != expected:
         raise ValueError(f"entries of {entry_size} bytes")
-    return list(entry.iter_unpack(reader.read(offset, entry.size * count)))
+    return reader.read(offset, expected * count)
 
 
 def _build_id(notes, alignment):
@@ -196,19 +198,19 @@ def _soname(reader, dynamic, segments):
     if _DT_SONAME not in dynamic or _DT_STRTAB not in dynamic:
         return None
     address = dynamic[_DT_STRTAB]
-    for kind, _flags, offset, vaddr, _paddr, filesz, _memsz, _align in segments:
-        if kind == _PT_LOAD and vaddr <= address < vaddr + filesz:
+    for segment in segments:
+        if segment.type == "PT_LOAD" and segment.vaddr <= address < segment.vaddr + segment.filesz:
             start = dynamic[_DT_SONAME]
             size = min(dynamic.get(_DT_STRSZ, 0) - start, _LONGEST_NAME)
-            name = reader.read(offset + address - vaddr + start, max(size, 0)).partition(b"\0")[0]
+            place = segment.offset + address - segment.vaddr + start
+            name = reader.read(place, max(size, 0)).partition(b"\0")[0]
             return printable(name.decode("utf-8", "replace"))
     return None
 
 
-def _section_names(reader, offset, entry_size, count, names_index):
-    if not count or names_index >= count:
+def _section_names(reader, header):
+    if not header.section_count or header.names >= header.section_count:
         return b""
-    if entry_size != _SECTION.size:
-        raise ValueError(f"entries of {entry_size} bytes")
-    names = _SECTION.unpack(reader.read(offset + names_index * _SECTION.size, _SECTION.size))
-    return reader.read(names[4], names[5])
+    place = header.sections + header.names * SECTION_HEADER_SIZE
+    (names,) = decode_section_headers(_table(reader, place, 1, header.section_size, SECTION_HEADER_SIZE))
+    return reader.read(names.offset, names.size)

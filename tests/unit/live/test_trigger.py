@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import zlib
 
 import pytest
+from ptrace import PtraceError
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
@@ -304,7 +306,8 @@ def test_missing_package(padded, start, trigger, monkeypatch):
     from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import requests
 
     victim = start(padded)
-    monkeypatch.setattr(requests, "send", None)
+    monkeypatch.setitem(sys.modules, "ptrace", None)
+    requests._binding.cache_clear()
     with pytest.raises(MissingDependency, match="python3-ptrace"):
         trigger(padded).apply(victim.pid)
 
@@ -447,7 +450,7 @@ def test_kernel_that_forbids_tracing_is_not_asked_for_ever(padded, start, trigge
 
     def forbidden(number, tid, *_arguments):
         asked.append(number)
-        raise requests.PtraceError(f"ptrace(request={number}, pid={tid}) error #1: Operation not permitted")
+        raise PtraceError(f"ptrace(request={number}, pid={tid}) error #1: Operation not permitted")
 
     monkeypatch.setattr(requests, "send", forbidden)
     row = trigger(padded).apply(victim.pid)
