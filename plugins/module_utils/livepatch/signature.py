@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from ..atomic_file import read_file, replace_file
 from ..errors import BadSignature, FileProblem, MissingProgram, UlpError
+from ..printable import printable
 
 NAMESPACE = "libpulp-livepatch"
 EXTENSION = ".sig"
@@ -40,7 +41,7 @@ class Signed(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """Who signed: the principal of the allowed signers file, and the fingerprint of the key."""
+    """Who signed: the principal of the allowed signers file, printable, and the fingerprint of the key."""
 
     identity: str
     fingerprint: str
@@ -110,7 +111,7 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
             "verify", "-f", str(allowed_signers), "-I", principal, "-n", NAMESPACE, "-s", signature, data=data
         )
         if done.returncode == 0:
-            return Signer(principal, _fingerprint(done))
+            return Signer(printable(principal), _fingerprint(done))
     if _fingerprint_of_signature(signature, data) is None:
         raise BadSignature(f"{path} is not what was signed: it does not match its signature {signature}")
     who = identity or f"a signer that {allowed_signers} allows"

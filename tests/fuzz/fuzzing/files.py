@@ -33,6 +33,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.descri
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import metadata_fields
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import signature_path, verify
+from ansible_collections.libpulp.livepatch.plugins.module_utils.printable import printable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import survey
 
 from . import inputs
@@ -219,7 +220,7 @@ def signed(data):
         if found is None:
             return False
         require_printable(list(found))
-        assert found.identity and found.identity.encode() in allowed
+        assert found.identity and found.identity in printable(allowed.decode("utf-8", "replace"))
         assert answer(verify, SIGNED + b"x", path, signers, names=["fix.ulp"]) is None
         return True
 
