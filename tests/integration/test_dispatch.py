@@ -49,21 +49,25 @@ def test_dispatch_to_several_processes(build, container, start, ulp):
     rows = dispatch(ulp, "patch", container, *pids)
     assert outcomes(rows) == dict.fromkeys(pids, "patched")
     for row in rows.values():
-        assert row["threads"] == 3
         assert row["threads_pending"] == 0
-        assert 0 < row["held_us"] < 1e6
+        assert row["held_us"] > 0
     assert [victim.number("version") for victim in victims] == [2] * 4
+    for victim in victims:
+        victim.wait_for_threads(3)
 
     before = [snapshot.of_process(victim) for victim in victims]
     messages = [ulp.succeed("messages", "-p", pid).output for pid in pids]
     rows = dispatch(ulp, "patch", container, *pids)
     assert outcomes(rows) == dict.fromkeys(pids, "already_patched")
+    assert {row["threads"] for row in rows.values()} == {3}
     assert [ulp.succeed("messages", "-p", pid).output for pid in pids] == messages
     assert [snapshot.of_process(victim) for victim in victims] == before
     assert outcomes(dispatch(ulp, "check", container, *pids)) == dict.fromkeys(pids, "already_patched")
 
     assert outcomes(dispatch(ulp, "revert", container, *pids)) == dict.fromkeys(pids, "reverted")
     assert [victim.number("version") for victim in victims] == [1] * 4
+    for victim in victims:
+        victim.wait_for_threads(3)
     before = [snapshot.of_process(victim) for victim in victims]
     dispatch(ulp, "revert", container, *pids)
     assert [snapshot.of_process(victim) for victim in victims] == before

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from harness.polling import wait_until
+
 THREADS = 8
 PAIRS = {"make": "make_new", "use": "use_new"}
 
@@ -70,11 +72,11 @@ def test_nothing_is_left_behind(variant, target, start, livepatch):
     untouched = resources()
     patch.apply(victim)
     patch.revert(victim)
-    assert resources() == untouched
+    wait_until(lambda: resources() == untouched, "the worker has ended")
     mapped = victim.mapped().count("\n")
     for _cycle in range(5):
         patch.apply(victim)
         patch.revert(victim)
-    assert resources() == untouched
+    wait_until(lambda: resources() == untouched, "the worker has ended")
     assert abs(victim.mapped().count("\n") - mapped) <= 2
     assert victim.number("call") == 1

@@ -62,9 +62,12 @@ class Blocking:
         """What is done to the victim, and the version that it has then."""
         return (self.patch.apply, 2), (self.patch.revert, 1)
 
-    def block(self, call: str) -> None:
-        """Have it make the call, and wait until it is blocked there."""
-        self.victim.send(f"block {call} {self.milliseconds}")
+    def block(self, call: str, times: int = 1) -> None:
+        """Have it make the call, and wait until it is blocked there.
+
+        :param times: how much longer than usual the call's limit is.
+        """
+        self.victim.send(f"block {call} {self.milliseconds * times}")
         self.victim.expect("blocking")
         numbers = {str(NUMBERS[call]), str(OTHERWISE.get(call))}
         wait_until(lambda: self.victim.system_call() in numbers, "blocked in " + call)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Sequence
 
 from .paths import RUNTIME
-from .polling import DEADLINE
+from .polling import DEADLINE, wait_until
 from .stacks import stacks
 
 
@@ -108,6 +108,10 @@ class Victim:
 
     def threads(self) -> list[int]:
         return sorted(int(name) for name in os.listdir(f"/proc/{self.pid}/task"))
+
+    def wait_for_threads(self, count: int) -> None:
+        """Wait until only so many threads are left: the one that has carried out a request ends after its answer."""
+        wait_until(lambda: len(self.threads()) == count, f"{self.name} (PID {self.pid}) has {count} threads")
 
     def system_call(self, thread: int | None = None) -> str:
         """The number of the system call that a thread is blocked in, or ``running``."""
