@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from .errors import UlpError
+from .faults import listen, log
 from .process.connection import connection
+from .termination import Terminated, raising
 
 
 def run_module(module, function):
@@ -14,12 +18,20 @@ def run_module(module, function):
 
     :param module: the AnsibleModule.
     :param function: takes ``module`` and returns the module's result, a dict; its key ``warnings`` is shown as
-        warnings.  An UlpError that it raises fails the module with that one sentence.
+        warnings.  An UlpError that it raises fails the module with that one sentence, and so does a signal that asks
+        it to end.  Tracebacks of what ended in the row of a process go to the system's log, and into a failed
+        module's ``exception``, which Ansible shows with -vvv.
     """
+    listen()
+    faults = _Faults(module)
+    log.addHandler(faults)
     try:
-        result = function(module)
-    except UlpError as error:
+        with raising():
+            result = function(module)
+    except (UlpError, Terminated) as error:
         module.fail_json(msg=str(error))
+    if result.get("failed") and faults.texts:
+        result["exception"] = "\n".join(faults.texts)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**result)
@@ -29,3 +41,25 @@ def marked(rows):
     """``rows``, dicts with the key ``pid``, each with ``runs_ansible``: whether the process is there only to run us."""
     own = connection()
     return [dict(row, runs_ansible=row["pid"] in own) for row in rows]
+
+
+def examine_timeout_of(module):
+    """The module's parameter ``examine_timeout``, seconds, if it makes sense; fails the module otherwise."""
+    seconds = module.params["examine_timeout"]
+    if not 0 < seconds < 1e6:
+        module.fail_json(msg="examine_timeout must be a positive number of seconds")
+    return seconds
+
+
+class _Faults(logging.Handler):
+    """Keeps what the core logs, and has it in the system's log."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.texts = []
+        self._module = module
+
+    def emit(self, record):
+        text = self.format(record)
+        self.texts.append(text)
+        self._module.log(text)

@@ -17,6 +17,11 @@ LEDGER = "/var/lib/libpulp/ledger.jsonl"
 TIMEOUT_SECONDS = 10.0
 # The most stubborn kind of process, one that does nothing but printf, takes 234 attempts on average.
 RETRIES = 3000
+# A usual process takes a millisecond, one of 2,000 threads a second.
+EXAMINE_SECONDS = 5.0
+
+# Names a file to which every traceback is appended that ended in the row of a process.
+DEBUG_LOG = "ULP_DEBUG_LOG"
 
 # What to do with a process whose seccomp filter the kernel does not show us.
 EXAMINE = "examine"  # leave it alone

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - libpulp.livepatch.attributes.looks
   - libpulp.livepatch.core
   - libpulp.livepatch.processes
+  - libpulp.livepatch.examination
 options:
   pids:
     description:
@@ -88,7 +89,12 @@ processes:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import (
+    examine_timeout_of,
+    marked,
+    run_module,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import EXAMINE_SECONDS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, count_outcomes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
@@ -97,7 +103,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options 
 
 def run(module):
     """Look at the processes that the module's parameters name; returns the module's result."""
-    result = dispatch(module.params["patch"], CHECK, Selection(tuple(module.params["pids"])), Options())
+    result = dispatch(module.params["patch"], CHECK, Selection(tuple(module.params["pids"])), Options(
+        examine_timeout=examine_timeout_of(module)
+    ))
     return {
         "changed": False,
         "applied": result.applied,
@@ -114,6 +122,7 @@ def main():
         argument_spec={
             "patch": {"type": "path", "required": True},
             "pids": {"type": "list", "elements": "int", "default": []},
+            "examine_timeout": {"type": "float", "default": EXAMINE_SECONDS},
         },
         supports_check_mode=True,
     )

@@ -15,9 +15,11 @@ description:
   - A thread that is inside the library goes on with the old functions and takes the new ones when it has left the
     library and enters it again. Until then it counts as pending.
   - A process that the livepatch is applied to already is left alone.
+  - Processes that were forked meanwhile from one that was not dealt with yet are looked for until there are none.
   - A livepatch is not applied if another user could change the file or a directory above it.
   - When it is asked to end by SIGHUP, SIGINT or SIGTERM, it finishes what is under way, touches no further process,
-    writes the ledger, returns what it did, and fails.
+    writes the ledger, returns what it did, and fails. When SIGINT or SIGTERM comes a second time, it does not wait for
+    what is under way.
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
@@ -31,6 +33,7 @@ extends_documentation_fragment:
   - libpulp.livepatch.attributes.changes
   - libpulp.livepatch.core
   - libpulp.livepatch.processes
+  - libpulp.livepatch.examination
 attributes:
   check_mode:
     details: It says which processes would be patched, and touches none.
@@ -262,6 +265,13 @@ stopped:
   returned: always, unless the livepatch itself cannot be used
   type: bool
   sample: false
+incomplete:
+  description:
+    - Whether processes that run the library went on turning up, as the children of one that is not patched do, until
+      the module gave up looking for more. It fails then, and the message names the parent.
+  returned: always, unless the livepatch itself cannot be used
+  type: bool
+  sample: false
 retracted:
   description: Whether the livepatch is on the list O(retracted_file) and that was in the way.
   returned: always, unless the livepatch itself cannot be used
@@ -271,9 +281,14 @@ retracted:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import (
+    examine_timeout_of,
+    marked,
+    run_module,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import (
     EXAMINE,
+    EXAMINE_SECONDS,
     HOLD_FILE,
     KILL_SWITCH,
     LEDGER,
@@ -308,6 +323,7 @@ def run(module):
         retries=parameters["retries"],
         wait_migrated=parameters["wait_migrated"],
         seccomp=parameters["seccomp"],
+        examine_timeout=examine_timeout_of(module),
         check=module.check_mode,
     )
     policy = Policy(
@@ -330,12 +346,16 @@ def run(module):
         "signer": result.signer,
         "stopped": result.stopped,
         "retracted": result.retracted,
+        "incomplete": result.incomplete is not None,
         "warnings": result.warnings + [row.reason for row in result.unmet if row.outcome in UNCONCERNED],
         "diff": {"before": state_text(result, False), "after": state_text(result, True)},
     }
     if result.failures:
         fields["failed"] = True
         fields["msg"] = "; ".join(row.reason for row in result.failures)
+    if result.incomplete:
+        fields["failed"] = True
+        fields["msg"] = "; ".join(filter(None, (fields.get("msg"), result.incomplete)))
     if result.signal:
         fields["failed"] = True
         fields["msg"] = "; ".join(filter(None, (fields.get("msg"), result.interruption)))
@@ -361,6 +381,7 @@ def main():
             "retries": {"type": "int", "default": RETRIES},
             "seccomp": {"type": "str", "choices": list(SECCOMP), "default": EXAMINE},
             "wait_migrated": {"type": "float", "default": 0},
+            "examine_timeout": {"type": "float", "default": EXAMINE_SECONDS},
         },
         supports_check_mode=True,
     )

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - libpulp.livepatch.attributes
   - libpulp.livepatch.attributes.looks
   - libpulp.livepatch.core
+  - libpulp.livepatch.examination
 attributes:
   facts:
     description: Whether the module returns facts.
@@ -257,8 +258,12 @@ ansible_facts:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import marked, run_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import LEDGER
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import (
+    examine_timeout_of,
+    marked,
+    run_module,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import EXAMINE_SECONDS, LEDGER
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import ENTRIES, read_last
 
@@ -266,7 +271,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger 
 def run(module):
     """Gather the facts; returns the module's result."""
     entries = read_last(module.params["ledger"], module.params["ledger_entries"])
-    facts = gather()
+    facts = gather(examine_timeout=examine_timeout_of(module))
     for kind in ("processes", "unpatchable"):
         facts[kind] = marked(facts[kind])
     return {"changed": False, "ansible_facts": {"ulp": dict(facts, ledger=entries)}}
@@ -278,6 +283,7 @@ def main():
         argument_spec={
             "ledger": {"type": "path", "default": LEDGER},
             "ledger_entries": {"type": "int", "default": ENTRIES},
+            "examine_timeout": {"type": "float", "default": EXAMINE_SECONDS},
         },
         supports_check_mode=True,
     )

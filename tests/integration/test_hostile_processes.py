@@ -10,6 +10,9 @@ KINDS with what the tools have to say of it.
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+from pathlib import Path
 from typing import Callable, NamedTuple
 
 import pytest
@@ -30,6 +33,57 @@ def fifo_in_its_place(stage: Stage) -> int:
     return pid
 
 
+def leased_file(stage: Stage) -> int:
+    """Its own file, which cannot be opened as long as it has a lease on it.
+
+    Seen to fail: each open(2) takes 45 seconds, in each run, and there are several of them.
+    """
+    return stage.start_script("leases_file.py", stage.copy_of_library("libpulp.so"))
+
+
+def silent_file_system(stage: Stage) -> int:
+    """Its file is on a file system of a user (FUSE), which gives an answer to nobody.
+
+    Seen to fail: the command never ends, and cannot be killed.
+    """
+    file, server = silent_fuse(stage, stage.build.library)
+    pid = stage.start_mapping(file)
+    os.kill(server, signal.SIGUSR1)
+    return pid
+
+
+def silent_fuse(stage: Stage, shown: Path) -> tuple[Path, int]:
+    """A file system with one file, which shows what is in ``shown``: the file and the PID of who serves it."""
+    mounted = stage.directory / "mounted"
+    mounted.mkdir()
+    server = stage.start(stage.compile("silent_fuse.c"), mounted, shown)
+    stage.undo.callback(subprocess.run, ["umount", "--lazy", mounted], check=True)
+    return mounted / "libpulp.so", server
+
+
+def silent_memory(stage: Stage) -> int:
+    """Its state block is memory of a file on such a file system.
+
+    Seen to fail: the command never ends.
+    """
+    library = silent_library(stage)
+    file, server = silent_fuse(stage, stage.file("zeros", bytes(1 << 24)))
+    return stage.start_preloaded(library, SILENT=str(file), SERVER=str(server))
+
+
+def kept_faults(stage: Stage) -> int:
+    """Its state block is memory whose page faults it wants to serve itself, userfaultfd(2), and does not.
+
+    Seen to fail: the command never ends.
+    """
+    return stage.start_preloaded(silent_library(stage), SILENT="userfaultfd")
+
+
+def silent_library(stage: Stage) -> Path:
+    made = stage.compile("silent_memory.c", "-shared", "-fPIC")
+    return made.rename(made.with_name("libpulp.so"))
+
+
 class Kind(NamedTuple):
     """One kind of hostile process."""
 
@@ -40,7 +94,15 @@ class Kind(NamedTuple):
     unpatchable: str | None = None
 
 
+# So long, in seconds, one that does not answer keeps the others waiting at most.
+PATIENCE = 1
+LATE = "takes too long to examine"
+
 KINDS = {
+    "leased file": Kind(leased_file, LATE, LATE),
+    "silent file system": Kind(silent_file_system, LATE, LATE),
+    "silent memory": Kind(silent_memory, LATE, LATE),
+    "kept faults": Kind(kept_faults, LATE, LATE),
     "fifo in its place": Kind(fifo_in_its_place, "without the livepatch runtime", "without the livepatch runtime"),
 }
 
@@ -76,14 +138,14 @@ def hostile(kind, build, container):
 
 def rows(ulp, *words):
     """{PID: row} of a run over the whole host."""
-    run = measured(ulp, *words, "--json")
+    run = measured(ulp, *words, "--json", "--examine-timeout", PATIENCE)
     assert run.largest_kb < LARGEST_KB, run
     return {row["pid"]: row for row in run.answer.json()}
 
 
 def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
     """Guards everybody else: list, facts, dispatch and check."""
-    run = measured(ulp, "list", "--json")
+    run = measured(ulp, "list", "--json", "--examine-timeout", PATIENCE)
     facts = run.answer.json()
     assert run.largest_kb < LARGEST_KB, run
     assert {process["pid"] for process in facts["processes"]} >= set(crowd.pids)

@@ -153,8 +153,8 @@ def test_request_under_way_is_finished(verb, number, build, slow, gate, start, r
     process = run(verb, *words, "--json", *PATIENCE)
     gate.wait()
     deliver(process.pid, number)
-    # Impatience changes nothing.
-    deliver(process.pid, signal.SIGTERM)
+    # A terminal that is closed may say so several times.
+    deliver(process.pid, signal.SIGHUP)
     gate.let_pass()
     ended = end_of(process)
     assert ended.status == 128 + number
@@ -164,6 +164,26 @@ def test_request_under_way_is_finished(verb, number, build, slow, gate, start, r
     assert (row["pid"], row["outcome"]) == (victim.pid, "patched")
     assert victim.number("version") == 2
     assert [(entry["pid"], entry["outcome"]) for entry in entries(ledger)] == [(victim.pid, "patched")]
+
+
+def test_a_second_signal_is_obeyed_at_once(build, slow, gate, start, run, ledger):
+    """Guards against a wait for a process that takes long, and the truth of what is said of it then.
+
+    Seen to fail with all but the first signal ignored: the command waits for the process.
+    """
+    victim = start(build, environment={"GATE": str(gate.path)})
+    process = run("dispatch", "patch", slow, victim.pid, "--json", *PATIENCE)
+    gate.wait()
+    deliver(process.pid, signal.SIGTERM)
+    deliver(process.pid, signal.SIGINT)
+    ended = end_of(process)
+    assert ended.status == 128 + signal.SIGTERM
+    (row,) = json.loads(ended.output)
+    assert row["outcome"] == "failed"
+    assert "whether it has carried that out cannot be told" in row["reason"]
+    assert [(entry["pid"], entry["outcome"]) for entry in entries(ledger)] == [(victim.pid, "failed")]
+    gate.let_pass()
+    wait_until(lambda: victim.number("version") == 2, "the livepatch is applied all the same")
 
 
 def test_no_further_process_is_touched(build, slow, gate, start, run, ledger):

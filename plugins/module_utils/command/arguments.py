@@ -9,6 +9,7 @@ import argparse
 
 from ..defaults import (
     EXAMINE,
+    EXAMINE_SECONDS,
     HOLD_FILE,
     KILL_SWITCH,
     LEDGER,
@@ -34,6 +35,13 @@ def _seconds(text):
     return value
 
 
+def _duration(text):
+    value = _seconds(text)
+    if not value:
+        raise ValueError
+    return value
+
+
 def _count(text):
     value = int(text)
     if value < 0:
@@ -43,7 +51,7 @@ def _count(text):
 
 # argparse names the type in its message.
 _pid.__name__ = "process ID"
-_seconds.__name__ = "number of seconds"
+_seconds.__name__ = _duration.__name__ = "number of seconds"
 _count.__name__ = "number"
 
 
@@ -76,6 +84,8 @@ def parser():
     def verb(name, text, more=None):
         added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=more)
         added.add_argument("--json", action="store_true", help="print the result as JSON")
+        added.add_argument("--debug", action="store_true",
+                           help="print the traceback of an error that ends in the row of a process")
         return added
 
     post = verb("post", "make a shared library livepatchable")
@@ -113,13 +123,15 @@ def parser():
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
     check.add_argument("container", metavar="FILE.ulp")
+    _examination(check)
 
     dispatch = verb(
         "dispatch", "apply, revert or check a livepatch in many processes",
         "Exit status of patch and revert: 0 no process failed and every PID given is as asked, if only for threads that"
-        " have not left the library yet; 1 not so. Of check: 0 applied on every thread of every process that the"
-        " livepatch is for and of every PID given (also if there is none), 1 not applied to one of them, 3 applied but"
-        " pending. 128 and the signal's number when it was interrupted.",
+        " have not left the library yet; 1 not so, also if processes that were just forked go on turning up. Of check:"
+        " 0 applied on every thread of every process that the livepatch is for and of every PID given (also if there is"
+        " none), 1 not applied to one of them, 3 applied but pending. 128 and the signal's number when it was"
+        " interrupted.",
     )
     dispatch.add_argument("operation", choices=("patch", "revert", "check"))
     dispatch.add_argument("container", metavar="FILE.ulp")
@@ -133,10 +145,18 @@ def parser():
 
     listing = verb("list", "show the livepatchable processes and their state")
     listing.add_argument("-p", "--process", metavar="PID", type=_pid)
+    _examination(listing)
 
     messages = verb("messages", "show what the runtime in a process has logged")
     messages.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
+    _examination(messages)
     return top
+
+
+def _examination(verb):
+    verb.add_argument("--examine-timeout", metavar="SECONDS", type=_duration, default=EXAMINE_SECONDS,
+                      help="how long one process may keep the others waiting while it is looked at; default:"
+                      " %(default)s")
 
 
 def _limits(verb):
@@ -150,6 +170,7 @@ def _limits(verb):
                       " it kills instead, the process is lost; default: %(default)s")
     verb.add_argument("--wait-migrated", metavar="SECONDS", type=_seconds, default=0.0,
                       help="how long to wait until no thread is pending; default: %(default)s")
+    _examination(verb)
 
 
 def _signers(verb, required=False):

@@ -12,10 +12,13 @@ error.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
+from ..defaults import DEBUG_LOG
 from ..errors import UlpError
+from ..termination import Terminated, raising
 from .arguments import parser
 from .output import REFUSED, SIGNALLED, complain, discard_output
 
@@ -32,7 +35,6 @@ _MODULES = {
     "list": "processes",
     "messages": "processes",
 }
-_SIGINT = 2
 
 
 def main(argv=None):
@@ -45,9 +47,12 @@ def main(argv=None):
         arguments = parser().parse_args(argv)
     except SystemExit as error:
         return error.code
+    if arguments.debug or DEBUG_LOG in os.environ:
+        import_module("..faults", __package__).listen(to_standard_error=arguments.debug)
     try:
-        status = import_module(f".{_MODULES[arguments.verb]}", __package__).VERBS[arguments.verb](arguments)
-        sys.stdout.flush()
+        with raising():
+            status = import_module(f".{_MODULES[arguments.verb]}", __package__).VERBS[arguments.verb](arguments)
+            sys.stdout.flush()
     except UlpError as error:
         complain(error)
         return REFUSED
@@ -57,7 +62,7 @@ def main(argv=None):
     except OSError as error:
         complain(error)
         return REFUSED
-    except KeyboardInterrupt:
-        complain("interrupted; no thread is held")
-        return SIGNALLED + _SIGINT
+    except Terminated as error:
+        complain(f"{error}; no thread is held")
+        return SIGNALLED + error.number
     return status

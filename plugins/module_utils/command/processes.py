@@ -9,13 +9,11 @@ import sys
 
 from ..dispatch.dispatch import dispatch
 from ..dispatch.facts import gather
+from ..dispatch.messages import messages_of
 from ..dispatch.policy import Policy
 from ..dispatch.result import CHECK, PATCH, REVERT
 from ..dispatch.rules import parse_exclude
 from ..dispatch.select import Selection
-from ..process.mapped import MappedFiles
-from ..process.runtime import read_messages
-from ..process.subject import examine
 from ..trigger import outcome
 from ..trigger.options import Options
 from .output import DONE, PENDING, REFUSED, SIGNALLED, complain, discard_output, show
@@ -28,6 +26,7 @@ def _options(arguments):
         retries=arguments.retries,
         wait_migrated=arguments.wait_migrated,
         seccomp=arguments.seccomp,
+        examine_timeout=arguments.examine_timeout,
         check=getattr(arguments, "dry_run", False),
     )
 
@@ -95,7 +94,9 @@ def _status(result, status):
 
 
 def _check(arguments):
-    result = dispatch(arguments.container, CHECK, Selection((arguments.process,)), Options())
+    result = dispatch(arguments.container, CHECK, Selection((arguments.process,)), Options(
+        examine_timeout=arguments.examine_timeout
+    ))
     (row,) = result.rows
     show(arguments, row.as_dict(), outcome_table([row]) if _is_good(row) else [])
     return _applied_status(result)
@@ -127,11 +128,13 @@ def _dispatch(arguments):
     bad = result.failures + [row for row in result.unmet if row not in result.failures]
     for row in bad:
         complain(_sentence(row))
-    return _status(result, REFUSED if bad else DONE)
+    if result.incomplete:
+        complain(result.incomplete)
+    return _status(result, REFUSED if bad or result.incomplete else DONE)
 
 
 def _list(arguments):
-    facts = gather(Selection(pids=(arguments.process,)) if arguments.process else None)
+    facts = gather(Selection(pids=(arguments.process,)) if arguments.process else None, arguments.examine_timeout)
     show(arguments, facts, state_lines(facts))
     if arguments.process and facts["unpatchable"]:
         complain(facts["unpatchable"][0]["reason"])
@@ -140,8 +143,7 @@ def _list(arguments):
 
 
 def _messages(arguments):
-    subject = examine(arguments.process, MappedFiles())
-    lines = read_messages(subject.via, subject.state)
+    lines = messages_of(arguments.process, arguments.examine_timeout)
     show(arguments, lines, lines)
     return DONE
 

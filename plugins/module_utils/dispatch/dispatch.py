@@ -6,24 +6,22 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import time
 
 from ..errors import FileProblem, UlpError, Untrusted
-from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
-from ..process.mapped import MappedFiles
 from ..process.procfs import hides_processes
-from ..process.subject import alive
 from ..trigger import outcome
-from ..trigger.drive import drive, drive_all
-from ..trigger.outcome import Row
-from ..trigger.trigger import Trigger
 from . import ledger
+from .again import Passes
+from .deal import BRING_ALONG, DEAL, FIND_OUT, LOOK, Dealer
 from .interruption import Interruption
 from .policy import Guard, Policy
-from .result import CHECK, PATCH, REVERT, Dispatched
-from .select import choose, name_of
+from .pool import Pool
+from .result import CHECK, PATCH, Dispatched
+from .select import choose
+from .task import Task
+from .unanswered import row_of, with_what_was_found_out
 
 # Between two looks at threads that are still inside, in seconds.
 _PAUSE = 0.01
@@ -34,13 +32,16 @@ _LISTED = 5
 def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     """Apply, revert or check the livepatch at ``path`` in every process that it is for.
 
+    Processes are looked at, and sent requests, by workers (pool.Pool), which are killed where one does not answer.
+
     :param path: of the container.
     :param operation: PATCH, REVERT or CHECK.
     :param selection: select.Selection.
     :param options: trigger.options.Options.
     :param policy: policy.Policy; without any, every container is accepted that nobody else could change.
-    :return: Dispatched, with a row for every process that loads a target library, and for every one that was
-        asked for by PID or name; when a signal asks us to end (interruption.SIGNALS), only for those that were begun.
+    :return: Dispatched, with a row for every process that loads a target library, for every one that was asked for by
+        PID or name, and for every one of which that could not be told; when a signal asks us to end
+        (interruption.SIGNALS), only for those that were begun.
     :raises BadContainer, BadElf, FileProblem: the container cannot be used.
     :raises BadSignature, Untrusted: it may not be applied.
     :raises UlpError: a file of the policy is malformed, or this very process was asked for.
@@ -52,46 +53,109 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
     touches = operation != CHECK and not options.check
     interruption = Interruption()
-    trigger = Trigger(
-        guard.container,
-        MappedFiles(),
-        options._replace(wait_migrated=0.0, sample=0.0, veto=guard.veto, interrupted=lambda: interruption.name),
-        guard.contents,
-    )
-    work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[operation]
-    hidden = []
+
+    def prepare(worker):
+        return Dealer(guard, operation, selection, options._replace(
+            wait_migrated=0.0, sample=0.0, veto=guard.veto, interrupted=worker.interrupted, announce=worker.announce,
+        )).perform
+
+    work = _Work(operation, options)
     warnings = []
-    done = []
     # Whoever only looks leaves nothing unfinished, and may end at once.
-    with interruption if touches else contextlib.nullcontext():
+    with interruption if touches else contextlib.nullcontext(), Pool(
+        prepare, options.examine_timeout, interruption if touches else None
+    ) as pool:
         try:
-            drive_all(
-                _recorded(_deal_with(trigger, work, candidate, guard, hidden), done)
-                for candidate in itertools.takewhile(lambda _candidate: not interruption.number, choose(selection))
-            )
-            done.sort(key=lambda row: row.pid)
+            passes = Passes(selection, options.timeout) if touches else None
+            work.deal(pool, choose(selection))
+            while passes is not None and not interruption.number and passes.is_another_one_due(work.latest):
+                work.deal(pool, passes.newcomers(work.seen | pool.pids))
             if not options.check:
-                deadline = time.monotonic() + max(options.wait_migrated, options.sample)
-                _wait_for_migration(trigger, done, deadline, interruption, touches)
+                work.wait(pool, interruption, touches)
         finally:
             # What is done is written down even if something is wrong with the tool's own side.
             if touches:
-                warnings.extend(_write_down(policy.ledger, done, guard.container, operation))
-    if hidden:
-        warnings.append(f"processes that this user may not examine were left out: {_listed(hidden)}")
+                warnings.extend(_write_down(policy.ledger, work.rows, guard.container, operation))
+    if work.hidden:
+        warnings.append(f"processes that this user may not examine were left out: {_listed(work.hidden)}")
     if hides_processes() and (selection.everything or selection.names):
         warnings.append("processes of other users were left out: /proc is mounted with hidepid and hides them")
     return Dispatched(
-        operation, guard.container.patch_id, done, warnings, guard.stopped, guard.retracted, guard.signer,
-        frozenset(selection.pids), interruption.number,
+        operation, guard.container.patch_id, work.rows, warnings, guard.stopped or work.stopped, guard.retracted,
+        guard.signer, frozenset(selection.pids), interruption.number, passes.incomplete if passes is not None else None,
     )
 
 
-def _recorded(work, rows):
-    """The generator ``work``, whose Row, if any, is added to ``rows``."""
-    row = yield from work
-    if row is not None:
-        rows.append(row)
+class _Work:
+    """What has been done so far."""
+
+    def __init__(self, operation, options):
+        self._done = outcome.PATCHED if operation == PATCH else outcome.REVERTED
+        self._options = options
+        self._rows = {}  # {PID: Row}
+        self.latest = []  # the rows of the last call of deal()
+        self.seen = set()  # PIDs, of no concern or not
+        self.hidden = []  # PIDs of processes that this user may not examine
+        self.stopped = False  # the kill switch was in the way
+        self._silent = set()  # PIDs of processes that did not answer a later look
+
+    @property
+    def rows(self):
+        """All rows, ascending by PID."""
+        return [row for _pid, row in sorted(self._rows.items())]
+
+    def deal(self, pool, candidates):
+        """Deal with the processes ``candidates`` (select.Chosen)."""
+        before = set(self._rows)
+        self.seen.update(candidate.pid for candidate in candidates)
+        unanswered = []
+        for answer in pool.run([Task(DEAL, candidate.pid, candidate.named) for candidate in candidates]):
+            if answer.problem is None:
+                self._add(answer.task.pid, answer.value)
+            else:
+                # Stands if nothing more can be found out.
+                self._rows[answer.task.pid] = row_of(answer, self._options.examine_timeout)
+                unanswered.append(answer.task)
+        asked = [task._replace(kind=FIND_OUT) for task in unanswered]
+        for answer in pool.run(asked, to_the_end=True):
+            row = with_what_was_found_out(self._rows.pop(answer.task.pid), answer)
+            if row is not None:
+                self._rows[answer.task.pid] = row
+        self.latest = [row for pid, row in self._rows.items() if pid not in before]
+
+    def _add(self, pid, found):
+        self.stopped = self.stopped or found.stopped
+        if found.hidden:
+            self.hidden.append(pid)
+        if found.row is not None:
+            self._rows[pid] = found.row
+
+    def wait(self, pool, interruption, touches):
+        """Bring rows up to date until no thread is pending, the time is over, or a signal has come.
+
+        :param touches: whether threads that came out meanwhile may be settled: once in each process.
+        """
+        deadline = time.monotonic() + max(self._options.wait_migrated, self._options.sample)
+        waiting = [row.pid for row in self.rows if row.threads_pending]
+        settled = set()
+        while waiting and time.monotonic() < deadline and not interruption.number:
+            time.sleep(_PAUSE)
+            self._update(pool, LOOK, waiting)
+            if touches:
+                unsettled = [pid for pid in waiting if self._rows[pid].unsettled and pid not in settled]
+                settled.update(unsettled)
+                self._update(pool, BRING_ALONG, unsettled)
+            waiting = [pid for pid in waiting if self._rows[pid].threads_pending and pid not in self._silent]
+
+    def _update(self, pool, kind, pids):
+        """Look at processes again."""
+        for answer in pool.run([Task(kind, pid) for pid in pids]):
+            pid = answer.task.pid
+            if answer.problem is None:
+                self._rows[pid] = _updated(self._rows[pid], answer.value.row)
+            else:
+                # What was seen before stands.
+                self._silent.add(pid)
 
 
 def _write_down(path, rows, container, operation):
@@ -108,118 +172,6 @@ def _write_down(path, rows, container, operation):
 
 def _listed(pids):
     return ", ".join(str(pid) for pid in pids[:_LISTED]) + (", ..." if len(pids) > _LISTED else "")
-
-
-def _deal_with(trigger, work, candidate, guard, hidden):
-    """The Row of select.Chosen ``candidate``, or None: it is of no concern; a generator for trigger.drive.
-
-    :param guard: policy.Guard.
-    :param hidden: gets the PID of a process that could not be examined.
-    """
-    pid = candidate.pid
-    try:
-        if not candidate.named and not _is_concerned(trigger, pid):
-            return None
-        reason = guard.reason(pid)
-    except ProcessError as error:
-        if candidate.named:
-            return _failed(candidate, error)
-        # Not one that could be patched, or it has ended: nobody asked for it.
-        if isinstance(error, ProcessForbidden):
-            hidden.append(pid)
-        return None
-    except FileProblem as error:
-        return _failed(candidate, error)
-    if reason is not None:
-        return Row(pid, name_of(candidate), outcome.EXCLUDED, reason)
-    try:
-        guard.confirm()
-    except (FileProblem, Untrusted) as error:
-        return _failed(candidate, error)
-    row = yield from work(pid)
-    if row.changed and guard.applies and not trigger.options.check:
-        row = yield from _unless_replaced(trigger, guard, row)
-    if not candidate.named and (
-        (row.outcome == outcome.FAILED and _has_ended(pid))
-        # It has become another program since it was chosen.
-        or (row.outcome == outcome.NOT_APPLICABLE and not _is_still_concerned(trigger, pid))
-    ):
-        return None
-    return row
-
-
-def _failed(candidate, error):
-    return Row(candidate.pid, name_of(candidate), outcome.FAILED, str(error))
-
-
-def _unless_replaced(trigger, guard, row):
-    """``row`` of a process that has just loaded the livepatch, unless the file was replaced meanwhile; a generator.
-
-    Then nobody knows which bytes the process has loaded from it, and what they replaced is taken back.
-    """
-    try:
-        guard.confirm()
-    except (FileProblem, Untrusted) as error:
-        if _has_bytes(trigger, row.pid):
-            return row
-        # A kill switch must not keep it in.
-        undo = Trigger(guard.container, trigger.files, trigger.options.resolute)
-        back = yield from undo.reverting(row.pid)
-        undone = "the livepatch was reverted in it"
-        if not back.changed:
-            undone = f"reverting it failed: {back.reason}"
-        return row._replace(
-            outcome=outcome.FAILED,
-            threads_pending=0,
-            reason=f"process {row.pid} ({row.name}) may have loaded something else than what was checked: {error};"
-            f" {undone}",
-        )
-    return row
-
-
-def _has_bytes(trigger, pid):
-    try:
-        return trigger.has_bytes(pid)
-    except UlpError:
-        # It has ended, or shows nothing any more: then it is not known, and no proof.
-        return False
-
-
-def _is_concerned(trigger, pid):
-    _stat, via = alive(pid)
-    return trigger.resolved(via).concerned
-
-
-def _is_still_concerned(trigger, pid):
-    try:
-        return _is_concerned(trigger, pid)
-    except ProcessError:
-        return False
-
-
-def _has_ended(pid):
-    try:
-        alive(pid)
-    except (ProcessGone, ProcessDead):
-        return True
-    return False
-
-
-def _wait_for_migration(trigger, rows, deadline, interruption, touches):
-    """Bring ``rows`` up to date until no thread is pending, or ``deadline`` (time.monotonic()) or a signal has come.
-
-    :param touches: whether threads that came out meanwhile may be settled: once in each process.
-    """
-    waiting = [index for index, row in enumerate(rows) if row.threads_pending]
-    settled = set()
-    while waiting and time.monotonic() < deadline and not interruption.number:
-        time.sleep(_PAUSE)
-        for index in waiting:
-            rows[index] = _updated(rows[index], trigger.check(rows[index].pid))
-            if touches and rows[index].unsettled and index not in settled:
-                settled.add(index)
-                rows[index] = _updated(rows[index], drive(trigger.bringing_along(rows[index].pid)))
-        waiting = [index for index in waiting if rows[index].threads_pending]
 
 
 def _updated(before, now):

@@ -7,25 +7,33 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from ..defaults import EXAMINE_SECONDS
 from ..errors import MissingDependency, UlpError
+from ..faults import unexpected
 from ..printable import printable
 from ..process.affiliation import container
-from ..process.errors import KernelThread, ProcessDead, ProcessError, ProcessGone
+from ..process.errors import KernelThread, ProcessDead, ProcessGone
 from ..process.mapped import MappedFiles, moved_away
 from ..process.namespaces import shares_root
-from ..process.subject import examine
+from ..process.subject import at_rest, examine
 from ..trigger.progress import migration
 from ..trigger.undone import undoing
-from .select import Selection, choose, name_of
+from .pool import Pool
+from .select import Selection, choose, name_of, short_name_of
+from .task import Task
+from .unanswered import why
 
 # Facts have no time to watch a running thread for long, in seconds.
 _SAMPLE_SECONDS = 0.002
 
 
-def gather(selection=None):
+def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     """The livepatching state of the selected processes.
 
+    They are looked at by workers (pool.Pool), which are killed where one does not answer.
+
     :param selection: select.Selection; every process when None.
+    :param examine_timeout: how long one process may keep the others waiting, seconds.
     :return: dict with ``runtime_versions`` (list of str), ``processes`` (those that have the runtime: ``pid``,
         ``name``, ``container``, ``own_root``, ``runtime_version``, ``threads``, ``threads_pending``, ``libraries``,
         ``patches``) and ``unpatchable`` (``pid``, ``name``, ``reason``); kernel threads and processes that end
@@ -33,23 +41,19 @@ def gather(selection=None):
     :raises ProcessGone: a process that was asked for by its PID does not exist.
     :raises MissingDependency: a Python package is missing.
     """
-    files = MappedFiles()
     processes = []
     unpatchable = []
-    for candidate in choose(selection or Selection()):
-        try:
-            subject = examine(candidate.pid, files)
-            libraries = [
-                library for library in files.libraries(subject.via, subject.mappings) if library.survey.padded
-            ]
-            processes.append(describe(subject, files, libraries))
-            unpatchable.extend(_moved(subject, libraries))
-        except ProcessGone:
-            if candidate.named:
-                raise
-        except ProcessError as error:
-            if candidate.named or not isinstance(error, (KernelThread, ProcessDead)):
-                unpatchable.append({"pid": candidate.pid, "name": name_of(candidate), "reason": str(error)})
+    with Pool(_prepare, examine_timeout) as pool:
+        for answer in pool.run([Task(0, *candidate) for candidate in choose(selection or Selection())]):
+            pid = answer.task.pid
+            if answer.problem is not None:
+                name = short_name_of(pid)
+                unpatchable.append({"pid": pid, "name": name, "reason": why(answer, name, examine_timeout)})
+                continue
+            for entry in answer.value:
+                (unpatchable if "reason" in entry else processes).append(entry)
+    for found in (processes, unpatchable):
+        found.sort(key=lambda process: process["pid"])
     return {
         "runtime_versions": sorted({process["runtime_version"] for process in processes}),
         "processes": processes,
@@ -57,12 +61,47 @@ def gather(selection=None):
     }
 
 
+def _prepare(_worker):
+    """What a worker does: see pool.Pool."""
+    files = MappedFiles()
+    return lambda task: _facts_of(task, files)
+
+
+def _facts_of(task, files):
+    """The entries for one process; those with a ``reason`` are unpatchable.  A generator, as trigger.drive wants it."""
+    try:
+        return (yield from at_rest(lambda: _look_at(task.pid, files)))
+    except MissingDependency:
+        raise
+    except ProcessGone:
+        if task.named:
+            raise
+        return []
+    except (KernelThread, ProcessDead) as error:
+        return _unpatchable(task, error) if task.named else []
+    except UlpError as error:
+        return _unpatchable(task, error)
+    except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
+        return _unpatchable(task, unexpected(error, f"process {task.pid} ({name_of(task.pid)})"))
+
+
+def _look_at(pid, files):
+    subject = examine(pid, files)
+    libraries = [library for library in files.libraries(subject.via, subject.mappings) if library.survey.padded]
+    described = yield from describe(subject, files, libraries)
+    return [described, *_moved(subject, libraries)]
+
+
+def _unpatchable(task, reason):
+    return [{"pid": task.pid, "name": name_of(task.pid), "reason": str(reason)}]
+
+
 def describe(subject, files, libraries):
-    """The facts of one process (process.subject.Subject).
+    """The facts of one process (process.subject.Subject); a generator, as trigger.drive wants it.
 
     :param libraries: the process.mapped.LoadedLibrary of it that have padding.
     """
-    pending = _pending(subject, files)
+    pending = yield from _pending(subject, files)
     undone = _undone(subject, files)
     return {
         "pid": subject.pid,
@@ -98,14 +137,15 @@ def _undone(subject, files):
 
 
 def _pending(subject, files):
-    """TIDs of the threads that lag behind the newest universe of any library."""
+    """TIDs of the threads that lag behind the newest universe of any library; a generator."""
     newest = {}
     for patch in subject.state.patches:
         if patch.domain not in newest or patch.universe > newest[patch.domain].universe:
             newest[patch.domain] = patch
     pending = set()
     for patch in newest.values():
-        pending.update(migration(subject, patch, files, seconds=_SAMPLE_SECONDS).pending)
+        found = yield from migration(subject, patch, files, seconds=_SAMPLE_SECONDS)
+        pending.update(found.pending)
     return pending
 
 

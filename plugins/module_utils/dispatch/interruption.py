@@ -7,6 +7,9 @@ A request that a process carries out is carried out even if we die meanwhile;
 so whoever ends at once leaves a process behind that is patched and in no
 ledger.  With the signal noted, what is under way is finished, nothing new is
 begun, and what was done is written down and told.
+
+Whoever asks twice does not want to wait for that: the program ends at once, and
+says of what was under way that nobody knows what became of it.
 """
 
 from __future__ import annotations
@@ -14,12 +17,11 @@ from __future__ import annotations
 import signal
 import threading
 
-# A closed terminal, Ctrl-C, and what systemd and timeout(1) send.
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+from ..termination import SIGNALS
 
 
 class Interruption:
-    """A context manager: inside it, the first of SIGNALS that comes is noted, and all of them do nothing else.
+    """A context manager: inside it, the first of SIGNALS that comes is noted, and so is a second one; nothing else.
 
     One that is ignored stays ignored, as nohup(1) wants it.  Only a program's main thread can have handlers
     (signal(2), Python's module); on another one, nothing is noted and signals do what they did.
@@ -27,6 +29,7 @@ class Interruption:
 
     def __init__(self):
         self.number = 0  # of the signal; 0: none has come
+        self.urgent = False  # a second one has come
         self._before = {}
 
     @property
@@ -43,8 +46,17 @@ class Interruption:
         return self
 
     def __exit__(self, kind, error, trace):
+        self._put_back()
+
+    def _put_back(self):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _note(self, number, _frame):
-        self.number = self.number or number
+        if not self.number:
+            self.number = number
+        elif number != signal.SIGHUP:
+            # A terminal that closes may send several of those, and nobody is impatient.
+            self.urgent = True
+            # A third one is obeyed.
+            self._put_back()

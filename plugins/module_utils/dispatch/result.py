@@ -39,6 +39,7 @@ class Dispatched(NamedTuple):
     signer: str | None = None  # the principal whose signature was verified
     named: frozenset[int] = frozenset()  # the PIDs that were asked for by number
     signal: int = 0  # the signal that kept further processes from being dealt with; 0: none
+    incomplete: str | None = None  # why there may be further processes to deal with, one sentence; None: there are none
 
     @property
     def interruption(self):

@@ -29,7 +29,6 @@ class Chosen(NamedTuple):
     """One process to look at."""
 
     pid: int
-    name: str | None  # None: nobody has asked for it yet
     named: bool  # the caller asked for this very process, and wants to hear of it whatever becomes of it
 
 
@@ -38,29 +37,32 @@ def matches(name, patterns):
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def name_of(candidate):
-    """The name of the process that Chosen ``candidate`` is, "" when it has ended."""
-    if candidate.name is not None:
-        return candidate.name
+def name_of(pid):
+    """The name of process ``pid``, "" when it has ended."""
     try:
-        return process_name(candidate.pid, read_stat(candidate.pid).name)
+        return process_name(pid, read_stat(pid).name)
+    except ProcessError:
+        return ""
+
+
+def short_name_of(pid):
+    """What the kernel calls it, at most 15 characters: unlike name_of(), nothing of the process itself is read."""
+    try:
+        return read_stat(pid).name
     except ProcessError:
         return ""
 
 
 def choose(selection) -> list[Chosen]:
-    """The processes that Selection ``selection`` means, ascending by PID; this very process is never one.
+    """The processes that Selection ``selection`` may mean, ascending by PID; this very process is never one.
 
-    A PID that was asked for is in it even if there is no such process.
+    A PID that was asked for is in it even if there is no such process.  For the others, is_meant() tells.
     """
     wanted = set(selection.pids)
     pids = wanted if selection.pids and not selection.names else wanted.union(process_ids())
-    chosen = []
-    for pid in sorted(pids - {os.getpid()}):
-        candidate = Chosen(pid, None, pid in wanted)
-        if selection.names:
-            name = name_of(candidate)
-            candidate = Chosen(pid, name, pid in wanted or matches(name, selection.names))
-        if candidate.named or selection.everything:
-            chosen.append(candidate)
-    return chosen
+    return [Chosen(pid, pid in wanted) for pid in sorted(pids - {os.getpid()})]
+
+
+def is_meant(candidate, selection):
+    """Whether ``selection`` means the process ``candidate``, one of its choose()."""
+    return candidate.named or selection.everything or matches(name_of(candidate.pid), selection.names)

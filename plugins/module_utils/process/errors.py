@@ -62,5 +62,9 @@ class NotMapped(StateUnreadable):
     """The process has no memory where the state block, or what it leads to, was to be."""
 
 
+class StateUnsettled(StateUnreadable):
+    """The state block changes whenever it is read: look again in a moment."""
+
+
 class ProcessStarting(StateUnreadable):
     """The process is being started: the dynamic loader has not got to the runtime yet."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from .. import abi
-from .errors import StateUnreadable
+from .errors import StateUnreadable, StateUnsettled
 from .memory import read_memory, read_present
 from .runtime import PatchedLibrary, read_state
 
@@ -52,7 +52,8 @@ def undone_hooks(via, state, domain):
     :param state: runtime.RuntimeState of the process.
     :param domain: index of the domain.
     :return: list of Undone, ascending by address within each library.
-    :raises StateUnreadable: the tables of hooks make no sense, or do not come to rest.
+    :raises StateUnreadable: the tables of hooks make no sense.
+    :raises StateUnsettled: they do not come to rest.
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
@@ -69,7 +70,7 @@ def undone_hooks(via, state, domain):
         if now.sequence == state.sequence:
             return found
         state = now
-    raise StateUnreadable(
+    raise StateUnsettled(
         state.pid, f"the hooks of process {state.pid} do not come to rest: livepatches are being applied; try again"
     )
 

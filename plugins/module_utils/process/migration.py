@@ -373,8 +373,10 @@ def _all_settled(domain, universe):
 
 def pending_threads(
     pid, via, state, domain, universe, inside, seconds=0.05, until_migrated=0.0, by_stack=False
-) -> Migration:
+):
     """Which threads of ``pid`` have not reached ``universe`` of ``domain``.
+
+    A generator that gives the seconds to wait until it looks again, so that nobody else has to wait.
 
     :param via: a thread of it that has not ended: the main one, as a rule.
     :param state: runtime.RuntimeState of the process.
@@ -402,7 +404,7 @@ def pending_threads(
             wanted |= judged.kept
         if not wanted:
             break
-        time.sleep(SAMPLE_SECONDS if elapsed < 0.1 else 10 * SAMPLE_SECONDS)
+        yield SAMPLE_SECONDS if elapsed < 0.1 else 10 * SAMPLE_SECONDS
         now = census.survivors()
         # Those that were born since then begin with the oldest number, and are looked at like the others.
         left = {tid: start for tid, start in now.items() if tid in judged.behind or alive.get(tid) != start}

@@ -9,21 +9,20 @@ Only memory is read; the process notices nothing.
 from __future__ import annotations
 
 import struct
-import time
 from typing import NamedTuple
 
 from .. import abi
 from ..errors import BadElf
 from ..printable import printable
 from .claims import Claims, require_header
-from .errors import ProcessStarting, StateUnreadable
+from .errors import ProcessStarting, StateUnreadable, StateUnsettled
 from .mapped import with_remedy
 from .memory import read_memory, read_ranges
 from .procfs import text_lines
 
 STATE_SYMBOL = "ulp_state"
-# How long the block may stay under the worker's hands, in seconds: it changes it for microseconds.
-SETTLE_SECONDS = 2.0
+# So often the block is read at once. The worker has it under its hands for microseconds.
+_READINGS = 20
 # More than any runtime has, in bytes.
 _LARGEST_STUB_POOL = 1 << 24
 # More than a request can name. There is one program.
@@ -210,15 +209,15 @@ def read_state(pid, address, map_data=None) -> RuntimeState:
     Nothing is in it that the process's memory map contradicts.
 
     :param map_data: what maps.read_map() gave not long ago, if that was called.
-    :raises StateUnreadable: there is none, it is of another version, damaged, or does not come to rest.
+    :raises StateUnreadable: there is none, it is of another version, or damaged.
+    :raises StateUnsettled: it was being changed: look again in a moment.
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
-    deadline = time.monotonic() + SETTLE_SECONDS
     counts = _FIRST_COUNTS
     claims = Claims(pid, map_data)
     _require_block(pid, address, claims)
-    while True:
+    for _each in range(_READINGS):
         header, arrays, after = _read_pieces(pid, address, counts)
         _check_header(pid, header)
         needed = header.domain_count, header.library_count, header.patch_count
@@ -227,11 +226,9 @@ def read_state(pid, address, map_data=None) -> RuntimeState:
             continue
         if header.sequence % 2 == 0 and header.sequence == after:
             return _decode(pid, address, header, *arrays, claims)
-        if time.monotonic() > deadline:
-            raise StateUnreadable(
-                pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"
-            )
-        time.sleep(0.0002)
+    raise StateUnsettled(
+        pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"
+    )
 
 
 def _require_block(pid, address, claims):

@@ -9,9 +9,17 @@ Nothing here touches the process; reading is all.
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
-from .errors import KernelThread, ProcessDead, ProcessGone, ProcessUnavailable, ProcessUnpatchable
+from .errors import (
+    KernelThread,
+    ProcessDead,
+    ProcessGone,
+    ProcessUnavailable,
+    ProcessUnpatchable,
+    StateUnsettled,
+)
 from .foreign_file import find
 from .maps import Mapping, parse_maps, read_map, runs_on_musl, runtime_mapping
 from .memory import may_write
@@ -28,6 +36,10 @@ from .procfs import (
 )
 from .runtime import RuntimeState, read_state, state_address
 from .survey import UNREACHABLE, survey
+
+# How long the state block may go on changing, and between two looks at it; in seconds.
+SETTLE_SECONDS = 2.0
+SETTLE_PAUSE = 0.002
 
 _STOPPED = {
     "T": "is stopped by a signal; continue it first (SIGCONT)",
@@ -154,6 +166,7 @@ def examine(pid, files) -> Subject:
     :raises ProcessForbidden: it may not be examined.
     :raises ProcessUnpatchable: it cannot be livepatched, and why.
     :raises StateUnreadable: its runtime is of another version, or damaged.
+    :raises StateUnsettled: its state was being changed.
     """
     stat, via = alive(pid)
     try:
@@ -163,6 +176,33 @@ def examine(pid, files) -> Subject:
             raise
     stat, via = alive(pid)
     return _seen_through(via, pid, stat, files)
+
+
+def examining(pid, files):
+    """As examine(), but a generator, which looks again while the state block is being changed; see at_rest()."""
+    def look():
+        yield from ()
+        return examine(pid, files)
+
+    return at_rest(look)
+
+
+def at_rest(look):
+    """What ``look()`` returns, a generator that reads a state block: again and again while that is being changed.
+
+    A generator itself, which gives the seconds to wait until it looks again, so that nobody else has to wait.
+
+    :raises StateUnsettled: it does not come to rest.
+    :raises: as ``look``.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            return (yield from look())
+        except StateUnsettled:
+            if time.monotonic() > deadline:
+                raise
+        yield SETTLE_PAUSE
 
 
 def _seen_through(via, pid, stat, files):

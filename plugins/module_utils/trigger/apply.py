@@ -46,7 +46,7 @@ def _apply_to(job, subject, resolution):
         require_untouched(subject, library, sites(library, job.container.jumps))
     again = again and not resolution.is_covered(patch)
     if again:
-        require_repeatable(job, subject, libraries)
+        yield from require_repeatable(job, subject, libraries)
     by_path = job.source.is_within_reach(subject)
     if job.options.check:
         reservation = foreseen(pid, via, job.options.seccomp)

@@ -4,7 +4,9 @@
 """Deal with one process, whatever becomes of it meanwhile.
 
 Whatever happens, the outcome is a Row; what this module raises is only what
-is wrong with the tool's own side: a missing package, an interrupt.
+is wrong with the tool's own side: a missing package, an interrupt.  Even an
+exception that nobody expected ends in the row: a process must not be able to
+keep the others from being served.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import time
 
 from ..errors import MissingDependency, NotPatchable, UlpError
+from ..faults import unexpected
 from ..process.affiliation import container as container_of
-from ..process.errors import NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced
+from ..process.errors import NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced, StateUnsettled
 from ..process.procfs import process_name
 from ..process.subject import alive, goes_on_without
 from . import outcome
+from .aftermath import as_found
 from .borrow import Vetoed
 from .outcome import Row
 
@@ -27,7 +31,28 @@ _START_SECONDS = 2.0
 _START_PAUSE = 0.005
 
 
-def attempt(work, job, pid):
+class _Announced:
+    """Whether a thread of the process was sent off with a request: then it may be another than before."""
+
+    def __init__(self, announce):
+        self._announce = announce
+        self.sent = False
+
+    def __call__(self):
+        self.sent = True
+        if self._announce is not None:
+            self._announce()
+
+
+class _Seen:
+    """The names of the process and its container, as far as they are known."""
+
+    def __init__(self):
+        self.name = ""
+        self.container = None
+
+
+def attempt(work, job, pid, done=None):
     """Do ``work`` on process ``pid``, anew where it has become another program.
 
     A generator, as trigger.drive wants it.
@@ -35,41 +60,53 @@ def attempt(work, job, pid):
     :param work: a generator of Job, PID, the thread through which /proc shows the process, and its name, that
         returns a Row; apply.apply, say.
     :param job: job.Job.
+    :param done: outcome.PATCHED or REVERTED, if that is what ``work`` wants to make of the process.
     :return: Row.
     :raises MissingDependency: a Python package is missing.
     """
-    name = ""
-    container = row = None
-    programs = 1
-    deadline = time.monotonic() + _START_SECONDS
+    announced = _Announced(job.options.announce)
+    job = job._replace(options=job.options._replace(announce=announced))
+    seen = _Seen()
     try:
-        while row is None:
-            stat, via = alive(pid)
-            name = process_name(pid, stat.name)
-            container = container_of(pid)
-            try:
-                row = yield from work(job, pid, via, name)
-                if row.outcome == outcome.NOT_APPLICABLE and goes_on_without(via, pid):
-                    row = None
-            except ProcessStarting:
-                if time.monotonic() > deadline:
-                    raise
-                yield _START_PAUSE
-            except (NotMapped, ProgramReplaced):
-                # It has become another program, as a child does that was forked to execute one: look at that.
-                if programs == _PROGRAMS:
-                    raise
-                programs += 1
-                yield _START_PAUSE
-            except UlpError:
-                if not goes_on_without(via, pid):
-                    raise
+        return (yield from _carried_out(work, job, pid, announced, seen))
     except MissingDependency:
         raise
     except Vetoed as error:
-        row = Row(pid, name, outcome.EXCLUDED, str(error))
+        row = Row(pid, seen.name, outcome.EXCLUDED, str(error))
     except (NotPatchable, ProcessUnpatchable) as error:
-        row = Row(pid, name, outcome.NOT_PATCHABLE, str(error))
+        row = Row(pid, seen.name, outcome.NOT_PATCHABLE, str(error))
     except UlpError as error:
-        row = Row(pid, name, outcome.FAILED, str(error))
-    return row._replace(container=container)
+        row = Row(pid, seen.name, outcome.FAILED, str(error))
+    except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
+        row = Row(pid, seen.name, outcome.FAILED, unexpected(error, f"process {pid} ({seen.name})"))
+    if announced.sent and done is not None:
+        # What went wrong came after the request, which may have been carried out.
+        row = yield from as_found(job, row, done)
+    return row._replace(container=seen.container)
+
+
+def _carried_out(work, job, pid, announced, seen):
+    """The Row that ``work`` gives; ``seen`` (_Seen) is told whose it is."""
+    programs = 1
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        stat, via = alive(pid)
+        seen.name = process_name(pid, stat.name)
+        seen.container = container_of(pid)
+        try:
+            row = yield from work(job, pid, via, seen.name)
+            if row.outcome != outcome.NOT_APPLICABLE or not goes_on_without(via, pid):
+                return row._replace(container=seen.container)
+        except (ProcessStarting, StateUnsettled):
+            if announced.sent or time.monotonic() > deadline:
+                raise
+            yield _START_PAUSE
+        except (NotMapped, ProgramReplaced):
+            # It has become another program, as a child does that was forked to execute one: look at that.
+            if programs == _PROGRAMS:
+                raise
+            programs += 1
+            yield _START_PAUSE
+        except UlpError:
+            if not goes_on_without(via, pid):
+                raise

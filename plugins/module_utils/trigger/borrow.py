@@ -173,6 +173,8 @@ class Borrower:
             )
             self.space.write(state.request, self.build(nonce))
             confirm(subject.identity)
+            if self.options.announce is not None:
+                self.options.announce()
             diverted = diversion.run()
         except StepFailed as error:
             self.refusal = str(error)

@@ -14,18 +14,12 @@ from .standing import standing
 
 def check(job, pid, via, name):
     """Touch nothing in process ``pid``; a generator, as trigger.attempt wants it."""
-    return _look_at(job, pid, via, name, _found)
+    return _look_at(job, pid, via, name, standing)
 
 
 def check_and_bring_along(job, pid, via, name):
     """As check(), but threads that only have to be settled are."""
     return _look_at(job, pid, via, name, bringing_along)
-
-
-def _found(job, subject, done):
-    # A generator like the others, although it never waits.
-    yield from ()
-    return standing(job, subject, done)
 
 
 def _look_at(job, pid, via, name, judge):

@@ -6,6 +6,7 @@
 An operation on one process is a generator: it yields the number of seconds
 that it wants to wait, for the process to answer, and returns its result.  So
 the time that one process needs to load a livepatch is used for the next ones.
+It never sleeps itself: all others would wait with it.
 Threads would do it too, but they would make each other wait while one of them
 holds a thread of a process.
 """
@@ -30,30 +31,29 @@ def drive(operation):
 
 
 def drive_all(operations, width=WIDTH):
-    """Carry out many operations, ``width`` at a time.
+    """Carry out many operations, ``width`` at a time, and drop what they return.
 
-    :param operations: iterable of generators; the next one is asked for only when there is room for it.
-    :return: list of what they return, in their order.
+    :param operations: iterable of generators; the next one is asked for only when there is room for it.  It gives None
+        when there is none yet while others are under way, and waits for the next one when there are none.
     """
-    results = []
-    waiting = []  # heap of (time.monotonic() when it goes on, index, generator)
-    upcoming = enumerate(operations)
+    waiting = []  # heap of (time.monotonic() when it goes on, order, generator)
+    upcoming = iter(operations)
     exhausted = False
+    order = 0
     while waiting or not exhausted:
+        operation = None
         if not exhausted and len(waiting) < width and not (waiting and waiting[0][0] <= time.monotonic()):
-            entry = next(upcoming, None)
-            if entry is None:
+            try:
+                operation = next(upcoming)
+            except StopIteration:
                 exhausted = True
                 continue
-            index, operation = entry
-            results.append(None)
-        else:
-            due, index, operation = heapq.heappop(waiting)
+        if operation is None and waiting:
+            due, _order, operation = heapq.heappop(waiting)
             time.sleep(max(due - time.monotonic(), 0))
         try:
             pause = next(operation)
-        except StopIteration as stop:
-            results[index] = stop.value
-        else:
-            heapq.heappush(waiting, (time.monotonic() + pause, index, operation))
-    return results
+        except StopIteration:
+            continue
+        order += 1
+        heapq.heappush(waiting, (time.monotonic() + pause, order, operation))

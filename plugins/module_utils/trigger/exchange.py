@@ -34,7 +34,7 @@ def exchange(job, subject, operation, libraries, done, contents=None):
     answer = yield from _ask(job, subject, operation, libraries, contents)
     if operation == abi.APPLY and contents is None and job.source.is_shut_out(subject, answer.result):
         answer = yield from _bring(job, subject, libraries, answer)
-    row = verdict(job, subject, answer, done)
+    row = yield from verdict(job, subject, answer, done)
     if row.changed and row.threads:
         # A signal or a kill switch that comes meanwhile does not leave half done what was begun.
         row = yield from making_lasting(job.resolute, subject, row, done)
@@ -42,7 +42,7 @@ def exchange(job, subject, operation, libraries, done, contents=None):
 
 
 def prepared(job, subject, operation, libraries, contents=None):
-    """The function of a nonce that gives the request's bytes; arguments as exchange().
+    """The function of a nonce that gives the request's bytes; a generator, arguments as exchange().
 
     :raises NotPatchable: a function that is to be replaced cannot be hooked.
     :raises ProcessUnpatchable: the request is too long for the runtime.
@@ -50,7 +50,7 @@ def prepared(job, subject, operation, libraries, contents=None):
     bases = {library.library.base for library in libraries}
     domain = next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
     patch = job.patch_in(subject)
-    settled = settled_universe(subject, domain if patch is None else patch.domain, job.files)
+    settled = yield from settled_universe(subject, domain if patch is None else patch.domain, job.files)
 
     def build(nonce):
         path = job.source.path if contents is None else ""
@@ -68,7 +68,7 @@ def prepared(job, subject, operation, libraries, contents=None):
 
 def _ask(job, subject, operation, libraries, contents):
     """Have the request carried out; a borrow.Answer."""
-    build = prepared(job, subject, operation, libraries, contents)
+    build = yield from prepared(job, subject, operation, libraries, contents)
     return (yield from Borrower(subject, job.files, build, job.options, contents).run())
 
 

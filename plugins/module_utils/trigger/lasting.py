@@ -25,7 +25,7 @@ def bringing_along(job, subject, done):
     :param done: the outcome when no thread is pending.
     :return: Row.
     """
-    row = standing(job, subject, done)
+    row = yield from standing(job, subject, done)
     if not row.threads_pending or job.options.check:
         return row
     try:
@@ -46,12 +46,12 @@ def making_lasting(job, subject, row, done):
     """
     changed = row.changed
     try:
-        subject = renewed(subject)
+        subject = yield from renewed(subject)
         settled = yield from settling(subject, job.patch_in(subject), job.container, job.files, job.options)
         held_us = max(row.held_us or 0, settled.held_us or 0) or None
         # Otherwise the row says so already, and who is still inside has been waited for.
         if settled.done == bool(row.threads_pending) or (settled.asked and row.threads_pending):
-            row = standing(job, renewed(subject), done)
+            row = yield from standing(job, (yield from renewed(subject)), done)
         return row._replace(held_us=held_us, changed=changed)
     except UlpError:
         # The process has ended, or a veto or a signal came: what was done before stands.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from ..defaults import EXAMINE, RETRIES, TIMEOUT_SECONDS
+from ..defaults import EXAMINE, EXAMINE_SECONDS, RETRIES, TIMEOUT_SECONDS
 from .progress import SAMPLE_SECONDS
 
 
@@ -19,11 +19,14 @@ class Options(NamedTuple):
     wait_migrated: float = 0.0  # seconds to wait until no thread is pending
     sample: float = SAMPLE_SECONDS  # seconds to watch a running thread until it can be judged
     seccomp: str = EXAMINE  # EXAMINE or ASSUME_ERRNO
+    examine_timeout: float = EXAMINE_SECONDS  # seconds for which one process may keep the others waiting
     check: bool = False  # say what would be done; touch nothing
     # Asked before every attempt: why no further one may be made, as a sentence, or None.
     veto: Callable[[], str | None] | None = None
     # Asked likewise: the name of the signal that asks us to end, or None.
     interrupted: Callable[[], str | None] | None = None
+    # Called before a thread is sent off with a request to apply or revert the livepatch.
+    announce: Callable[[], None] | None = None
 
     @property
     def resolute(self):

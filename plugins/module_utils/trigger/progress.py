@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from ..errors import UlpError
 from ..process.entry_points import entry_points
-from ..process.migration import Migration, inside_domain, pending_threads
+from ..process.migration import inside_domain, pending_threads
 from ..process.runtime import read_state
+from ..process.subject import at_rest
 from ..process.unwinder import unwind
 
 # How long a running thread is watched until it can be judged, in seconds.
@@ -41,7 +42,7 @@ def look(subject, domain, files, seconds=0.0):
     """See behind which universe number of ``domain`` no thread of the process is any more, or will be.
 
     That holds unless a thread has kept an older number since ``subject`` was examined, which was before any thread was
-    looked at here.
+    looked at here.  A generator, as trigger.drive wants it.
 
     :param domain: index of the domain, or None.
     :param seconds: how long to watch running threads.
@@ -51,24 +52,36 @@ def look(subject, domain, files, seconds=0.0):
     if not patches:
         return Look(NOTHING_SETTLED)
     newest = max(patches, key=lambda patch: patch.universe)
-    found = migration(subject, newest, files, seconds=seconds, by_stack=True)
+    found = yield from migration(subject, newest, files, seconds=seconds, by_stack=True)
     settled = Settled(newest.universe, subject.state.domains[domain].keeps, found.inner)
     return Look(settled, found.running, found.threads - len(found.pending))
 
 
 def settled_universe(subject, domain, files):
-    """What a request may give up old versions for: the Settled of a look() at all threads, or NOTHING_SETTLED."""
-    settled = look(subject, domain, files).settled
+    """What a request may give up old versions for: the Settled of a look() at all threads, or NOTHING_SETTLED.
+
+    A generator, as trigger.drive wants it.
+    """
+    settled = (yield from look(subject, domain, files)).settled
     return NOTHING_SETTLED if settled.excepted else settled
 
 
 def renewed(subject):
-    """The Subject with its state as it is now; the map has changed, too, since a patch was loaded."""
-    return subject._replace(state=read_state(subject.via, subject.state.address))
+    """The Subject with its state as it is now; the map has changed, too, since a patch was loaded.
+
+    A generator, as trigger.drive wants it.
+    """
+    def look():
+        yield from ()
+        return subject._replace(state=read_state(subject.via, subject.state.address))
+
+    return (yield from at_rest(look))
 
 
-def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS, by_stack=False) -> Migration:
+def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS, by_stack=False):
     """Which threads do not see ``patch`` yet as it is now: applied, or reverted.
+
+    A generator, as trigger.drive wants it.
 
     :param subject: process.subject.Subject.
     :param patch: process.runtime.LoadedPatch, of that process.
@@ -76,6 +89,7 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
     :param until_migrated: how long to wait, in seconds, until no thread is pending.
     :param seconds: how long to watch running threads.
     :param by_stack: as for process.migration.pending_threads().
+    :return: process.migration.Migration.
     :raises ProcessGone: the process has ended.
     """
     hooked = {library.base for library in subject.state.libraries if library.domain == patch.domain}
@@ -95,6 +109,6 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
         return unwind(subject.via, where, files)
 
     inside = inside_domain(subject.state, patch.domain, pointers, frames)
-    return pending_threads(
+    return (yield from pending_threads(
         subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated, by_stack
-    )
+    ))

@@ -21,7 +21,7 @@ _WITHOUT = (outcome.FAILED, outcome.NOT_PATCHABLE)
 
 
 def require_repeatable(job, subject, libraries):
-    """Refuse what can be foreseen before anything is taken back.
+    """Refuse what can be foreseen before anything is taken back; a generator, as trigger.drive wants it.
 
     :param job: job.Job.
     :param subject: process.subject.Subject.
@@ -43,7 +43,7 @@ def require_repeatable(job, subject, libraries):
                 f"process {subject.pid} ({subject.name}) has loaded a further library since the livepatch was"
                 f" applied, which can only be applied to it from below {patch.name}; revert that first"
             )
-    prepared(job, subject, abi.APPLY, libraries)
+    yield from prepared(job, subject, abi.APPLY, libraries)
 
 
 def reapply(job, subject, libraries):
@@ -57,12 +57,12 @@ def reapply(job, subject, libraries):
     known = {hooked.base for hooked in subject.state.libraries}
     before = [library for library in libraries if library.library.base in known]
     require_binding()
-    build = prepared(job, subject, abi.REVERT, [])
+    build = yield from prepared(job, subject, abi.REVERT, [])
     # Without a look at the threads: the time without the livepatch is to be short.
     reverted = yield from Borrower(subject, job.files, build, job.options).run()
-    subject = renewed(subject)
+    subject = yield from renewed(subject)
     if job.patch_in(subject).applied:
-        return verdict(job, subject, reverted, outcome.REVERTED)
+        return (yield from verdict(job, subject, reverted, outcome.REVERTED))
     # From here on, nothing but a failure may keep it from being applied.
     job = job.resolute
     row = yield from _tried(job, subject, libraries)

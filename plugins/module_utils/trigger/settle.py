@@ -57,18 +57,18 @@ def settling(subject, patch, container, files, options):
     if domain.floor >= domain.universe:
         return Settling(domain.keeps == domain.floor_keeps, None)
     started = time.monotonic()
-    seen = look(subject, patch.domain, files, options.sample)
+    seen = yield from look(subject, patch.domain, files, options.sample)
     while seen.settled.excepted and time.monotonic() - started < (RUNNING_SECONDS if seen.running else LOOK_SECONDS):
         yield LOOK_PAUSE
-        subject = renewed(subject)
-        seen = look(subject, patch.domain, files, options.sample)
-    patient = options._replace(timeout=min(options.timeout, TIMEOUT_SECONDS))
+        subject = yield from renewed(subject)
+        seen = yield from look(subject, patch.domain, files, options.sample)
+    patient = options._replace(timeout=min(options.timeout, TIMEOUT_SECONDS), announce=None)
     held_us = None
     # A program with coroutines may be inside the library on another stack than that of the thread.
     if seen.running and seen.settled.universe and not domain.coroutines:
         held_us = yield from _asking(subject, files, container, seen, patient)
-        subject = renewed(subject)
-        seen = look(subject, patch.domain, files, options.sample)
+        subject = yield from renewed(subject)
+        seen = yield from look(subject, patch.domain, files, options.sample)
     if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
         return Settling(False, held_us, asked=held_us is not None)
     answer = yield from Borrower(subject, files, _saying(container, seen.settled), patient).run()

@@ -15,6 +15,8 @@ from .undone import undoing
 def standing(job, subject, done):
     """The Row of a process in which the livepatch is as it should be, with the threads that are not there yet.
 
+    A generator, as trigger.drive wants it.
+
     :param job: job.Job.
     :param subject: process.subject.Subject.
     :param done: the outcome when every thread is.
@@ -28,7 +30,7 @@ def standing(job, subject, done):
             f" {undone.remedy}",
         )
     until = 0.0 if job.options.check else job.options.wait_migrated
-    found = migration(subject, patch, job.files, until, job.options.sample)
+    found = yield from migration(subject, patch, job.files, until, job.options.sample)
     pending = len(found.pending)
     coroutines = subject.state.domains[patch.domain].coroutines
     if not pending:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from ..process.subject import examine
+from . import outcome
+from .aftermath import aftermath
 from .apply import apply
 from .attempt import attempt
 from .check import check, check_and_bring_along
@@ -60,15 +62,24 @@ class Trigger:
 
     def applying(self, pid):
         """As apply(), but a generator for trigger.drive."""
-        return attempt(apply, self._job, pid)
+        return attempt(apply, self._job, pid, outcome.PATCHED)
 
     def reverting(self, pid):
         """As revert(), but a generator for trigger.drive."""
-        return attempt(revert, self._job, pid)
+        return attempt(revert, self._job, pid, outcome.REVERTED)
 
     def checking(self, pid):
         """As check(), but a generator for trigger.drive."""
         return attempt(check, self._job, pid)
+
+    def finding_out(self, pid, done):
+        """The Row of process ``pid`` if the livepatch is in it as ``done``, outcome.PATCHED or REVERTED, says; or None.
+
+        A generator for trigger.drive.
+
+        :raises UlpError: that cannot be told.
+        """
+        return aftermath(self._job, pid, done)
 
     def bringing_along(self, pid):
         """As checking(), but threads that only have to be settled are; whatever the process has stays."""

@@ -15,6 +15,8 @@ from .standing import standing
 def verdict(job, subject, answer, done):
     """The Row of a process that has been asked to apply or revert the livepatch.
 
+    A generator, as trigger.drive wants it.
+
     :param job: job.Job.
     :param subject: process.subject.Subject, from before the request.
     :param answer: borrow.Answer.
@@ -34,10 +36,12 @@ def verdict(job, subject, answer, done):
         )
     if result.error == abi.ALREADY_APPLIED and done == outcome.PATCHED:
         # Somebody else was faster; a thread was held all the same.
-        return standing(job, renewed(subject), outcome.ALREADY_PATCHED)._replace(held_us=answer.held_us)
+        row = yield from standing(job, (yield from renewed(subject)), outcome.ALREADY_PATCHED)
+        return row._replace(held_us=answer.held_us)
     if result.stage != abi.STAGE_DONE:
         return _failed(row, answer, done)
-    return standing(job, renewed(subject), done)._replace(held_us=answer.held_us, changed=True)
+    row = yield from standing(job, (yield from renewed(subject)), done)
+    return row._replace(held_us=answer.held_us, changed=True)
 
 
 def _failed(row, answer, done):

@@ -37,6 +37,7 @@ class Stage:
         self.build = build
         self.container = container
         self.undo = undo
+        self._processes: list[subprocess.Popen] = []
 
     def file(self, name: str, contents: bytes) -> Path:
         """A file in the directory."""
@@ -61,16 +62,19 @@ class Stage:
             [str(word) for word in words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=dict(os.environ, **(environment or {})), cwd=self.directory)
 
-        def end() -> None:
-            process.kill()
-            process.wait()
-            process.stdin.close()
-            process.stdout.close()
-
-        self.undo.callback(end)
+        self._processes.append(process)
         said = process.stdout.readline()
         assert said == "ready\n", f"{words[0]} said {said!r} instead of ready"
         return process.pid
+
+    def end(self) -> None:
+        """End all that were started.  One may wait for another as long as that lives, so all are killed first."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
 
     def start_script(self, name: str, *words: object) -> int:
         """Start a Python script of tests/targets/hostile; its PID."""
@@ -84,7 +88,8 @@ class Stage:
         """Start the program that honest ones run, with another library in the runtime's place; its PID."""
         victim = Victim([self.build.program()], libraries=[self.build.directory], preload=(library,),
                         environment=environment)
-        self.undo.callback(victim.kill)
+        self._processes.append(victim.process)
+        self.undo.callback(victim.close)
         return victim.pid
 
 
@@ -93,7 +98,11 @@ def staged(build: Build, container: Path) -> Iterator[Stage]:
     """A Stage, which is cleared away at the end."""
     with contextlib.ExitStack() as undo:
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="ulp-hostile-", dir=BUILD)))
-        yield Stage(directory, build, container, undo)
+        stage = Stage(directory, build, container, undo)
+        try:
+            yield stage
+        finally:
+            stage.end()
 
 
 class Crowd:

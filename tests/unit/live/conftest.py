@@ -191,6 +191,27 @@ def fixture_start(runtime):
         victim.kill()
 
 
+class Calls:
+    """Counts calls, also those in the workers, which are processes of their own."""
+
+    def __init__(self, path):
+        self.path = path
+        self.path.touch()
+
+    def note(self):
+        with self.path.open("ab", buffering=0) as stream:
+            stream.write(b".")
+        return len(self)
+
+    def __len__(self):
+        return self.path.stat().st_size
+
+
+@pytest.fixture(name="calls")
+def fixture_calls(tmp_path):
+    return Calls(tmp_path / "calls")
+
+
 @pytest.fixture(name="files")
 def fixture_files():
     return MappedFiles()

@@ -11,12 +11,13 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import dispatch as dispatching
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.deal import Dealer
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.interruption import SIGNALS
@@ -32,6 +33,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection, choose
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
@@ -141,7 +143,7 @@ def test_waiting_for_all_processes_together(padded, start):
     assert count_outcomes(result.rows) == {"already_patched": 2}
 
 
-def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_path):
+def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_path, calls):
     """Guards a process that has not served yet: it goes on as it was, and the ledger says so.
 
     Seen to fail, with 20 attempts instead of one, without the question for a signal in trigger.borrow.
@@ -150,13 +152,15 @@ def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_
     # So its runtime refuses every request: it holds that it carries out another one.
     state = look(victim).state
     write_memory(victim.pid, state.address + abi.STATE.offsets["owner"], struct.pack("<I", victim.pid))
-    attempts = []
+    command = os.getpid()
 
     def await_result(via, address, nonce, *others):
-        attempts.append(nonce)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if calls.note() == 1:
+            os.kill(command, signal.SIGTERM)
         result = yield from waiting(via, address, nonce, *others)
         assert (result.stage, result.error) == (abi.STAGE_REFUSED, abi.BUSY)
+        # Until the command has told the worker.
+        yield 0.2
         return result
 
     waiting = borrow.await_result
@@ -167,7 +171,7 @@ def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_
     result = dispatch(padded.container, PATCH, selection, Options(retries=19), Policy(ledger=str(ledger)))
     assert [signal.getsignal(number) for number in SIGNALS] == before
     (row,) = result.rows
-    assert (row.outcome, row.changed, len(attempts)) == ("failed", False, 1)
+    assert (row.outcome, row.changed, len(calls)) == ("failed", False, 1)
     assert row.reason.startswith("SIGTERM came before")
     assert result.signal == signal.SIGTERM
     assert [json.loads(line)["reason"] for line in ledger.read_text().splitlines()] == [row.reason]
@@ -176,15 +180,17 @@ def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_
 
 def test_process_that_ends_between_two_looks_is_left_out(padded, start, monkeypatch):
     victim = start(padded)
-    concerned = dispatching._is_concerned
+    concerned = Dealer._is_concerned
 
-    def is_concerned(trigger, pid):
-        answer = concerned(trigger, pid)
+    def is_concerned(dealer, pid):
+        answer = concerned(dealer, pid)
         if pid == victim.pid:
-            victim.kill()
+            os.kill(pid, signal.SIGKILL)
+            while read_stat(pid).state not in ENDED_STATES:
+                time.sleep(0.001)
         return answer
 
-    monkeypatch.setattr(dispatching, "_is_concerned", is_concerned)
+    monkeypatch.setattr(Dealer, "_is_concerned", is_concerned)
     assert victim.pid not in rows_by_pid(dispatch(padded.container, PATCH, Selection(), Options()))
 
 

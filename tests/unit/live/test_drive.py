@@ -26,7 +26,7 @@ def test_one():
     assert time.monotonic() - started >= 0.03
 
 
-def test_results_come_in_order_and_waits_overlap():
+def test_waits_overlap():
     """Guards that the shortest wait ends first, which it does not where one is waited for after the other."""
     started = time.monotonic()
     pauses = [0.3, 0.1, 0, 0.2]
@@ -35,26 +35,41 @@ def test_results_come_in_order_and_waits_overlap():
     def noted(number, pause):
         yield pause
         ended.append(number)
-        return number
 
-    assert drive_all(noted(number, pause) for number, pause in enumerate(pauses)) == [0, 1, 2, 3]
+    drive_all(noted(number, pause) for number, pause in enumerate(pauses))
     assert time.monotonic() - started >= 0.3
     assert ended == [2, 1, 3, 0]
-    assert drive_all([]) == []
+    drive_all([])
+
+
+def test_next_one_that_comes_later():
+    """Guards a worker whose next task has not come yet while others are under way: it goes on with those."""
+    log = []
+
+    def upcoming():
+        yield operation(0, (0, 0), log)
+        while len(log) < 2:
+            yield None
+        yield operation(1, (0,), log)
+
+    drive_all(upcoming())
+    assert log == [0, 0, 1]
 
 
 def test_width():
     running = []
     most = []
+    done = []
 
     def counted(number):
         running.append(number)
         most.append(len(running))
         yield 0.001
         running.remove(number)
-        return number
+        done.append(number)
 
-    assert drive_all((counted(number) for number in range(20)), width=3) == list(range(20))
+    drive_all((counted(number) for number in range(20)), width=3)
+    assert sorted(done) == list(range(20))
     assert max(most) == 3
 
 

@@ -24,7 +24,9 @@ PAGE = 4096
 
 def become_sleep(victim, _state):
     """Have the victim run a program that has nothing to do with the library."""
-    victim.process.stdin.write(b"become sleep\n")
+    # A worker has not inherited our end of the pipe.
+    with open(f"/proc/{victim.pid}/fd/0", "wb") as stream:
+        stream.write(b"become sleep\n")
     victim.wait(lambda: read_bytes(victim.pid, "cmdline").startswith(b"sleep\0"), "it is another program")
 
 

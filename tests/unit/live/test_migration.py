@@ -333,17 +333,21 @@ def test_main_thread_that_has_ended(layout, start, trigger, look):
 
 
 def test_a_universe_is_settled_only_when_no_thread_is_behind_it(layout, start, trigger, look, files):
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
     from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import (
         NOTHING_SETTLED,
         settled_universe,
     )
 
+    def settled(domain):
+        return drive(settled_universe(look(victim), domain, files))
+
     victim = start(layout)
-    assert settled_universe(look(victim), None, files) == NOTHING_SETTLED
+    assert settled(None) == NOTHING_SETTLED
     victim.start_thread("inside", READ)
     trigger(layout).apply(victim.pid)
-    assert settled_universe(look(victim), 0, files) == NOTHING_SETTLED
+    assert settled(0) == NOTHING_SETTLED
     assert victim.ask("release") == "20"
     # A thread that still runs, on its way to its next wait, can't be told yet.
-    victim.wait(lambda: settled_universe(look(victim), 0, files) != NOTHING_SETTLED, "it can be told")
-    assert settled_universe(look(victim), 0, files).universe == 1
+    victim.wait(lambda: settled(0) != NOTHING_SETTLED, "it can be told")
+    assert settled(0).universe == 1

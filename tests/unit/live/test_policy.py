@@ -13,9 +13,10 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import dispatch as dispatching
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import policy as policy_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import CHECK, PATCH, REVERT, dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger import read_last
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Guard, Policy
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, PATCH, REVERT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadSignature, UlpError, Untrusted
@@ -279,20 +280,18 @@ def other_bytes(container):
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, container, monkeypatch, in_place):
+def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, container, monkeypatch, calls, in_place):
     """Guards the last moment, between the last look at the file and dlopen().
 
     Seen to fail, with "patched" and 6001, when the file is not looked at again after the process has loaded it.
     """
     other = other_bytes(container)
     confirm = Guard.confirm
-    looked = []
 
     def replace(guard):
         confirm(guard)
-        looked.append(guard)
         # The first look belongs to reading and verifying.
-        if len(looked) == 2:
+        if calls.note() == 2:
             if in_place:
                 container.write_bytes(other.read_bytes())
             else:
@@ -300,7 +299,7 @@ def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, contai
 
     monkeypatch.setattr(Guard, "confirm", replace)
     row, result = run(PATCH)
-    assert len(looked) == 2
+    assert len(calls) == 2
     assert (row.outcome, row.changed) == ("failed", True)
     assert "may have loaded something else than what was checked" in row.reason
     assert "was reverted" in row.reason
@@ -326,25 +325,23 @@ def test_container_that_is_changed_while_it_is_verified(run, victim, container, 
     assert victim.ask("answer") == OLD
 
 
-def test_kill_switch_ends_attempts_that_are_under_way(padded, start, container, tmp_path, monkeypatch):
+def test_kill_switch_ends_attempts_that_are_under_way(padded, start, container, tmp_path, monkeypatch, calls):
     """Guards "at once" for a process whose threads cannot serve.
 
     Seen to fail, with "failed" after 3,000 attempts, without Options.veto.
     """
     victim = start(padded)
     switch = tmp_path / "stop"
-    attempts = []
 
-    def refuse(_borrower, tid, _deadline):
-        attempts.append(tid)
-        if len(attempts) == 3:
+    def refuse(_borrower, _tid, _deadline):
+        if calls.note() == 3:
             switch.touch()
         yield from ()
 
     monkeypatch.setattr(borrow.Borrower, "_ask", refuse)
     result = dispatch(container, PATCH, Selection((victim.pid,)), Options(), Policy(kill_switch=str(switch)))
     (row,) = result.rows
-    assert (row.outcome, result.stopped, len(attempts)) == ("excluded", True, 3)
+    assert (row.outcome, result.stopped, len(calls)) == ("excluded", True, 3)
     assert str(switch) in row.reason
 
 
@@ -396,7 +393,7 @@ def test_ledger_of_an_interrupted_run(padded, start, container, tmp_path, monkey
     def interrupt(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dispatching, "_wait_for_migration", interrupt)
+    monkeypatch.setattr(dispatching._Work, "wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
         dispatch(
             container, PATCH, Selection(tuple(victim.pid for victim in victims)), Options(),

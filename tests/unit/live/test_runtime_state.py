@@ -9,7 +9,6 @@ import contextlib
 import json
 import random
 import struct
-import threading
 
 import pytest
 
@@ -22,9 +21,10 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process import m
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import (
     ProcessUnpatchable,
     StateUnreadable,
+    StateUnsettled,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine, examining
 
 
 def test_state_of_a_process_that_was_never_patched(padded, start, look):
@@ -84,18 +84,19 @@ def test_damaged_state(padded, start, look, field, data, sentence):
         look(victim)
 
 
-def test_state_in_motion(padded, start, look, monkeypatch):
+def test_state_in_motion(padded, start, look, files):
+    """Guards that nobody sleeps until the state comes to rest: others would wait, too."""
     victim = start(padded)
     state = look(victim).state
     poke(victim, state, "sequence", struct.pack("<I", 7))
-    monkeypatch.setattr(runtime, "SETTLE_SECONDS", 0.05)
-    with pytest.raises(StateUnreadable, match="does not come to rest"):
+    with pytest.raises(StateUnsettled, match="does not come to rest"):
         look(victim)
-    monkeypatch.setattr(runtime, "SETTLE_SECONDS", 10)
-    timer = threading.Timer(0.1, poke, (victim, state, "sequence", struct.pack("<I", 8)))
-    timer.start()
-    assert look(victim).state == state._replace(sequence=8)
-    timer.join()
+    looks = examining(victim.pid, files)
+    assert [next(looks) > 0 for _each in range(3)] == [True] * 3
+    poke(victim, state, "sequence", struct.pack("<I", 8))
+    with pytest.raises(StopIteration) as stop:
+        next(looks)
+    assert stop.value.value.state == state._replace(sequence=8)
 
 
 def test_messages_that_went_round(padded, start, look):

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looking again: a process that is not patched yet may fork, and its child is not patched either.
+
+So there is another pass over the processes that are new, until one finds
+nothing that could have such children.  A process that cannot be patched, or is
+to be left alone, may go on forking for ever: then this ends, and says so.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..process.errors import ProcessError
+from ..process.procfs import read_stat
+from ..trigger import outcome
+from .select import choose, short_name_of
+
+# So many passes there are at most.
+_PASSES = 20
+# Of so many processes the sentence speaks.
+_LISTED = 3
+
+
+class Passes:
+    """The passes after the first one."""
+
+    def __init__(self, selection, seconds):
+        """
+        :param selection: select.Selection.
+        :param seconds: for how long passes may go on.
+        """
+        self._selection = selection
+        self._seconds = seconds
+        self._deadline = None
+        self._count = 1
+        self.incomplete = None  # why there may be more processes to deal with, one sentence; None: there are none
+
+    def is_another_one_due(self, rows):
+        """Whether to look again after a pass whose new rows are ``rows``; sets ``incomplete`` when that has to end."""
+        if self._selection.pids and not self._selection.names:
+            # Nobody asked for their children.
+            return False
+        found = [row for row in rows if may_have_left_children(row)]
+        if not found:
+            return False
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._seconds
+        if self._count == _PASSES or time.monotonic() > self._deadline:
+            self.incomplete = _sentence(self._count, found)
+            return False
+        self._count += 1
+        return True
+
+    def newcomers(self, seen):
+        """The select.Chosen of this pass: those whose PIDs are not in ``seen``."""
+        return [candidate for candidate in choose(self._selection) if candidate.pid not in seen]
+
+
+def may_have_left_children(row):
+    """Whether the process of ``row`` was, or is, in another state than asked for: so are children forked meanwhile."""
+    return row.changed or row.outcome in (outcome.FAILED, outcome.PENDING)
+
+
+def _sentence(passes, rows):
+    parents = {}
+    for row in rows:
+        try:
+            parents.setdefault(read_stat(row.pid).parent, row)
+        except ProcessError:
+            # It has ended.
+            continue
+    named = ", ".join(
+        f"process {pid} ({short_name_of(pid)}) has forked process {row.pid}"
+        for pid, row in sorted(parents.items())[:_LISTED]
+    )
+    return (
+        f"after {passes} passes there are still new processes to deal with, so that others may follow:"
+        f" {named or 'they have ended meanwhile'}; see to the parent, then run again"
+    )

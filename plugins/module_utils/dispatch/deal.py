@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a worker does with one process in a dispatch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import FileProblem, MissingDependency, UlpError, Untrusted
+from ..faults import unexpected
+from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
+from ..process.mapped import MappedFiles
+from ..process.subject import alive
+from ..trigger import outcome
+from ..trigger.aftermath import credited
+from ..trigger.outcome import Row
+from ..trigger.trigger import Trigger
+from .result import CHECK, PATCH, REVERT
+from .select import is_meant, name_of
+
+# Kinds of tasks: apply, revert or check, whatever the dispatch is for; look at a process that has been dealt with; the
+# same, settling threads; say what became of one that was not dealt with to the end.
+DEAL, LOOK, BRING_ALONG, FIND_OUT = range(4)
+
+
+class Found(NamedTuple):
+    """What became of one process."""
+
+    row: Row | None  # None: it is of no concern
+    hidden: bool = False  # it could not be looked at
+    stopped: bool = False  # the kill switch was in the way
+    ended: bool = False  # nothing can be said of it any more
+
+
+class Dealer:
+    """One livepatch, one operation, and what a worker has read of shared libraries."""
+
+    def __init__(self, guard, operation, selection, options):
+        """
+        :param guard: policy.Guard.
+        :param operation: result.PATCH, REVERT or CHECK.
+        :param selection: select.Selection.
+        :param options: trigger.options.Options.
+        """
+        self._guard = guard
+        self._operation = operation
+        self._selection = selection
+        self._trigger = Trigger(guard.container, MappedFiles(), options, guard.contents)
+
+    def perform(self, task):
+        """The generator that carries out task.Task ``task``, and returns a Found."""
+        work = {DEAL: self._deal, LOOK: self._look, BRING_ALONG: self._bring_along, FIND_OUT: self._find_out}
+        return work[task.kind](task)
+
+    def _deal(self, candidate):
+        """The Found of a process, of which nothing is known yet."""
+        hidden = False
+        try:
+            if not is_meant(candidate, self._selection):
+                return Found(None)
+            # Who is called as the caller said was asked for, too.
+            candidate = candidate._replace(named=candidate.named or not self._selection.everything)
+            row = yield from self._row(candidate)
+        except MissingDependency:
+            raise
+        except ProcessError as error:
+            # Not one that could be patched, or it has ended: nobody asked for it.
+            row = self._failed(candidate, error) if candidate.named else None
+            hidden = row is None and isinstance(error, ProcessForbidden)
+        except UlpError as error:
+            row = self._failed(candidate, error)
+        except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
+            about = f"process {candidate.pid} ({name_of(candidate.pid)})"
+            row = self._failed(candidate, unexpected(error, about))
+        if row is not None and candidate.touched:
+            row = credited(row, self._done)
+        return Found(row, hidden, self._guard.stopped)
+
+    @property
+    def _done(self):
+        return outcome.PATCHED if self._operation == PATCH else outcome.REVERTED
+
+    def _row(self, candidate):
+        """The Row of a process, or None: it is of no concern."""
+        pid, trigger, guard = candidate.pid, self._trigger, self._guard
+        if not candidate.named and not self._is_concerned(pid):
+            return None
+        reason = guard.reason(pid)
+        if reason is not None:
+            return Row(pid, name_of(pid), outcome.EXCLUDED, reason)
+        guard.confirm()
+        work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[self._operation]
+        row = yield from work(pid)
+        if row.changed and guard.applies and not trigger.options.check:
+            row = yield from self._unless_replaced(row)
+        if not candidate.named and (
+            (row.outcome in (outcome.FAILED, outcome.NOT_PATCHABLE) and _has_ended(pid))
+            # It has become another program since it was chosen.
+            or (row.outcome == outcome.NOT_APPLICABLE and not self._is_still_concerned(pid))
+        ):
+            return None
+        return row
+
+    @staticmethod
+    def _failed(candidate, why):
+        return Row(candidate.pid, name_of(candidate.pid), outcome.FAILED, str(why))
+
+    def _unless_replaced(self, row):
+        """``row`` of a process that has just loaded the livepatch, unless the file was replaced meanwhile; a generator.
+
+        Then nobody knows which bytes the process has loaded from it, and what they replaced is taken back.
+        """
+        trigger = self._trigger
+        try:
+            self._guard.confirm()
+        except (FileProblem, Untrusted) as error:
+            if self._has_bytes(row.pid):
+                return row
+            # A kill switch must not keep it in.
+            undo = Trigger(self._guard.container, trigger.files, trigger.options.resolute)
+            back = yield from undo.reverting(row.pid)
+            undone = "the livepatch was reverted in it"
+            if not back.changed:
+                undone = f"reverting it failed: {back.reason}"
+            return row._replace(
+                outcome=outcome.FAILED,
+                threads_pending=0,
+                reason=f"process {row.pid} ({row.name}) may have loaded something else than what was checked: {error};"
+                f" {undone}",
+            )
+        return row
+
+    def _has_bytes(self, pid):
+        try:
+            return self._trigger.has_bytes(pid)
+        except UlpError:
+            # It has ended, or shows nothing any more: then it is not known, and no proof.
+            return False
+        except Exception as error:  # noqa: BLE001 - the row says already that it is changed
+            unexpected(error, f"process {pid}")
+            return False
+
+    def _is_concerned(self, pid):
+        _stat, via = alive(pid)
+        return self._trigger.resolved(via).concerned
+
+    def _is_still_concerned(self, pid):
+        try:
+            return self._is_concerned(pid)
+        except ProcessError:
+            return False
+
+    def _look(self, task):
+        """The Found of a process that has been dealt with, as it is now."""
+        return Found((yield from self._trigger.checking(task.pid)))
+
+    def _bring_along(self, task):
+        """As _look(), but threads that only have to be settled are."""
+        return Found((yield from self._trigger.bringing_along(task.pid)))
+
+    def _find_out(self, task):
+        """The Found of a process that was not dealt with to the end; its row is None where there is nothing to say."""
+        try:
+            alive(task.pid)
+            if task.touched:
+                return Found((yield from self._trigger.finding_out(task.pid, self._done)))
+            reason = self._guard.reason(task.pid)
+        except (ProcessGone, ProcessDead):
+            return Found(None, ended=True)
+        if reason is None or task.named:
+            return Found(None)
+        return Found(Row(task.pid, name_of(task.pid), outcome.EXCLUDED, reason))
+
+
+def _has_ended(pid):
+    try:
+        alive(pid)
+    except (ProcessGone, ProcessDead):
+        return True
+    return False

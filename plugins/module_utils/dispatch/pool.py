@@ -1,0 +1,360 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Worker processes that look at other processes, watched, so that none that never answers keeps us.
+
+There is one worker as a rule, which does everything.  One that sits in the
+same step for long is left to it, and another one takes what has not been begun
+yet; when its time is over it is killed.  What it had begun besides is begun
+anew.  A process may have been sent a request by then, which it carries out
+whether or not somebody waits for it: such tasks are marked, so that what is
+found is told as what it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import termios
+import time
+from typing import NamedTuple
+
+from ..faults import log
+from ..trigger.drive import WIDTH
+from .task import (
+    BEGUN,
+    LOGGED,
+    OVERDUE,
+    RAISED,
+    RECORD_SIZE,
+    TOUCHES,
+    Task,
+    messages,
+    restored,
+)
+from .worker import Notice, Slot, become_worker
+
+# So many workers there are at most, if all but one sit in a step that does not end.
+_MOST = 8
+# A step of so many seconds is long: another worker takes over what has not been begun.
+_LONG_STEP = 0.5
+# After a signal, so many seconds are given to what has sent no process anything yet.
+_GRACE = 0.3
+# The longest time between two looks at whether a signal has come.
+_TICK = 0.1
+# How long a killed worker is waited for, in seconds: one that sits in a read cannot always be killed at once.
+_REAPING = 0.2
+# So many workers in a row may end by themselves.
+_LOSSES = 5
+_PIECE = 1 << 16
+# Records that fit into a pipe in one write, pipe(7).
+_RECORDS = select.PIPE_BUF // RECORD_SIZE
+
+
+class Answer(NamedTuple):
+    """How a task ended."""
+
+    task: Task
+    value: object = None  # what the operation returned, if it did
+    # Why it did not: one of the following, or None.
+    problem: str | None = None
+    signal: int = 0  # with LOST: the signal that ended the worker
+
+
+LATE = "late"  # it has taken too long
+LOST = "lost"  # the worker that did it has ended
+CUT_SHORT = "cut short"  # a signal asked us to end at once; only of tasks that had sent a process something
+
+
+class _Member:
+    """One worker, seen from outside."""
+
+    def __init__(self, pid, pipe, slot):
+        self.pid = pid
+        self.pipe = pipe
+        self.slot = slot
+        self.begun = set()  # numbers of tasks
+        self._received = b""
+
+    def messages(self):
+        """What it has said since; None: it has ended."""
+        try:
+            data = os.read(self.pipe, _PIECE)
+        except BlockingIOError:
+            return []
+        if not data:
+            return None
+        found, self._received = messages(self._received + data)
+        return found
+
+
+class Pool:
+    """A context manager: leaving it ends the workers."""
+
+    def __init__(self, prepare, seconds, interruption=None, width=WIDTH):
+        """
+        :param prepare: called in each worker with the worker.Worker; gives a function of a Task that gives a generator,
+            as trigger.drive wants it, which returns the task's result.
+        :param seconds: how long one process may keep others waiting.
+        :param interruption: interruption.Interruption, if what is begun is to be finished when a signal comes.
+        :param width: how many tasks a worker may have begun at a time.
+        """
+        self._prepare = prepare
+        self._seconds = seconds
+        self._interruption = interruption
+        self._width = width
+        self._notice = Notice()
+        self._members = []
+        self._ended = []  # PIDs of killed workers
+        self._open = {}  # {number: Task} of those that have no answer yet
+        self._backlog = []  # numbers of those that the queue had no room for
+        self._count = 0
+        self._interrupted_at = None
+        self._lost_at = None  # when a worker ended that may have taken a task out of the queue, and not told us
+        self._losses = 0
+        self._failure = None  # what is wrong with the tool's own side
+        self._reader = self._writer = -1
+
+    def __enter__(self):
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        for member in list(self._members):
+            os.kill(member.pid, signal.SIGKILL)
+            self._dismiss(member)
+        os.close(self._reader)
+        os.close(self._writer)
+        deadline = time.monotonic() + _REAPING
+        while self._reap() and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    @property
+    def pids(self):
+        """The PIDs of all workers, those that could not be killed yet included."""
+        return {member.pid for member in self._members}.union(self._ended)
+
+    def run(self, tasks, to_the_end=False):
+        """Have ``tasks`` done.
+
+        A generator of Answer, in the order in which they end.  After a signal (``interruption``), tasks that have not
+        begun have none.
+
+        :param to_the_end: do not let the first signal keep anything from being done.
+        :raises: what an operation raised: it ends the run.
+        """
+        self._interrupted_at = None
+        for task in tasks:
+            self._add(task)
+        while self._open and self._failure is None and not self._is_over(to_the_end):
+            self._feed()
+            self._employ()
+            yield from self._listen()
+            yield from self._judge()
+        if self._open:
+            yield from self._cut_short()
+        self._notice.put_up(0)
+        if self._failure is not None:
+            raise self._failure
+
+    # ------------------------------------------------------------ tasks
+
+    def _add(self, task):
+        self._count += 1
+        self._open[self._count] = task
+        self._backlog.append(self._count)
+
+    def _feed(self):
+        """Put into the queue what it has room for."""
+        while self._backlog and self._interrupted_at is None:
+            some = self._backlog[:_RECORDS]
+            try:
+                os.write(self._writer, b"".join(self._open[number].packed(number) for number in some))
+            except BlockingIOError:
+                return
+            del self._backlog[:len(some)]
+
+    def _is_over(self, to_the_end):
+        """Whether a signal has come and nothing is left that has to be finished, or may be."""
+        if self._interruption is None or not self._interruption.number:
+            return False
+        if self._interruption.urgent:
+            return True
+        if to_the_end:
+            return False
+        if self._interrupted_at is None:
+            self._interrupted_at = time.monotonic()
+            self._notice.put_up(self._interruption.number)
+        waited = time.monotonic() - self._interrupted_at
+        if waited < _TICK:
+            # Somebody may just be beginning one.
+            return False
+        begun = [self._open[number] for member in self._members for number in member.begun]
+        return not any(task.touched for task in begun) if waited > _GRACE else not begun
+
+    def _cut_short(self):
+        """End what a signal has overtaken; Answers for what had sent a process something."""
+        answers = []
+        for member in list(self._members):
+            answers += self._end(member)
+        for number, task in list(self._open.items()):
+            if task.touched:
+                answers.append(self._answer(number, CUT_SHORT))
+        self._open.clear()
+        del self._backlog[:]
+        self._empty_queue()
+        return answers
+
+    def _empty_queue(self):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.read(self._reader, _PIECE)
+
+    # ------------------------------------------------------------ workers
+
+    def _employ(self):
+        """See to it that somebody does what has not been begun."""
+        begun = {number for member in self._members for number in member.begun}
+        if self._open.keys() <= begun or len(self._members) == _MOST:
+            return
+        if any(not self._is_stuck(member) for member in self._members):
+            return
+        if self._interrupted_at is not None:
+            return
+        slot = Slot()
+        reader, writer = os.pipe()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            become_worker(
+                parent, self._reader, writer, slot, self._notice, self._seconds, self._prepare, self._width
+            )
+        os.close(writer)
+        os.set_blocking(reader, False)
+        self._members.append(_Member(pid, reader, slot))
+
+    @staticmethod
+    def _is_stuck(member):
+        step = member.slot.step()
+        return step is not None and step[1] > _LONG_STEP
+
+    def _listen(self):
+        """Wait for what the workers say; Answers."""
+        poll = select.poll()
+        for member in self._members:
+            poll.register(member.pipe, select.POLLIN)
+        if self._backlog and self._interrupted_at is None:
+            poll.register(self._writer, select.POLLOUT)
+        ready = {descriptor for descriptor, _event in poll.poll(1000 * _TICK)}
+        answers = []
+        for member in list(self._members):
+            if member.pipe in ready:
+                said = member.messages()
+                if said is None:
+                    answers += self._bury(member)
+                else:
+                    answers += self._understand(member, said)
+        return answers
+
+    def _understand(self, member, said):
+        answers = []
+        for kind, number, value in said:
+            if kind == LOGGED:
+                log.error("%s", value)
+            elif kind == RAISED:
+                self._failure = self._failure or restored(value)
+            elif number not in self._open:
+                continue
+            elif kind == BEGUN:
+                member.begun.add(number)
+            elif kind == TOUCHES:
+                self._open[number] = self._open[number]._replace(touched=True)
+            else:
+                member.begun.discard(number)
+                self._losses = 0
+                answers.append(self._answer(number, LATE if kind == OVERDUE else None, value))
+        return answers
+
+    def _answer(self, number, problem, value=None, number_of_signal=0):
+        with contextlib.suppress(ValueError):
+            self._backlog.remove(number)
+        return Answer(self._open.pop(number), value, problem, number_of_signal)
+
+    def _judge(self):
+        """Kill the workers whose time is over; Answers."""
+        answers = []
+        for member in list(self._members):
+            step = member.slot.step()
+            if step is not None and step[1] > self._patience(step[0]):
+                answers += self._end(member)
+                if step[0] in self._open:
+                    answers.append(self._answer(step[0], LATE))
+        self._recover()
+        self._reap()
+        return answers
+
+    def _recover(self):
+        """Find the task that a worker had taken out of the queue when it ended, before it could tell us."""
+        if self._lost_at is None or self._backlog or any(member.begun for member in self._members):
+            return
+        if time.monotonic() - self._lost_at > _LONG_STEP and not self._queued():
+            self._lost_at = None
+            self._backlog = sorted(self._open)
+
+    def _queued(self):
+        """How many bytes of tasks are in the queue."""
+        return int.from_bytes(fcntl.ioctl(self._reader, termios.FIONREAD, bytes(4)), "little")
+
+    def _reap(self):
+        """Take leave of killed workers; those that have not ended yet."""
+        self._ended = [pid for pid in self._ended if os.waitpid(pid, os.WNOHANG)[0] == 0]
+        return self._ended
+
+    def _patience(self, number):
+        """How long, in seconds, the steps of this task may take."""
+        task = self._open.get(number)
+        if self._interrupted_at is not None and (task is None or not task.touched):
+            return min(self._seconds, _GRACE)
+        return self._seconds
+
+    def _end(self, member):
+        """Kill a worker; Answers to what it had said before.  What it had begun is to be begun anew."""
+        os.kill(member.pid, signal.SIGKILL)
+        answers = []
+        poll = select.poll()
+        poll.register(member.pipe, select.POLLIN)
+        # Until the kernel has closed its end it may still do something, unless it sits in a read for good.
+        while poll.poll(1000 * _REAPING):
+            said = member.messages()
+            if said is None:
+                break
+            answers += self._understand(member, said)
+        self._dismiss(member)
+        return answers
+
+    def _dismiss(self, member):
+        self._members.remove(member)
+        self._ended.append(member.pid)
+        os.close(member.pipe)
+        self._backlog[:0] = sorted(member.begun)
+
+    def _bury(self, member):
+        """Deal with a worker that has ended without being told to; Answers."""
+        step = member.slot.step()
+        _pid, status = os.waitpid(member.pid, 0)
+        self._dismiss(member)
+        self._ended.remove(member.pid)
+        self._lost_at = time.monotonic()
+        self._losses += 1
+        if self._losses > _LOSSES:
+            self._failure = ChildProcessError(
+                f"{_LOSSES} worker processes have ended by themselves; the last status is {status}"
+            )
+        if step is None or step[0] not in self._open:
+            return []
+        return [self._answer(step[0], LOST, None, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)]

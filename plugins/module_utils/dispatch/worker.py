@@ -1,0 +1,228 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A process of ours that looks at other processes, and may be killed at any time.
+
+A file or memory of somebody else may never answer a read, and then nothing but
+the end of the reader ends the read.  So everything that belongs to others is
+read here; dispatch.pool watches, kills and replaces.  What this process says
+before it does something is what is known when it is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import logging
+import mmap
+import os
+import select
+import signal
+import struct
+import time
+
+from ..faults import log
+from ..termination import SIGNALS
+from ..trigger.drive import drive_all
+from .task import BEGUN, DONE, LOGGED, OVERDUE, RAISED, RECORD_SIZE, TOUCHES, message, portable, unpacked
+
+# Steps up to so many seconds are not counted against a process: with so many everybody gets a turn.
+_SHORT_STEP = 0.05
+_PR_SET_PDEATHSIG = 1
+
+_STEP = struct.Struct("<Qdd")
+
+
+class Slot:
+    """Memory that a worker shares with whoever watches it: what it is at, and since when."""
+
+    def __init__(self):
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def begin(self, number, spent):
+        """A step of task ``number`` begins, whose steps have taken ``spent`` seconds before."""
+        _STEP.pack_into(self._memory, 0, number, spent, 0.0)
+        _STEP.pack_into(self._memory, 0, number, spent, time.monotonic())
+
+    def end(self):
+        """The step is over."""
+        _STEP.pack_into(self._memory, 0, 0, 0.0, 0.0)
+
+    def step(self):
+        """(number of the task, seconds that its steps have taken) of the step that is under way, or None."""
+        seen = _STEP.unpack_from(self._memory, 0)
+        if seen[2] == 0.0 or _STEP.unpack_from(self._memory, 0) != seen:
+            return None
+        return seen[0], seen[1] + time.monotonic() - seen[2]
+
+
+class Notice:
+    """Memory that all workers share: the number of the signal that asks us to end, 0 for none."""
+
+    def __init__(self):
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def put_up(self, number):
+        """Tell the workers of signal ``number``; 0 takes that back."""
+        self._memory[0] = number
+
+    @property
+    def name(self):
+        """The signal's name, or None."""
+        return signal.Signals(self._memory[0]).name if self._memory[0] else None
+
+
+class Worker:
+    """The worker, seen from inside."""
+
+    def __init__(self, queue, pipe, slot, notice, seconds):
+        """
+        :param queue: descriptor to read tasks from; does not block.
+        :param pipe: descriptor to write messages to.
+        :param slot: Slot.
+        :param notice: Notice.
+        :param seconds: how long the steps of one task may take.
+        """
+        self._queue = queue
+        self._pipe = pipe
+        self._slot = slot
+        self._notice = notice
+        self._seconds = seconds
+        self._tasks = select.poll()
+        self._tasks.register(queue, select.POLLIN)
+        self._under_way = 0
+        self._number = 0  # of the task whose step is being done
+
+    def announce(self):
+        """The process that is being dealt with is sent a request: trigger.options.Options.announce."""
+        self._say(TOUCHES, self._number)
+
+    def interrupted(self):
+        """The name of the signal that asks us to end, or None: trigger.options.Options.interrupted."""
+        return self._notice.name
+
+    def run(self, perform, width):
+        """Do tasks until there is nobody any more who could want one.
+
+        :param perform: function of a task.Task that gives a generator as trigger.drive wants it, which returns the
+            task's result.
+        :param width: as for trigger.drive.drive_all.
+        """
+        drive_all(self._operations(perform), width)
+
+    def _operations(self, perform):
+        while True:
+            record = self._next_record()
+            if record == b"":
+                return
+            yield None if record is None else self._timed(*unpacked(record), perform)
+
+    def _next_record(self):
+        """The next task's record; None: there is none at the moment; nothing: there will be none."""
+        while True:
+            if self._notice.name is None:
+                with contextlib.suppress(BlockingIOError):
+                    return os.read(self._queue, RECORD_SIZE)
+            if self._under_way:
+                return None
+            if self._notice.name is None:
+                self._tasks.poll()
+            else:
+                # Whoever put up the notice takes it back or ends us.
+                time.sleep(_SHORT_STEP)
+
+    def _timed(self, number, task, perform):
+        """The operation of one task, whose steps are counted."""
+        self._under_way += 1
+        self._say(BEGUN, number)
+        operation = perform(task)
+        spent = 0.0
+        while True:
+            self._number = number
+            started = time.monotonic()
+            self._slot.begin(number, spent)
+            try:
+                pause = next(operation)
+            except StopIteration as stop:
+                self._say(DONE, number, stop.value)
+                break
+            except Exception as error:  # noqa: BLE001 - raised again where it ends the run
+                self._say(RAISED, number, portable(error))
+                break
+            finally:
+                self._slot.end()
+            step = time.monotonic() - started
+            spent += step if step > _SHORT_STEP else 0.0
+            if spent > self._seconds:
+                operation.close()
+                self._say(OVERDUE, number)
+                break
+            yield pause
+        self._under_way -= 1
+
+    def fail(self, error):
+        """Something is wrong with the worker itself."""
+        self._say(RAISED, 0, portable(error))
+
+    def log(self, text):
+        """Have ``text`` logged where somebody listens."""
+        self._say(LOGGED, 0, text)
+
+    def _say(self, kind, number, value=None):
+        data = message(kind, number, value)
+        while data:
+            data = data[os.write(self._pipe, data):]
+
+
+class _Forward(logging.Handler):
+    """Sends what is logged to whoever started the worker."""
+
+    def __init__(self, worker):
+        super().__init__()
+        self._worker = worker
+
+    def emit(self, record):
+        self._worker.log(self.format(record))
+
+
+def become_worker(parent, queue, pipe, slot, notice, seconds, prepare, width):
+    """What a child process does from its fork on; never returns.
+
+    :param parent: the PID of the process that forked.
+    :param prepare: function of the Worker that gives ``perform``; see Worker.run.
+    """
+    try:
+        _cut_loose(parent, queue, pipe)
+        worker = Worker(queue, pipe, slot, notice, seconds)
+        log.handlers[:] = [_Forward(worker)]
+        log.propagate = False
+        try:
+            worker.run(prepare(worker), width)
+        except Exception as error:  # noqa: BLE001 - raised again where it ends the run
+            worker.fail(error)
+    finally:
+        # Whatever this process has inherited to be done at its end is not its own to do: buffered output, say.
+        os._exit(0)
+
+
+def _cut_loose(parent, queue, pipe):
+    """Keep nothing of the parent but what is needed, and end when it does."""
+    # Who asks the parent to end may ask the whole group; it is the parent that decides.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+    # A worker that cannot be killed, as it sits in a read, must not keep open what others wait for the end of.
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in (queue, pipe):
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+    # No collection of garbage has to look at what is there already, and copy its pages for that.
+    gc.freeze()

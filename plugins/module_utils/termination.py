@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Signals that ask the program to end, as an exception: so it ends at once, and says so, and leaves no litter.
+
+Where more is at stake than a half-written file, dispatch.interruption has them
+wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+
+# A closed terminal, Ctrl-C, and what systemd and timeout(1) send.
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asks the program to end; ``number`` says which."""
+
+    def __init__(self, number):
+        self.number = number
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
+
+
+@contextlib.contextmanager
+def raising():
+    """Inside, the first of SIGNALS raises Terminated, and a second one ends the program on the spot.
+
+    One that is ignored stays ignored, as nohup(1) wants it.  Only a program's main thread can have handlers
+    (signal(2), Python's module).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {}
+
+    def terminate(number, _frame):
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        raise Terminated(number)
+
+    for number in SIGNALS:
+        # None: a handler that is not Python's could not be put back.
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
