@@ -99,9 +99,9 @@ PATIENCE = 1
 LATE = "takes too long to examine"
 
 KINDS = {
-    "leased file": Kind(leased_file, LATE, LATE),
+    "leased file": Kind(leased_file, None, "holds a lease on it"),
     "silent file system": Kind(silent_file_system, LATE, LATE),
-    "silent memory": Kind(silent_memory, LATE, LATE),
+    "silent memory": Kind(silent_memory, "cannot be where it says", "cannot be where it says"),
     "kept faults": Kind(kept_faults, LATE, LATE),
     "fifo in its place": Kind(fifo_in_its_place, "without the livepatch runtime", "without the livepatch runtime"),
 }
