@@ -243,12 +243,83 @@ def measure_listing(count):
     return samples, facts
 
 
+THREADS = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+extern int measured(int);
+static void *sleeper(void *nothing) { pause(); return nothing; }
+int main(int count, char **words)
+{
+    pthread_attr_t small;
+    pthread_t thread;
+    (void)count;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 32768);
+    for (int i = atoi(words[1]); i > 1; i--)
+        if (pthread_create(&thread, &small, sleeper, 0))
+            return 1;
+    printf("%d\n", measured(1));
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+"""
+
+
+def measure_examination(thread_counts):
+    """Seconds on a processor for one look at a patched process, by the number of its threads.
+
+    None of them has entered the library since, so that each is judged by its stack.
+    """
+    result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Scene(folder, PADDING, True)
+        container = scene.pack("measured")
+        source = scene.folder / "threads.c"
+        source.write_text(THREADS)
+        run("gcc", "-O2", "-pthread", source, "-o", scene.folder / "threads", scene.library,
+            f"-Wl,-rpath,{scene.folder}")
+        for threads in thread_counts:
+            with scene.start("threads", threads) as process:
+                process.stdout.readline()
+                trigger(process, container)
+                result[str(threads)] = json.loads(run(sys.executable, "-c", LOOKS, ROOT, process.pid))
+    return result
+
+
+LOOKS = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from plugins.module_utils.process import migration
+from plugins.module_utils.process.mapped import MappedFiles
+from plugins.module_utils.process.subject import examine
+from plugins.module_utils.trigger.progress import look
+# As if the runtime had not been told yet of what was seen: then no thread has to be looked at.
+migration._all_settled = lambda domain, universe: False
+files = MappedFiles()
+samples = []
+for _each in range(4):
+    start = time.process_time()
+    subject = examine(int(sys.argv[2]), files)
+    found = look(subject, 0, files)
+    if hasattr(found, "send"):
+        for _pause in found:
+            pass
+    samples.append(time.process_time() - start)
+# The first one imports, too.
+print(json.dumps(samples[1:]))
+"""
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--applies", type=int, default=20)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 16, 64, 256])
+    parser.add_argument("--examined", type=int, nargs="*", default=[100, 500, 2000])
     parser.add_argument("--processes", type=int, default=200)
     options = parser.parse_args()
 
@@ -268,8 +339,14 @@ def main():
     wall, processor = (statistics.median(column) for column in zip(*facts))
     print(f"their facts alone: {wall:.3f} s, of which {processor:.3f} s on a processor")
 
+    examination = measure_examination(options.examined)
+    print(f"\n{'threads':>8} {'a look at them':>15} {'for each':>10}   seconds on a processor")
+    for threads, samples in examination.items():
+        median = statistics.median(samples)
+        print(f"{threads:>8} {median:15.3f} {median / int(threads):10.6f}")
+
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts}
+    samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from .procfs import read_long, text_lines
@@ -78,6 +78,32 @@ def parse_maps(data, executable_only=False) -> list[Mapping]:
 def read_map(pid, tid=None) -> bytes:
     """The map of ``pid`` as the kernel writes it, for parse_maps(); otherwise as read_maps()."""
     return read_long(pid, "maps" if tid is None else f"task/{tid}/maps", MOST_BYTES)
+
+
+class MemoryMap:
+    """One reading of the map of a process, parsed as far as somebody asks.
+
+    ``data``: as the kernel writes it.
+    """
+
+    def __init__(self, pid):
+        """Raises as read_maps()."""
+        self.data = read_map(pid)
+
+    @cached_property
+    def lines(self):
+        """For end_of_mapping() and its kin, a list of bytes."""
+        return text_lines(self.data)
+
+    @cached_property
+    def code(self):
+        """The executable mappings, a list of Mapping."""
+        return parse_maps(self.data, executable_only=True)
+
+    def around(self, address):
+        """The lines of the mapping that contains ``address``, and of the next one; None: there is none."""
+        index = _line_with(self.lines, address)
+        return None if index is None else self.lines[index:index + 2]
 
 
 def read_maps(pid, tid=None) -> list[Mapping]:

@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import struct
 import time
+from bisect import bisect_right
 from functools import cached_property
 from typing import Callable, NamedTuple
 
 from .. import abi
+from ..elf.bodies import joined
 from .errors import ProcessGone, StateUnreadable
-from .maps import end_of_mapping, is_continued, read_map_lines
+from .maps import MemoryMap, end_of_mapping, is_continued
 from .memory import read_memory, read_ranges
 from .namespaces import boot_time_ahead, inner_thread_id, shares_pid_namespace
 from .procfs import (
@@ -48,6 +50,16 @@ STACK_LIMIT = 1 << 26
 
 # Bytes: in so short a range, all words have one of five beginnings of six bytes at most.
 _NARROW = 4 << 16
+# With more beginnings than these to look for, a loop over the words takes less time.
+_MOST_BEGINNINGS = 256
+_END = 1 << 64
+
+# So few threads are looked at each with a reading of the map of its own. Reading it takes time in proportion to the
+# number of mappings, and so of threads: for every one of many that would be the square.
+_FEW = 16
+# Or as many more as cost so many lines of the map altogether: of a busy process each thread has run when the map is
+# read again.
+_MOST_LINES = 1 << 19
 
 # No variant of the loader's _dl_runtime_resolve is longer, in bytes; what comes behind delays, at the worst.
 RESOLVER_SIZE = 512
@@ -75,6 +87,21 @@ class Migration(NamedTuple):
     inner: tuple[int, ...] = ()  # the pending ones, as TIDs in the process's own PID namespace
 
 
+class _Evidence:
+    """By what a thread was seen outside; it holds for as long as the map says the same."""
+
+    def __init__(self):
+        self.times_run = None  # procfs.times_run() then
+        self.places = []  # pairs of an address and what MemoryMap.around() gave for it
+        self.code = None  # the executable mappings, if they had a part in it
+
+    def agrees(self, memory_map):
+        """Whether another maps.MemoryMap says the same."""
+        return all(memory_map.around(address) == lines for address, lines in self.places) and (
+            self.code is None or self.code == memory_map.code
+        )
+
+
 class _Judgement(NamedTuple):
     """Which threads were not seen to have migrated, and why not: sets of TIDs."""
 
@@ -95,12 +122,16 @@ class _Judgement(NamedTuple):
 
 
 class Inside(NamedTuple):
-    """What counts as being inside: address ranges (start, end), and words that do not count although in range."""
+    """What counts as being inside: address ranges (start, end), and words that do not count although in range.
+
+    The ranges ascend and are disjoint.
+    """
 
     ranges: tuple[tuple[int, int], ...]
     entry_points: Callable[[], frozenset]  # asked only when such a word turns up
-    # Gives the addresses of the frames, as unwinder.unwind(), of a thread blocked at a procfs.SystemCall.
-    frames: Callable[[SystemCall], list | None] = lambda _where: None
+    # Gives the addresses of the frames, as unwinder.unwind(), of a thread blocked at a procfs.SystemCall, by the
+    # executable mappings.
+    frames: Callable[[SystemCall, list], list | None] = lambda _where, _mappings: None
 
 
 def inside_domain(state, domain, entry_points, frames):
@@ -118,7 +149,7 @@ def inside_domain(state, domain, entry_points, frames):
     ranges += {(library.resolver, library.resolver + RESOLVER_SIZE) for library in libraries if library.resolver}
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
-    return Inside(tuple(ranges), entry_points, frames)
+    return Inside(tuple(joined(ranges)), entry_points, frames)
 
 
 def counts(word, inside):
@@ -127,16 +158,19 @@ def counts(word, inside):
 
 
 def _lies_in(address, ranges):
-    return any(start <= address < end for start, end in ranges)
+    index = bisect_right(ranges, (address, _END)) - 1
+    return index >= 0 and address < ranges[index][1]
 
 
 def first_inside(data, inside):
-    """The first 8-byte word of ``data`` that counts, or None."""
+    """A word (8 bytes) of ``data`` that counts, or None."""
     data = data[:len(data) // 8 * 8]
+    if sum((end - start >> 8 * _low_bytes(start, end)) + 1 for start, end in inside.ranges) > _MOST_BEGINNINGS:
+        return next((word for (word,) in struct.iter_unpack("<Q", data) if counts(word, inside)), None)
     for start, end in inside.ranges:
         # The high bytes of a word are the same all over 64 KB, or 16 MB: bytes.find is a hundred times faster than a
         # loop, and the more bytes it looks for, the fewer other words it stops at.
-        low = 2 if end - start <= _NARROW else 3
+        low = _low_bytes(start, end)
         for high in range(start >> 8 * low, ((end - 1) >> 8 * low) + 1):
             needle = high.to_bytes(8 - low, "little")
             position = data.find(needle, low)
@@ -147,6 +181,11 @@ def first_inside(data, inside):
                         return word
                 position = data.find(needle, position + 1)
     return None
+
+
+def _low_bytes(start, end):
+    """How many of a word's low bytes differ within a range, as first_inside() counts."""
+    return 2 if end - start <= _NARROW else 3
 
 
 def signal_frames(data):
@@ -249,28 +288,76 @@ class _Census:
             found[tid] = struct.unpack("<Q", data)[0]
         return found
 
-    def outside(self, tid):
-        """True: the thread's stack shows it outside.  False: inside, or it may be.  None: it was running."""
-        before = times_run(self.pid, tid)
+    def outside_of(self, tids):
+        """Whether each of the threads is outside, {TID: as outside()}; without those that have ended."""
+        found = {}
+        if len(tids) > _FEW:
+            memory_map = MemoryMap(self.via)
+            found, tids = self.outside_by(memory_map, tids)
+            # They run often: those for whom there is no time are looked at again like all that were running.
+            found.update((tid, None) for tid in tids)
+            tids = tids[:max(_MOST_LINES // len(memory_map.lines), _FEW)]
+        for tid in tids:
+            try:
+                found[tid] = self.outside(tid)
+            except ProcessGone:
+                found.pop(tid, None)
+        return found
+
+    def outside_by(self, memory_map, tids):
+        """The same by one reading of the map, and the list of those who ran before that could be confirmed."""
+        found = {}
+        evidence = {}
+        for tid in tids:
+            seen = _Evidence()
+            try:
+                found[tid] = self.outside(tid, memory_map, seen)
+            except ProcessGone:
+                continue
+            if found[tid]:
+                evidence[tid] = seen
+        # Whoever has not run since was where it was while the map is read again.
+        later = MemoryMap(self.via)
+        return found, [
+            tid for tid, seen in evidence.items() if self.has_run(tid, seen.times_run) or not seen.agrees(later)
+        ]
+
+    def has_run(self, tid, before):
+        """Whether thread ``tid`` has run since times_run() gave ``before``, or has ended."""
+        try:
+            return times_run(self.pid, tid) != before
+        except ProcessGone:
+            return True
+
+    def outside(self, tid, memory_map=None, seen=None):
+        """True: the thread's stack shows it outside.  False: inside, or it may be.  None: it was running.
+
+        :param memory_map: maps.MemoryMap; read while the thread is where it is when None.
+        :param seen: an _Evidence, which is filled in.
+        """
+        seen = seen or _Evidence()
+        seen.times_run = times_run(self.pid, tid)
         where = read_system_call(self.pid, tid)
         if where is None:
             return None
-        found = self.search(where) and not self.unwound(where)
+        memory_map = memory_map or MemoryMap(self.via)
+        found = self.search(where, memory_map, seen) and not self.unwound(where, memory_map, seen)
         # It has not run in between, so what was read belongs together.
-        if read_system_call(self.pid, tid) != where or times_run(self.pid, tid) != before:
+        if read_system_call(self.pid, tid) != where or times_run(self.pid, tid) != seen.times_run:
             return None
         return not found
 
-    def unwound(self, where):
+    def unwound(self, where, memory_map, seen):
         """Whether the frames of a thread blocked at ``where`` (procfs.SystemCall) show it outside."""
-        frames = self.inside.frames(where)
+        seen.code = memory_map.code
+        frames = self.inside.frames(where, memory_map.code)
         return frames is not None and not any(_lies_in(address, self.inside.ranges) for address in frames)
 
-    def search(self, where):
+    def search(self, where, memory_map, seen):
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
         if counts(where.instruction_pointer, self.inside):
             return True
-        lines = read_map_lines(self.via)
+        lines = memory_map.lines
         if end_of_mapping(lines, where.stack_pointer) is None:
             return True
         lowest = {}  # {end of a mapping: the lowest address in it that was searched}
@@ -279,6 +366,7 @@ class _Census:
         while pointers:
             start = pointers.pop() & ~7
             end = end_of_mapping(lines, start)
+            seen.places.append((start, memory_map.around(start)))
             if end is None:
                 # No stack: what looked like a signal frame was none.
                 continue
@@ -343,11 +431,9 @@ class _Census:
         numbers = self.numbers(records)
         domain = self.state.domains[self.domain]
         judged = _Judgement(set(), set(), set())
-        for tid in threads:
-            if numbers.get(tid, -1) >= self.universe:
-                continue
+        behind = [tid for tid in threads if numbers.get(tid, -1) < self.universe]
+        for tid, outside in self.outside_of(behind).items():
             try:
-                outside = self.outside(tid)
                 settled = self.by_stack or domain.is_settled(self.universe, self.inner(tid))
             except ProcessGone:
                 continue

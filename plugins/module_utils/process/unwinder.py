@@ -41,17 +41,18 @@ class _Lost(Exception):
     """The next frame cannot be told."""
 
 
-def unwind(pid, where, files):
+def unwind(pid, where, files, mappings=None):
     """Where the functions on a thread's stack are being executed, innermost first.
 
     :param pid: the process, or a thread of it that has not ended.
     :param where: procfs.SystemCall in which the thread is blocked.
     :param files: mapped.MappedFiles.
+    :param mappings: its executable ones (maps.Mapping); read now when None.
     :return: list of addresses, each of a byte of the instruction that is executed (the call, but for the innermost and
         for those that a signal interrupted); None when the stack could not be unwound to its end.
     :raises ProcessGone, ProcessForbidden: as maps.read_maps.
     """
-    mappings = read_code_maps(pid)
+    mappings = read_code_maps(pid) if mappings is None else mappings
     registers = {STACK_POINTER: where.stack_pointer, RETURN_ADDRESS: where.instruction_pointer}
     interrupted = True
     found = []

@@ -105,8 +105,8 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
             # Without them, pointers to functions count as return addresses: a delay, not an error.
             return frozenset()
 
-    def frames(where):
-        return unwind(subject.via, where, files)
+    def frames(where, mappings):
+        return unwind(subject.via, where, files, mappings)
 
     inside = inside_domain(subject.state, patch.domain, pointers, frames)
     return (yield from pending_threads(
