@@ -54,6 +54,16 @@ options:
     type: list
     elements: str
     default: []
+  allow_duplicates:
+    description:
+      - The names of functions and variables that the patch library may define although a target defines them, too.
+      - A copy of a variable has a value of its own, and a copy of a function is not replaced when the target's is.
+        Without this option it is an error that names them.
+      - Functions that the target does not export, and that can't be called by name, may be copied; of these there is
+        only a warning.
+    type: list
+    elements: str
+    default: []
   signing_key:
     description:
       - Sign the container with this key and write the signature beside it, in a file with C(.sig) appended to its name.
@@ -156,6 +166,12 @@ functions:
       description: The replacement's address in the patch library, relative to the library's base.
       type: int
       sample: 4345
+duplicates:
+  description: The names that patch library and target both define, and that O(allow_duplicates) accepted.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -182,6 +198,7 @@ def pack_container(module):
         destination=params["dest"],
         labels=params["labels"],
         dependencies=params["dependencies"],
+        allow_duplicates=params["allow_duplicates"],
         check=module.check_mode,
     )
     signed = None
@@ -196,6 +213,7 @@ def pack_container(module):
         "patch_build_id": result.patch_build_id,
         "targets": [target_fields(target) for target in result.targets],
         "functions": [pair._asdict() for pair in result.functions],
+        "duplicates": result.duplicates,
         "warnings": result.warnings,
         "diff": {"before": result.before, "after": result.after},
     }
@@ -212,6 +230,7 @@ def main():
             "dest": {"type": "path"},
             "labels": {"type": "dict"},
             "dependencies": {"type": "list", "elements": "str", "default": []},
+            "allow_duplicates": {"type": "list", "elements": "str", "default": []},
             "signing_key": {"type": "path"},
         },
         required_one_of=[("description", "livepatch")],

@@ -46,6 +46,8 @@ def fixture_play(tmp_path):
 def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_library, play, tmp_path):
     target = compile_library("int f(int x) { return x; }\nint g(int x) { return x + 1; }", name="target.so")
     patch = compile_library("int new_f(int x) { return x + 40; }", name="patch.so", padding=())
+    copying = compile_library("int g(int x) { return x + 1; }\nint new_f(int x) { return g(x); }", name="copying.so",
+                              padding=())
     description = tmp_path / "fix.dsc"
     description.write_text(f"{patch}\n@{target}\nf:new_f\n", encoding="utf-8")
     original = target.read_bytes()
@@ -64,6 +66,9 @@ def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_libr
         "pack_parameters": ("ulp_pack", parameters),
         "pack_both": ("ulp_pack", dict(parameters, description=str(description))),
         "pack_unknown": ("ulp_pack", dict(parameters, functions={"absent": "new_f"})),
+        "pack_copy": ("ulp_pack", dict(parameters, livepatch=str(copying))),
+        "pack_allowed": ("ulp_pack", dict(parameters, livepatch=str(copying), allow_duplicates=["g"]),
+                         {"check_mode": True}),
         "dump": ("ulp_dump", {"path": str(tmp_path / "other.ulp")}),
         "dump_library": ("ulp_dump", {"path": str(target)}),
     })
@@ -86,6 +91,8 @@ def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_libr
     assert results["pack"]["targets"][0]["build_id"] == results["post"]["build_id"]
     assert results["pack"]["functions"] == results["pack"]["targets"][0]["functions"]
     assert results["pack_both"]["failed"] and "mutually exclusive" in results["pack_both"]["msg"]
+    assert results["pack"]["duplicates"] == [] and results["pack_allowed"]["duplicates"] == ["g"]
+    assert results["pack_copy"]["failed"] and "(g, a function" in results["pack_copy"]["msg"]
     assert results["pack_unknown"]["msg"] == f"{target} has no function absent"
 
     assert not results["dump"]["changed"]

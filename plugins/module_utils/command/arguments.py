@@ -91,11 +91,15 @@ def parser():
     post = verb("post", "make a shared library livepatchable")
     post.add_argument("library", metavar="LIB.so")
     post.add_argument("-o", "--output", metavar="OUT", help="write the result here instead of replacing the library")
-    post.add_argument("--allow-untracked", action="store_true", help="accept exported functions without padding")
+    post.add_argument("--allow-untracked", action="store_true",
+                      help="accept exported functions without padding, by which threads enter the library unseen")
 
     pack = verb("pack", "make a livepatch container from a description file")
     pack.add_argument("description", metavar="PATCH.dsc")
     pack.add_argument("-o", "--output", metavar="OUT.ulp")
+    pack.add_argument("--allow-duplicate", metavar="NAME", action="append", default=[],
+                      help="accept that the patch library has a copy of this function or variable of the target;"
+                      " may be given several times")
 
     dump = verb("dump", "show what is in a livepatch container")
     dump.add_argument("container", metavar="FILE.ulp")

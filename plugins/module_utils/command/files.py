@@ -15,6 +15,11 @@ from ..livepatch.signature import sign, signature_path, verify
 from .output import DONE, REFUSED, complain, print_json, show
 
 
+def _named(what, names):
+    """A line that says which ``names`` there are of that, or none."""
+    return [f"{what}: {', '.join(names)}"] if names else []
+
+
 def _post(arguments):
     result = post_process(
         arguments.library, destination=arguments.output, allow_untracked=arguments.allow_untracked
@@ -30,14 +35,17 @@ def _post(arguments):
             "build_id": result.build_id,
             "functions": result.functions,
             "trampolines": result.trampolines,
+            "untracked": result.untracked,
         },
-        [f"{result.path}: {done}, {result.functions} functions, {result.trampolines} trampolines"],
+        [f"{result.path}: {done}, {result.functions} functions, {result.trampolines} trampolines",
+         *_named("accepted without padding", result.untracked)],
     )
     return DONE
 
 
 def _pack(arguments):
-    result = pack(parse_description(arguments.description), arguments.output)
+    result = pack(
+        parse_description(arguments.description), arguments.output, allow_duplicates=arguments.allow_duplicate)
     for warning in result.warnings:
         complain(warning)
     show(
@@ -48,8 +56,10 @@ def _pack(arguments):
             "patch_id": result.patch_id,
             "targets": [target_fields(target) for target in result.targets],
             "functions": [pair.old for pair in result.functions],
+            "duplicates": result.duplicates,
         },
-        [f"{result.path}: {len(result.functions)} functions, patch ID {result.patch_id}"],
+        [f"{result.path}: {len(result.functions)} functions, patch ID {result.patch_id}",
+         *_named("accepted duplicates", result.duplicates)],
     )
     return DONE
 

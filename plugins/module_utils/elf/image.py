@@ -33,6 +33,7 @@ from .relocations import read_relative_addresses, read_relocations
 from .symbols import read_symbols, symbol_section
 
 PF_X = 1
+SHF_WRITE = 1
 SHF_ALLOC = 2
 SHF_EXECINSTR = 4
 SHN_LORESERVE = 0xFF00

@@ -28,6 +28,7 @@ from .container import (
     parse_metadata,
 )
 from .dump import metadata_fields
+from .duplicates import duplicates
 
 # What compilers append to the name of a copy that they made of a function.
 _CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
@@ -37,8 +38,9 @@ class PackResult(NamedTuple):
     """What ``pack`` did.
 
     ``changed`` says whether the container at ``path`` was (in check mode: would be) written; ``patch_id`` is hex;
-    ``targets`` is a list of container.Target; ``warnings`` are sentences for the patch author; ``before`` and
-    ``after`` are text about the container at ``path`` to compare, empty when there is none; ``data`` are its bytes.
+    ``targets`` is a list of container.Target; ``duplicates`` are the names that patch library and target both define,
+    and that were allowed; ``warnings`` are sentences for the patch author; ``before`` and ``after`` are text about the
+    container at ``path`` to compare, empty when there is none; ``data`` are its bytes.
     """
 
     changed: bool
@@ -46,6 +48,7 @@ class PackResult(NamedTuple):
     patch_id: str
     patch_build_id: str
     targets: list[Target]
+    duplicates: list[str]
     warnings: list[str]
     before: str
     after: str
@@ -64,19 +67,20 @@ def default_destination(description):
     return (root if extension in (".dsc", ".so") else base) + ".ulp"
 
 
-def pack(description, destination=None, labels=None, dependencies=(), check=False):
+def pack(description, destination=None, labels=None, dependencies=(), allow_duplicates=(), check=False):
     """Make the container that a Description asks for.
 
     :param description: description.Description.
     :param destination: path of the container; default_destination() when None.
     :param labels: JSON-able dict to store with it.
     :param dependencies: patch IDs in hex that must be applied before.
+    :param allow_duplicates: names that patch library and target may both define.
     :param check: write nothing, only tell.
     :return: PackResult; equal input gives equal bytes, and an equal file is left alone.
     :raises FileProblem: a file cannot be read or written.
     :raises BadElf: a library is damaged, or has no build ID.
     :raises BadDescription: a function does not exist or is ambiguous, or a path is missing.
-    :raises NotPatchable: a function to be replaced cannot be.
+    :raises NotPatchable: a function to be replaced cannot be, or the patch library has copies that do harm.
     """
     destination = str(destination or default_destination(description))
     _check_destination(description, destination)
@@ -88,14 +92,16 @@ def pack(description, destination=None, labels=None, dependencies=(), check=Fals
     patch = _open(description, description.livepatch, description.line, "patch library")
     warnings = []
     targets = []
+    allowed = set()
     for target in description.targets:
-        targets.append(_resolve_target(description, target, patch, warnings))
+        targets.append(_resolve_target(description, target, patch, warnings, allow_duplicates, allowed))
     for index, target in enumerate(targets):
         for other in targets[:index]:
             if other.build_id == target.build_id:
                 where = description.where(description.targets[index].line)
                 raise BadDescription(
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
+    warnings.extend(f"{name} is allowed as a duplicate, but is none" for name in sorted({*allow_duplicates} - allowed))
     data, patch_id = build_container(patch, targets, dependencies, labels)
     existing = read_file(destination) if os.path.exists(destination) else None
     changed = existing != data
@@ -107,6 +113,7 @@ def pack(description, destination=None, labels=None, dependencies=(), check=Fals
         patch_id=patch_id,
         patch_build_id=patch.build_id.hex(),
         targets=targets,
+        duplicates=sorted(allowed),
         warnings=warnings,
         before=_describe(existing, destination),
         after=_describe(data, destination),
@@ -169,7 +176,7 @@ def _open(description, path, line, what, program_allowed=False):
     return image
 
 
-def _resolve_target(description, target, patch, warnings):
+def _resolve_target(description, target, patch, warnings, allow_duplicates, allowed):
     image = _open(description, target.path, target.line, "target library", program_allowed=True)
     resolver = _TargetFunctions(image)
     pairs = []
@@ -195,9 +202,32 @@ def _resolve_target(description, target, patch, warnings):
             f" ({unseen.why}), so the livepatch will be refused when it is applied; build the library with padding"
             " throughout, or post-process it"
         )
+    _check_duplicates(description.where(target.line), patch, image, pairs, warnings, allow_duplicates, allowed)
     pairs.sort(key=lambda pair: pair.old_offset)
     soname = image.soname or os.path.basename(target.path)
     return Target(soname, target.path, image.build_id.hex(), pairs)
+
+
+def _check_duplicates(where, patch, image, pairs, warnings, allow_duplicates, allowed):
+    """Refuse what both define and does harm, and warn of the rest; what is allowed goes into the set ``allowed``."""
+    harmful = []
+    for duplicate in duplicates(patch, image, pairs):
+        if duplicate.name in allow_duplicates:
+            allowed.add(duplicate.name)
+        elif duplicate.harmful:
+            harmful.append(duplicate)
+        else:
+            warnings.append(f"{where}{patch.name} and {image.name} both define {duplicate.name}: {duplicate.what}")
+    if harmful:
+        names = "; ".join(f"{duplicate.name}, {duplicate.what}" for duplicate in harmful)
+        raise NotPatchable(
+            f"{where}{patch.name} and {image.name} both define names that the patch library should take from the target"
+            f" or call differently ({names}); where a copy is meant, allow it by name (--allow-duplicate,"
+            " allow_duplicate)", [duplicate.name for duplicate in harmful])
+    if not patch.symbols():
+        warnings.append(
+            f"{where}{patch.name} is stripped, so that of what it copies from {image.name} only exported names can be"
+            " found; pack it before it is stripped")
 
 
 class _TargetFunctions:
