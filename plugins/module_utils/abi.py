@@ -132,7 +132,7 @@ ERROR_SENTENCES = {
     NO_BARRIER: "the kernel does not offer membarrier SYNC_CORE to the process",
     NO_MEMORY: "the process is out of memory",
     FULL: "a table of the runtime is full",
-    UNEXPECTED_CODE: "the code at a function's entry is not what it should be",
+    UNEXPECTED_CODE: "the code at a function's entry is not what it should be, as when a probe or a debugger is there",
     DOMAINS_DIFFER: "the target libraries were first patched apart from each other",
     ALREADY_APPLIED: "the patch is already applied",
     NOT_APPLIED: "the patch is not applied",

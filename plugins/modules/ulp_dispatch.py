@@ -199,7 +199,8 @@ processes:
       sample: nginx
     outcome:
       description:
-        - V(patched), the livepatch is applied now.
+        - V(patched), the livepatch is applied now. If it was before, and something else had undone it in a function
+          (as a probe does that is taken off again), RV(processes[].reason) names that.
         - V(already_patched), it was before.
         - V(reverted), it is reverted.
         - V(pending), it is applied or reverted, but threads that are inside the library do not take part yet, or of

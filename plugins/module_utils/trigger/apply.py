@@ -32,38 +32,37 @@ def apply(job, pid, via, name):
 def _apply_to(job, subject, resolution):
     pid, via, name = subject.pid, subject.via, subject.name
     patch = job.patch_in(subject)
-    again = patch is not None and patch.applied
-    undone = _undone(job, subject, resolution)
-    if again and resolution.is_covered(patch) and undone is None:
+    applied = patch is not None and patch.applied
+    covered = applied and resolution.is_covered(patch)
+    domain = _domain(subject, resolution)
+    undone = None if domain is None else undoing(subject, domain, job.files)
+    if covered and undone is None:
         return (yield from bringing_along(job, subject, outcome.ALREADY_PATCHED))
     if undone is not None and not undone.repairable:
         raise UlpError(f"process {pid} ({name}): {undone.reason}; {undone.remedy}")
-    require_dependencies(subject, job.container)
+    require_dependencies(subject, job.container, job.files, domain)
     require_available(pid, via)
     require_no_strict_thread(pid)
     libraries = [_resolved(job, subject, match) for match in resolution.matches]
     for library in libraries:
         require_untouched(subject, library, sites(library, job.container.jumps))
-    again = again and not resolution.is_covered(patch)
-    if again:
+    anew = applied and not covered
+    if anew:
         yield from require_repeatable(job, subject, libraries)
     by_path = job.source.is_within_reach(subject)
     if job.options.check:
         reservation = foreseen(pid, via, job.options.seccomp)
         return _with_repair(Row(pid, name, outcome.PATCHED, reservation, changed=True), undone)
-    if again:
+    if anew:
         return (yield from reapply(job, subject, libraries))
     contents = None if by_path else job.source.contents()
     return _with_repair((yield from exchange(job, subject, abi.APPLY, libraries, outcome.PATCHED, contents)), undone)
 
 
-def _undone(job, subject, resolution):
-    """The undone.Undoing of the domain that the livepatch's libraries are in, or None."""
+def _domain(subject, resolution):
+    """Index of the domain in which libraries that the livepatch is for have been hooked before, or None."""
     bases = {match.library.base for match in resolution.matches}
-    for hooked in subject.state.libraries:
-        if hooked.base in bases:
-            return undoing(subject, hooked.domain, job.files)
-    return None
+    return next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
 
 
 def _with_repair(row, undone):

@@ -10,6 +10,7 @@ from ..errors import UlpError
 from ..livepatch.container import parse_container
 from ..process.mapped import open_mapped
 from ..process.maps import mapping_at
+from .undone import undoing
 
 
 def neighbours(subject, container):
@@ -33,14 +34,24 @@ def replaced_functions(container):
     return {(target.build_id, pair.old_offset) for target in container.targets for pair in target.functions}
 
 
-def require_dependencies(subject, container):
-    """Make sure that what ``container`` depends on is applied to the process; raises UlpError."""
+def require_dependencies(subject, container, files, domain):
+    """Make sure that what ``container`` depends on is applied to the process, all of it; raises UlpError.
+
+    :param files: process.mapped.MappedFiles.
+    :param domain: index of the domain that ``container`` is for, whose hooks are looked at by themselves; or None.
+    """
     for patch_id in container.dependencies:
         patch = subject.state.patch(patch_id)
         if patch is None or not patch.applied:
             raise UlpError(
                 f"{container.path} depends on the livepatch {patch_id[:16]}, which is not applied to"
                 f" process {subject.pid} ({subject.name}); apply that first"
+            )
+        undone = undoing(subject, patch.domain, files) if patch.domain != domain else None
+        if undone is not None:
+            raise UlpError(
+                f"{container.path} depends on the livepatch {patch.name}, and in process {subject.pid}"
+                f" ({subject.name}), {undone.reason}; {undone.remedy}, that one first"
             )
 
 

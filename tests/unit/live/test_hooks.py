@@ -22,11 +22,16 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import hooks
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_code_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.neighbours import require_dependencies
 
 # What the function gives before and after.
 OLD, NEW = 20, 5001
@@ -294,6 +299,22 @@ def test_breakpoint_of_a_debugger_that_comes_and_goes(layout, start, trigger):
     poke(place, found)
     assert patch.check(victim.pid).outcome == "already_patched"
     assert victim.ask("answer") == str(NEW)
+    assert victim.end() == 0
+
+
+def test_livepatch_that_depends_on_one_that_was_undone(padded, tmp_path, start, trigger, look, files):
+    """What was undone in another domain is not put back by the way, so that somebody has to do it first."""
+    description = padded.directory / "victim.dsc"
+    second = tmp_path / "second.ulp"
+    pack(parse_description(description), second, dependencies=[read_container(padded.container).patch_id])
+    victim = start(padded)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    LikeUprobe(place_at(victim, "answer")).remove()
+    with pytest.raises(UlpError, match="depends on the livepatch victim.ulp, .* its old code is back"):
+        require_dependencies(look(victim), read_container(second), files, domain=None)
+    require_dependencies(look(victim), read_container(second), files, domain=0)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    require_dependencies(look(victim), read_container(second), files, domain=None)
     assert victim.end() == 0
 
 
