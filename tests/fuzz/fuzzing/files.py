@@ -44,6 +44,13 @@ CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 SOUND = "sound-"
 
 
+class Sounds(list):
+    """Inputs that are sound. Hypothesis shows them where it names a strategy, which would be long."""
+
+    def __repr__(self):
+        return f"<{len(self)} sound inputs>"
+
+
 class Target(NamedTuple):
     """One thing to try."""
 
@@ -57,8 +64,8 @@ class Target(NamedTuple):
     def corpus(self) -> list[Path]:
         return sorted((CORPUS / self.name).glob("*"))
 
-    def sound(self) -> list[bytes]:
-        return [path.read_bytes() for path in self.corpus() if path.name.startswith(SOUND)]
+    def sound(self) -> Sounds:
+        return Sounds(path.read_bytes() for path in self.corpus() if path.name.startswith(SOUND))
 
 
 class Written:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from hypothesis import strategies as st
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
@@ -29,8 +31,9 @@ def change():
 def hot_ranges(data):
     """Where in a sound ELF file the headers and tables are: code and text are most of it, and hardly matter."""
     image = ElfImage.parse(data, "sound")
-    ranges = [(0, 64), (image.header["e_phoff"], image.header["e_phoff"] + 56 * len(image.segments))]
-    ranges.append((image.header["e_shoff"], len(data)))
+    # e_phoff and e_shoff of the gABI's Elf64_Ehdr.
+    segments, sections = struct.unpack_from("<QQ", data, 32)
+    ranges = [(0, 64), (segments, segments + 56 * len(image.segments)), (sections, len(data))]
     ranges += [
         (section.offset, section.offset + section.size) for section in image.sections
         if section.size and section.offset + section.size <= len(data)
