@@ -58,11 +58,11 @@ def undone_hooks(via, state, domain):
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
     for _look in range(_LOOKS):
-        found = _undone(via, [
-            (library, hook)
-            for library in state.libraries if library.domain == domain
-            for hook in hooks_of(via, state, library)
-        ])
+        hooks = []
+        for library in state.libraries:
+            if library.domain == domain:
+                hooks += ((library, hook) for hook in hooks_of(via, state, library, len(hooks)))
+        found = _undone(via, hooks)
         if not found:
             return []
         # What a worker was changing meanwhile proves nothing.
@@ -75,9 +75,10 @@ def undone_hooks(via, state, domain):
     )
 
 
-def hooks_of(via, state, library):
+def hooks_of(via, state, library, others=0):
     """What the runtime relies on at the functions of one library (runtime.PatchedLibrary).
 
+    :param others: how many hooks other libraries of the process are known to have.
     :return: list of named tuples of abi.HOOK.
     :raises: as undone_hooks().
     """
@@ -85,7 +86,7 @@ def hooks_of(via, state, library):
     address, count = library.hooks, library.hooks_count
     while address:
         # Each hook has a stub of its own.
-        if not (address < _ADDRESSES and 0 < count <= state.stubs_size // abi.STUB_SIZE - len(hooks)):
+        if not (address < _ADDRESSES and 0 < count <= state.stubs_size // abi.STUB_SIZE - others - len(hooks)):
             raise _damaged(state)
         data = read_memory(via, address, abi.HOOKS.size + count * abi.HOOK.size)
         hooks += abi.HOOK.unpack_array(data, abi.HOOKS.size, count)

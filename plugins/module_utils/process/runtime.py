@@ -23,8 +23,8 @@ from .procfs import text_lines
 STATE_SYMBOL = "ulp_state"
 # So often the block is read at once. The worker has it under its hands for microseconds.
 _READINGS = 20
-# More than any runtime has, in bytes.
-_LARGEST_STUB_POOL = 1 << 24
+# As much as the runtime has, in bytes; what is read of a process is bounded by it.
+_LARGEST_STUB_POOL = 1 << 22
 # More than a request can name. There is one program.
 _MOST_BODIES = 1 << 16
 

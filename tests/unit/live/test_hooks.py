@@ -408,6 +408,18 @@ def test_tables_of_hooks_are_bounded(padded, start, trigger, look, field, value)
         hooks.undone_hooks(victim.pid, look(victim).state, 0)
 
 
+def test_all_hooks_together_are_bounded(padded, start, trigger, look):
+    """Each has a stub of its own, so that 64 libraries can't have more than the pool has room for."""
+    victim = start(padded)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    state = look(victim).state
+    count = len(hooked(victim, look))
+    several = state._replace(libraries=state.libraries * 3)
+    assert hooks.undone_hooks(victim.pid, several._replace(stubs_size=3 * count * abi.STUB_SIZE), 0) == []
+    with pytest.raises(StateUnreadable, match="is damaged"):
+        hooks.undone_hooks(victim.pid, several._replace(stubs_size=(3 * count - 1) * abi.STUB_SIZE), 0)
+
+
 def test_tables_of_hooks_that_lead_in_a_circle(padded, start, trigger, look):
     victim = start(padded)
     assert trigger(padded).apply(victim.pid).outcome == "patched"
