@@ -9,15 +9,17 @@ sleeps meanwhile, inside the library on one thread, so that mending leaves it as
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from hypothesis import strategies as st
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi, faults
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.frames import FrameDescriptions
@@ -97,6 +99,10 @@ class Process:
 
     def look(self):
         """Everything that is read of it; bad news is as good as any other, as long as it is a sentence."""
+        with no_faults():
+            return self._look()
+
+    def _look(self):
         facts = gather(Selection((self.pid,)))
         require_printable(facts)
         assert len(facts["processes"]) + len(facts["unpatchable"]) == 1, facts
@@ -119,6 +125,20 @@ class Process:
         self.process.stdin.close()
         self.process.stdout.close()
         self.directory.cleanup()
+
+
+@contextmanager
+def no_faults():
+    """What is done within meets no exception that nobody expected: such a one would end as a row like any other."""
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    faults.log.addHandler(handler)
+    try:
+        yield
+    finally:
+        faults.log.removeHandler(handler)
+    assert not records, [logging.Formatter().format(record) for record in records]
 
 
 _running = []

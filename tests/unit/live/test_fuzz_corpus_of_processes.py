@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
 from fuzzing.oracle import bounded
 from fuzzing.process import TARGETS, close, victim
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts
+
 CASES = [(target, path) for target in TARGETS for path in target.corpus()]
 
 
@@ -39,3 +41,14 @@ def test_undamaged_process_is_accepted_and_mended_ones_are_as_before():
     assert not damaged.check(b"\0\0\0\0" + b"\0\0\0\0" + b"\x08\0\0\0" + b"\xff" * 8)
     assert damaged.check(b"")
     assert process.ask("answer") == "5001"
+
+
+def test_fault_of_the_tool_is_no_answer(monkeypatch):
+    """Guards against the net that makes a row of every exception: here it must not hide any."""
+
+    def broken(*_arguments):
+        raise KeyError("nobody expects this")
+
+    monkeypatch.setattr(facts, "describe", broken)
+    with pytest.raises(AssertionError, match="nobody expects this"):
+        TARGETS[0].check(b"")
