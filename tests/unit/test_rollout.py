@@ -161,6 +161,10 @@ def test_retracted_livepatch_in_a_rollout():
     assert reverted["hosts"][0]["status"] == "reverted"
     untouched = reported({"web1": planned(row(7, "reverted"), direction="absent")})
     assert [left["outcome"] for left in untouched["still_patched"]] == ["not_reached"]
+    # Each process stands in one list.
+    assert untouched["still_vulnerable"] == []
+    failed = reported({"web1": done(row(7, "failed", "why"), direction="absent")})
+    assert (len(failed["still_patched"]), failed["still_vulnerable"]) == (1, [])
 
 
 def test_failure_on_request():

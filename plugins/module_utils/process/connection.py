@@ -10,11 +10,12 @@ the next connection, the service or the shell from which somebody started Ansibl
 
 from __future__ import annotations
 
+import itertools
 import os
 
 from .affiliation import units
 from .errors import ProcessError
-from .procfs import explained, read_long, read_stat, text_lines
+from .procfs import explained, read_long, read_stat
 
 # Nobody is so deep below a server; a bound all the same, as parents change while we look.
 _DEEPEST = 100
@@ -98,19 +99,20 @@ def _sockets(pid):
 
 def _listens(pid):
     own = set(_sockets(pid).values())
-    return bool(own) and any(
-        fields[3] == _LISTENING and fields[9] in own
-        for table in ("net/tcp", "net/tcp6")
-        for fields in map(bytes.split, text_lines(_table(pid, table))[1:])
-    )
+    return bool(own) and any(not own.isdisjoint(_listening(pid, table)) for table in ("net/tcp", "net/tcp6"))
 
 
-def _table(pid, path):
+def _listening(pid, table):
+    """The inodes, digits, of the sockets in the process's network namespace that wait for connections."""
     try:
-        return read_long(pid, path)
-    except ProcessError:
+        with open(f"/proc/{pid}/{table}", "rb") as stream:
+            next(stream)
+            # They come first, whatever number of connections there is.
+            fields = itertools.takewhile(lambda words: words[3] == _LISTENING, map(bytes.split, stream))
+            return {words[9] for words in fields}
+    except (OSError, StopIteration):
         # A kernel without IPv6 has no such table; that the process has ended shows elsewhere.
-        return b""
+        return set()
 
 
 def _is_service(pid):

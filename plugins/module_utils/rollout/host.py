@@ -84,7 +84,11 @@ class Host:
         """The rows of processes that a rollout leaves vulnerable, or may; none where that is what was asked for."""
         if self.run_direction == ABSENT:
             return []
-        return [row for row in self.others if outcome.MEANINGS[row["outcome"]].vulnerable]
+        patched = [row["pid"] for row in self.still_patched]
+        return [
+            row for row in self.others
+            if outcome.MEANINGS[row["outcome"]].vulnerable and row["pid"] not in patched
+        ]
 
     @property
     def still_patched(self):
