@@ -13,12 +13,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fuzz"))
 
 from fuzzing import run
-from fuzzing.files import SOUND, TARGETS, Target
+from fuzzing.files import SOUND, Target
+from fuzzing.files import TARGETS as OF_FILES
 from fuzzing.oracle import TooLong, answer, bounded, require_printable
+from fuzzing.procfs import TARGETS as OF_PROC
 from hypothesis import strategies as st
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
 
+TARGETS = (*OF_FILES, *OF_PROC)
 CASES = [(target, path) for target in TARGETS for path in target.corpus()]
 
 

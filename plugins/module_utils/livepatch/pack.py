@@ -17,6 +17,7 @@ from ..elf.patchable import is_post_processed, patchable_functions
 from ..elf.symbols import is_function, symbol_label
 from ..elf.unseen import unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
+from ..printable import printable
 from .container import (
     LARGEST_OFFSET,
     FunctionPair,
@@ -103,6 +104,8 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
     warnings.extend(f"{name} is allowed as a duplicate, but is none" for name in sorted({*allow_duplicates} - allowed))
     data, patch_id = build_container(patch, targets, dependencies, labels)
+    # Whoever applies it reads more of the patch library than was needed here: better refused now, by that file's name.
+    parse_container(data, description.livepatch)
     existing = read_file(destination) if os.path.exists(destination) else None
     changed = existing != data
     if changed and not check:
@@ -129,7 +132,9 @@ def _describe(data, name):
         container = parse_container(data, name)
     except UlpError as error:
         return f"{error} (SHA-256 {hashlib.sha256(data).hexdigest()})\n"
-    return json.dumps(metadata_fields(container), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    lines = json.dumps(metadata_fields(container), indent=2, sort_keys=True, ensure_ascii=False).split("\n")
+    # Shown as a diff, which Ansible prints as it is.
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def _check_destination(description, destination):

@@ -178,7 +178,7 @@ def packed(data):
         if result is None:
             assert not path.with_name("fix.ulp").exists()
             return False
-        require_printable(result.warnings)
+        require_printable([result.warnings, result.after.splitlines()])
         found = read_container(result.path)
         assert found.labels == {"ticket": "4711"}
         assert [(pair.old, pair.new) for part in found.targets for pair in part.functions] == [("answer", "new_answer")]

@@ -22,9 +22,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from .files import TARGETS as OF_FILES
 from .oracle import bounded, limit_memory
 from .process import TARGETS as OF_PROCESSES
+from .procfs import TARGETS as OF_PROC
 
 BATCH = 200
-TARGETS = (*OF_FILES, *OF_PROCESSES)
+TARGETS = (*OF_FILES, *OF_PROC, *OF_PROCESSES)
 FAILURES = Path(__file__).resolve().parents[3] / "build" / "fuzz"
 
 
