@@ -69,6 +69,7 @@ BLOCK_CATCH_UP = 1
 NOTE_TRM = 1
 NOTE_NAME = b"ulp\0"
 
+LARGEST_OFFSET = (1 << 32) - 1  # what struct ulp_request_site can hold
 PAD_BEFORE = 14
 PAD_ENTRY = 2
 

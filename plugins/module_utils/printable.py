@@ -18,3 +18,10 @@ def printable(text):
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def some(names, most=10):
+    """``names`` (list of str) in a sentence: all, or the first ``most`` and how many more there are."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"

@@ -73,6 +73,31 @@ def test_the_descriptor_of_trm_is_found(compile_file, compile_library, tmp_path)
     assert ElfImage.open(compile_library(SOURCE, name="without.so")).trm_descriptor() is None
 
 
+def test_the_descriptor_of_trm_is_found_where_its_note_was_moved(compile_library, tmp_path):
+    """patchelf moves notes, and what they lead to by a distance is then elsewhere; there may be something else there.
+
+    Seen to fail with "leads out of the library", and in a larger library with an address in the middle of nothing.
+    """
+    trm = tmp_path / "trm.o"
+    subprocess.run(
+        ["gcc", "-c", "-I", str(NATIVE / "include"), "-o", str(trm), str(NATIVE / "trm" / "trm.S")], check=True)
+    for number, more in enumerate(("", "const char filling[1 << 20] = {1};\n")):
+        path = compile_library(SOURCE + more, str(trm), name=f"library{number}.so")
+        image = ElfImage.open(path)
+        before = image.trm_descriptor()
+        note = next(note.address for note in image.notes() if note.name == b"ulp\0")
+        subprocess.run(["patchelf", "--set-rpath", "/long" * 100, path], check=True)
+        image = ElfImage.open(path)
+        assert next(note.address for note in image.notes() if note.name == b"ulp\0") != note
+        assert image.trm_descriptor() == before
+        # Where it can't be told the sentence says what happened.
+        data = bytearray(path.read_bytes())
+        offset = image.offset_of(before, 16)
+        data[offset:offset + 16] = bytes(16)
+        with pytest.raises(BadElf, match="was changed by a tool that has moved the note of trm.o"):
+            ElfImage.parse(bytes(data), "changed.so").trm_descriptor()
+
+
 def test_a_library_without_section_headers_still_has_a_build_id(compile_library):
     path = compile_library(SOURCE)
     data = bytearray(path.read_bytes())

@@ -315,3 +315,73 @@ def test_unaligned_functions_are_refused(compile_library):
     """
     error = refused(compile_library(source))
     assert error.functions == ["odd"] and "is not aligned" in str(error)
+
+
+def test_ten_of_a_hundred_are_named(compile_library):
+    """All are in the error's list; seen to fail with a sentence of 100 names."""
+    functions = [f"function_{number:03}" for number in range(100)]
+    text = "".join(f"__attribute__((patchable_function_entry(0, 0))) int {name}(int x) {{ return x; }}\n"
+                   for name in functions)
+    error = refused(compile_library(SOURCE + text))
+    assert error.functions == functions
+    assert f"{functions[9]} and 90 more: exported without" in str(error) and functions[10] not in str(error)
+    text = "".join(f"int {name}(int x) {{ return x + {len(name)}; }}\n" for name in functions)
+    path = compile_library(text, "-O0", name="unaligned.so")
+    error = refused(path)
+    assert len(error.functions) > 10
+    assert f" and {len(error.functions) - 10} more: its entry is not aligned" in str(error)
+    assert "-falign-functions=16" in str(error)
+    assert post_process(compile_library(text, "-O0", "-falign-functions=16", name="aligned.so")).functions == 100
+
+
+INLINE = r"""
+inline __attribute__((noinline)) int shared(int k) { __asm__ volatile(""); return k + 1; }
+extern "C" int NAME(int k) { return shared(k); }
+extern "C" __attribute__((visibility("hidden"))) int hidden_NAME(int k) { return k + 3; }
+"""
+
+
+@pytest.fixture(name="two_files")
+def fixture_two_files(compile_file):
+    """A function that links two C++ files which share an inline function."""
+
+    def two_files(*flags, compiler="g++", linker="bfd"):
+        objects = [compile_file(INLINE.replace("NAME", name), "-O2", "-fPIC", "-c",
+                                "-fpatchable-function-entry=16,14", *flags, name=f"{name}.o", compiler=compiler,
+                                suffix=".cc") for name in ("first", "second")]
+        library = objects[0].with_name("two.so")
+        subprocess.run([compiler, "-shared", f"-fuse-ld={linker}", "-Wl,--build-id",
+                        *(flag for flag in flags if flag.startswith("-Wl,")), "-o", library, *objects], check=True,
+                       stderr=subprocess.PIPE)
+        return library
+
+    return two_files
+
+
+def test_entries_that_the_linker_has_lost(two_files):
+    """What happened and what to do is said; seen to fail with the advice to compile with the padding."""
+    path = two_files()
+    error = refused(path)
+    assert error.functions == ["second"]
+    assert "the linker has lost the entries" in str(error) and "link with mold" in str(error)
+    assert "compile with -fpatchable" not in str(error)
+    result = post_process(path, allow_untracked=True)
+    assert result.untracked == ["second"]
+    (warning,) = result.warnings
+    assert "hidden_second can't be replaced" in warning and "the linker has lost the entries" in warning
+
+
+def test_what_to_do_about_lost_entries_helps(two_files):
+    assert post_process(two_files(linker="mold")).warnings == []
+    assert post_process(two_files(compiler="clang++")).warnings == []
+    error = refused(two_files("-Wl,--gc-sections", compiler="clang++", linker="gold"))
+    assert "was built with padding, but the linker has lost" in str(error)
+    assert post_process(two_files(compiler="clang++", linker="gold")).warnings == []
+
+
+@pytest.mark.parametrize("flags", [("-Wl,--image-base=0x3e00000000", "-fuse-ld=lld"),
+                                   ("-Wl,-Ttext-segment=0x3e00000000",)])
+def test_a_library_that_is_linked_far_up(compile_library, flags):
+    """Seen to be accepted, and then called larger than 4 GiB by pack."""
+    error = refused(compile_library(SOURCE, *flags))
+    assert "only the first 4 GiB are within reach; link at address 0" in str(error)

@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import NamedTuple
 
+from ..errors import BadElf
+
 NT_GNU_BUILD_ID = 3
 
+_PF_W = 2
+
 _NOTE = struct.Struct("<III")
+_TRM = struct.Struct("<Qq")
+_LOCATE = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\x48\x8b\x05....\xc3", re.DOTALL)
+_LOCATE_SIZE = 8
+_LOCATE_SIZE_ENDBR = 12
 # Bytes, of all segments together: a linker writes some hundred.
 _LONGEST_NOTES = 1 << 20
 
@@ -50,7 +59,7 @@ def _notes_of(image, segment):
 def find_trm_descriptor(image):
     """As ElfImage.trm_descriptor()."""
     # Imported here so that reading ELF files does not drag in the runtime's interface.
-    from ..abi import NOTE_NAME, NOTE_TRM, TRM
+    from ..abi import NOTE_NAME, NOTE_TRM
 
     for note in image.notes():
         if note.name == NOTE_NAME and note.type == NOTE_TRM:
@@ -60,12 +69,48 @@ def find_trm_descriptor(image):
             if version != 1:
                 raise image.bad(f"was linked with trm.o of version {version}; only version 1 is supported")
             address = note.address + 4 + distance
-            for segment in image.segments:
-                if (segment.type == "PT_LOAD" and segment.vaddr <= address
-                        and address + TRM.size <= segment.vaddr + segment.memsz):
-                    return address
-            raise image.bad("is damaged: the note of trm.o leads out of the library")
+            if _is_trm_descriptor(image, address):
+                return address
+            return _find_moved_from(image)
     return None
+
+
+def _find_moved_from(image):
+    """What the note of trm.o led to before a tool such as patchelf moved the note: its distance is no longer right."""
+    from ..abi import TRM
+
+    first = struct.pack("<Q", 1)
+    found = set()
+    for segment in image.segments:
+        if segment.type != "PT_LOAD" or segment.flags & _PF_W:
+            continue
+        data = image.data[segment.offset:segment.offset + segment.filesz]
+        position = data.find(first)
+        while position >= 0:
+            address = segment.vaddr + position
+            if address % 8 == 0 and position + TRM.size <= len(data) and _is_trm_descriptor(image, address):
+                found.add(address)
+            position = data.find(first, position + 1)
+    if len(found) != 1:
+        raise image.bad(
+            "was changed by a tool that has moved the note of trm.o, and what it led to can't be told; do to it what"
+            " that tool did when it is linked, or leave trm.o out")
+    return found.pop()
+
+
+def _is_trm_descriptor(image, address):
+    """Whether a struct ulp_trm is there, which leads to the function of trm.S: mov slot(%rip), %rax; ret."""
+    from ..abi import TRM
+
+    try:
+        version, distance = _TRM.unpack(image.read(address, TRM.size))
+        function = address + 8 + distance
+        if version != 1 or not image.is_executable_address(function):
+            return False
+        return _LOCATE.match(image.read(function, _LOCATE_SIZE)) is not None or (
+            _LOCATE.match(image.read(function, _LOCATE_SIZE_ENDBR)) is not None)
+    except BadElf:
+        return False
 
 
 def _align(value, alignment):

@@ -15,7 +15,7 @@ import struct
 from bisect import bisect_right
 from typing import NamedTuple
 
-from ..abi import PAD_BEFORE, PAD_ENTRY
+from ..abi import LARGEST_OFFSET, PAD_BEFORE, PAD_ENTRY
 from .instructions import ENDBR64, REL32
 from .jumps import find_jumps
 from .symbols import is_function, symbol_label
@@ -181,6 +181,9 @@ class _FunctionSymbols:
 def _inspect(image, start, symbols):
     """Whether an endbr64 stands first, and why the function cannot be patched or None."""
     address = start + PAD_BEFORE
+    if address > LARGEST_OFFSET:
+        return False, (f"it lies at {address:#x}, and only the first 4 GiB are within reach; link at address 0, without"
+                       " -Ttext-segment and --image-base")
     if not image.is_executable_address(start):
         return False, "its padding does not lie in code"
     # A short function may stand at the very end of the code.

@@ -20,8 +20,9 @@ from typing import NamedTuple
 from ..abi import PAD_BEFORE
 from ..atomic_file import back_up_file, read_file, replace_file
 from ..errors import BadElf, NotPatchable, UlpError
-from ..printable import printable
+from ..printable import printable, some
 from .image import ElfImage
+from .lost_padding import ENTRIES_LOST, REMEDY, functions_with_lost_entries
 from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, patchable_functions
 from .symbols import is_function, symbol_label
 from .unseen import untracked_exports
@@ -150,11 +151,12 @@ def rewrite(image, allow_untracked=False):
         raise image.bad("is a program, which needs no post-processing: padding alone makes its functions patchable")
     image.require_build_id()
     functions = patchable_functions(image)
+    lost = functions_with_lost_entries(image, functions)
     if not functions:
-        raise NotPatchable(
-            f"{image.name} was built without padding; compile it with -fpatchable-function-entry=16,14")
+        raise NotPatchable(f"{image.name} was built " + (
+            f"with padding, {ENTRIES_LOST}" if lost else f"without padding; {REMEDY}"))
     untracked = untracked_exports(image, functions)
-    _refuse(image, functions, [] if allow_untracked else untracked)
+    _refuse(image, functions, [] if allow_untracked else untracked, lost)
 
     data = bytearray(image.data)
     for function in functions:
@@ -173,21 +175,26 @@ def rewrite(image, allow_untracked=False):
         moved=moved,
         untracked=untracked,
         unwind_gaps=unwind_gaps,
-        warnings=_warnings(image, functions),
+        warnings=_warnings(image, functions, sorted(lost.difference(untracked))),
     )
 
 
-def _refuse(image, functions, untracked):
-    """Raise NotPatchable when anything is in the way, with every function concerned."""
+def _refuse(image, functions, untracked, lost):
+    """Raise NotPatchable when anything is in the way, with every function concerned.
+
+    :param untracked: names of exported functions that no list of padding names.
+    :param lost: names of functions that have padding all the same.
+    """
     reasons = {}
     for function in functions:
         if function.refusal is not None:
             reasons.setdefault(function.refusal, []).append(function.label)
-    problems = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
-    if untracked:
-        problems.append(
-            f"{', '.join(untracked)}: exported without padding; compile with -fpatchable-function-entry=16,14,"
-            " or allow untracked functions")
+    problems = [f"{some(names)}: {reason}" for reason, names in reasons.items()]
+    for names, how in (([name for name in untracked if name in lost], f"and compiled with padding, {ENTRIES_LOST}"),
+                       ([name for name in untracked if name not in lost], f"without padding; {REMEDY}")):
+        if names:
+            problems.append(
+                f"{some(names)}: exported {how}, or allow untracked functions (--allow-untracked, allow_untracked)")
     if problems:
         concerned = [name for names in reasons.values() for name in names] + untracked
         raise NotPatchable(f"{image.name} cannot be post-processed ({'; '.join(problems)})", concerned)
@@ -209,12 +216,13 @@ def _move_symbols(image, data, exported):
     return moved
 
 
-def _warnings(image, functions):
+def _warnings(image, functions, lost):
     taken = [function.label for function in functions if function.exported and function.address_taken]
-    if not taken:
-        return []
-    names = ", ".join(taken)
-    return [printable(
-        f"{image.name} may take the address of {names} without the symbol table (-Bsymbolic, protected visibility):"
-        " such a pointer is not equal to the one that other objects get"
-    )]
+    warnings = []
+    if taken:
+        warnings.append(
+            f"{image.name} may take the address of {some(taken)} without the symbol table (-Bsymbolic, protected"
+            " visibility): such a pointer is not equal to the one that other objects get")
+    if lost:
+        warnings.append(f"{image.name}: {some(lost)} can't be replaced; compiled with padding, {ENTRIES_LOST}")
+    return [printable(warning) for warning in warnings]

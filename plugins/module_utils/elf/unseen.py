@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..abi import PAD_BEFORE
+from .lost_padding import ENTRIES_LOST, functions_with_lost_entries
 from .symbols import is_function, symbol_label
 
 
@@ -35,7 +36,10 @@ def unseen_entries(image, functions):
     names = [function.label for function in unhookable] + untracked_exports(image, functions)
     if not names:
         return None
-    return UnseenEntries(names, f"{unhookable[0].label}: {unhookable[0].refusal}" if unhookable else "no padding")
+    if unhookable:
+        return UnseenEntries(names, f"{unhookable[0].label}: {unhookable[0].refusal}")
+    lost = functions_with_lost_entries(image, functions)
+    return UnseenEntries(names, f"compiled with padding, {ENTRIES_LOST}" if names[0] in lost else "no padding")
 
 
 def untracked_exports(image, functions):

@@ -16,7 +16,7 @@ import json
 import re
 from typing import NamedTuple
 
-from ..abi import BUILD_ID_SIZE, PATCH_ID_SIZE
+from ..abi import BUILD_ID_SIZE, LARGEST_OFFSET, PATCH_ID_SIZE
 from ..elf.image import SHF_ALLOC, ElfImage
 from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
@@ -28,7 +28,6 @@ FORMAT_VERSION = 1
 _NO_PATCH_ID = "0" * (2 * PATCH_ID_SIZE)
 _PATCH_ID = re.compile(rf"[0-9a-f]{{{2 * PATCH_ID_SIZE}}}")
 _BUILD_ID = re.compile(rf"([0-9a-f]{{2}}){{1,{BUILD_ID_SIZE}}}")
-LARGEST_OFFSET = (1 << 32) - 1  # what struct ulp_request_site can hold
 # Bytes of metadata, and how many lists and dictionaries may lie one in the other: a writer of JSON calls itself for
 # each, and needs a stack.
 LARGEST_METADATA = 1 << 24

@@ -13,13 +13,13 @@ from typing import NamedTuple
 from ..abi import BUILD_ID_SIZE, PAD_BEFORE
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
+from ..elf.lost_padding import ENTRIES_LOST, REMEDY, functions_with_lost_entries
 from ..elf.patchable import is_post_processed, patchable_functions
 from ..elf.symbols import is_function, symbol_label
 from ..elf.unseen import unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
-from ..printable import printable
+from ..printable import printable, some
 from .container import (
-    LARGEST_OFFSET,
     FunctionPair,
     Target,
     build_container,
@@ -189,8 +189,6 @@ def _resolve_target(description, target, patch, warnings, allow_duplicates, allo
     for function in target.functions:
         where = description.where(function.line)
         old = resolver.resolve(function.old, where)
-        if old.address > LARGEST_OFFSET:
-            raise image.bad(f"is larger than 4 GiB; its function {function.old} is out of reach")
         other = by_address.setdefault(old.address, function.old)
         if other != function.old:
             raise BadDescription(f"{where}{other} and {function.old} are two names of one function of {image.name}")
@@ -203,7 +201,7 @@ def _resolve_target(description, target, patch, warnings, allow_duplicates, allo
     unseen = resolver.unseen_entries()
     if unseen is not None:
         warnings.append(
-            f"{description.where(target.line)}threads can enter {image.name} unseen through {', '.join(unseen.names)}"
+            f"{description.where(target.line)}threads can enter {image.name} unseen through {some(unseen.names)}"
             f" ({unseen.why}), so the livepatch will be refused when it is applied; build the library with padding"
             " throughout, or post-process it"
         )
@@ -242,9 +240,10 @@ class _TargetFunctions:
         self.image = image
         self.patchable = {function.address: function for function in patchable_functions(image)}
         if not self.patchable:
+            if functions_with_lost_entries(image, []):
+                raise NotPatchable(f"{image.name} was built with padding, {ENTRIES_LOST}")
             raise NotPatchable(
-                f"{image.name} was built without padding, so none of its functions can be replaced; compile it with"
-                " -fpatchable-function-entry=16,14")
+                f"{image.name} was built without padding, so none of its functions can be replaced; {REMEDY}")
         self.refused = {name: function for function in self.patchable.values() if function.refusal is not None
                         for name in function.names}
         self.symbols = {}
@@ -267,9 +266,10 @@ class _TargetFunctions:
                 " tell which is meant")
         function = self.patchable.get(addresses[0]) or self.refused.get(name)
         if function is None:
+            lost = functions_with_lost_entries(self.image, list(self.patchable.values()))
             raise NotPatchable(
-                f"{where}the function {name} of {self.image.name} cannot be replaced: it was compiled without padding",
-                [name])
+                f"{where}the function {name} of {self.image.name} cannot be replaced: it was compiled "
+                + (f"with padding, {ENTRIES_LOST}" if name in lost else "without padding"), [name])
         if function.refusal is not None:
             raise NotPatchable(
                 f"{where}the function {name} of {self.image.name} cannot be replaced: {function.refusal}", [name])

@@ -222,6 +222,20 @@ def runs_on_musl(mappings):
     )
 
 
+# What is mapped where a tool executes a translation of a program's code instead of the code itself.
+_TRANSLATORS = {"vgpreload_": "valgrind", "libdynamorio.so": "DynamoRIO", "libpinvm": "Pin"}
+
+
+def translator(mappings):
+    """The name of the tool that executes a translation of the program's code, or None: it is executed itself."""
+    for mapping in mappings:
+        base = os.path.basename(mapping.path)
+        for start, name in _TRANSLATORS.items():
+            if base.startswith(start):
+                return name
+    return None
+
+
 def mapping_at(mappings, address):
     """The mapping that contains ``address``, or None.  ``mappings`` ascend by address."""
     low, high = 0, len(mappings)

@@ -21,7 +21,7 @@ from .errors import (
     StateUnsettled,
 )
 from .foreign_file import find
-from .maps import Mapping, parse_maps, read_map, runs_on_musl, runtime_mapping
+from .maps import Mapping, parse_maps, read_map, runs_on_musl, runtime_mapping, translator
 from .memory import may_write
 from .procfs import (
     ENDED_STATES,
@@ -209,6 +209,13 @@ def _seen_through(via, pid, stat, files):
     """The Subject that process ``pid`` is by what /proc shows of its thread ``via``."""
     map_data = read_map(via)
     mappings = parse_maps(map_data, executable_only=True)
+    tool = translator(mappings)
+    if tool is not None:
+        raise ProcessUnpatchable(
+            pid,
+            f"process {pid} ({stat.name}) runs under {tool}, which executes a translation of its code, so that hooks"
+            f" in the code change nothing; restart it without {tool}",
+        )
     mapping = runtime_mapping(mappings)
     if mapping is None:
         raise without_runtime(pid, via, stat.name, mappings)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ..printable import printable
+from ..printable import printable, some
 from ..process.errors import ProcessUnpatchable
 from ..process.mapped import moved_away, with_remedy
 from ..process.maps import read_code_maps
@@ -65,9 +65,7 @@ def examine_concerned(job, pid, via, name):
         return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
     subject = examine(pid, job.files)
     if resolution.doubles:
-        raise ProcessUnpatchable(
-            pid, f"process {pid} ({name}) has loaded {resolution.doubles[0].library.path} more than once"
-        )
+        raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution.doubles))
     if resolution.others:
         raise ProcessUnpatchable(pid, _other_build(pid, name, resolution.others[0]))
     hooked = {library.base for library in subject.state.libraries}
@@ -99,3 +97,13 @@ def _other_build(pid, name, match):
 def _build_id(library):
     found = library.survey.build_id
     return f"with build ID {found}" if found else "without build ID"
+
+
+def _loaded_twice(pid, name, doubles):
+    """The sentence on a process that has loaded one build several times (list of resolve.Match)."""
+    paths = sorted({match.library.path for match in doubles if match.target.build_id == doubles[0].target.build_id})
+    if len(paths) == 1:
+        return (f"process {pid} ({name}) has loaded {paths[0]} more than once (dlmopen), and can only be patched where"
+                " it is loaded once")
+    return (f"process {pid} ({name}) has loaded the same build of {doubles[0].target.soname} more than once, from"
+            f" {some(paths)}, and can only be patched where it is loaded once: restart it so that it finds one of them")

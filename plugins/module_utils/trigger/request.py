@@ -20,6 +20,7 @@ from ..elf.patchable import PatchableFunction
 from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
 from ..livepatch.container import Target
+from ..printable import some
 from ..process.mapped import LoadedLibrary
 
 
@@ -116,7 +117,7 @@ def _require_seen_entries(resolved):
     unseen = unseen_entries(resolved.image, resolved.functions)
     if unseen is not None:
         raise NotPatchable(
-            f"{resolved.library.path}: threads can enter the library unseen through {', '.join(unseen.names)}"
+            f"{resolved.library.path}: threads can enter the library unseen through {some(unseen.names)}"
             f" ({unseen.why}); build it with padding throughout, or post-process it",
             unseen.names,
         )

@@ -25,7 +25,7 @@ class Resolution(NamedTuple):
 
     matches: list[Match]
     others: list[Match]  # the library's name is right, its build ID is not
-    doubles: list[Match]  # loaded more than once (dlmopen(3))
+    doubles: list[Match]  # loaded more than once: from two paths, or by dlmopen(3)
     # Called like a target, of a file of which nobody can tell what it is, and why not: as MappedFiles.obscure().
     obscure: list[tuple[Mapping, str]]
     besides: list[Match]  # as others, of a target that the process has loaded in the right build, too
@@ -67,7 +67,7 @@ def resolve(container, libraries, obscure=()):
                 if library.survey.build_id not in wanted and _is_called(library, target)
             )
         elif same_build:
-            resolution.doubles.append(Match(target, same_build[0]))
+            resolution.doubles.extend(Match(target, library) for library in same_build)
         else:
             resolution.others.extend(
                 Match(target, library) for library in libraries if _is_called(library, target)

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Libraries that a tool changed after they were linked, that are loaded twice, or whose code a tool translates."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+
+import pytest
+from harness.library import Build, Hazard, run
+from harness.livepatch import APPLIED
+from harness.paths import RUNTIME
+from harness.variant import POST, Variant
+from harness.victim import Victim
+
+LONG = "/a/directory/with/a/name/that/does/not/fit/where/nothing/was/before" * 3
+CHANGES = {
+    "set-rpath": [["patchelf", "--set-rpath", LONG]],
+    "add-needed": [["patchelf", "--add-needed", "libm.so.6"]],
+    "everything": [["patchelf", "--set-rpath", LONG], ["patchelf", "--add-needed", "libm.so.6"],
+                   ["patchelf", "--force-rpath", "--set-rpath", LONG * 2], ["strip", "--strip-debug"]],
+    "objcopy": [["objcopy", "--add-section", ".extra=/etc/hostname", "--strip-debug"]],
+    "strip": [["strip", "--strip-unneeded"]],
+}
+
+
+class Changed(Build):
+    """The library, changed by tools after it was linked, or after it was post-processed as well."""
+
+    def __init__(self, hazard, variant, ulp, change, last) -> None:
+        self.change = change
+        self.last = last
+        super().__init__(hazard, variant, ulp)
+        if last:
+            self._change()
+
+    def _link(self) -> None:
+        super()._link()
+        if not self.last:
+            self._change()
+
+    def _change(self) -> None:
+        for command in CHANGES[self.change]:
+            run([*command, self.library])
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["before-post", "after-post"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_tool_that_changed_the_library(change, last, tmp_path, preforked, start, livepatch):
+    """Guards what the note of trm.o leads to where patchelf has moved the note.
+
+    Seen to fail with "is damaged: the note of trm.o leads out of the library".
+    """
+    kind = partial(Changed, change=change, last=last)
+    build = Hazard("blocked", tmp_path, kind=kind).build(Variant(POST), preforked)
+    pairs = {"version": "patched_version"}
+    patch = livepatch(build.patch("patch", pairs, flags=("-DVERSION=2",)))
+    victim = start(build)
+    assert victim.number("version") == 1
+    patch.apply(victim)
+    assert (victim.number("version"), victim.number("fresh"), patch.check(victim)) == (2, 2, APPLIED)
+    patch.revert(victim)
+    assert victim.number("version") == 1
+
+
+TWICE = r"""
+#include <dlfcn.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int count, char **paths)
+{
+	for (int i = 1; i < count; i++)
+		if (!dlopen(paths[i], RTLD_NOW))
+			return 1;
+	puts("ready");
+	fflush(stdout);
+	return read(0, &count, 1) < 0;
+}
+"""
+
+
+def test_one_build_from_two_paths(build, container, ulp, tmp_path):
+    """Both paths are named; seen to fail with one."""
+    source = tmp_path / "twice.c"
+    source.write_text(TWICE)
+    run(["gcc", "-o", tmp_path / "twice", source])
+    second = tmp_path / "copy.so"
+    shutil.copy(build.library, second)
+    victim = Victim([tmp_path / "twice", build.library, second])
+    try:
+        answer = ulp.run("trigger", "-p", victim.pid, container)
+        assert answer.status == 1
+        assert "more than once" in answer.errors
+        assert str(build.library) in answer.errors and str(second) in answer.errors
+    finally:
+        victim.kill()
+
+
+def test_program_under_valgrind(build, container, ulp, tmp_path):
+    """One sentence that names valgrind, and nothing is touched.
+
+    Seen to fail with "runs a statically linked program", and with the runtime preloaded with "has too little stack
+    left", after threads of valgrind's had been stopped.
+    """
+    for preload in ((), (RUNTIME,)):
+        victim = Victim(["valgrind", "--quiet", f"--log-file={tmp_path}/log", build.program()],
+                        libraries=[build.directory], preload=preload)
+        try:
+            assert victim.number("version") == 1
+            for verb in (("trigger", "-p", victim.pid, container), ("dispatch", "patch", container, victim.pid)):
+                answer = ulp.run(*verb)
+                assert answer.status == 1
+                assert "runs under valgrind" in answer.errors + answer.output
+            assert victim.number("version") == 1
+        finally:
+            victim.finish()
