@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
@@ -22,6 +23,8 @@ from harness.pair import Pair
 from harness.paths import COMMAND, RUNTIME, TRM
 from harness.variant import USUAL, Variant, chosen, every_variant
 from harness.victim import Victim
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import DEBUG_LOG
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,13 +82,39 @@ def built() -> None:
 
 
 @pytest.fixture(scope="session")
+def debug_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file to which the command and the modules append the tracebacks that they catch."""
+    path = tmp_path_factory.mktemp("debug") / "log"
+    path.touch(mode=0o666)
+    # Services that are not root's append to it, too.
+    path.parent.chmod(0o755)
+    path.chmod(0o666)
+    os.environ[DEBUG_LOG] = str(path)
+    yield path
+    del os.environ[DEBUG_LOG]
+
+
+@pytest.fixture(autouse=True)
+def no_fault(debug_log: Path) -> Iterator[None]:
+    """An exception that nobody expected is a fault of ours, even if it ends in the row of a process and no test looks.
+
+    A test that makes one empties the file.
+    """
+    debug_log.write_text("")
+    yield
+    text = debug_log.read_text()
+    if text:
+        pytest.fail(f"an exception that nobody expected was caught:\n{text}")
+
+
+@pytest.fixture(scope="session")
 def ulp() -> Ulp:
     """The command as a user runs it."""
     return Ulp()
 
 
 @pytest.fixture(scope="session")
-def preforked(built: None) -> Iterator[Ulp]:
+def preforked(built: None, debug_log: Path) -> Iterator[Ulp]:
     """The same for tests that run it often."""
     command = PreforkedUlp()
     yield command

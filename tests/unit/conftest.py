@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+# Of plugins/module_utils/faults.py.
+LOGGER = "libpulp.livepatch"
 PADDING = ("-fpatchable-function-entry=16,14",)
 LIBRARY = ("-O2", "-g", "-fPIC", "-shared", "-Wl,--build-id")
 
@@ -35,3 +37,12 @@ def fixture_compile_library(compile_file):
         return compile_file(source, *LIBRARY, *padding, *flags, name=name, compiler=compiler, suffix=suffix)
 
     return compile_library
+
+
+@pytest.fixture(autouse=True)
+def fixture_no_fault(caplog):
+    """There are none, unless the test makes some: then it clears ``caplog``."""
+    yield
+    found = [record.getMessage() for record in caplog.get_records("call") if record.name == LOGGER]
+    if found:
+        pytest.fail("an exception that nobody expected was caught: " + "; ".join(found))

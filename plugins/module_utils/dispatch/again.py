@@ -43,11 +43,12 @@ class Passes:
             # Nobody asked for their children.
             return False
         found = [row for row in rows if may_have_left_children(row)]
-        if not found:
+        # What is left alone may have children that are not, but need not end forking.
+        if not found and not (self._count == 1 and any(row.outcome == outcome.EXCLUDED for row in rows)):
             return False
         if self._deadline is None:
             self._deadline = time.monotonic() + self._seconds
-        if self._count == _PASSES or time.monotonic() > self._deadline:
+        if self._count >= _PASSES or time.monotonic() > self._deadline:
             self.incomplete = _sentence(self._count, found)
             return False
         self._count += 1

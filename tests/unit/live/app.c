@@ -387,6 +387,15 @@ static int obey(char *command)
 {
 	if (!strcmp(command, "answer")) {
 		say("%ld\n", answer(1));
+	} else if (!strcmp(command, "fork")) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+		say("%ld\n", (long)child);
 	} else if (!strcmp(command, "count")) {
 		say("%ld\n", count);
 	} else if (!strncmp(command, "become ", 7)) {

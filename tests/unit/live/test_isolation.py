@@ -1,0 +1,315 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One process that goes wrong, never answers or forks: the others are served, and what is said is true."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import again
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.deal import Dealer
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Guard, Policy
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, PATCH, REVERT
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import process_ids, read_stat
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, concern, exchange
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+
+# Seconds: for ever, as far as the tools are concerned.
+FOR_EVER = 600
+PATIENT = Options(examine_timeout=1)
+
+
+def rows_of(result):
+    return {row.pid: row for row in result.rows}
+
+
+def pids(*victims):
+    return Selection(tuple(victim.pid for victim in victims))
+
+
+@pytest.fixture(name="stuck")
+def fixture_stuck(monkeypatch, calls):
+    """A function that has the tools never come back from ``name`` of a module where it is about one process."""
+
+    def stuck(victim, module, name, about):
+        original = getattr(module, name)
+
+        def never_answer(*arguments, **options):
+            if about(*arguments) == victim.pid:
+                calls.note()
+                time.sleep(FOR_EVER)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(module, name, never_answer)
+
+    return stuck
+
+
+# ------------------------------------------------------------------ hanging
+
+
+@pytest.mark.parametrize("operation", [PATCH, REVERT, CHECK])
+def test_others_are_served_while_one_never_answers(padded, start, stuck, operation):
+    """Guards everybody else; seen to hang for ever with dispatch() reading in its own process."""
+    before, hanging, after = victims = [start(padded) for _each in range(3)]
+    if operation != PATCH:
+        dispatch(padded.container, PATCH, pids(*victims), Options())
+    stuck(hanging, concern, "examine", lambda pid, _files: pid)
+    rows = rows_of(dispatch(padded.container, operation, pids(*victims), PATIENT))
+    done = {PATCH: "patched", REVERT: "reverted", CHECK: "already_patched"}[operation]
+    assert [rows[victim.pid].outcome for victim in (before, after)] == [done, done]
+    row = rows[hanging.pid]
+    assert (row.outcome, row.changed, row.name) == ("failed", False, "app")
+    assert "takes too long to examine" in row.reason
+
+
+def test_facts_of_others_while_one_never_answers(padded, start, stuck, monkeypatch):
+    """Guards facts and list; seen to hang for ever with gather() reading in its own process."""
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts as gathering
+
+    hanging, other = start(padded), start(padded)
+    stuck(hanging, gathering, "examine", lambda pid, _files: pid)
+    facts = gather(pids(hanging, other), examine_timeout=1)
+    assert [process["pid"] for process in facts["processes"]] == [other.pid]
+    ((pid, reason),) = [(found["pid"], found["reason"]) for found in facts["unpatchable"]]
+    assert pid == hanging.pid
+    assert "takes too long to examine" in reason
+
+
+def test_many_that_never_answer_are_waited_for_together(padded, start, monkeypatch, calls):
+    """Guards the time of a run among many such processes; seen to fail, each by itself, with one worker at a time."""
+    hanging = [start(padded) for _each in range(6)]
+    other = start(padded)
+    original = concern.examine
+
+    def answer_when_all_hang(pid, files):
+        if pid != other.pid:
+            calls.note()
+            while len(calls) < len(hanging):
+                time.sleep(0.01)
+        return original(pid, files)
+
+    monkeypatch.setattr(concern, "examine", answer_when_all_hang)
+    result = dispatch(padded.container, PATCH, pids(*hanging, other), Options(examine_timeout=40))
+    assert {row.outcome for row in result.rows} == {"patched"}
+
+
+def test_process_that_is_left_alone_does_not_fail_the_run(padded, start, stuck):
+    """Guards the way out for who meets such a process in every run: to exclude it."""
+    hanging, other = start(padded), start(padded)
+    stuck(hanging, concern, "read_code_maps", lambda via: via)
+    policy = Policy(exclude=parse_exclude(["name=app"]))
+    result = dispatch(padded.container, PATCH, Selection(), PATIENT, policy)
+    assert [rows_of(result)[victim.pid].outcome for victim in (hanging, other)] == ["excluded", "excluded"]
+
+
+def test_request_is_carried_out_although_nobody_waits_for_it(padded, start, stuck):
+    """Guards *changed*, where the tools hang after the request was sent.
+
+    Seen to fail, with "failed" and no change, without the look at what became of it (deal.FIND_OUT).
+    """
+    victim = start(padded)
+    stuck(victim, exchange, "verdict", lambda _job, subject, *_others: subject.pid)
+    row = rows_of(dispatch(padded.container, PATCH, pids(victim), PATIENT))[victim.pid]
+    assert (row.outcome, row.changed) == ("patched", True)
+    assert victim.ask("answer") == "5001"
+
+
+def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, monkeypatch, calls):
+    """Guards *changed* of a process whose request was under way when another one kept the worker.
+
+    Seen to fail, with "already_patched" and no change, without Task.touched.
+    """
+    sent, hanging = start(padded), start(padded)
+    waiting = borrow.await_result
+
+    def await_result(via, address, nonce, *others):
+        if via == sent.pid and calls.note() == 1:
+            result = yield from waiting(via, address, nonce, *others)
+            # Nobody has heard of it when the worker is killed.
+            yield 2 * FOR_EVER
+            return result
+        return (yield from waiting(via, address, nonce, *others))
+
+    def never_answer(pid, files):
+        if pid == hanging.pid:
+            while len(calls) == 0:
+                time.sleep(0.001)
+            time.sleep(FOR_EVER)
+        return subject.examine(pid, files)
+
+    monkeypatch.setattr(borrow, "await_result", await_result)
+    monkeypatch.setattr(concern, "examine", never_answer)
+    rows = rows_of(dispatch(padded.container, PATCH, pids(sent, hanging), PATIENT))
+    assert (rows[sent.pid].outcome, rows[sent.pid].changed) == ("patched", True)
+    assert rows[hanging.pid].outcome == "failed"
+
+
+def test_no_worker_is_left(padded, start, stuck):
+    """Guards the machine against what the tools leave there."""
+    hanging = start(padded)
+    stuck(hanging, concern, "examine", lambda pid, _files: pid)
+    dispatch(padded.container, PATCH, pids(hanging), PATIENT)
+    assert [pid for pid in process_ids() if _parent(pid) == os.getpid() and pid != hanging.pid] == []
+
+
+def _parent(pid):
+    try:
+        return read_stat(pid).parent
+    except Exception:  # noqa: BLE001 - it has ended
+        return None
+
+
+# ---------------------------------------------------------------- unexpected
+
+
+def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, caplog):
+    """Guards everybody else; seen to fail, with the exception, without the nets in deal and attempt."""
+    strange, stranger, other = start(padded), start(padded), start(padded)
+    original = concern.examine
+    errors = {strange.pid: OverflowError("int too large"), stranger.pid: RecursionError("too deep")}
+
+    def examine(pid, files):
+        if pid in errors:
+            raise errors[pid]
+        return original(pid, files)
+
+    monkeypatch.setattr(concern, "examine", examine)
+    rows = rows_of(dispatch(padded.container, PATCH, pids(strange, stranger, other), Options()))
+    assert rows[other.pid].outcome == "patched"
+    for victim in (strange, stranger):
+        assert rows[victim.pid].outcome == "failed"
+        assert "a fault of this tool" in rows[victim.pid].reason
+    assert "Traceback" in caplog.text
+    caplog.clear()
+
+
+def test_unexpected_exception_before_anything_is_known(padded, start, monkeypatch, caplog):
+    """Guards the same for a process that nobody asked for; seen to fail with the exception."""
+    strange, other = start(padded), start(padded)
+    original = Dealer._is_concerned
+
+    def is_concerned(dealer, pid):
+        if pid == strange.pid:
+            raise KeyError("Uid")
+        return original(dealer, pid)
+
+    monkeypatch.setattr(Dealer, "_is_concerned", is_concerned)
+    rows = rows_of(dispatch(padded.container, PATCH, Selection(), Options()))
+    assert (rows[strange.pid].outcome, rows[other.pid].outcome) == ("failed", "patched")
+    caplog.clear()
+
+
+def test_unexpected_exception_after_the_request(padded, start, monkeypatch, caplog):
+    """Guards *changed*; seen to fail, with "failed" and no change, without the look at what became of it."""
+    victim = start(padded)
+
+    def verdict(*_arguments):
+        raise ValueError("not that")
+        yield
+
+    monkeypatch.setattr(exchange, "verdict", verdict)
+    row = rows_of(dispatch(padded.container, PATCH, pids(victim), Options()))[victim.pid]
+    assert (row.outcome, row.changed) == ("patched", True)
+    caplog.clear()
+
+
+def test_unexpected_exception_in_facts(padded, start, monkeypatch, caplog):
+    """Guards everybody else's facts; seen to fail with the exception."""
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts as gathering
+
+    strange, other = start(padded), start(padded)
+    original = gathering.container
+
+    def container(pid):
+        if pid == strange.pid:
+            raise IndexError
+        return original(pid)
+
+    monkeypatch.setattr(gathering, "container", container)
+    facts = gather(pids(strange, other))
+    assert [process["pid"] for process in facts["processes"]] == [other.pid]
+    assert [found["pid"] for found in facts["unpatchable"]] == [strange.pid]
+    caplog.clear()
+
+
+# ------------------------------------------------------------------- forking
+
+
+def fork(victim):
+    """Have the victim fork a child, from a worker, which has not inherited our end of the pipe; the child's PID."""
+    before = set(process_ids())
+    with open(f"/proc/{victim.pid}/fd/0", "wb") as stream:
+        stream.write(b"fork\n")
+    while True:
+        for pid in set(process_ids()) - before:
+            if _parent(pid) == victim.pid:
+                return pid
+
+
+@pytest.mark.parametrize("operation", [PATCH, REVERT])
+def test_child_that_is_forked_meanwhile(padded, start, monkeypatch, calls, operation):
+    """Guards children of processes that are not patched yet; seen to fail, without a row, with one pass."""
+    victim = start(padded)
+    names = Selection(names=("app",))
+    if operation == REVERT:
+        dispatch(padded.container, PATCH, names, Options())
+    original = Guard.reason
+
+    def reason(guard, pid):
+        if pid == victim.pid and calls.note() == 1:
+            fork(victim)
+        return original(guard, pid)
+
+    monkeypatch.setattr(Guard, "reason", reason)
+    result = dispatch(padded.container, operation, names, Options())
+    child = int(victim.line())
+    done = "patched" if operation == PATCH else "reverted"
+    assert [(row.pid, row.outcome, row.changed) for row in result.rows] == [
+        (pid, done, True) for pid in sorted((victim.pid, child))
+    ]
+    assert result.incomplete is None
+    # A look at everybody says the same.
+    assert dispatch(padded.container, CHECK, names, Options()).applied == (operation == PATCH)
+
+
+def test_parent_that_goes_on_forking(padded, start, monkeypatch):
+    """Guards the end of the run, and that it is told: seen to look again for ever without the bound."""
+    victim = start(padded)
+    monkeypatch.setattr(again, "_PASSES", 4)
+    original = Guard.reason
+
+    def reason(guard, pid):
+        fork(victim)
+        return "it is left alone" if pid == victim.pid else original(guard, pid)
+
+    monkeypatch.setattr(Guard, "reason", reason)
+    result = dispatch(padded.container, PATCH, Selection(names=("app",)), Options())
+    rows = rows_of(result)
+    assert rows.pop(victim.pid).outcome == "excluded"
+    assert [row.outcome for row in rows.values()] == ["patched"] * 3
+    assert f"process {victim.pid} (app) has forked process" in result.incomplete
+
+
+def test_children_that_nobody_asked_for(padded, start, monkeypatch, calls):
+    """Guards PIDs as what they are: no process besides is touched."""
+    victim = start(padded)
+    original = Guard.reason
+
+    def reason(guard, pid):
+        if calls.note() == 1:
+            fork(victim)
+        return original(guard, pid)
+
+    monkeypatch.setattr(Guard, "reason", reason)
+    result = dispatch(padded.container, PATCH, pids(victim), Options())
+    assert [(row.pid, row.outcome) for row in result.rows] == [(victim.pid, "patched")]
