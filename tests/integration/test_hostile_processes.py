@@ -9,6 +9,7 @@ KINDS with what the tools have to say of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,7 +18,9 @@ from typing import Callable, NamedTuple
 
 import pytest
 from harness.blocked import version_patch
+from harness.command import TIMEOUT
 from harness.hostile import LARGEST_KB, Crowd, Stage, measured, staged
+from harness.polling import wait_until
 from harness.variant import USUAL
 
 
@@ -163,3 +166,47 @@ def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
             assert hostile not in found, found[hostile]
         else:
             assert kind.row in found[hostile]["reason"]
+
+
+# Of process_vm_readv(2).
+READS_MEMORY = "310 "
+VERBS = {
+    "list": ("list",),
+    "messages": ("messages", "-p", "PID"),
+    "check": ("check", "-p", "PID", "CONTAINER"),
+    "dispatch check": ("dispatch", "check", "CONTAINER"),
+    "dry run": ("dispatch", "patch", "CONTAINER", "--dry-run"),
+    "dispatch patch": ("dispatch", "patch", "CONTAINER", "PID", "--ledger", ""),
+    "trigger": ("trigger", "-p", "PID", "CONTAINER", "--ledger", ""),
+}
+
+
+def reading(pid):
+    """The PIDs of the children of ``pid`` that sit in the read of somebody's memory."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/syscall").read_text().startswith(READS_MEMORY):
+                found.append(int(child))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_signal_while_a_read_never_returns(verb, number, build, container, ulp):
+    """Guards the end of every verb where nothing is being patched; seen to fail: only SIGKILL ended the command."""
+    with staged(build, container) as stage:
+        values = {"PID": kept_faults(stage), "CONTAINER": container}
+        words = [str(values.get(word, word)) for word in VERBS[verb]]
+        process = subprocess.Popen([*ulp.command, *words, "--examine-timeout", "3600"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            (worker,) = wait_until(lambda: reading(process.pid), "a worker reads what never comes")
+            process.send_signal(number)
+            _output, errors = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 128 + number
+        assert errors.count("\n") == 1 and f"interrupted by {number.name}" in errors, errors
+        wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended, too")

@@ -290,10 +290,14 @@ class Pool:
         answers = []
         for member in list(self._members):
             step = member.slot.step()
-            if step is not None and step[1] > self._patience(step[0]):
-                answers += self._end(member)
-                if step[0] in self._open:
-                    answers.append(self._answer(step[0], LATE))
+            if step is None or step[1] <= self._patience(step[0]):
+                continue
+            answers += self._end(member)
+            if step[0] in self._open:
+                late = self._answer(step[0], LATE)
+                # What a signal has overtaken was not late, and is as it was.
+                if step[1] > self._seconds or late.task.touched:
+                    answers.append(late)
         self._recover()
         self._reap()
         return answers
