@@ -89,7 +89,7 @@ demo: packages-build venv build collection-install ## patch a running network se
 
 # What waits for playbooks and containers most of the time goes on beside the hazards.
 .PHONY: check
-check: packages-check-build-containers check-native check-unit check-fuzz check-collection ## every test
+check: packages-check-build-containers check-native check-native-sanitized check-unit check-fuzz check-collection ## every test
 	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-hazards check-others
 	@echo "All tests passed."
 
@@ -100,6 +100,13 @@ check-others:
 .PHONY: check-native
 check-native: build-native ## the runtime's own tests
 	meson test -C $(BUILD)/native --print-errorlogs
+
+# The whole runtime with sanitizers in it, in the processes of the same tests.
+SANITIZED := $(BUILD)/native-sanitized
+.PHONY: check-native-sanitized
+check-native-sanitized: packages-build ## the same, with AddressSanitizer and UndefinedBehaviorSanitizer
+	@test -f $(SANITIZED)/build.ninja || meson setup $(SANITIZED) native -Db_sanitize=address,undefined -Db_lundef=false
+	meson test -C $(SANITIZED) --print-errorlogs
 
 .PHONY: check-unit
 check-unit: packages-check-build venv build collection-path ## the Python core, on real ELF files
@@ -115,6 +122,16 @@ FUZZ_SECONDS := 600
 .PHONY: fuzz
 fuzz: packages-check-build venv build collection-path ## the same on new inputs, for FUZZ_SECONDS=600
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+FUZZ_NATIVE := request frames
+.PHONY: fuzz-native
+fuzz-native: packages-check build-native ## the runtime's parser and unwinder, by libFuzzer, for FUZZ_SECONDS each
+	@meson compile -C $(BUILD)/native $(addprefix fuzz_,$(FUZZ_NATIVE))
+	@for target in $(FUZZ_NATIVE); do \
+		mkdir -p $(BUILD)/fuzz-native/$$target && \
+		$(BUILD)/native/tests/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 \
+			-artifact_prefix=$(BUILD)/fuzz-native/ $(BUILD)/fuzz-native/$$target native/tests/fuzz/corpus/$$target || exit; \
+	done
 
 .PHONY: check-integration
 check-integration: check-hazards check-use ## both of these, one after the other
@@ -201,8 +218,12 @@ lint-python: venv
 	$(BIN)/ruff check --no-cache .
 lint-yaml: venv
 	$(BIN)/yamllint --strict .
-lint-native: packages-lint
+lint-native: packages-lint-build
 	git ls-files -co --exclude-standard -z -- $(C_SOURCES) | xargs -0 clang-format --dry-run --Werror
+	for source in native/runtime/*.c native/arch/*/*.c; do \
+		gcc -fanalyzer -Werror -O1 -std=gnu11 -D_GNU_SOURCE -DULP_VERSION='""' -Inative -Inative/include \
+			-c "$$source" -o /dev/null || exit; \
+	done
 lint-shell: packages-lint
 	git ls-files -co --exclude-standard -z -- .ci/run '*.sh' tests/roles/ssh-to-container | xargs -0 shellcheck
 lint-changelog: venv

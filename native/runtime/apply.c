@@ -79,6 +79,22 @@ static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, ui
 	return patch;
 }
 
+/* Returns false if there is no memory; whoever has asked gives back what is in `pending`. */
+static bool write_replacement(const struct ulp_text *text, uint64_t universe, uint32_t patch,
+			      uint64_t target, struct ulp_function *function,
+			      struct ulp_pending *pending)
+{
+	pending->function = function;
+	pending->version = malloc(sizeof *pending->version);
+	if (!pending->version)
+		return false;
+	pending->version->patch = patch;
+	pending->version->target = target;
+	/* Other stubs could be written before. */
+	pending->stub = ulp_stub_write(text, function, universe, target);
+	return pending->stub;
+}
+
 static enum ulp_error write_replacements(const struct ulp_text *text,
 					 const struct ulp_request *request, uint32_t patch,
 					 uint64_t universe, struct ulp_pending *pending,
@@ -90,23 +106,14 @@ static enum ulp_error write_replacements(const struct ulp_text *text,
 			ulp_request_replacements(request, library);
 
 		for (uint32_t k = 0; k < library->replacement_count; k++) {
-			struct ulp_pending *next = &pending[*count];
 			struct ulp_function *function =
 				ulp_function_find(library->base + replacement[k].function);
 
 			if (!function || !(function->hooked & ULP_SITE_ENTRY))
 				return ULP_BAD_REQUEST;
-			next->version = malloc(sizeof *next->version);
-			if (!next->version)
-				return ULP_NO_MEMORY;
-			++*count;
-			next->function = function;
-			next->version->patch = patch;
-			next->version->target = patch_base[patch] + replacement[k].replacement;
-			next->stub =
-				ulp_stub_write(text, function, universe, next->version->target);
-			/* Other stubs could be written before. */
-			if (!next->stub)
+			if (!write_replacement(text, universe, patch,
+					       patch_base[patch] + replacement[k].replacement,
+					       function, &pending[(*count)++]))
 				return ULP_NO_MEMORY;
 		}
 	}

@@ -263,7 +263,8 @@ bool ulp_frame_describe(const struct ulp_image *image, uint64_t address,
 	if (encoding[1] == OMITTED || encoding[2] != SORTED_TABLE)
 		return !header.over && find_one_by_one(image, frames, address, description);
 	count = ulp_bytes_pointer(&header, encoding[1]);
-	if (header.over || count > (uint64_t)(header.end - header.at) / sizeof(struct row))
+	if (header.over || (uint64_t)header.at % sizeof(int32_t) != 0 ||
+	    count > (uint64_t)(header.end - header.at) / sizeof(struct row))
 		return false;
 	found = find_by_table((const struct row *)header.at, count, image->frame_table, address);
 	return found && read_function(image, found, address, description);

@@ -85,7 +85,9 @@ static bool on_alternate_stack(void)
 	       alternate.ss_flags & SS_ONSTACK;
 }
 
-bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument)
+/* All words, those between the variables of other frames too. */
+__attribute__((no_sanitize("address"))) bool
+ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument)
 {
 	uint64_t end = on_alternate_stack() ? 0 : end_of_stack(from);
 

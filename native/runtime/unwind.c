@@ -42,6 +42,8 @@ struct program {
 
 /* ------------------------------------------------------------------ the stack */
 
+typedef uint64_t __attribute__((aligned(1), may_alias)) unaligned_word;
+
 static bool extend(struct ulp_unwinder *unwinder, uint64_t address)
 {
 	uint64_t page = address & ~(ULP_PAGE - 1);
@@ -63,7 +65,9 @@ static bool extend(struct ulp_unwinder *unwinder, uint64_t address)
 	return true;
 }
 
-bool ulp_unwind_read(struct ulp_unwinder *unwinder, uint64_t address, uint64_t *word)
+/* From frames of others, wherever their descriptions lead. */
+__attribute__((no_sanitize("address"))) bool ulp_unwind_read(struct ulp_unwinder *unwinder,
+							     uint64_t address, uint64_t *word)
 {
 	if (address > UINT64_MAX - 2 * ULP_PAGE)
 		return false;
@@ -78,7 +82,7 @@ bool ulp_unwind_read(struct ulp_unwinder *unwinder, uint64_t address, uint64_t *
 			return false;
 	if (address < unwinder->readable_from || address + sizeof *word > unwinder->readable_to)
 		return false;
-	__builtin_memcpy(word, (const void *)address, sizeof *word);
+	*word = *(const volatile unaligned_word *)address;
 	return true;
 }
 
@@ -112,6 +116,12 @@ static int64_t expression(struct ulp_bytes *bytes)
 	return (int64_t)address;
 }
 
+/* An offset in units of the data alignment factor; nonsense wraps around. */
+static int64_t scaled(uint64_t units, const struct ulp_frame_description *description)
+{
+	return (int64_t)(units * (uint64_t)description->data_factor);
+}
+
 static void set_cfa(struct rules *rules, uint64_t number, int64_t offset)
 {
 	rules->cfa_register = number;
@@ -124,7 +134,6 @@ static bool execute_one(struct program *program, const struct ulp_frame_descript
 			uint8_t operation, struct ulp_bytes *bytes)
 {
 	struct rules *rules = &program->rules;
-	int64_t factor = description->data_factor;
 	uint64_t number;
 
 	switch (operation) {
@@ -144,7 +153,7 @@ static bool execute_one(struct program *program, const struct ulp_frame_descript
 		return true;
 	case 0x05: /* offset_extended */
 		number = ulp_bytes_uleb(bytes);
-		return set(rules, number, SAVED_AT, (int64_t)ulp_bytes_uleb(bytes) * factor);
+		return set(rules, number, SAVED_AT, scaled(ulp_bytes_uleb(bytes), description));
 	case 0x06: /* restore_extended */
 		return restore(program, ulp_bytes_uleb(bytes));
 	case 0x07: /* undefined */
@@ -182,20 +191,21 @@ static bool execute_one(struct program *program, const struct ulp_frame_descript
 		return set(rules, number, SAVED_WHERE, expression(bytes));
 	case 0x11: /* offset_extended_sf */
 		number = ulp_bytes_uleb(bytes);
-		return set(rules, number, SAVED_AT, ulp_bytes_sleb(bytes) * factor);
+		return set(rules, number, SAVED_AT,
+			   scaled((uint64_t)ulp_bytes_sleb(bytes), description));
 	case 0x12: /* def_cfa_sf */
 		number = ulp_bytes_uleb(bytes);
-		set_cfa(rules, number, ulp_bytes_sleb(bytes) * factor);
+		set_cfa(rules, number, scaled((uint64_t)ulp_bytes_sleb(bytes), description));
 		return true;
 	case 0x13: /* def_cfa_offset_sf */
-		rules->cfa_offset = ulp_bytes_sleb(bytes) * factor;
+		rules->cfa_offset = scaled((uint64_t)ulp_bytes_sleb(bytes), description);
 		return true;
 	case 0x14: /* val_offset */
 		number = ulp_bytes_uleb(bytes);
-		return set(rules, number, IS, (int64_t)ulp_bytes_uleb(bytes) * factor);
+		return set(rules, number, IS, scaled(ulp_bytes_uleb(bytes), description));
 	case 0x15: /* val_offset_sf */
 		number = ulp_bytes_uleb(bytes);
-		return set(rules, number, IS, ulp_bytes_sleb(bytes) * factor);
+		return set(rules, number, IS, scaled((uint64_t)ulp_bytes_sleb(bytes), description));
 	case 0x16: /* val_expression */
 		number = ulp_bytes_uleb(bytes);
 		return set(rules, number, IS_EXPRESSION, expression(bytes));
@@ -204,7 +214,7 @@ static bool execute_one(struct program *program, const struct ulp_frame_descript
 		return true;
 	case 0x2f: /* GNU_negative_offset_extended */
 		number = ulp_bytes_uleb(bytes);
-		return set(rules, number, SAVED_AT, -((int64_t)ulp_bytes_uleb(bytes) * factor));
+		return set(rules, number, SAVED_AT, scaled(-ulp_bytes_uleb(bytes), description));
 	default:
 		return false;
 	}
@@ -223,7 +233,7 @@ static bool execute(struct program *program, const struct ulp_frame_description 
 			break;
 		case 2: /* offset */
 			set(&program->rules, low, SAVED_AT,
-			    (int64_t)ulp_bytes_uleb(&bytes) * description->data_factor);
+			    scaled(ulp_bytes_uleb(&bytes), description));
 			break;
 		case 3: /* restore */
 			restore(program, low);

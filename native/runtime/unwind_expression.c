@@ -46,12 +46,13 @@ static void push_register(struct stack *stack, const struct ulp_unwinder *unwind
 
 static void dereference(struct stack *stack, struct ulp_unwinder *unwinder, uint64_t size)
 {
-	uint64_t word = 0;
+	uint64_t word;
 
 	if ((size != 1 && size != 2 && size != 4 && size != 8) ||
 	    !ulp_unwind_read(unwinder, pop(stack), &word))
 		stack->failed = true;
-	push(stack, size == 8 ? word : word & ((1ull << 8 * size) - 1));
+	else
+		push(stack, size == 8 ? word : word & ((1ull << 8 * size) - 1));
 }
 
 /* Shifts by 64 and more are not what the processor makes of them. */
