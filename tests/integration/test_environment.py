@@ -607,7 +607,7 @@ def test_file_system_of_a_user(build, container, preforked, patched, tmp_path):
     try:
         inside = ("nsenter", "-U", "-t", str(victim.pid), "--preserve-credentials")
         answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=" ".join(inside))
-        assert "a file that this user cannot reach any more" in answer.errors
+        assert "a file that cannot be reached any more by this user" in answer.errors
         rows = preforked.run("dispatch", "check", container, "--json").json()
         assert {row["pid"]: row["outcome"] for row in rows}[victim.pid] == "not_patchable"
         assert victim.number("version") == 1
@@ -630,7 +630,7 @@ def test_library_that_cannot_be_reached(launch_as_nobody, as_nobody, patched, co
         answer = as_nobody().run(*words)
         assert answer.status == 1
         assert f"process {victim.pid}" in answer.errors
-        assert "a file that this user cannot reach any more" in answer.errors
+        assert "a file that cannot be reached any more by this user" in answer.errors
     answer = as_nobody().run("dispatch", "check", container, "--json")
     assert {row["pid"]: row["outcome"] for row in answer.json()}[victim.pid] == "not_patchable"
     assert victim.number("version") == 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import struct
 import subprocess
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -22,6 +23,8 @@ from harness.command import TIMEOUT
 from harness.hostile import LARGEST_KB, Crowd, Stage, measured, staged
 from harness.polling import wait_until
 from harness.variant import USUAL
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 
 
 def fifo_in_its_place(stage: Stage) -> int:
@@ -87,6 +90,92 @@ def silent_library(stage: Stage) -> Path:
     return made.rename(made.with_name("libpulp.so"))
 
 
+def elf_file(segments: list[tuple], offset: int = 64, sections: int = 0, section_count: int = 0) -> bytes:
+    """The headers of a shared library for x86-64, with program headers (type, offset, bytes in the file)."""
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01" + bytes(9), 3, 62, 1, 0, offset, sections, 0, 64, 56,
+        len(segments), 64, section_count, 0)
+    return header + b"".join(
+        struct.pack("<IIQQQQQQ", kind, 5, start, start % (1 << 64), 0, size, size, 4096)
+        for kind, start, size in segments)
+
+
+PT_LOAD, PT_DYNAMIC, PT_NOTE = 1, 2, 4
+MANY_NOTES = elf_file([(PT_NOTE, 0, 1 << 24)] * 65535)
+
+
+def sparse(stage: Stage, name: str, contents: bytes) -> Path:
+    """A file that has holes for most of its gigabyte."""
+    path = stage.file(name, contents)
+    os.truncate(path, 1 << 30)
+    return path
+
+
+def absurd_headers(stage: Stage) -> int:
+    """Files whose headers lead beyond every file, or refer to more than there can be.
+
+    Seen to fail with ``OverflowError``, and with minutes of work.
+    """
+    return stage.start_mapping(*(sparse(stage, f"{number}.so", contents) for number, contents in enumerate((
+        elf_file([(PT_LOAD, 0, 4096)] * 3, offset=1 << 63),
+        elf_file([(PT_LOAD, 0, 4096)], sections=(1 << 64) - 64, section_count=3),
+        elf_file([(PT_NOTE, (1 << 64) - 1, 64), (PT_DYNAMIC, 1 << 63, 1 << 16)]),
+        elf_file([(PT_LOAD, 0, 1 << 30), (PT_DYNAMIC, 0, 1 << 30)]),
+        MANY_NOTES,
+        bytes(100),
+        b"\x7fELF",
+    ))))
+
+
+def named_like_the_target(stage: Stage) -> int:
+    """Such a file that may be the library that the livepatch is for.
+
+    Seen to fail: no row said that nobody knows.
+    """
+    return stage.start_mapping(sparse(stage, stage.build.library.name, MANY_NOTES))
+
+
+def many_mappings(stage: Stage) -> int:
+    """As many mappings as the kernel allows, half of them of code."""
+    return stage.start_script("maps_much.py", stage.copy_of_library())
+
+
+def many_files(stage: Stage) -> int:
+    """More files of code than any program has. Seen to fail: each of them was looked at, whatever time that took."""
+    return stage.start_script("maps_much.py", stage.file("small.so", bytes(8192)), 4200)
+
+
+def odd_control_group(stage: Stage) -> int:
+    """It is in a control group whose name has what Python takes for ends of lines.
+
+    Seen to fail with ``ValueError``, where a rule asks for units.
+    """
+    groups = next((line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()
+                   if line.split()[2] in ("cgroup2", "cgroup")), None)
+    if groups is None:
+        pytest.skip("no control groups are mounted")
+    group = Path(groups) / "ulp\x0bodd\x1c\x85\u2028.slice"
+    try:
+        group.mkdir(exist_ok=True)
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    stage.undo.callback(group.rmdir)
+    pid = stage.start_mapping(stage.copy_of_library())
+    (group / "cgroup.procs").write_text(str(pid))
+    return pid
+
+
+def false_state(what: str) -> Callable[[Stage], int]:
+    """The kind whose state block is false about that; see false_state.c."""
+    def start(stage: Stage) -> int:
+        made = stage.compile("false_state.c", "-shared", "-fPIC")
+        library = made.rename(made.with_name("libpulp.so"))
+        patch = read_container(str(stage.container)).patch_id
+        return stage.start_preloaded(library, FALSE=what, TARGET=stage.build.library.name, PATCH=patch)
+
+    return start
+
+
 class Kind(NamedTuple):
     """One kind of hostile process."""
 
@@ -106,6 +195,18 @@ KINDS = {
     "silent file system": Kind(silent_file_system, LATE, LATE),
     "silent memory": Kind(silent_memory, "cannot be where it says", "cannot be where it says"),
     "kept faults": Kind(kept_faults, LATE, LATE),
+    "absurd headers": Kind(absurd_headers, None, "without the livepatch runtime"),
+    "named like the target": Kind(named_like_the_target, LATE, "without the livepatch runtime"),
+    "many mappings": Kind(many_mappings, LATE),
+    "many files": Kind(many_files, LATE, "without the livepatch runtime"),
+    "odd control group": Kind(odd_control_group, "without the livepatch runtime", "without the livepatch runtime"),
+    "false request buffer": Kind(false_state("request"), *2 * ("its request buffer cannot be",)),
+    "false entry": Kind(false_state("entry"), *2 * ("its entry for requests cannot be",)),
+    "false code": Kind(false_state("code"), *2 * ("its code of library cannot be",)),
+    "false bodies": Kind(false_state("bodies"), *2 * ("its program cannot be",)),
+    "lock never settles": Kind(false_state("lock"), *2 * ("does not come to rest",)),
+    # It could as well have patched itself. The thread that is to revert that never comes back.
+    "claims to be patched": Kind(false_state("nothing"), ""),
     "fifo in its place": Kind(fifo_in_its_place, "without the livepatch runtime", "without the livepatch runtime"),
 }
 
@@ -121,10 +222,18 @@ def container(build):
 
 
 @pytest.fixture(scope="module")
-def crowd(build):
+def everybody(build):
     crowd = Crowd(build)
     yield crowd
     crowd.finish()
+
+
+@pytest.fixture
+def crowd(everybody, container, ulp):
+    """The honest ones, without the livepatch: one test that fails does not make all others fail."""
+    if everybody.versions() != {1}:
+        ulp.run("dispatch", "revert", container, *everybody.pids, "--ledger", "")
+    return everybody
 
 
 @pytest.fixture(params=sorted(KINDS))
@@ -158,7 +267,8 @@ def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
     for operation, outcome, version in (
         ("patch", "patched", 2), ("check", "already_patched", 2), ("revert", "reverted", 1)
     ):
-        policy = () if operation == "check" else ("--ledger", "")
+        # The rule has everybody's control groups looked at.
+        policy = () if operation == "check" else ("--ledger", "", "--exclude", "unit=ulp-test-none.service")
         found = rows(ulp, "dispatch", operation, container, *policy)
         assert [found[pid]["outcome"] for pid in crowd.pids] == [outcome] * len(crowd.pids), found
         assert crowd.versions() == {version}

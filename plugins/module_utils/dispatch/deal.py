@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import FileProblem, MissingDependency, UlpError, Untrusted
 from ..faults import unexpected
-from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone
+from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
 from ..process.mapped import MappedFiles
 from ..process.subject import alive
 from ..trigger import outcome
@@ -66,7 +66,8 @@ class Dealer:
             raise
         except ProcessError as error:
             # Not one that could be patched, or it has ended: nobody asked for it.
-            row = self._failed(candidate, error) if candidate.named else None
+            concerns = candidate.named or isinstance(error, TakesTooLong)
+            row = self._failed(candidate, error) if concerns else None
             hidden = row is None and isinstance(error, ProcessForbidden)
         except UlpError as error:
             row = self._failed(candidate, error)

@@ -261,7 +261,8 @@ class MappedFiles:
         """The ELF files loaded into ``pid``, one for each load bias, ascending by address.
 
         :param mappings: of the process (maps.Mapping); only executable mappings of files matter.
-        :raises TakesTooLong: it has mapped more than MOST_FILES files as code.
+        :raises TakesTooLong: it has mapped more than MOST_FILES files as code, or loaded so many, one perhaps several
+            times.
         """
         found = {}
         strange = [mapping for mapping in mappings if mapping.executable and not mapping.inode and is_strange(mapping)]
@@ -272,6 +273,8 @@ class MappedFiles:
                 strange.append(mapping)
             elif base not in found:
                 found[base] = _loaded(base, mapping, seen)
+                if len(found) > MOST_FILES:
+                    raise TakesTooLong(pid, f"it has loaded more than {MOST_FILES} libraries")
         if strange:
             found = self._with_moved(pid, found, strange)
         return sorted(found.values(), key=lambda library: library.text_start)

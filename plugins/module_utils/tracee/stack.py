@@ -34,6 +34,8 @@ ARENA_ALIGNMENT = 64 << 20
 GROWTH_GAP = 256 * 4096
 
 _PAGE = 4096
+# Bytes: so far below a stack pointer a guard region is looked for.
+_FARTHEST_GUARD = 1 << 30
 # Documentation/admin-guide/mm/pagemap.rst: 8 bytes for each page, of which bit 58 says that it is in a guard region.
 _ENTRY = 8
 _GUARD_BYTE, _GUARD_BIT = 7, 4
@@ -85,6 +87,8 @@ def end_of_guard_region(pid, start, stack_pointer):
     :param start: where to end looking; of a page.
     :return: an absolute address.
     """
+    # The mapping may be as large as the address space, and the thread is held meanwhile.
+    start = max(start, stack_pointer - _FARTHEST_GUARD & -_PAGE)
     count = (stack_pointer - start) // _PAGE + 1
     try:
         descriptor = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
