@@ -69,6 +69,20 @@ def test_thread_inside_one_keeps_the_other(library, pair, start, livepatch):
     first.wait_for_check(victim, NOT_APPLIED)
 
 
+def test_jump_from_one_into_the_other(pair, start, livepatch):
+    """Guards that a jump out of one library of a container is one into the other: it leaves no frame.
+
+    Seen to fail (2) with jumps inside each library alone.
+    """
+    patch = livepatch(pair.both_patch(2))
+    victim = start(pair)
+    assert victim.number("relay 0") == 0
+    patch.apply(victim)
+    assert victim.numbers("versions") == all_of(2)
+    assert victim.numbers("release 0") == [0, 1, 0, *all_of(2)]
+    patch.wait_for_check(victim, APPLIED)
+
+
 def test_patched_library_calls_another_patched_one(pair, start, livepatch):
     """Guards that libraries patched by a container each are each consistent, and independent.
 

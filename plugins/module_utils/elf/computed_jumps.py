@@ -15,6 +15,7 @@ Source: Intel SDM volume 2 (JMP, RET, MOV, MOVSXD, ADD, CDQE).
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 from .instructions import REL32, instruction_starts
 
@@ -99,7 +100,8 @@ def _is_switch(code, begins, first, place):
     register = _register(code, first, place)
     if register is None:
         return False
-    before = [begin for begin in begins if begin < first][-_SWITCH_INSTRUCTIONS:]
+    index = bisect_left(begins, first)
+    before = begins[max(0, index - _SWITCH_INSTRUCTIONS):index]
     added = loaded = False
     for begin in before:
         added = added or _adds_to(code, begin, register)

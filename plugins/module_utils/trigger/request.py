@@ -12,10 +12,12 @@ import os
 import struct
 import zlib
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from .. import abi
 from ..elf.bodies import Bodies, joined
 from ..elf.image import ElfImage
+from ..elf.jumps import jumped_imports
 from ..elf.patchable import PatchableFunction
 from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
@@ -62,11 +64,45 @@ def _plain_names(function):
     return {name.partition("@")[0] for name in function.names}
 
 
-def sites(resolved, jumps):
+class Beside(NamedTuple):
+    """What the other libraries of a livepatch do to one: who is inside of one is inside of all.
+
+    ``names``: the symbols that their code may jump to; ``circular``: whether jumps may lead from it to them as well.
+    """
+
+    names: frozenset[str] = frozenset()
+    circular: bool = False
+
+
+_ALONE = Beside()
+
+# What code of an image jumps to takes a while to find, and several processes run the same libraries.
+_JUMPED = WeakKeyDictionary()
+
+
+def _jumped(image):
+    if image not in _JUMPED:
+        _JUMPED[image] = jumped_imports(image)
+    return _JUMPED[image]
+
+
+def _beside(resolved, libraries):
+    """The Beside of one of ``libraries`` (list of ResolvedLibrary)."""
+    others = [other.image for other in libraries if other is not resolved]
+    if not others:
+        return _ALONE
+    return Beside(
+        frozenset().union(*map(_jumped, others)),
+        any(image.find_dynamic_symbol(name) for name in _jumped(resolved.image) for image in others),
+    )
+
+
+def sites(resolved, jumps, beside=_ALONE):
     """The places where a library is entered.
 
     :param resolved: ResolvedLibrary.
     :param jumps: names of the symbols that the patch library may jump to: the functions that it replaces lead there.
+    :param beside: Beside.
     :return: list of (link-time address of the function, abi.SITE_* flags), ascending.
     :raises NotPatchable: a function that is to be replaced cannot be hooked, or one that threads enter.
     """
@@ -99,8 +135,11 @@ def sites(resolved, jumps):
             flags |= abi.SITE_TAIL
         if function.tail_cycle:
             flags |= abi.SITE_CYCLE
+        names = _plain_names(function)
+        if not beside.names.isdisjoint(names):
+            flags |= abi.SITE_TAIL | (abi.SITE_CYCLE if beside.circular else 0)
         # From a replacement perhaps back to what it replaces, or to what may jump to that.
-        if not jumps.isdisjoint(_plain_names(function)):
+        if not jumps.isdisjoint(names):
             flags |= abi.SITE_JUMPED
         found.append((function.address, flags))
     if replaced:
@@ -153,7 +192,8 @@ def build_request(operation, nonce, container, path, libraries, settled):
     """
     writer = _Writer(abi.REQUEST.size)
     records = writer.add(b"\0" * (abi.REQUEST_LIBRARY.size * len(libraries)))
-    described = b"".join(_library(writer, resolved, container.jumps) for resolved in libraries)
+    described = b"".join(
+        _library(writer, resolved, container.jumps, _beside(resolved, libraries)) for resolved in libraries)
     position = records - writer.start
     writer.data[position:position + len(described)] = described
     patch_path = writer.add_string(path)
@@ -182,8 +222,8 @@ def build_request(operation, nonce, container, path, libraries, settled):
     return header + bytes(writer.data)
 
 
-def _library(writer, resolved, jumps):
-    places = sites(resolved, jumps)
+def _library(writer, resolved, jumps, beside):
+    places = sites(resolved, jumps, beside)
     site_table = writer.add(b"".join(
         abi.REQUEST_SITE.pack(function=address, flags=flags) for address, flags in places
     ))

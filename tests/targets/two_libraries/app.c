@@ -6,6 +6,7 @@
  *   stop            -> "MIXED MOST": results of one entry that mixed versions, and how often the
  *                      thread with the most changes saw the version change from one call to the next
  *   park ID WHICH   -> thread ID blocks in a callback from library WHICH: upper or lower
+ *   relay ID        -> thread ID blocks in upper, by a pointer, and is to jump to lower
  *   release ID      -> "UPPER LOWER THROUGH" within the callback, then the same after it
  */
 #include "../parked.h"
@@ -146,6 +147,27 @@ static void run_release(char **arguments)
 	       slot->after.upper, slot->after.lower, slot->after.through);
 }
 
+static int (*volatile const relay)(int, int *) = upper_relay;
+
+static void *enter_relay(void *argument)
+{
+	struct slot *self = argument;
+
+	self->within.lower = relay(self->parked.pipe[0], &self->parked.inside);
+	self->after = look();
+	return NULL;
+}
+
+static void run_relay(char **arguments)
+{
+	struct slot *slot = &slots[number_below(SLOTS, arguments[1])];
+
+	memset(slot, 0, sizeof(*slot));
+	park_thread(&slot->parked, enter_relay, slot);
+	wait_for_flag(&slot->parked.inside);
+	answer("0");
+}
+
 static void run_versions(char **arguments)
 {
 	struct versions seen = look();
@@ -157,13 +179,9 @@ static void run_versions(char **arguments)
 int main(void)
 {
 	static const struct victim_command commands[] = {
-		{"versions", run_versions},
-		{"start", run_start},
-		{"latest", run_latest},
-		{"stop", run_stop},
-		{"park", run_park},
-		{"release", run_release},
-		{NULL, NULL},
+		{"versions", run_versions}, {"start", run_start}, {"latest", run_latest},
+		{"stop", run_stop},         {"park", run_park},   {"relay", run_relay},
+		{"release", run_release},   {NULL, NULL},
 	};
 
 	return serve(commands);

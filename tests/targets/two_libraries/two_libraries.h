@@ -11,6 +11,9 @@ int upper_through(void);
 /* Calls back from inside libupper. */
 void upper_around(void (*callback)(void *), void *argument);
 
+/* Blocks in read(fd), and goes on by a jump in lower_version(). */
+int upper_relay(int fd, int *entered);
+
 /* liblower */
 int lower_version(void);
 void lower_around(void (*callback)(void *), void *argument);

@@ -3,6 +3,8 @@
 #include "two_libraries.h"
 #include "../shapes.h"
 
+#include <unistd.h>
+
 EXPORTED OPAQUE int upper_version(void)
 {
 	return unknown(1);
@@ -23,4 +25,14 @@ EXPORTED OPAQUE void upper_around(void (*callback)(void *), void *argument)
 	callback(argument);
 	/* Not a jump: the frame stays. */
 	__asm__ volatile("");
+}
+
+EXPORTED OPAQUE int upper_relay(int fd, int *entered)
+{
+	char byte;
+
+	__atomic_store_n(entered, 1, __ATOMIC_RELEASE);
+	while (read(fd, &byte, 1) < 0)
+		;
+	return lower_version();
 }
