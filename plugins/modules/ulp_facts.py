@@ -187,7 +187,9 @@ ansible_facts:
                   elements: str
                   sample: [libanswer.so.1]
         unpatchable:
-          description: The other processes, ascending by process ID.
+          description:
+            - The other processes, ascending by process ID, and those that have the runtime, but have moved the code of
+              a livepatchable library to memory of their own.
           type: list
           elements: dict
           contains:

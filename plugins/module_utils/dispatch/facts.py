@@ -43,7 +43,7 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     """
     processes = []
     unpatchable = []
-    with Pool(_prepare, examine_timeout) as pool:
+    with Pool(prepare, examine_timeout) as pool:
         for answer in pool.run([Task(0, *candidate) for candidate in choose(selection or Selection())]):
             pid = answer.task.pid
             if answer.problem is not None:
@@ -61,7 +61,7 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     }
 
 
-def _prepare(_worker):
+def prepare(_worker):
     """What a worker does: see pool.Pool."""
     files = MappedFiles()
     return lambda task: _facts_of(task, files)
