@@ -17,7 +17,7 @@ _FOUND = {
     BREAKPOINT: f"a breakpoint is set at its entry, as {_PROBES} does",
     ORIGINAL: f"its old code is back, as it is when {_PROBES} has taken a breakpoint off its entry, or"
     " the program has restored its code",
-    UNMAPPED: "there is no memory any more where its hook was",
+    UNMAPPED: "the memory of its entry cannot be read any more",
 }
 _CHANGED = "something else has changed the code at its entry"
 
