@@ -38,6 +38,15 @@ static bool comes_as_bytes(const struct ulp_request *request)
 static const char *const operation_names[] = {
 	[ULP_APPLY] = "apply", [ULP_REVERT] = "revert", [ULP_SETTLE] = "settle"};
 
+static void note_suspended(const struct ulp_request *request)
+{
+	uint32_t patch = ulp_state_find_patch(request->patch_id);
+
+	ulp_state_begin_change();
+	ulp_state.domains[ulp_state.patches[patch].domain].suspended = request->suspended;
+	ulp_state_end_change();
+}
+
 static enum ulp_error carry_out(struct ulp_result *result)
 {
 	struct ulp_request *request = NULL;
@@ -75,6 +84,8 @@ static enum ulp_error carry_out(struct ulp_result *result)
 		error = ulp_settle(request, &result->universe);
 		break;
 	}
+	if (!error && request->operation != ULP_SETTLE)
+		note_suspended(request);
 	ulp_message("%s %s: error %d%s%s, universe %llu", operation_names[request->operation],
 		    patch_name(request), error, *result->detail ? ": " : "", result->detail,
 		    (unsigned long long)result->universe);

@@ -212,6 +212,7 @@ DOMAIN = Layout(
     ("excepted_count", "I"),
     ("excepted", f"{4 * EXCEPTED}s"),
     ("hooked_again", "Q"),
+    ("suspended", "Q"),
 )
 
 LIBRARY = Layout(
@@ -336,6 +337,7 @@ REQUEST = Layout(
     ("settled_keeps", "Q"),
     ("excepted", "I"),
     ("excepted_count", "I"),
+    ("suspended", "Q"),
 )
 
 REQUEST_LIBRARY = Layout(

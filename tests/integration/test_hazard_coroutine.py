@@ -67,3 +67,32 @@ def test_coroutine_suspended_inside_is_the_first_to_go_on(prepared, kind):
     patch.apply(victim)
     assert victim.number("resume") == 11
     assert victim.number("version") == 2
+
+
+@pytest.mark.parametrize("kind", ["context", "own"])
+def test_coroutine_suspended_inside_is_told(prepared, preforked, kind):
+    """It was there before the livepatch, and no thread has it on its stack: the process counts as pending.
+
+    Seen to fail (patched, without a word) without count_before().
+    """
+    victim, patch = prepared
+    assert victim.ask(f"suspend {kind}") == "suspended"
+    assert "a stack with frames of the library on which no thread was" in patch.apply(victim).output
+    status, row = look(preforked, victim, patch)
+    assert (status, row["outcome"], row["threads_pending"], row["coroutines"]) == (PENDING, "pending", 1, 1)
+    assert "goes on with old functions" in row["reason"]
+    assert victim.number("resume") == 11
+    assert victim.ask("overwrite") == "overwritten"
+    assert victim.number("version") == 2
+    assert patch.check(victim) == APPLIED
+
+
+@pytest.mark.parametrize("kind", ["context", "own"])
+def test_coroutine_that_came_in_later_is_none_of_them(prepared, kind):
+    """One that is suspended in the new version is where it belongs."""
+    victim, patch = prepared
+    patch.apply(victim)
+    assert victim.number("version") == 2
+    assert victim.ask(f"suspend {kind}") == "suspended"
+    assert patch.check(victim) == APPLIED
+    assert victim.number("resume") == 22

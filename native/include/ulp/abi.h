@@ -67,6 +67,8 @@ struct ulp_domain {
 	uint32_t excepted[ULP_EXCEPTED]; /* thread IDs */
 	uint64_t hooked_again; /* the number published when hooks that something else had undone were
 	                            put back last, or 0 */
+	uint64_t suspended;    /* stacks that no thread was on, with frames of the libraries, which the
+	                          core saw before the last apply or revert */
 };
 #define ULP_DOMAIN_TLS_OF_LIBRARY 1u /* tls_offset lies in the TLS of trm.o, else in the runtime's */
 
@@ -251,6 +253,7 @@ struct ulp_request {
 	uint64_t settled_keeps;  /* the domain's keeps, read before the core began to look */
 	uint32_t excepted;       /* offset of uint32_t[]: IDs of threads of which `settled` is not true; */
 	uint32_t excepted_count; /* with ULP_SETTLE alone, at most ULP_EXCEPTED */
+	uint64_t suspended;      /* for the domain's, with ULP_APPLY and ULP_REVERT */
 };
 
 struct ulp_request_library {

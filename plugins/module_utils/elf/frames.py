@@ -74,6 +74,11 @@ class FrameDescriptions:
         rows = [row for row in description.rows if row["pc"] <= address]
         return _frame(rows[-1], description.signal) if rows else None
 
+    def is_start(self, address):
+        """Whether a function that is described begins at link-time ``address``."""
+        index = bisect_right(self._table.functions, address) - 1 if self._table is not None else -1
+        return index >= 0 and self._table.functions[index] == address
+
     def _decode(self, index):
         """The _Description of the entry at ``index`` of the search table, or None: it is not understood."""
         try:

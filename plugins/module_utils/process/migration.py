@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import struct
 import time
-from bisect import bisect_right
 from functools import cached_property
 from typing import Callable, NamedTuple
 
 from .. import abi
 from ..elf.bodies import joined
+from .control_block import has_control_block
 from .errors import ProcessGone, StateUnreadable
 from .maps import MemoryMap, end_of_mapping, is_continued
 from .memory import read_memory, read_ranges
@@ -41,18 +41,13 @@ from .procfs import (
     thread_ids,
     times_run,
 )
+from .words import lies_in, words_in
 
 # A thread that runs is looked at again after so many seconds.
 SAMPLE_SECONDS = 0.001
 # Bytes of stack read at once, and the most that is read of one thread.
 CHUNK = 1 << 18
 STACK_LIMIT = 1 << 26
-
-# Bytes: in so short a range, all words have one of five beginnings of six bytes at most.
-_NARROW = 4 << 16
-# With more beginnings than these to look for, a loop over the words takes less time.
-_MOST_BEGINNINGS = 256
-_END = 1 << 64
 
 # So few threads are looked at each with a reading of the map of its own. Reading it takes time in proportion to the
 # number of mappings, and so of threads: for every one of many that would be the square.
@@ -70,11 +65,6 @@ RED_ZONE = 128
 # struct sigcontext, asm/sigcontext.h: ... sp, ip, flags, then the segments cs, gs, fs and ss of 64-bit user code.
 _SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
 _FRAME_WORDS = 3
-
-# glibc, sysdeps/x86_64/nptl/tls.h: the control block, at the upper end of a thread's stack, has its own address in its
-# first and its third word.
-_CONTROL_BLOCK_ALIGNMENT = 64
-_CONTROL_BLOCK_SELF = 16
 
 
 class Migration(NamedTuple):
@@ -154,38 +144,12 @@ def inside_domain(state, domain, entry_points, frames):
 
 def counts(word, inside):
     """Whether ``word``, found on a stack, may be an address to return to inside."""
-    return _lies_in(word, inside.ranges) and word not in inside.entry_points()
-
-
-def _lies_in(address, ranges):
-    index = bisect_right(ranges, (address, _END)) - 1
-    return index >= 0 and address < ranges[index][1]
+    return lies_in(word, inside.ranges) and word not in inside.entry_points()
 
 
 def first_inside(data, inside):
     """A word (8 bytes) of ``data`` that counts, or None."""
-    data = data[:len(data) // 8 * 8]
-    if sum((end - start >> 8 * _low_bytes(start, end)) + 1 for start, end in inside.ranges) > _MOST_BEGINNINGS:
-        return next((word for (word,) in struct.iter_unpack("<Q", data) if counts(word, inside)), None)
-    for start, end in inside.ranges:
-        # The high bytes of a word are the same all over 64 KB, or 16 MB: bytes.find is a hundred times faster than a
-        # loop, and the more bytes it looks for, the fewer other words it stops at.
-        low = _low_bytes(start, end)
-        for high in range(start >> 8 * low, ((end - 1) >> 8 * low) + 1):
-            needle = high.to_bytes(8 - low, "little")
-            position = data.find(needle, low)
-            while position >= 0:
-                if position % 8 == low:
-                    word = int.from_bytes(data[position - low:position - low + 8], "little")
-                    if start <= word < end and word not in inside.entry_points():
-                        return word
-                position = data.find(needle, position + 1)
-    return None
-
-
-def _low_bytes(start, end):
-    """How many of a word's low bytes differ within a range, as first_inside() counts."""
-    return 2 if end - start <= _NARROW else 3
+    return next((word for _position, word in words_in(data, inside.ranges) if word not in inside.entry_points()), None)
 
 
 def signal_frames(data):
@@ -351,7 +315,7 @@ class _Census:
         """Whether the frames of a thread blocked at ``where`` (procfs.SystemCall) show it outside."""
         seen.code = memory_map.code
         frames = self.inside.frames(where, memory_map.code)
-        return frames is not None and not any(_lies_in(address, self.inside.ranges) for address in frames)
+        return frames is not None and not any(lies_in(address, self.inside.ranges) for address in frames)
 
     def search(self, where, memory_map, seen):
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
@@ -379,23 +343,8 @@ class _Census:
             lowest[end] = start
             if self.search_range(start, limit, pointers):
                 return True
-            if limit == end and is_continued(lines, start) and not self.has_control_block(start, end):
+            if limit == end and is_continued(lines, start) and not has_control_block(self.via, start, end):
                 pointers.append(end)
-        return False
-
-    def has_control_block(self, address, end):
-        """Whether a thread's control block lies between the addresses: then the thread's stack ends there."""
-        first = -(-address // _CONTROL_BLOCK_ALIGNMENT) * _CONTROL_BLOCK_ALIGNMENT
-        for start in range(first, end, CHUNK):
-            size = min(CHUNK, end - start)
-            try:
-                data = read_memory(self.via, start, size)
-            except StateUnreadable:
-                return False
-            for position in range(0, size - _CONTROL_BLOCK_SELF - 7, _CONTROL_BLOCK_ALIGNMENT):
-                own = (start + position).to_bytes(8, "little")
-                if data.startswith(own, position) and data.startswith(own, position + _CONTROL_BLOCK_SELF):
-                    return True
         return False
 
     def search_range(self, address, end, pointers):

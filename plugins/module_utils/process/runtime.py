@@ -58,6 +58,7 @@ class Domain(NamedTuple):
     seen_keeps: int
     excepted: frozenset[int]  # TIDs in the process's own PID namespace
     hooked_again: int  # the number from which on hooks that something else had undone stand again; 0: never
+    suspended: int  # stacks that no thread was on, with frames of the libraries, before the last apply or revert
 
     def is_settled(self, universe, tid):
         """Whether thread ``tid``, by the number that it has for itself, takes ``universe`` at its next entry."""
@@ -308,7 +309,7 @@ def _decoded(pid, address, header, domains, libraries, patches, claims):
             Domain(
                 raw.universe, raw.tls_offset, raw.slow_entries, raw.kept, raw.unprovable, raw.library_count,
                 raw.floor, raw.floor_keeps, raw.keeps, raw.coroutines, raw.seen,
-                raw.seen_keeps, _excepted(raw), raw.hooked_again,
+                raw.seen_keeps, _excepted(raw), raw.hooked_again, raw.suspended,
             )
             for raw in raw_domains
         ),

@@ -26,6 +26,7 @@ from .memory import read_memory
 
 # rbx, rbp, r12 to r15: a function gives them back as they were.
 _CALLEE_SAVED = frozenset((3, 6, 12, 13, 14, 15))
+_FRAME_POINTER = 6
 # More frames than this are no stack.
 _MOST_FRAMES = 4096
 
@@ -71,6 +72,30 @@ def unwind(pid, where, files, mappings=None):
     return None
 
 
+def caller_of(pid, return_address, address, mappings, files):
+    """What a function that is called returns to, by its return address alone: of a stack that no thread is on.
+
+    :param pid: the process, or a thread of it that has not ended.
+    :param return_address: the word at ``address``, where a function that has been called will return to.
+    :param mappings: of the process, ascending (maps.Mapping).
+    :param files: mapped.MappedFiles.
+    :return: (the caller's own return address, the stack pointer when it has returned there), or None: that can't be
+        told, or there is no caller.
+    """
+    registers = {STACK_POINTER: address + 8, RETURN_ADDRESS: return_address}
+    try:
+        frame = _frame_at(pid, mappings, return_address - 1, files)
+        if frame.outermost or _is_function(pid, mappings, return_address, files):
+            return None
+        if frame.base == _FRAME_POINTER:
+            # Whoever was called has saved it first, if it has a frame pointer too.
+            registers[_FRAME_POINTER] = _word(pid, address - 8)
+        caller = _caller(pid, registers, frame)
+    except _Lost:
+        return None
+    return caller[RETURN_ADDRESS], caller[STACK_POINTER]
+
+
 def _frame_at(pid, mappings, address, files):
     mapping = mapping_at(mappings, address)
     if mapping is None or not mapping.inode:
@@ -87,6 +112,12 @@ def _frame_at(pid, mappings, address, files):
     if frame is None:
         raise _Lost
     return frame
+
+
+def _is_function(pid, mappings, address, files):
+    """Whether a function begins there: the call before it never returns, and who has the address has a pointer."""
+    mapping = mapping_at(mappings, address)
+    return files.frames(pid, mapping).is_start(address - files.survey(pid, mapping).load_bias(mapping))
 
 
 def _caller(pid, registers, frame):

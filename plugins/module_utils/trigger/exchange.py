@@ -9,6 +9,7 @@ from .. import abi
 from ..process.errors import ProcessUnpatchable
 from ..tracee.requests import require_binding
 from .borrow import Borrower
+from .coroutines import count_before
 from .lasting import making_lasting
 from .progress import settled_universe
 from .request import build_request
@@ -51,10 +52,11 @@ def prepared(job, subject, operation, libraries, contents=None):
     domain = next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
     patch = job.patch_in(subject)
     settled = yield from settled_universe(subject, domain if patch is None else patch.domain, job.files)
+    suspended = count_before(job, subject, libraries)
 
     def build(nonce):
         path = job.source.path if contents is None else ""
-        return build_request(operation, nonce, job.container, path, libraries, settled)
+        return build_request(operation, nonce, job.container, path, libraries, settled, suspended)
 
     size = len(build(1))
     if size > subject.state.request_capacity:

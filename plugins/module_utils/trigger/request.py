@@ -179,7 +179,7 @@ class _Writer:
         return self.add(os.fsencode(text) + b"\0")
 
 
-def build_request(operation, nonce, container, path, libraries, settled):
+def build_request(operation, nonce, container, path, libraries, settled, suspended=0):
     """The bytes of a request.
 
     :param operation: abi.APPLY or abi.REVERT.
@@ -188,6 +188,7 @@ def build_request(operation, nonce, container, path, libraries, settled):
     :param path: absolute path of the container as the process sees it; "": it is given the bytes.
     :param libraries: list of ResolvedLibrary; may be empty for a revert.
     :param settled: progress.Settled, of the domain concerned.
+    :param suspended: how many stacks are suspended inside.
     :raises NotPatchable: a function that is to be replaced cannot be hooked.
     """
     writer = _Writer(abi.REQUEST.size)
@@ -218,6 +219,7 @@ def build_request(operation, nonce, container, path, libraries, settled):
         settled_keeps=settled.keeps,
         excepted=excepted,
         excepted_count=len(settled.excepted),
+        suspended=suspended,
     )
     return header + bytes(writer.data)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from . import outcome
+from .coroutines import about_suspended, count_now
 from .outcome import Row
 from .pending import about_pending
 from .progress import migration
@@ -33,6 +34,15 @@ def standing(job, subject, done):
     found = yield from migration(subject, patch, job.files, until, job.options.sample)
     pending = len(found.pending)
     coroutines = subject.state.domains[patch.domain].coroutines
+    suspended = count_now(job, subject, patch.domain)
+    if suspended:
+        return Row(
+            subject.pid, subject.name, outcome.PENDING,
+            "; ".join([*([about_pending(subject, found, patch, job.files)] if pending else []),
+                       about_suspended(subject, suspended, patch)]),
+            threads=found.threads, threads_pending=pending + suspended, coroutines=max(coroutines, suspended),
+            unsettled=found.unsettled,
+        )
     if not pending:
         reasons = [_about_coroutines(subject)] if coroutines else []
         if undone is not None:

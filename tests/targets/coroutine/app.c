@@ -4,6 +4,7 @@
  *   enter KIND     -> the same, in a coroutine
  *   suspend KIND   -> a coroutine calls the library and gives up the thread in a callback from it
  *   resume         -> as two digits, the versions that it saw before and after that
+ *   overwrite      -> the memory of its stack is used for something else
  *
  * KIND says how stacks are changed: context, by the C library, where no unwinder finds the end;
  * or own, by a few instructions, with a clear end, as coroutine libraries do.
@@ -126,11 +127,21 @@ static void run_resume(char **arguments)
 	answer("%d", seen);
 }
 
+static void run_overwrite(char **arguments)
+{
+	(void)arguments;
+	memory = malloc(STACK_SIZE);
+	if (!memory)
+		die("malloc");
+	memset(memory, 0, STACK_SIZE);
+	answer("overwritten");
+}
+
 int main(void)
 {
 	static const struct victim_command commands[] = {
-		{"version", run_version}, {"enter", run_enter}, {"suspend", run_suspend},
-		{"resume", run_resume},   {NULL, NULL},
+		{"version", run_version}, {"enter", run_enter},         {"suspend", run_suspend},
+		{"resume", run_resume},   {"overwrite", run_overwrite}, {NULL, NULL},
 	};
 
 	return serve(commands);

@@ -298,7 +298,7 @@ def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
     posted = layouts["posted"]
     status, output, errors = ulp("post", "--json", posted.library, "-o", tmp_path / "copy.so")
     assert (status, errors) == (0, [])
-    assert json.loads(output)["trampolines"] == 3
+    assert json.loads(output)["trampolines"] == 4
     status, output, errors = ulp("pack", posted.directory / "victim.dsc", "-o", tmp_path / "victim.ulp")
     assert (status, errors) == (0, [])
     container = tmp_path / "victim.ulp"

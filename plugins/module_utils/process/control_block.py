@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A thread's control block, by which a stack that the C library has made can be told: it lies at its upper end.
+
+glibc, sysdeps/x86_64/nptl/tls.h: the control block has its own address in its
+first and its third word.
+"""
+
+from __future__ import annotations
+
+from .errors import StateUnreadable
+from .memory import read_memory
+
+# Bytes read at once.
+CHUNK = 1 << 18
+_ALIGNMENT = 64
+_SELF = 16
+
+
+def has_control_block(pid, address, end):
+    """Whether a thread's control block lies between the addresses: then a thread's stack ends there.
+
+    :param pid: the process, or a thread of it that has not ended.
+    """
+    first = -(-address // _ALIGNMENT) * _ALIGNMENT
+    for start in range(first, end, CHUNK):
+        size = min(CHUNK, end - start)
+        try:
+            data = read_memory(pid, start, size)
+        except StateUnreadable:
+            return False
+        for position in range(0, size - _SELF - 7, _ALIGNMENT):
+            own = (start + position).to_bytes(8, "little")
+            if data.startswith(own, position) and data.startswith(own, position + _SELF):
+                return True
+    return False

@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stacks that no thread is on, with frames of a library: coroutines that were suspended in a callback from it.
+
+No two coroutine libraries leave the same in memory: makecontext(3), boost.context
+and libco save registers in different places, greenlet copies whole stacks to the
+heap, setjmp(3) mangles what it saves.  What they have in common are the frames.
+So all writable memory is searched for return addresses into the library; one
+counts if the frame that it belongs to leads to another return address, as a
+frame does and a stray word does not.  Stacks that were made for threads are left
+out: the look at the threads judges those (migration).
+
+A stack on which everything has ended looks the same until it is used again: the
+number is of what may be there, and 0 is certain only if all could be searched.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..elf.bodies import joined
+from ..errors import UlpError
+from .control_block import has_control_block
+from .errors import ProcessGone, StateUnreadable
+from .maps import mapping_at, read_maps
+from .memory import read_memory
+from .procfs import read_system_call, thread_ids
+from .unwinder import caller_of
+from .words import words_in
+
+# Bytes: so much of a process is searched, the smallest mappings first, for stacks are small; and read at once.
+MOST_BYTES = 64 << 20
+PIECE = 1 << 20
+# More matches than these are not looked at.
+MOST_WORDS = 4096
+# What a thread that runs a coroutine has used of its stack before, below its stack pointer, in bytes.
+_USED_BEFORE = 1 << 16
+# An instruction that calls is 2 to 7 bytes long.
+_LONGEST_CALL = 7
+# Bytes at the upper end of a thread's stack that hold its control block.
+_TOP_OF_A_STACK = 8192
+_RUNTIME = "libpulp.so"
+
+
+class Suspended(NamedTuple):
+    """What was found."""
+
+    stacks: int
+    complete: bool  # nothing was left out
+
+
+def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
+    """Count them.
+
+    :param via: a thread of process ``pid`` that has not ended.
+    :param ranges: the library's code: a list of address ranges (start, end).
+    :param files: mapped.MappedFiles.
+    :param most_bytes: how much memory to search.
+    :return: Suspended.
+    :raises ProcessGone, ProcessForbidden: as maps.read_maps.
+    """
+    mappings = read_maps(via)
+    ranges = tuple(joined(ranges))
+    used = _used(pid)
+    left = most_bytes
+    stacks = 0
+    complete = True
+    words = MOST_WORDS
+    for mapping in sorted(mappings, key=lambda mapping: mapping.end - mapping.start):
+        if not _may_hold_stacks(mapping) or _is_of_a_thread(via, mapping):
+            continue
+        if mapping.end - mapping.start > left:
+            complete = False
+            continue
+        left -= mapping.end - mapping.start
+        top = 0  # of the stack found last
+        for address, word in _matches(via, mapping, ranges):
+            words -= 1
+            if words < 0:
+                return Suspended(stacks, False)
+            if address < top or _is_used(address, mapping, used):
+                continue
+            outer = _caller(via, address, word, mappings, files)
+            if outer is None:
+                continue
+            stacks += 1
+            top = _top(via, outer, mappings, files)
+    return Suspended(stacks, complete)
+
+
+def _may_hold_stacks(mapping):
+    is_file_of_others = mapping.inode and mapping.permissions.endswith("s")
+    return (
+        mapping.readable and mapping.writable and mapping.path != "[stack]" and not is_file_of_others
+        and not mapping.path.rpartition("/")[2].startswith(_RUNTIME)
+    )
+
+
+def _is_of_a_thread(via, mapping):
+    """Whether the stack of a thread ends where the mapping does."""
+    return not mapping.inode and has_control_block(via, max(mapping.start, mapping.end - _TOP_OF_A_STACK), mapping.end)
+
+
+def _used(pid):
+    """The stack pointers of those threads that are blocked."""
+    found = []
+    for tid in thread_ids(pid):
+        try:
+            where = read_system_call(pid, tid)
+        except ProcessGone:
+            continue
+        if where is not None:
+            found.append(where.stack_pointer)
+    return found
+
+
+def _is_used(address, mapping, used):
+    """Whether a thread is on the stack that ``address`` may belong to: then the look at that thread judges it."""
+    return any(mapping.start <= pointer < mapping.end and address >= pointer - _USED_BEFORE for pointer in used)
+
+
+def _matches(via, mapping, ranges):
+    """(address, word) of the words in a mapping that lie in the ``ranges``, ascending."""
+    for start in range(mapping.start, mapping.end, PIECE):
+        try:
+            data = read_memory(via, start, min(PIECE, mapping.end - start))
+        except StateUnreadable:
+            # It is gone, or a part of it is guarded.
+            continue
+        for position, word in sorted(words_in(data, ranges)):
+            yield start + position, word
+
+
+def _caller(via, address, return_address, mappings, files):
+    """(return address, stack pointer) of the frame that the word at ``address`` leads to, if it is one; or None."""
+    if not _is_behind_call(via, return_address):
+        return None
+    try:
+        found = caller_of(via, return_address, address, mappings, files)
+    except UlpError:
+        return None
+    if found is None:
+        return None
+    outer, _pointer = found
+    mapping = mapping_at(mappings, outer)
+    return found if mapping is not None and mapping.executable and _is_behind_call(via, outer) else None
+
+
+def _top(via, frame, mappings, files):
+    """How far up the frames lead: what lies below belongs to the same stack."""
+    outer, pointer = frame
+    while True:
+        found = _caller(via, pointer - 8, outer, mappings, files)
+        if found is None:
+            return pointer
+        outer, pointer = found
+
+
+def _is_behind_call(via, address):
+    try:
+        code = read_memory(via, address - _LONGEST_CALL, _LONGEST_CALL)
+    except UlpError:
+        return False
+    return code[-5] == 0xE8 or any(
+        code[-size] == 0xFF and code[1 - size] & 0x38 == 0x10 for size in range(2, _LONGEST_CALL + 1)
+    )
