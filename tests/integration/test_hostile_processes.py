@@ -19,7 +19,7 @@ from typing import Callable, NamedTuple
 
 import pytest
 from harness.blocked import version_patch
-from harness.command import TIMEOUT
+from harness.command import TIMEOUT, Ulp
 from harness.hostile import LARGEST_KB, Crowd, Stage, measured, staged
 from harness.polling import wait_until
 from harness.variant import USUAL
@@ -135,6 +135,16 @@ def named_like_the_target(stage: Stage) -> int:
     return stage.start_mapping(sparse(stage, stage.build.library.name, MANY_NOTES))
 
 
+def flipping_map(stage: Stage) -> int:
+    """Its map is another one by the time that anybody looks, and a FIFO is where its file was.
+
+    Seen to hang with the file opened by its path.
+    """
+    file = stage.copy_of_library(stage.build.library.name)
+    os.truncate(file, max(file.stat().st_size, 1 << 15))
+    return stage.start(stage.compile("flips_map.c"), file)
+
+
 def many_mappings(stage: Stage) -> int:
     """As many mappings as the kernel allows, half of them of code."""
     return stage.start_script("maps_much.py", stage.copy_of_library())
@@ -197,6 +207,8 @@ KINDS = {
     "kept faults": Kind(kept_faults, LATE, LATE),
     "absurd headers": Kind(absurd_headers, None, "without the livepatch runtime"),
     "named like the target": Kind(named_like_the_target, LATE, "without the livepatch runtime"),
+    # Either look may come first.
+    "flipping map": Kind(flipping_map, ""),
     "many mappings": Kind(many_mappings, LATE),
     "many files": Kind(many_files, LATE, "without the livepatch runtime"),
     "odd control group": Kind(odd_control_group, "without the livepatch runtime", "without the livepatch runtime"),
@@ -251,6 +263,7 @@ def hostile(kind, build, container):
 def rows(ulp, *words):
     """{PID: row} of a run over the whole host."""
     run = measured(ulp, *words, "--json", "--examine-timeout", PATIENCE)
+    assert "\\u001b" not in run.answer.output
     assert run.largest_kb < LARGEST_KB, run
     return {row["pid"]: row for row in run.answer.json()}
 
@@ -258,6 +271,8 @@ def rows(ulp, *words):
 def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
     """Guards everybody else: list, facts, dispatch and check."""
     run = measured(ulp, "list", "--json", "--examine-timeout", PATIENCE)
+    # As JSON writes an escape character: whoever shows such a word must not have to think of that.
+    assert "\\u001b" not in run.answer.output
     facts = run.answer.json()
     assert run.largest_kb < LARGEST_KB, run
     assert {process["pid"] for process in facts["processes"]} >= set(crowd.pids)
@@ -320,3 +335,18 @@ def test_signal_while_a_read_never_returns(verb, number, build, container, ulp):
         assert process.returncode == 128 + number
         assert errors.count("\n") == 1 and f"interrupted by {number.name}" in errors, errors
         wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended, too")
+
+
+@pytest.mark.parametrize("start", [fifo_in_its_place, flipping_map, leased_file, absurd_headers])
+def test_without_the_right_to_use_map_files(start, crowd, build, container):
+    """Guards the way by a process's own paths, which only has the rights of its owner. Seen to hang with the FIFO."""
+    denied = Ulp(wrap=("setpriv", "--bounding-set=-sys_admin,-checkpoint_restore"))
+    with staged(build, container) as stage:
+        pid = start(stage)
+        with pytest.raises(subprocess.CalledProcessError):
+            subprocess.run([*denied.command[:2], "sh", "-c", f"cat /proc/{pid}/map_files/* >/dev/null"], check=True,
+                           stderr=subprocess.DEVNULL)
+        facts = measured(denied, "list", "--json", "--examine-timeout", PATIENCE).answer.json()
+        assert {process["pid"] for process in facts["processes"]} >= set(crowd.pids)
+        run = measured(denied, "dispatch", "check", container, "--json", "--examine-timeout", PATIENCE)
+        assert {row["pid"] for row in run.answer.json()} >= set(crowd.pids)
