@@ -95,6 +95,9 @@ class Process:
             if where is not None:
                 end = end_of_mapping(lines, where.stack_pointer)
                 found.append((where.stack_pointer, min(STACK_BYTES, end - where.stack_pointer)))
+        found += [
+            (library.hooks, abi.HOOKS.size + library.hooks_count * abi.HOOK.size) for library in state.libraries
+        ]
         return found
 
     def look(self):
