@@ -82,7 +82,10 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 	if (block->flags & ULP_BLOCK_CATCH_UP)
 		ulp_universe_catch_up();
 	if (!claim()) {
-		refuse(result, ULP_BUSY, "another request is being carried out");
+		if (ulp_worker_is_lost())
+			refuse(result, ULP_WORKER_LOST, "");
+		else
+			refuse(result, ULP_BUSY, "another request is being carried out");
 		return;
 	}
 	ulp_images_refresh();

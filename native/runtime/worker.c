@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 
+#include "arch/x86_64/system_call.h"
 #include "runtime/apply.h"
 #include "runtime/clock.h"
 #include "runtime/fork.h"
@@ -22,6 +26,7 @@
 static struct {
 	uint64_t nonce;
 	struct ulp_result *result;
+	uint64_t thread; /* the worker's ID; 0: it does not run yet, or not any more */
 } order;
 
 static const char *patch_name(const struct ulp_request *request)
@@ -102,11 +107,13 @@ static void *work(void *argument)
 	enum ulp_error error;
 
 	(void)argument;
+	__atomic_store_n(&order.thread, (uint64_t)ulp_system_call(SYS_gettid), __ATOMIC_RELEASE);
 	error = carry_out(result);
 	result->worker_ns = ulp_clock_ns(CLOCK_MONOTONIC) - start;
 	if (error)
 		ulp_state.last_error = (uint32_t)error;
 	ulp_result_close(result, error ? ULP_STAGE_FAILED : ULP_STAGE_DONE, error);
+	__atomic_store_n(&order.thread, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&ulp_state.owner, 0, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -118,12 +125,37 @@ static bool start(const pthread_attr_t *attributes)
 	return pthread_create(&thread, attributes, work, NULL) == 0;
 }
 
+/* By calls that the worker needs as well, so that no filter kills whoever asks. */
+static long look_at_thread(uint64_t thread)
+{
+	char path[64];
+	long descriptor;
+
+	ulp_format(path, sizeof path, "/proc/self/task/%u", (unsigned)thread);
+	descriptor = ulp_system_call(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	if (descriptor < 0)
+		return descriptor;
+	ulp_system_call(SYS_close, descriptor);
+	return 0;
+}
+
+bool ulp_worker_is_lost(void)
+{
+	uint64_t thread = __atomic_load_n(&order.thread, __ATOMIC_ACQUIRE);
+
+	/* Who does not find itself there looks at the wrong /proc, or at none. */
+	return thread && look_at_thread((uint64_t)ulp_system_call(SYS_gettid)) == 0 &&
+	       look_at_thread(thread) == -ENOENT &&
+	       __atomic_load_n(&order.thread, __ATOMIC_ACQUIRE) == thread;
+}
+
 bool ulp_worker_start(uint64_t nonce, struct ulp_result *result)
 {
 	pthread_attr_t attributes;
 	size_t usual;
 	bool started;
 
+	order.thread = 0;
 	order.nonce = nonce;
 	order.result = result;
 	if (pthread_attr_init(&attributes) != 0)

@@ -10,4 +10,10 @@
 /* Starts the worker for the request with this nonce; `result` is closed by the worker. */
 bool ulp_worker_start(uint64_t nonce, struct ulp_result *result);
 
+/*
+ * Whether the worker of a request that is still being carried out has ended: a seccomp filter has
+ * killed it, say, with whatever it held.  False as well where /proc does not tell.
+ */
+bool ulp_worker_is_lost(void);
+
 #endif

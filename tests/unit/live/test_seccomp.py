@@ -10,6 +10,10 @@ import struct
 
 import pytest
 
+from conftest import compiled
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import seccomp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
@@ -18,7 +22,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors im
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
 
-ALLOW, ERRNO_EPERM, KILL_PROCESS = "0x7fff0000", "0x50001", "0x80000000"
+ALLOW, ERRNO_EPERM, KILL_PROCESS, KILL_THREAD = "0x7fff0000", "0x50001", "0x80000000", "0"
 MEMBARRIER, CLONE3, GETITIMER, RSEQ, RESTART_SYSCALL = "324", "435", "36", "334", "219"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel shows filters to root only")
@@ -157,6 +161,32 @@ def test_sleep_that_is_killed_when_gone_on_with(padded, start, trigger):
     row = trigger(padded).apply(victim.pid)
     assert (row.outcome, "denies the system call restart_syscall" in row.reason) == ("not_patchable", True)
     assert victim.end() == 0
+
+
+@needs_root
+def test_worker_that_a_filter_kills(padded, start, trigger, tmp_path):
+    """What it held nobody lets go any more: the next attempt says so, instead of finding the runtime busy for ever.
+
+    The call that is fatal is one of the patch library's own constructor, which nobody foresees.  Seen to fail (3001
+    attempts, "is carrying out another request") without ulp_worker_is_lost().
+    """
+    source, library = tmp_path / "patch.c", tmp_path / "patch.so"
+    source.write_text(
+        "#include <sys/syscall.h>\n#include <unistd.h>\n"
+        f"__attribute__((constructor)) static void made(void) {{ syscall({GETITIMER}, 0, 0); }}\n"
+        "int new_answer(int value) { return value + 5000; }\n", encoding="utf-8"
+    )
+    compiled("-fPIC", "-shared", "-Wl,--build-id", source, "-o", library)
+    description, container = tmp_path / "fatal.dsc", tmp_path / "fatal.ulp"
+    description.write_text(f"{library}\n@{padded.library}\nanswer:new_answer\n", encoding="utf-8")
+    pack(parse_description(description), container)
+    layout = padded._replace(container=container)
+    victim = start(layout, "commands", GETITIMER, KILL_THREAD)
+    assert trigger(layout, timeout=2).apply(victim.pid).outcome == "pending"
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "was killed at its work; restart the process" in row.reason
+    assert victim.ask("answer") == "20"
 
 
 @needs_root
