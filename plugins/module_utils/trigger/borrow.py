@@ -30,6 +30,8 @@ _PAUSE = 0.001
 # A process whose threads are all but always inside malloc or printf takes hundreds of attempts. Then, in seconds:
 _PATIENT_AFTER = 1000
 _PATIENT_PAUSE = 0.005
+# While another request is being carried out, each pause is twice as long as the one before, up to so many seconds.
+_LONGEST_PAUSE_WHEN_BUSY = 0.25
 # When for so long, in seconds, no thread was worth to be asked again, none will be.
 _STILL = 1.0
 _UNDER_WAY = (abi.STAGE_STARTED, abi.STAGE_WAITS)
@@ -75,6 +77,7 @@ class Borrower:
         self.space = None  # the AddressSpace, while it is at work
         self.permitted = {}  # of the TIDs whose seccomp filters were looked at: may they make restart_syscall?
         self.barred = set()  # TIDs that the kernel does not let us trace
+        self.pause_when_busy = _PAUSE
         self.refusals = Refusals(subject.via, subject.pid, files)
 
     def run(self):
@@ -114,14 +117,25 @@ class Borrower:
                     result = answer
                     if not self._is_retryable(answer):
                         return answer
+                    if answer.error == abi.BUSY:
+                        # Whoever is asked would say the same.
+                        break
             if self._is_over(deadline) or self.refusals.repeat_themselves:
                 return result
             if tids and time.monotonic() - last_asked > _STILL:
                 self._require_usual_stack(result)
                 return result
             round_number += 1
-            yield _PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE
+            yield self._pause(result)
             confirm(self.subject.identity)
+
+    def _pause(self, result):
+        """Seconds until the next round."""
+        if result is not None and result.error == abi.BUSY:
+            self.pause_when_busy = min(2 * self.pause_when_busy, _LONGEST_PAUSE_WHEN_BUSY)
+            return self.pause_when_busy
+        self.pause_when_busy = _PAUSE
+        return _PAUSE if self.attempts < _PATIENT_AFTER else _PATIENT_PAUSE
 
     def _is_foreseen(self, tid):
         try:

@@ -9,7 +9,6 @@ import os
 import struct
 
 import pytest
-
 from conftest import compiled
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
