@@ -26,11 +26,10 @@ def read_file(path):
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            with open(descriptor, "rb", closefd=False) as stream:
-                data = stream.read(_LARGEST + 1)
-            if len(data) > _LARGEST:
+            if os.fstat(descriptor).st_size > _LARGEST:
                 raise OSError(errno.EFBIG, f"it is longer than {_LARGEST} bytes")
-            return data
+            with open(descriptor, "rb", closefd=False) as stream:
+                return stream.read(_LARGEST)
         finally:
             os.close(descriptor)
     except OSError as error:

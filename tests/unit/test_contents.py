@@ -12,12 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.atomic_file import read_file
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import contents
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.contents import FileContents, read_piece
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
-from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import EXCESSIVE, MOST_BYTES, survey
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf, FileProblem
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import (
+    EXCESSIVE,
+    MOST_BYTES,
+    UNREADABLE,
+    survey,
+)
 
 PT_LOAD, PT_DYNAMIC, PT_NOTE = 1, 2, 4
 HUGE = (1 << 31, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
@@ -168,6 +174,23 @@ def test_budget_of_one_file(opened, monkeypatch):
     with pytest.raises(BadElf, match="has us read more than 1048576 bytes"):
         for position in range(0, 1 << 40, 1 << 18):
             _nothing = found[position:position + (1 << 18)]
+
+
+def test_file_of_ones_own_may_not_be_larger_than_memory_either(tmp_path):
+    """Guards the command against a file with holes. Seen to fail with ``MemoryError``."""
+    path = tmp_path / "holes"
+    path.write_bytes(b"\x7fELF")
+    os.truncate(path, 1 << 42)
+    with pytest.raises(FileProblem, match="it is longer than 1073741824 bytes"):
+        read_file(path)
+
+
+def test_file_that_cannot_be_read_counts_as_one_of_which_nobody_can_tell(opened):
+    reading = os.open("/proc/self/mem", os.O_RDONLY)
+    try:
+        assert survey(reading) is UNREADABLE
+    finally:
+        os.close(reading)
 
 
 def test_descriptor_is_closed_with_its_contents(opened):

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from .. import abi
 from .errors import StateUnreadable
-from .maps import covers, parse_maps, read_map, runtime_mapping
-from .procfs import text_lines
+from .maps import MemoryMap, covers, runtime_mapping
 
 # Bytes: what a request can name of a library, by 32 bits.
 _LARGEST_CODE = 1 << 32
@@ -27,17 +26,17 @@ _LARGEST_REQUEST = 1 << 24
 class Claims:
     """The map of one process, to hold claims against."""
 
-    def __init__(self, pid, data=None):
+    def __init__(self, pid, memory_map=None):
         """
-        :param data: what maps.read_map() gave not long ago; read now when None.
+        :param memory_map: a maps.MemoryMap that was read not long ago; read now when None.
         """
         self.pid = pid
-        self._fresh = data is None
-        self._take(read_map(pid) if data is None else data)
+        self._fresh = memory_map is None
+        self._take(memory_map or MemoryMap(pid))
 
-    def _take(self, data):
-        mapping = runtime_mapping(parse_maps(data, executable_only=True))
-        self._lines = text_lines(data)
+    def _take(self, memory_map):
+        mapping = runtime_mapping(memory_map.code)
+        self._lines = memory_map.lines
         # Its .bss is anonymous memory.
         self._own = ((0, 0),) if mapping is None else ((0, 0), (mapping.device, mapping.inode))
 
@@ -69,7 +68,7 @@ class Claims:
         if not self._fresh:
             # A library may have been loaded since.
             self._fresh = True
-            self._take(read_map(self.pid))
+            self._take(MemoryMap(self.pid))
             if covers(self._lines, start, end, permissions, files):
                 return
         raise self.refused(what)

@@ -123,15 +123,10 @@ def read_code_maps(pid) -> list[Mapping]:
     return parse_maps(read_map(pid), executable_only=True)
 
 
-def read_map_lines(pid) -> list[bytes]:
-    """The lines of the map of ``pid`` as they are, for end_of_mapping(); raises as read_maps."""
-    return text_lines(read_map(pid))
-
-
 def end_of_mapping(lines, address):
     """The end of the mapping that contains ``address``, or None; parses only the lines that it must.
 
-    :param lines: what read_map_lines() gave.
+    :param lines: MemoryMap.lines.
     """
     index = _line_with(lines, address)
     return None if index is None else _bounds(lines[index])[1]
@@ -143,7 +138,7 @@ def is_continued(lines, address):
     What is one stack to a program is several mappings to the kernel where a part of it has other properties: locked
     by mlock(2), say, or kept from children or core dumps by madvise(2).
 
-    :param lines: what read_map_lines() gave.
+    :param lines: MemoryMap.lines.
     """
     index = _line_with(lines, address)
     if index is None or index + 1 == len(lines) or _bounds(lines[index + 1])[0] != _bounds(lines[index])[1]:
@@ -155,7 +150,7 @@ def is_continued(lines, address):
 def covers(lines, start, end, permissions, files=None):
     """Whether all memory from ``start`` to ``end`` is mapped with these permissions.
 
-    :param lines: what read_map_lines() gave.
+    :param lines: MemoryMap.lines.
     :param permissions: four bytes as in the file, a ``.`` for either.
     :param files: the only files that it may be of, pairs of device and inode; (0, 0) is no file.  None: any.
     """

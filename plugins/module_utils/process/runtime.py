@@ -204,19 +204,19 @@ def _read_pieces(pid, address, counts):
     return _Header._make(_HEADER.unpack(data)), arrays, int.from_bytes(after, "little")
 
 
-def read_state(pid, address, map_data=None) -> RuntimeState:
+def read_state(pid, address, memory_map=None) -> RuntimeState:
     """A consistent copy of the state block at ``address`` of process ``pid``, read under its sequence lock.
 
     Nothing is in it that the process's memory map contradicts.
 
-    :param map_data: what maps.read_map() gave not long ago, if that was called.
+    :param memory_map: a maps.MemoryMap that was read not long ago, if there is one.
     :raises StateUnreadable: there is none, it is of another version, or damaged.
     :raises StateUnsettled: it was being changed: look again in a moment.
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
     counts = _FIRST_COUNTS
-    claims = Claims(pid, map_data)
+    claims = Claims(pid, memory_map)
     _require_block(pid, address, claims)
     for _each in range(_READINGS):
         header, arrays, after = _read_pieces(pid, address, counts)

@@ -21,7 +21,7 @@ from .errors import (
     StateUnsettled,
 )
 from .foreign_file import find
-from .maps import Mapping, parse_maps, read_map, runs_on_musl, runtime_mapping, translator
+from .maps import Mapping, MemoryMap, runs_on_musl, runtime_mapping, translator
 from .memory import may_write
 from .procfs import (
     ENDED_STATES,
@@ -207,8 +207,8 @@ def at_rest(look):
 
 def _seen_through(via, pid, stat, files):
     """The Subject that process ``pid`` is by what /proc shows of its thread ``via``."""
-    map_data = read_map(via)
-    mappings = parse_maps(map_data, executable_only=True)
+    memory_map = MemoryMap(via)
+    mappings = memory_map.code
     tool = translator(mappings)
     if tool is not None:
         raise ProcessUnpatchable(
@@ -226,7 +226,7 @@ def _seen_through(via, pid, stat, files):
         identity=Identity(pid, stat.start_ticks),
         threads=stat.threads,
         mappings=mappings,
-        state=read_state(via, state_address(via, mapping, files), map_data),
+        state=read_state(via, state_address(via, mapping, files), memory_map),
     )
 
 

@@ -30,7 +30,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.descri
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs, runtime
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import end_of_mapping, read_map_lines
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import MemoryMap, end_of_mapping
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.unwinder import unwind
@@ -89,7 +89,7 @@ class Process:
             found.append((state.address + abi.STATE.offsets[name], 3 * part.size))
         found.append((state.threads, abi.THREAD_SETS * abi.THREAD_WAYS * abi.THREAD.size))
         found.append((state.messages, abi.MESSAGES.size))
-        lines = read_map_lines(self.pid)
+        lines = MemoryMap(self.pid).lines
         for tid in procfs.thread_ids(self.pid):
             where = procfs.read_system_call(self.pid, tid)
             if where is not None:

@@ -55,7 +55,7 @@ def test_system_call_of_a_blocked_process():
         assert where.number == 0
         assert maps.mapping_at(found, where.stack_pointer).path == "[stack]"
         assert maps.mapping_at(found, where.instruction_pointer).executable
-        lines = maps.read_map_lines(process.pid)
+        lines = maps.MemoryMap(process.pid).lines
         for mapping in found:
             for address in (mapping.start, mapping.end - 1):
                 assert maps.end_of_mapping(lines, address) == mapping.end
@@ -132,7 +132,7 @@ def test_mapped_file_whose_name_has_odd_characters(tmp_path):
     odd.write_bytes(bytes(4096))
     with open(odd, "rb") as stream, mmap.mmap(stream.fileno(), 4096, prot=mmap.PROT_READ):
         (mapping,) = [found for found in maps.read_maps(os.getpid()) if found.path == str(odd)]
-        lines = maps.read_map_lines(os.getpid())
+        lines = maps.MemoryMap(os.getpid()).lines
         assert maps.end_of_mapping(lines, mapping.start) == mapping.end
         assert len(lines) == len(maps.read_maps(os.getpid()))
         assert all(maps.end_of_mapping(lines, found.start) == found.end for found in maps.read_maps(os.getpid()))
