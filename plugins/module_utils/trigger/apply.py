@@ -17,6 +17,7 @@ from .outcome import Row
 from .reapply import reapply, require_repeatable
 from .request import ResolvedLibrary, program_roots, sites
 from .seccomp_check import foreseen, require_no_strict_thread
+from .sessions import with_sessions
 from .undone import undoing
 from .untouched import require_untouched
 
@@ -25,7 +26,7 @@ def apply(job, pid, via, name):
     """Apply the livepatch to process ``pid``; a generator, as trigger.attempt wants it."""
     subject, resolution, row = examine_concerned(job, pid, via, name)
     if row is None:
-        row = with_besides((yield from _apply_to(job, subject, resolution)), resolution)
+        row = with_sessions(with_besides((yield from _apply_to(job, subject, resolution)), resolution))
     return row
 
 

@@ -9,6 +9,7 @@ from . import outcome
 from .concern import examine_concerned, with_besides
 from .lasting import bringing_along
 from .outcome import Row
+from .sessions import with_sessions
 from .standing import standing
 
 
@@ -26,7 +27,7 @@ def _look_at(job, pid, via, name, judge):
     """The Row of a process; ``judge`` gives it where the livepatch is loaded."""
     subject, resolution, row = examine_concerned(job, pid, via, name)
     if row is None:
-        row = with_besides((yield from _check_state(job, subject, resolution, judge)), resolution)
+        row = with_sessions(with_besides((yield from _check_state(job, subject, resolution, judge)), resolution))
     return row
 
 

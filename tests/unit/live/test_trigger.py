@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from ptrace import PtraceError
@@ -299,6 +300,28 @@ def test_stacks_that_nobody_knows_are_looked_at_a_few_times(padded, start, trigg
     assert len(stops) <= 15
     assert stops.count(spinning) <= 5
     assert victim.ask("answer") == "20"
+
+
+def test_listener_that_executes_its_sessions_anew(padded, start, trigger, tmp_path):
+    """Guards the sentence about sshd, whose sessions have nothing of what their listener has.
+
+    Seen to fail without with_sessions().
+    """
+    program, shell = tmp_path / "sshd", tmp_path / "shell" / "sshd"
+    shell.parent.mkdir()
+    shutil.copy(padded.app, program)
+    shutil.copy("/bin/sh", shell)
+    layout = padded._replace(app=program)
+    listener = start(layout)
+    above = start(layout, wrap=(shell, "-c", '"$@"; exit 0', "sh"))
+    session = int(Path(f"/proc/{above.pid}/task/{above.pid}/children").read_text())
+    for _time in range(2):
+        row = trigger(layout).apply(listener.pid)
+        assert row.outcome in ("patched", "already_patched")
+        assert "executes a program anew for each session" in row.reason
+        assert trigger(layout).apply(session).reason == ""
+    above.end()
+    assert "executes a program anew" in trigger(layout).check(listener.pid).reason
 
 
 def test_missing_package(padded, start, trigger, monkeypatch):
