@@ -195,3 +195,30 @@ def test_end_that_nothing_tells(built, tmp_path):
     bare = ElfImage.parse(bytes(data), "stripped")
     with pytest.raises(NotPatchable, match=r"neither a symbol nor unwind information tells where the function at"):
         bodies(bare, patchable_functions(bare), frozenset([start]))
+
+
+COMPUTED = """
+#define OPAQUE __attribute__((noipa))
+OPAQUE int first(int k) { return k + 1; }
+OPAQUE int second(int k) { return k + 2; }
+int (*const table[])(int) = {first, second};
+OPAQUE int by_table(int k) { return table[k & 1](k); }
+OPAQUE int by_name(int k) { return second(k + 3); }
+OPAQUE int calls(int k) { return table[k & 1](k) + 1; }
+int main(int count, char **words) { return by_table(count) + by_name(count) + calls(count); }
+"""
+
+
+@pytest.mark.parametrize("flags", [("-pie", "-fpie"), ("-no-pie", "-fno-pie"),
+                                   ("-pie", "-fpie", "-mindirect-branch=thunk"),
+                                   ("-no-pie", "-fno-pie", "-mindirect-branch=thunk-inline")])
+def test_jump_through_a_table(compile_file, flags):
+    """A computed jump may lead to each function that is replaced; seen to fail when only fixed targets counted."""
+    image = ElfImage.open(compile_file(COMPUTED, "-O2", *flags, "-Wl,--build-id", "-fpatchable-function-entry=16,14"))
+    functions = patchable_functions(image)
+    addresses = {name: function.address for function in functions for name in function.names}
+    led = {name: {other for other in ("first", "second") if bodies(
+        image, functions, {addresses[name]}).lead_to(addresses[other])} for name in ("by_table", "by_name", "calls")}
+    inline = "-mindirect-branch=thunk-inline" in flags
+    assert led == {"by_table": {"first", "second"}, "by_name": {"second"},
+                   "calls": {"first", "second"} if inline else set()}

@@ -22,9 +22,10 @@ from typing import NamedTuple
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from ..errors import BadElf, NotPatchable
+from .computed_jumps import may_leave
 from .instructions import REL32, instruction_starts
 from .jumps import JUMP8, JUMP32
-from .slots import JUMP_BY_SLOT, slots_of_own_functions
+from .slots import JUMP_BY_SLOT, imported_slots, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
 
@@ -40,19 +41,20 @@ class Bodies(NamedTuple):
     """Code of a program, by link-time addresses in bytes.
 
     ``ranges``: (start, end), ascending and disjoint, each with the byte behind the function; ``jumped``: where jumps
-    in them lead to.
+    in them lead to; ``anywhere``: whether one leads where a register points, and so perhaps to any function.
     """
 
     ranges: tuple[tuple[int, int], ...]
     jumped: frozenset[int]
+    anywhere: bool = False
 
     def hold(self, address):
         """Whether ``address`` lies in one of the ranges."""
         return _containing(self.ranges, address) is not None
 
     def lead_to(self, address):
-        """Whether one of the jumps leads to the function at ``address``, or to its padding."""
-        return address in self.jumped or address - PAD_BEFORE in self.jumped
+        """Whether one of the jumps leads, or may lead, to the function at ``address``, or to its padding."""
+        return self.anywhere or address in self.jumped or address - PAD_BEFORE in self.jumped
 
 
 def bodies(image, functions, roots):
@@ -93,7 +95,10 @@ def bodies(image, functions, roots):
             if reached is not None:
                 waiting.append(reached)
     ranges = tuple(joined((start, min(end + 1, image.end_of_segment(start))) for start, end in found))
-    result = Bodies(ranges, frozenset(jumped))
+    imported = imported_slots(image).keys()
+    # A switch of a program at a fixed address can't be told from other jumps through a table of addresses.
+    computed = any(may_leave(image.read(start, end - start), start, imported) for start, end in found)
+    result = Bodies(ranges, frozenset(jumped), computed)
     for start, end in sorted(found):
         if extents.is_unseen(start):
             _require_no_way_back(image, extents, result, start, end)

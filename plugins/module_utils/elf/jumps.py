@@ -154,7 +154,8 @@ class _Functions:
     def _extent(self, function):
         """(start, end, limit) of a function; what stands between end and limit has no name."""
         index = bisect_right(self._starts, function)
-        limit = next((end for start, end in self._sections if start <= function < end), function)
+        section = bisect_right(self._sections, (function, 1 << 64)) - 1
+        limit = max(function, self._sections[section][1]) if section >= 0 else function
         if index < len(self._starts):
             limit = min(limit, self._starts[index])
         end = max(self._ends.get(function, 0), (self._described.at(function) or (0, 0))[1])

@@ -108,6 +108,7 @@ def sites(resolved, jumps, beside=_ALONE):
     """
     replaced = {pair.old_offset: pair for pair in resolved.target.functions}
     bodies = resolved.bodies
+    chosen = {symbol.name for symbol in resolved.image.dynamic_symbols() if symbol.type == "STT_GNU_IFUNC"}
     found = []
     for function in resolved.functions:
         pair = replaced.pop(function.address, None)
@@ -136,6 +137,9 @@ def sites(resolved, jumps, beside=_ALONE):
         if function.tail_cycle:
             flags |= abi.SITE_CYCLE
         names = _plain_names(function)
+        if function.address_taken:
+            # It may be what an IFUNC resolver chooses.
+            names |= chosen
         if not beside.names.isdisjoint(names):
             flags |= abi.SITE_TAIL | (abi.SITE_CYCLE if beside.circular else 0)
         # From a replacement perhaps back to what it replaces, or to what may jump to that.
