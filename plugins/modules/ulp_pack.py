@@ -56,7 +56,8 @@ options:
     default: []
   allow_duplicates:
     description:
-      - The names of functions and variables that the patch library may define although a target defines them, too.
+      - The names of functions and variables that the patch library may define although a target defines them, too, or
+        patterns as in a shell.
       - A copy of a variable has a value of its own, and a copy of a function is not replaced when the target's is.
         Without this option it is an error that names them.
       - Functions that the target does not export, and that can't be called by name, may be copied; of these there is

@@ -69,14 +69,14 @@ HARMFUL = [
 def test_a_copy_that_does_harm_is_refused_by_name(packed, name, source, flags):
     with pytest.raises(NotPatchable) as caught:
         packed(source, *flags)
-    assert caught.value.functions == [name] and f"({name}, " in str(caught.value)
+    assert caught.value.functions == [name] and f"({name}: " in str(caught.value)
     allowed = packed(source, *flags, allow=[name])
     assert (allowed.duplicates, allowed.warnings) == ([name], [])
 
 
 def test_the_static_variable_of_a_function_that_clang_names_after_it(packed):
     source = "int __attribute__((noinline)) new_answer(int k) { static int calls; return k + ++calls; }"
-    with pytest.raises(NotPatchable, match=r"\(answer.calls, a variable"):
+    with pytest.raises(NotPatchable, match=r"\(answer.calls: new code would use variables"):
         packed(source, target=TARGET.replace("noipa", "noinline"), compiler="clang")
 
 
@@ -86,7 +86,7 @@ def test_a_copy_of_what_can_not_be_called_is_warned_of(packed, name):
     source = f"static int __attribute__((noipa)) {name}(int k) {{ return k; }} " + USED.format(f"{name}(k)")
     result = packed(source)
     (warning,) = result.warnings
-    assert f"both define {name}: a function, of which new code has a copy" in warning
+    assert f"both define {name}: functions of which new code has copies" in warning
     assert result.duplicates == []
     assert packed(source, allow=[name]).warnings == []
 
@@ -96,7 +96,7 @@ def test_a_new_function_that_calls_itself_by_the_old_name(packed, flags):
     """A wrapper that means the old function would call itself until the stack is full."""
     visible = "__attribute__((noipa, visibility(\"default\"))) "
     wraps = f"int {visible} second(int k) {{ int old = second(k); __asm__(\"\" : \"+r\"(old)); return old + 1; }}"
-    with pytest.raises(NotPatchable, match=r"\(second, a new function with the name of the old one"):
+    with pytest.raises(NotPatchable, match=r"\(second: new functions with the name of the old one"):
         packed(wraps, *flags, second="second")
     assert packed(wraps, *flags, allow=["second"], second="second").duplicates == ["second"]
     assert packed(f"int {visible} second(int k) {{ return k + 1; }}", *flags, second="second").warnings == []
@@ -167,12 +167,12 @@ def test_variables_of_plus_plus_that_are_weak_only(packed):
     """clang++ has no STB_GNU_UNIQUE: two libraries have one variable only where names are looked up globally."""
     result = packed(PLUS_PLUS.replace("NAME", "new_answer"), "-std=c++17", target=PLUS_PLUS.replace("NAME", "answer"),
                     target_flags=("-std=c++17",), compiler="clang++", suffix=".cc")
-    assert {"shared_variable", "_ZN7CountedIiE5countE"} <= {
-        warning.split(" both define ")[1].partition(":")[0] for warning in result.warnings}
+    (warning,) = result.warnings
+    assert "shared_variable" in warning and "_ZN7CountedIiE5countE" in warning and "dlopen" in warning
 
 
 def test_hidden_variables_of_plus_plus(packed):
-    with pytest.raises(NotPatchable, match="_ZN7CountedIiE5countE, a variable"):
+    with pytest.raises(NotPatchable, match="_ZN7CountedIiE5countE.*: new code would use variables"):
         packed(PLUS_PLUS.replace("NAME", "__attribute__((visibility(\"default\"))) new_answer"), "-std=c++17",
                "-fvisibility=hidden", target=PLUS_PLUS.replace("NAME", "answer"), target_flags=("-std=c++17",),
                compiler="g++", suffix=".cc")
@@ -184,7 +184,7 @@ def test_versions_of_symbols(packed, tmp_path):
     script.write_text("LIB_1 { global: *; };\n")
     flags = (f"-Wl,--version-script={script}",)
     assert packed("int new_answer(int k) { return k; }", *flags, target_flags=flags).warnings == []
-    with pytest.raises(NotPatchable, match=r"\(exported_helper, a function"):
+    with pytest.raises(NotPatchable, match=r"\(exported_helper: new code would call"):
         packed("int exported_helper(int k) { return k; } int new_answer(int k) { return exported_helper(k); }", *flags,
                target_flags=flags)
 
@@ -194,8 +194,16 @@ def test_a_stripped_patch_library(packed):
     result = packed("static int cache; int new_answer(int k) { return k + cache++; }", "-Wl,-s")
     (warning,) = result.warnings
     assert "is stripped" in warning
-    with pytest.raises(NotPatchable, match=r"\(counter, a variable"):
+    with pytest.raises(NotPatchable, match=r"\(counter: new code"):
         packed("int counter; int new_answer(int k) { return k + counter++; }", "-Wl,-s")
+
+
+def test_patterns(packed):
+    """Who compiles a fix with the library's own source has many copies."""
+    source = "".join(f"int {name}(int k) {{ return k; }}\n" for name in ("second", "exported_helper", "new_answer"))
+    result = packed(source, allow=["sec*", "exported_?elper", "third*"])
+    assert result.duplicates == ["exported_helper", "second"]
+    assert result.warnings == ["third* is allowed as a duplicate, but is none"]
 
 
 def test_a_name_that_is_no_duplicate(packed):
@@ -215,6 +223,6 @@ def test_the_command_says_what_it_accepted(compile_library, tmp_path, capsys):
     assert main(["post", "--allow-untracked", str(library)]) == 0
     assert "accepted without padding: bare" in capsys.readouterr().out
     assert main(["pack", str(description), "--allow-duplicate", "counter"]) != 0
-    assert "(cache, a variable" in capsys.readouterr().err and not (tmp_path / "fix.ulp").exists()
+    assert "(cache: new code" in capsys.readouterr().err and not (tmp_path / "fix.ulp").exists()
     assert main(["pack", str(description), "--allow-duplicate", "counter", "--allow-duplicate", "cache"]) == 0
     assert "accepted duplicates: cache, counter" in capsys.readouterr().out

@@ -92,7 +92,7 @@ def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_libr
     assert results["pack"]["functions"] == results["pack"]["targets"][0]["functions"]
     assert results["pack_both"]["failed"] and "mutually exclusive" in results["pack_both"]["msg"]
     assert results["pack"]["duplicates"] == [] and results["pack_allowed"]["duplicates"] == ["g"]
-    assert results["pack_copy"]["failed"] and "(g, a function" in results["pack_copy"]["msg"]
+    assert results["pack_copy"]["failed"] and "(g: new code would call" in results["pack_copy"]["msg"]
     assert results["pack_unknown"]["msg"] == f"{target} has no function absent"
 
     assert not results["dump"]["changed"]

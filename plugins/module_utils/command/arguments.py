@@ -99,7 +99,7 @@ def parser():
     pack.add_argument("-o", "--output", metavar="OUT.ulp")
     pack.add_argument("--allow-duplicate", metavar="NAME", action="append", default=[],
                       help="accept that the patch library has a copy of this function or variable of the target;"
-                      " may be given several times")
+                      " a name or a pattern, may be given several times")
 
     dump = verb("dump", "show what is in a livepatch container")
     dump.add_argument("container", metavar="FILE.ulp")

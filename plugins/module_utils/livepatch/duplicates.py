@@ -89,19 +89,19 @@ def _data(definition, other):
         # The loader makes one of all of them.
         return None, False
     if definition.vague and other.vague:
-        return ("a variable that C++ defines wherever it is used; it is one with the target's only where that was not"
-                " loaded by dlopen"), False
-    return "a variable, of which new code would use a copy of its own", True
+        return ("variables that C++ defines wherever they are used; they are one with the target's only where that was"
+                " not loaded by dlopen"), False
+    return "new code would use variables of its own", True
 
 
 def _code(definition, other, replaced):
     if replaced:
-        return "a function that is replaced, of which the patch library has the old or another copy", True
+        return "functions that are replaced, of which new code would call the old or another copy", True
     if definition.vague and other.vague:
         return None, False
     if other.exported:
-        return "a function, of which new code would call a copy of its own although it can call the target's", True
-    return "a function, of which new code has a copy that is not replaced when the target's is", False
+        return "new code would call functions of its own although it can call the target's", True
+    return "functions of which new code has copies that are not replaced when the target's are", False
 
 
 class _Definition(NamedTuple):
@@ -185,5 +185,5 @@ def _calls_itself(patch, definition, name):
     if by_name or any(
             section.address + match.end(1) + REL32.unpack(match.group(1))[0] in definition.addresses
             for section in patch.code_sections() for match in _CALL_OR_JUMP.finditer(patch.section_data(section))):
-        return "a new function with the name of the old one, which is what a call in the patch library leads to"
+        return "new functions with the name of the old one, which new code calls by that name"
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ..abi import BUILD_ID_SIZE, PAD_BEFORE
@@ -75,7 +76,7 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
     :param destination: path of the container; default_destination() when None.
     :param labels: JSON-able dict to store with it.
     :param dependencies: patch IDs in hex that must be applied before.
-    :param allow_duplicates: names that patch library and target may both define.
+    :param allow_duplicates: names, or patterns as for fnmatch(3), that patch library and target may both define.
     :param check: write nothing, only tell.
     :return: PackResult; equal input gives equal bytes, and an equal file is left alone.
     :raises FileProblem: a file cannot be read or written.
@@ -93,7 +94,7 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
     patch = _open(description, description.livepatch, description.line, "patch library")
     warnings = []
     targets = []
-    allowed = set()
+    allowed = {}
     for target in description.targets:
         targets.append(_resolve_target(description, target, patch, warnings, allow_duplicates, allowed))
     for index, target in enumerate(targets):
@@ -102,7 +103,8 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
                 where = description.where(description.targets[index].line)
                 raise BadDescription(
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
-    warnings.extend(f"{name} is allowed as a duplicate, but is none" for name in sorted({*allow_duplicates} - allowed))
+    unused = {*allow_duplicates}.difference(*allowed.values())
+    warnings.extend(f"{pattern} is allowed as a duplicate, but is none" for pattern in sorted(unused))
     data, patch_id = build_container(patch, targets, dependencies, labels)
     # Whoever applies it reads more of the patch library than was needed here: better refused now, by that file's name.
     parse_container(data, description.livepatch)
@@ -212,21 +214,27 @@ def _resolve_target(description, target, patch, warnings, allow_duplicates, allo
 
 
 def _check_duplicates(where, patch, image, pairs, warnings, allow_duplicates, allowed):
-    """Refuse what both define and does harm, and warn of the rest; what is allowed goes into the set ``allowed``."""
-    harmful = []
+    """Refuse what both define and does harm, and warn of the rest.
+
+    :param allowed: dict that takes the names that were allowed: {name: the patterns that allow it}.
+    """
+    harmful = {}
+    harmless = {}
     for duplicate in duplicates(patch, image, pairs):
-        if duplicate.name in allow_duplicates:
-            allowed.add(duplicate.name)
-        elif duplicate.harmful:
-            harmful.append(duplicate)
+        matching = {pattern for pattern in allow_duplicates if fnmatchcase(duplicate.name, pattern)}
+        if matching:
+            allowed.setdefault(duplicate.name, set()).update(matching)
         else:
-            warnings.append(f"{where}{patch.name} and {image.name} both define {duplicate.name}: {duplicate.what}")
+            (harmful if duplicate.harmful else harmless).setdefault(duplicate.what, []).append(duplicate.name)
     if harmful:
-        names = "; ".join(f"{duplicate.name}, {duplicate.what}" for duplicate in harmful)
+        problems = "; ".join(f"{', '.join(names)}: {what}" for what, names in harmful.items())
         raise NotPatchable(
             f"{where}{patch.name} and {image.name} both define names that the patch library should take from the target"
-            f" or call differently ({names}); where a copy is meant, allow it by name (--allow-duplicate,"
-            " allow_duplicate)", [duplicate.name for duplicate in harmful])
+            f" or call differently ({problems}); where copies are meant, allow them by name (--allow-duplicate,"
+            " allow_duplicates)", sorted(name for names in harmful.values() for name in names))
+    warnings.extend(
+        printable(f"{where}{patch.name} and {image.name} both define {', '.join(names)}: {what}")
+        for what, names in harmless.items())
     if not patch.symbols():
         warnings.append(
             f"{where}{patch.name} is stripped, so that of what it copies from {image.name} only exported names can be"
