@@ -254,6 +254,17 @@ def test_hold_file_that_makes_no_sense(tmp_path, text):
         read_hold(file)
 
 
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x85", "\u2028", "\x1b[2J"])
+def test_file_whose_lines_end_otherwise(tmp_path, end):
+    """Guards rules behind a remark: they must not count as a part of it. Seen to fail with no rule at all."""
+    file = tmp_path / "hold"
+    file.write_text(f"# Until the audit is over.{end}name=nginx{end}name=db\n", encoding="utf-8", newline="")
+    with pytest.raises(UlpError, match=f"{file} line 1 has a control character in it"):
+        read_hold(file)
+    file.write_text("# Until\u00a0it\tis over.\r\nname=nginx\r\nname=db\r\n", encoding="utf-8", newline="")
+    assert [rule.text for rule in read_hold(file)] == ["name=nginx", "name=db"]
+
+
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bytes").write_bytes(b"name=\xff\n")
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")

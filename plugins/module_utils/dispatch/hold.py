@@ -12,12 +12,16 @@ the kill switch counts whoever has made it: all that it can say is no.
 from __future__ import annotations
 
 import os
+import re
 
 from ..atomic_file import read_file
 from ..errors import FileProblem, UlpError
 from ..livepatch.container import is_patch_id
 from ..trusted_path import require_unchangeable
 from .rules import parse_rule
+
+# Control characters but the tab, and what else some programs take for the end of a line.
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def is_stopped(kill_switch):
@@ -105,5 +109,8 @@ def _lines(path, what):
         raise UlpError(f"{path} is not text in UTF-8") from error
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
+        # Such as carriage returns alone: what is one line to us may be a remark and ten rules to whoever wrote it.
+        if _CONTROL.search(stripped):
+            raise UlpError(f"{path} line {number} has a control character in it; end lines with newlines")
         if stripped and not stripped.startswith("#"):
             yield number, stripped
