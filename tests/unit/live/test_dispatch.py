@@ -236,8 +236,8 @@ def test_facts_of_many_patched_processes_are_cheap(padded, start):
     """Guards that what processes share is read once, and of each process little: 200 take a tenth of a second then.
 
     Counted in calls, which do not depend on the load of the machine: about 1,100 for each process, of which 90 look
-    at its hooks, and 400 hold its state block against its memory map. Seen to fail, with many thousands, when surveys
-    and images were not remembered.
+    at its hooks, and 400 hold its state block against its memory map. Seen to fail, with 2,900, when surveys and
+    images were not remembered.
     """
     selection = Selection(tuple(start(padded).pid for _index in range(20)))
     assert count_outcomes(dispatch(padded.container, PATCH, selection, Options()).rows) == {"patched": 20}

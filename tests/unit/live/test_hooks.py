@@ -336,7 +336,7 @@ def test_code_that_nobody_knows(layout, start, trigger):
 def test_threads_that_came_in_unseen_are_pending(padded, start, trigger, breakpoint_at):
     """A thread that runs old functions since a hook was undone has not got the livepatch when it is put back.
 
-    Seen to fail with ``already_patched`` after the second apply.
+    Seen to fail with ``patched``, and no thread pending, after the second apply.
     """
     victim = start(padded)
     patch = trigger(padded)
