@@ -46,7 +46,7 @@ def _apply_to(job, subject, resolution):
     require_no_strict_thread(pid)
     libraries = [_resolved(job, subject, match) for match in resolution.matches]
     for library in libraries:
-        require_untouched(subject, library, sites(library, job.container.jumps))
+        yield from require_untouched(subject, library, sites(library, job.container.jumps), job.options.timeout)
     anew = applied and not covered
     if anew:
         yield from require_repeatable(job, subject, libraries)

@@ -9,23 +9,60 @@ undo the hook.  The runtime makes sure of that, too, but it can't name the funct
 
 from __future__ import annotations
 
-from ..abi import PAD_BEFORE, PAD_ENTRY
+import time
+
+from ..abi import PAD_BEFORE, PAD_ENTRY, STATE
 from ..errors import UlpError
 from ..process.hooks import difference, hooks_of
-from ..process.memory import read_present
+from ..process.memory import read_memory, read_present
+from .progress import renewed
 from .undone import describe
 
+_PAUSE = 0.002  # seconds
 
-def require_untouched(subject, resolved, sites):
+
+def require_untouched(subject, resolved, sites, timeout):
     """Make sure that nobody else has changed the code at the entries that are to be hooked.
 
-    Those that are hooked already are another matter; see undone.undoing().
+    Those that are hooked already are another matter; see undone.undoing().  A request of somebody else's may be under
+    way, as of a tool that was killed: the runtime is hooking them just then.  That is waited for.
+
+    A generator, as trigger.drive wants it.
 
     :param subject: process.subject.Subject.
     :param resolved: request.ResolvedLibrary.
     :param sites: what request.sites() gave.
+    :param timeout: seconds to wait for such a request.
     :raises UlpError: somebody has.
     """
+    deadline = time.monotonic() + timeout
+    # Whether it was when the state was read; that of an examination is old.
+    was_busy = True
+    while True:
+        found = _difference(subject, resolved, sites)
+        if found is None:
+            return
+        if time.monotonic() > deadline or not (was_busy or _is_busy(subject)):
+            break
+        was_busy = _is_busy(subject)
+        if was_busy:
+            yield _PAUSE
+        # What has been hooked until now is in there.
+        subject = yield from renewed(subject)
+    function, what = found
+    raise UlpError(
+        f"process {subject.pid} ({subject.name}): function {function.label} of {resolved.library.name} cannot"
+        f" be hooked, {describe(what)}; remove that, then apply the livepatch again"
+    )
+
+
+def _is_busy(subject):
+    """Whether the runtime carries out a request."""
+    return any(read_memory(subject.via, subject.state.address + STATE.offsets["owner"], 4))
+
+
+def _difference(subject, resolved, sites):
+    """(PatchableFunction, hooks.Difference) of the first entry that is neither hooked nor as in the file, or None."""
     base = resolved.library.base
     known = {
         hook.function
@@ -40,10 +77,8 @@ def require_untouched(subject, resolved, sites):
     for function, code in zip(wanted, memory):
         found = difference(code, resolved.image.read(function.address - PAD_BEFORE, _size(function)))
         if found is not None:
-            raise UlpError(
-                f"process {subject.pid} ({subject.name}): function {function.label} of {resolved.library.name} cannot"
-                f" be hooked, {describe(found)}; remove that, then apply the livepatch again"
-            )
+            return function, found
+    return None
 
 
 def _size(function):

@@ -21,10 +21,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import No
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, source
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, source, untouched
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import Settled
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import (
     ResolvedLibrary,
@@ -481,3 +482,38 @@ def test_kernel_that_forbids_tracing_is_not_asked_for_ever(padded, start, trigge
     assert row.reason.endswith("the kernel refused PTRACE_SEIZE (Operation not permitted)")
     assert asked == [requests.SEIZE]
     assert victim.ask("answer") == "20"
+
+
+def test_request_of_a_tool_that_has_died_is_waited_for(padded, start, look, trigger, monkeypatch):
+    """Guards the look at the code against hooks that the runtime is setting just then, for whoever asked it before.
+
+    Seen to fail ("cannot be hooked", as if a debugger had been there) with the code compared with the file once.
+    """
+    victim = start(padded)
+    state = look(victim).state
+    owner = state.address + abi.STATE.offsets["owner"]
+    (library,) = [mapping for mapping in read_maps(victim.pid) if mapping.path == str(padded.library)
+                  and mapping.executable]
+    entry = library.start - library.offset + ElfImage.open(padded.library).find_dynamic_symbol("answer").value
+    before = read_memory(victim.pid, entry, 2)
+    original = untouched._is_busy
+    waits = []
+
+    def is_busy(subject):
+        if original(subject):
+            waits.append(subject)
+            if len(waits) == 3:
+                os.pwrite(memory, before, entry)
+                write_memory(victim.pid, owner, bytes(4))
+        return original(subject)
+
+    monkeypatch.setattr(untouched, "_is_busy", is_busy)
+    memory = os.open(f"/proc/{victim.pid}/mem", os.O_RDWR)
+    try:
+        write_memory(victim.pid, owner, victim.pid.to_bytes(4, "little"))
+        os.pwrite(memory, b"\xeb\xfe", entry)
+        row = trigger(padded).apply(victim.pid)
+        assert (row.outcome, len(waits)) == ("patched", 3), row
+        assert victim.ask("answer") == "5001"
+    finally:
+        os.close(memory)
