@@ -24,6 +24,7 @@ extends_documentation_fragment:
 """
 
 from ansible import constants
+from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
 
 _SAYS = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
@@ -44,6 +45,8 @@ class CallbackModule(Default):
             self.set_option("display_skipped_hosts", False)
 
     def v2_runner_on_ok(self, result):
+        if not self._display.verbosity and isinstance(result.task, TaskInclude):
+            return
         message = result.result.get("msg") if result.task.action in _SAYS else None
         if self._display.verbosity or message is None:
             super().v2_runner_on_ok(result)
