@@ -32,15 +32,16 @@ from .words import words_in
 # Bytes: so much of a process is searched, the smallest mappings first, for stacks are small; and read at once.
 MOST_BYTES = 64 << 20
 PIECE = 1 << 20
-# More matches than these are not looked at.
+# More matches, mappings, and frames of a stack than these are not looked at.
 MOST_WORDS = 4096
+MOST_MAPPINGS = 4096
+_MOST_FRAMES = 256
 # What a thread that runs a coroutine has used of its stack before, below its stack pointer, in bytes.
 _USED_BEFORE = 1 << 16
 # An instruction that calls is 2 to 7 bytes long.
 _LONGEST_CALL = 7
 # Bytes at the upper end of a thread's stack that hold its control block.
 _TOP_OF_A_STACK = 8192
-_RUNTIME = "libpulp.so"
 
 
 class Suspended(NamedTuple):
@@ -67,8 +68,11 @@ def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
     stacks = 0
     complete = True
     words = MOST_WORDS
-    for mapping in sorted(mappings, key=lambda mapping: mapping.end - mapping.start):
-        if not _may_hold_stacks(mapping) or _is_of_a_thread(via, mapping):
+    candidates = sorted(filter(_may_hold_stacks, mappings), key=lambda mapping: mapping.end - mapping.start)
+    for index, mapping in enumerate(candidates):
+        if index == MOST_MAPPINGS:
+            return Suspended(stacks, False)
+        if _is_of_a_thread(via, mapping):
             continue
         if mapping.end - mapping.start > left:
             complete = False
@@ -90,16 +94,13 @@ def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
 
 
 def _may_hold_stacks(mapping):
-    is_file_of_others = mapping.inode and mapping.permissions.endswith("s")
-    return (
-        mapping.readable and mapping.writable and mapping.path != "[stack]" and not is_file_of_others
-        and not mapping.path.rpartition("/")[2].startswith(_RUNTIME)
-    )
+    # Whoever reads a file's memory may wait for whoever has the file.
+    return mapping.readable and mapping.writable and not mapping.inode and mapping.path != "[stack]"
 
 
 def _is_of_a_thread(via, mapping):
     """Whether the stack of a thread ends where the mapping does."""
-    return not mapping.inode and has_control_block(via, max(mapping.start, mapping.end - _TOP_OF_A_STACK), mapping.end)
+    return has_control_block(via, max(mapping.start, mapping.end - _TOP_OF_A_STACK), mapping.end)
 
 
 def _used(pid):
@@ -150,11 +151,12 @@ def _caller(via, address, return_address, mappings, files):
 def _top(via, frame, mappings, files):
     """How far up the frames lead: what lies below belongs to the same stack."""
     outer, pointer = frame
-    while True:
+    for _frame in range(_MOST_FRAMES):
         found = _caller(via, pointer - 8, outer, mappings, files)
         if found is None:
-            return pointer
+            break
         outer, pointer = found
+    return pointer
 
 
 def _is_behind_call(via, address):

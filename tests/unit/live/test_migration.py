@@ -29,7 +29,8 @@ def test_thread_inside_the_library_is_pending_until_it_leaves(layout, start, tri
     victim.start_thread("inside", READ)
     assert trigger(layout).apply(victim.pid).outcome == "pending"
     row = once_alone(trigger(layout), victim, 2)
-    assert (row.outcome, row.threads, row.threads_pending) == ("pending", 2, 1)
+    # Its stack is a thread's, and no coroutine's besides.
+    assert (row.outcome, row.threads, row.threads_pending, row.coroutines) == ("pending", 2, 1, 0)
     assert f"1 of 2 threads of process {victim.pid}" in row.reason
     assert victim.ask("answer") == "5001"
     assert trigger(layout).check(victim.pid).outcome == "pending"
