@@ -11,7 +11,7 @@ from ..errors import FileProblem, MissingDependency, UlpError, Untrusted
 from ..faults import unexpected
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
 from ..process.mapped import MappedFiles
-from ..process.subject import alive
+from ..process.subject import alive, has_ended
 from ..trigger import outcome
 from ..trigger.aftermath import credited
 from ..trigger.outcome import Row
@@ -96,7 +96,7 @@ class Dealer:
         if row.changed and guard.applies and not trigger.options.check:
             row = yield from self._unless_replaced(row)
         if not candidate.named and (
-            (row.outcome in (outcome.FAILED, outcome.NOT_PATCHABLE) and _has_ended(pid))
+            (row.outcome in (outcome.FAILED, outcome.NOT_PATCHABLE) and has_ended(pid))
             # It has become another program since it was chosen.
             or (row.outcome == outcome.NOT_APPLICABLE and not self._is_still_concerned(pid))
         ):
@@ -172,11 +172,3 @@ class Dealer:
         if reason is None or task.named:
             return Found(None)
         return Found(Row(task.pid, name_of(task.pid), outcome.EXCLUDED, reason))
-
-
-def _has_ended(pid):
-    try:
-        alive(pid)
-    except (ProcessGone, ProcessDead):
-        return True
-    return False

@@ -11,6 +11,7 @@ import time
 
 from ..errors import FileProblem, UlpError, Untrusted
 from ..process.procfs import hides_processes
+from ..process.subject import has_ended
 from ..trigger import outcome
 from . import ledger
 from .again import Passes
@@ -176,11 +177,14 @@ def _listed(pids):
 
 def _updated(before, now):
     """``before`` with what a later look said."""
-    result = now.outcome
-    if not now.name:
-        now = now._replace(
-            name=before.name, reason=f"process {before.pid} ({before.name}) ended while it was {before.outcome}"
+    if has_ended(before.pid):
+        # Whatever was seen last of it.
+        return before._replace(
+            outcome=outcome.FAILED,
+            threads_pending=0,
+            reason=f"process {before.pid} ({before.name}) ended while it was {before.outcome}",
         )
+    result = now.outcome
     if before.changed and result == outcome.ALREADY_PATCHED:
         result = outcome.PATCHED
     held_us = max(before.held_us or 0, now.held_us or 0) or None

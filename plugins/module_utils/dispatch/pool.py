@@ -23,6 +23,7 @@ import time
 from typing import NamedTuple
 
 from ..faults import log
+from ..termination import SIGNALS
 from ..trigger.drive import WIDTH
 from .task import (
     BEGUN,
@@ -226,6 +227,15 @@ class Pool:
             return
         if self._interrupted_at is not None:
             return
+        # A handler must run neither in the child, where it would lead into our callers, nor before the child is known.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._hire()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _hire(self):
+        """Start a worker."""
         slot = Slot()
         reader, writer = os.pipe()
         parent = os.getpid()
@@ -234,9 +244,9 @@ class Pool:
             become_worker(
                 parent, self._reader, writer, slot, self._notice, self._seconds, self._prepare, self._width
             )
+        self._members.append(_Member(pid, reader, slot))
         os.close(writer)
         os.set_blocking(reader, False)
-        self._members.append(_Member(pid, reader, slot))
 
     @staticmethod
     def _is_stuck(member):

@@ -87,6 +87,23 @@ def alive(pid):
     raise ProcessDead(pid, f"process {pid} ({stat.name}) has ended already and is a zombie")
 
 
+def has_ended(pid):
+    """Whether no thread of process ``pid`` executes code of its program any more: it has ended, or is about to."""
+    try:
+        return not _goes_on(read_stat(pid)) and not any(_goes_on(read_stat(pid, tid)) for tid in thread_ids(pid))
+    except ProcessGone:
+        # A thread that ended between two looks is none; so is a process.
+        return _has_gone(pid)
+
+
+def _has_gone(pid):
+    try:
+        alive(pid)
+    except (ProcessGone, ProcessDead):
+        return True
+    return False
+
+
 def goes_on_without(via, pid):
     """Whether thread ``via``, through which process ``pid`` was looked at, has ended and the process has not.
 

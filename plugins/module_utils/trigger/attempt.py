@@ -39,9 +39,9 @@ class _Announced:
         self.sent = False
 
     def __call__(self):
-        self.sent = True
-        if self._announce is not None:
+        if not self.sent and self._announce is not None:
             self._announce()
+        self.sent = True
 
 
 class _Seen:

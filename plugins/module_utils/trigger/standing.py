@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ..process.errors import ProcessGone
+from ..process.subject import has_ended
 from . import outcome
 from .coroutines import about_suspended, count_now
 from .outcome import Row
@@ -21,6 +23,7 @@ def standing(job, subject, done):
     :param job: job.Job.
     :param subject: process.subject.Subject.
     :param done: the outcome when every thread is.
+    :raises ProcessGone: the process has ended.
     """
     patch = job.patch_in(subject)
     undone = undoing(subject, patch.domain, job.files)
@@ -44,6 +47,9 @@ def standing(job, subject, done):
             unsettled=found.unsettled,
         )
     if not pending:
+        if has_ended(subject.pid):
+            # Its threads were seen going, and not what they had.
+            raise ProcessGone(subject.pid, f"process {subject.pid} ({subject.name}) has ended")
         reasons = [_about_coroutines(subject)] if coroutines else []
         if undone is not None:
             # Without the livepatch, old code is what is wanted; but the next one can't rely on the hook.

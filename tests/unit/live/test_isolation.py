@@ -18,6 +18,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, PATCH, REVERT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.faults import log
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import process_ids, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, concern, exchange
@@ -239,6 +240,25 @@ def test_unexpected_exception_in_facts(padded, start, monkeypatch, caplog):
     facts = gather(pids(strange, other))
     assert [process["pid"] for process in facts["processes"]] == [other.pid]
     assert [found["pid"] for found in facts["unpatchable"]] == [strange.pid]
+    caplog.clear()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_traceback_is_printed_when_asked_for(padded, start, monkeypatch, capsys, caplog, debug):
+    """Guards what a report of a fault needs, and who does not ask; seen to fail with no traceback from the worker."""
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.command.main import main
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts as gathering
+
+    def container(_pid):
+        raise IndexError("a strange thing")
+
+    victim = start(padded)
+    monkeypatch.setattr(gathering, "container", container)
+    monkeypatch.setattr(log, "handlers", list(log.handlers))
+    assert main(["list", "-p", str(victim.pid), *(["--debug"] if debug else [])]) == 1
+    printed = capsys.readouterr().err
+    assert "a fault of this tool: IndexError: a strange thing" in printed
+    assert ("Traceback" in printed) == debug
     caplog.clear()
 
 
