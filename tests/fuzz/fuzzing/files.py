@@ -17,13 +17,14 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.bodies import bodies
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.frames import FrameDescriptions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
-from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.jumps import jumped_imports, slots_of_own_functions
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.jumps import jumped_imports
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import (
     is_post_processed,
     padding_addresses,
     patchable_functions,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import describe_exports, post_process
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.slots import slots_of_own_functions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.unseen import unseen_entries
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
     parse_container,
