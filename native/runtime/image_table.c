@@ -20,6 +20,8 @@ struct entry {
 	bool permanent;
 	bool followed; /* what it needs has been made permanent too */
 	bool listed;   /* in the list as it was read last */
+	uint32_t
+		space; /* number of the namespace whose list that is: names mean something within one */
 	struct ulp_image image;
 };
 
@@ -76,17 +78,30 @@ static bool describe_program(struct ulp_image *image)
 	return headers && ulp_image_describe_at(image, (uint64_t)headers - sizeof(Elf64_Ehdr));
 }
 
+static void note_list(uint64_t address, unsigned type, void *argument)
+{
+	(void)type;
+	*(const struct r_debug **)argument = (const struct r_debug *)address;
+}
+
 void ulp_images_learn(int argc, char **argv)
 {
 	/* Behind the arguments lies the environment, and behind that the vector (psABI, 3.4.1). */
 	char **end = argv + argc + 1;
-	struct ulp_image program;
+	struct ulp_image image;
 
 	while (*end)
 		end++;
-	auxiliary = (const Elf64_auxv_t *)(end + 1);
-	if (describe_program(&program))
-		debug = (const struct r_debug *)ulp_image_dynamic(&program, DT_DEBUG);
+	/* unsetenv(3) moves what follows down, so that there may be several ends by now. */
+	while (!*end)
+		end++;
+	auxiliary = (const Elf64_auxv_t *)end;
+	if (describe_program(&image))
+		debug = (const struct r_debug *)ulp_image_dynamic(&image, DT_DEBUG);
+	/* Some linkers leave the entry out on request; then it is found as debuggers do without it. */
+	if (!debug && ulp_auxiliary(AT_BASE) &&
+	    ulp_image_describe_at(&image, ulp_auxiliary(AT_BASE)))
+		ulp_image_symbols(&image, "_r_debug", note_list, &debug);
 }
 
 /* ------------------------------------------------------------------ reading the list */
@@ -124,7 +139,7 @@ static void change(struct entry *entry, const struct ulp_image *image)
 	__atomic_store_n(&entry->sequence, entry->sequence + 1, __ATOMIC_RELEASE);
 }
 
-static void add(const struct ulp_image *image)
+static void add(const struct ulp_image *image, uint32_t space)
 {
 	struct entry *entry = known(image);
 
@@ -140,6 +155,7 @@ static void add(const struct ulp_image *image)
 	if (!entry->listed)
 		list[list_length++] = (uint16_t)(entry - entries);
 	entry->listed = true;
+	entry->space = space;
 }
 
 /* An object is found by its ELF header, which lies at its lowest address. */
@@ -159,7 +175,7 @@ static bool consistent(const struct r_debug *names)
  * No lock is taken, so a node may be freed under our eyes: each is asked for before it is read, and
  * none is read while the loader says that it changes something.
  */
-static uint32_t read_list(const struct r_debug *names, uint32_t place)
+static uint32_t read_list(const struct r_debug *names, uint32_t place, uint32_t space)
 {
 	const struct link_map *map = names->r_map;
 	bool program = place == 0;
@@ -169,7 +185,7 @@ static uint32_t read_list(const struct r_debug *names, uint32_t place)
 		struct ulp_image image;
 
 		if (describe(map, program, &image))
-			add(&image);
+			add(&image, space);
 		program = false;
 		place++;
 		map = map->l_next;
@@ -187,12 +203,12 @@ static const struct r_debug *next_namespace(const struct r_debug *names)
 
 static void read_lists(void)
 {
-	uint32_t place = 0;
+	uint32_t place = 0, space = 0;
 
 	for (const struct r_debug *names = debug;
 	     names && place < LONGEST_LIST && ulp_readable((uint64_t)names, sizeof *names);
 	     names = next_namespace(names))
-		place = read_list(names, place);
+		place = read_list(names, place, space++);
 }
 
 /* ------------------------------------------------------------------ objects that stay */
@@ -210,6 +226,7 @@ static void follow(struct entry *entry)
 	entry->followed = true;
 	for (uint32_t i = 0; i < entry_count; i++)
 		if (entries[i].used && entries[i].listed && !entries[i].permanent &&
+		    entries[i].space == entry->space &&
 		    is_needed_by_name(&entry->image, &entries[i].image))
 			entries[i].permanent = true;
 }

@@ -38,13 +38,28 @@ static bool within(const struct range *range, uint64_t address)
 static const struct ulp_image *c_library_image;
 static uint64_t system_call_function; /* syscall() */
 
-static bool is_c_library(const struct ulp_image *image, void *argument)
+struct by_name {
+	const char *soname;
+	const struct ulp_image *image; /* NULL: none has it */
+};
+
+static bool has_name(const struct ulp_image *image, void *argument)
 {
-	(void)argument;
-	if (strcmp(ulp_image_soname(image), "libc.so.6") != 0)
+	struct by_name *wanted = argument;
+
+	if (strcmp(ulp_image_soname(image), wanted->soname) != 0)
 		return true;
-	c_library_image = image;
+	wanted->image = image;
 	return false;
+}
+
+/* Not by what the kernel says: the loader itself may have been the program that was started. */
+static const struct ulp_image *image_named(const char *soname)
+{
+	struct by_name wanted = {.soname = soname, .image = NULL};
+
+	ulp_images_each(has_name, &wanted);
+	return wanted.image;
 }
 
 static struct range range_of(const struct ulp_image *image)
@@ -82,19 +97,19 @@ static void learn_allocator(uint64_t function)
 
 bool ulp_safe_point_learn(void)
 {
-	const struct ulp_image *image;
-	struct ulp_image room;
+	const struct ulp_image *library, *dynamic_loader;
 
 	if (c_library_image)
 		return true;
-	ulp_images_each(is_c_library, NULL);
-	if (!c_library_image)
+	library = image_named("libc.so.6");
+	dynamic_loader = image_named("ld-linux-x86-64.so.2");
+	if (!library || !dynamic_loader)
 		return false;
-	c_library = range_of(c_library_image);
-	c_library_text = text_of(c_library_image);
-	image = ulp_image_at(ulp_auxiliary(AT_BASE), &room);
-	loader = range_of(image);
-	loader_text = text_of(image);
+	c_library_image = library;
+	c_library = range_of(library);
+	c_library_text = text_of(library);
+	loader = range_of(dynamic_loader);
+	loader_text = text_of(dynamic_loader);
 	kernel_code.start = ulp_auxiliary(AT_SYSINFO_EHDR);
 	kernel_code.end = kernel_code.start ? kernel_code.start + VDSO_SIZE : 0;
 	system_call_function = ulp_image_function(c_library_image, "syscall");
@@ -337,7 +352,7 @@ bool ulp_safe_point(const struct ulp_block *block, enum ulp_wait wait, const cha
 	bool innermost = true, complete;
 
 	if (!ulp_safe_point_learn()) {
-		*why = "its C library cannot be found";
+		*why = "its C library and loader cannot be found";
 		return false;
 	}
 	frames.count = 0;

@@ -17,7 +17,7 @@
 
 /*
  * Where the C library, the loader and the allocator lie.  To be called before the others, by a
- * thread that answers a request, when the images are known.  Returns false if there is no C library.
+ * thread that answers a request, when the images are known.  Returns false if they are not found.
  */
 bool ulp_safe_point_learn(void);
 
