@@ -87,7 +87,9 @@ def test_a_run_that_leaves_a_vulnerable_process_has_not_plainly_succeeded(word):
 
 
 def test_what_runs_ansible_is_not_left_vulnerable():
-    document = reported({"web1": done(row(7, "patched"), row(8, "not_patchable", runs_ansible=True))})
+    hosts = {"web1": done(row(7, "patched"), row(8, "not_patchable", runs_ansible=True))}
+    document = reported(hosts, [stage(1, "web1")])
+    assert (document["stages"][0]["state"], document["stages"][0]["processes"]) == ("passed", {"patched": 1})
     assert (document["state"], document["hosts"][0]["status"], document["still_vulnerable"]) == (
         "succeeded", "patched", [])
     assert len(document["hosts"][0]["processes"]) == 2

@@ -100,7 +100,7 @@ def _stage(stage, hosts):
         state = TAKEN_BACK if any(host.planned for host in its) else PASSED
     else:
         state = left(its) or PASSED
-    return dict(stage, state=state, processes=dict(Counter(row["outcome"] for host in its for row in host.rows)))
+    return dict(stage, state=state, processes=dict(Counter(row["outcome"] for host in its for row in host.others)))
 
 
 def _host(host):
