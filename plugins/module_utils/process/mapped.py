@@ -258,16 +258,24 @@ class MappedFiles:
         return self._open(pid, mapping).frames
 
     def libraries(self, pid, mappings) -> list[LoadedLibrary]:
-        """The ELF files loaded into ``pid``, one for each load bias, ascending by address.
+        """The ELF files loaded into ``pid``, one for each load bias, ascending by address; otherwise as loaded()."""
+        return self.loaded(pid, mappings)[0]
+
+    def loaded(self, pid, mappings):
+        """What is loaded into ``pid``, and what may be.
 
         :param mappings: of the process (maps.Mapping); only executable mappings of files matter.
+        :return: a list as libraries(), and one of what is code of files of which nobody can tell what they are: pairs
+            of a maps.Mapping and why not, words that go on after the file's name.
         :raises TakesTooLong: it has mapped more than MOST_FILES files as code, or loaded so many, one perhaps several
             times.
         """
         found = {}
+        obscure = []
         strange = [mapping for mapping in mappings if mapping.executable and not mapping.inode and is_strange(mapping)]
-        for mapping in _code_of_files(pid, mappings):
-            seen = self.survey(pid, mapping)
+        for mapping, seen in self._surveyed_code(pid, mappings):
+            if seen is not None and seen.obstacle is not None:
+                obscure.append((mapping, seen.obstacle))
             base = seen.load_bias(mapping) if seen is not None and seen.native else None
             if base is None:
                 strange.append(mapping)
@@ -277,7 +285,13 @@ class MappedFiles:
                     raise TakesTooLong(pid, f"it has loaded more than {MOST_FILES} libraries")
         if strange:
             found = self._with_moved(pid, found, strange)
-        return sorted(found.values(), key=lambda library: library.text_start)
+        return sorted(found.values(), key=lambda library: library.text_start), obscure
+
+    def _surveyed_code(self, pid, mappings):
+        """Pairs of a mapping of code of a file, and its survey()."""
+        surveyed = [(mapping, self.survey(pid, mapping)) for mapping in _code_of_files(pid, mappings)]
+        # The map may have changed since it was read, and another mapping of the same file have shown what that is.
+        return [(mapping, self.survey(pid, mapping) if seen is UNREACHABLE else seen) for mapping, seen in surveyed]
 
     def _with_moved(self, pid, found, strange):
         """``found``, {load bias: LoadedLibrary}, with what is known of libraries whose code was moved.
@@ -298,19 +312,6 @@ class MappedFiles:
             base: library._replace(moved=any(holds(library.survey, base, mapping) for mapping in strange))
             for base, library in found.items()
         }
-
-    def obscure(self, pid, mappings):
-        """Those of ``mappings`` that are code of files of which nobody can tell what they are.
-
-        :return: list of (maps.Mapping, why: words that go on after the file's name).
-        :raises: as libraries().
-        """
-        found = []
-        for mapping in _code_of_files(pid, mappings):
-            seen = self.survey(pid, mapping)
-            if seen is not None and seen.obstacle is not None:
-                found.append((mapping, seen.obstacle))
-        return found
 
 
 def _key(found):

@@ -25,7 +25,7 @@ def resolution_in(via, container, files):
     :raises ProcessGone, ProcessForbidden: the process cannot be looked at.
     """
     mappings = read_code_maps(via)
-    return resolve(container, files.libraries(via, mappings), files.obscure(via, mappings))
+    return resolve(container, *files.loaded(via, mappings))
 
 
 def examine_concerned(job, pid, via, name):

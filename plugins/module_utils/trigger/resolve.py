@@ -26,7 +26,7 @@ class Resolution(NamedTuple):
     matches: list[Match]
     others: list[Match]  # the library's name is right, its build ID is not
     doubles: list[Match]  # loaded more than once: from two paths, or by dlmopen(3)
-    # Called like a target, of a file of which nobody can tell what it is, and why not: as MappedFiles.obscure().
+    # Called like a target, of a file of which nobody can tell what it is, and why not: as MappedFiles.loaded().
     obscure: list[tuple[Mapping, str]]
     besides: list[Match]  # as others, of a target that the process has loaded in the right build, too
 
@@ -51,7 +51,7 @@ class Resolution(NamedTuple):
 def resolve(container, libraries, obscure=()):
     """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
 
-    :param obscure: what MappedFiles.obscure() gave.
+    :param obscure: what MappedFiles.loaded() gave besides.
     :return: Resolution; a target that the process does not load is in none of its lists.
     """
     resolution = Resolution([], [], [], [

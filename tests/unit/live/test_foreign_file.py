@@ -133,7 +133,7 @@ def test_leased_file_is_not_waited_for(leased):
 def test_leased_file_counts_as_one_that_cannot_be_told(leased, files):
     mapping = maps.Mapping(0x1000, 0x2000, "r-xp", 0, leased.stat().st_dev, leased.stat().st_ino, str(leased), False)
     assert files.survey(os.getpid(), mapping) is LEASED
-    assert files.obscure(os.getpid(), [mapping]) == [(mapping, LEASED.obstacle)]
+    assert files.loaded(os.getpid(), [mapping]) == ([], [(mapping, LEASED.obstacle)])
     with pytest.raises(StateUnreadable, match="a process holds a lease on it"):
         mapped.open_mapped(os.getpid(), mapping)
 

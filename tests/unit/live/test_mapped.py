@@ -68,8 +68,23 @@ def test_replaced_file_without_the_right_to_follow_the_mapping(replaced, files, 
     with pytest.raises(StateUnreadable, match=r"libvictim\.so cannot be reached any more"):
         mapped.open_mapped(replaced.pid, mapping)
     assert files.survey(replaced.pid, mapping) is UNREACHABLE
-    assert files.obscure(replaced.pid, [mapping]) == [(mapping, UNREACHABLE.obstacle)]
-    assert files.libraries(replaced.pid, [mapping]) == []
+    assert files.loaded(replaced.pid, [mapping]) == ([], [(mapping, UNREACHABLE.obstacle)])
+
+
+def test_map_that_has_changed_since_it_was_read(padded, start, files, monkeypatch):
+    """Guards against a library that nobody sees because one of its mappings has gone.
+
+    Seen to fail: no library, and nothing that may be one either.
+    """
+    victim = start(padded)
+    mapping = next(found for found in maps.read_code_maps(victim.pid) if found.path.endswith("libvictim.so"))
+    gone = mapping._replace(start=mapping.start, end=mapping.start + 0x1000, path="/nowhere")
+    rest = mapping._replace(offset=mapping.offset + (1 << 30))
+    real = mapped._map_file
+    monkeypatch.setattr(
+        mapped, "_map_file", lambda pid, mapping: "/nonexistent" if mapping == gone else real(pid, mapping))
+    (library,), obscure = files.loaded(victim.pid, [gone, rest])
+    assert (library.mapping, obscure) == (gone, [])
 
 
 def test_path_is_good_enough_while_it_is_the_same_file(padded, start, files, monkeypatch):
