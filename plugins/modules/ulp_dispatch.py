@@ -226,7 +226,9 @@ processes:
       type: int
       sample: 8
     threads_pending:
-      description: How many of them are inside the library, or may be.
+      description: >-
+        How many of them are inside the library, or may be. Stacks of coroutines that were suspended inside are counted,
+        too.
       type: int
       sample: 0
     held_us:
