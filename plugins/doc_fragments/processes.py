@@ -20,8 +20,6 @@ options:
     type: list
     elements: int
     default: []
-requirements:
-  - python3-psutil, for names of programs that are longer than 15 characters
 notes:
   - Run it as root, or as the owner of the processes.
 """

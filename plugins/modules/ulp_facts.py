@@ -16,8 +16,6 @@ description:
   - It reads memory only. No process is stopped, not even for a moment.
 author:
   - libpulp.livepatch contributors (@libpulp)
-requirements:
-  - python3-psutil, for names of programs that are longer than 15 characters
 notes:
   - Run it as root to see the processes of all users.
 extends_documentation_fragment:

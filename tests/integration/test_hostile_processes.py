@@ -175,6 +175,14 @@ def odd_control_group(stage: Stage) -> int:
     return pid
 
 
+def endless_arguments(stage: Stage) -> int:
+    """It says of its arguments that they are a terabyte long.
+
+    Seen to fail: whoever wanted its whole name read them, a gigabyte until the time was over.
+    """
+    return stage.start(stage.compile("endless_arguments.c"))
+
+
 def false_state(what: str) -> Callable[[Stage], int]:
     """The kind whose state block is false about that; see false_state.c."""
     def start(stage: Stage) -> int:
@@ -212,6 +220,7 @@ KINDS = {
     "many mappings": Kind(many_mappings, LATE),
     "many files": Kind(many_files, LATE, "without the livepatch runtime"),
     "odd control group": Kind(odd_control_group, "without the livepatch runtime", "without the livepatch runtime"),
+    "endless arguments": Kind(endless_arguments, None, "without the livepatch runtime"),
     "false request buffer": Kind(false_state("request"), *2 * ("its request buffer cannot be",)),
     "false entry": Kind(false_state("entry"), *2 * ("its entry for requests cannot be",)),
     "false code": Kind(false_state("code"), *2 * ("its code of library cannot be",)),

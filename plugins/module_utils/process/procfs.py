@@ -14,7 +14,7 @@ import os
 from typing import NamedTuple
 
 from ..printable import printable
-from .errors import ProcessForbidden, ProcessGone, TakesTooLong
+from .errors import ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -94,6 +94,21 @@ def read_bytes(pid, path):
                 piece = os.read(descriptor, _PIECE)
                 data += piece
             return data
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise explained(pid, error) from error
+
+
+def read_beginning(pid, path):
+    """The first _PIECE bytes of ``/proc/PID/path``; raises as read_bytes().
+
+    A process says itself where its arguments begin and end (prctl(2), PR_SET_MM_MAP), and that may be terabytes.
+    """
+    try:
+        descriptor = os.open(f"/proc/{pid}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, _PIECE)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -303,11 +318,8 @@ def process_name(pid, comm):
     if len(comm) < COMM_LENGTH:
         return comm
     try:
-        # Most names are short, and importing it takes longer than looking at a process.
-        import psutil
-    except ImportError:
+        word = read_beginning(pid, "cmdline").partition(b"\0")[0]
+    except ProcessError:
         return comm
-    try:
-        return printable(psutil.Process(pid).name())
-    except psutil.Error:
-        return comm
+    name = printable(os.path.basename(os.fsdecode(word)))
+    return name if name.startswith(comm) else comm
