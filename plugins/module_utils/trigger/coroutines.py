@@ -16,7 +16,7 @@ from ..process.suspended import suspended_stacks
 
 
 def count_before(job, subject, libraries):
-    """How many stacks are suspended inside before a request to apply or revert the livepatch.
+    """The stacks that are suspended inside before a request to apply or revert the livepatch: suspended.Suspended.
 
     :param job: job.Job.
     :param subject: process.subject.Subject.
@@ -30,7 +30,7 @@ def count_before(job, subject, libraries):
             ranges.add((library.text_start, library.text_end))
         else:
             ranges.update((library.base + start, library.base + end) for start, end in resolved.bodies.ranges)
-    return suspended_stacks(subject.pid, subject.via, sorted(ranges), job.files).stacks
+    return suspended_stacks(subject.pid, subject.via, sorted(ranges), job.files)
 
 
 def count_now(job, subject, domain):
@@ -52,6 +52,14 @@ def about_suspended(subject, stacks, patch):
         f"process {subject.pid} ({subject.name}) had {what} with frames of the library on which no thread was when the"
         f" {change} was carried out: a coroutine that is suspended there goes on with {functions} functions, unseen;"
         " restart the process unless its coroutines have left the library since"
+    )
+
+
+def about_unsearched(subject):
+    """A sentence, without a full stop, about a process of which not all memory was searched."""
+    return (
+        f"process {subject.pid} ({subject.name}) has so much memory that not all of it was searched for coroutines that"
+        " were suspended in the library before: if it has any, they go on with other functions, unseen"
     )
 
 

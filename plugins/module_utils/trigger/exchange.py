@@ -9,7 +9,7 @@ from .. import abi
 from ..process.errors import ProcessUnpatchable
 from ..tracee.requests import require_binding
 from .borrow import Borrower
-from .coroutines import count_before
+from .coroutines import about_unsearched, count_before
 from .lasting import making_lasting
 from .progress import settled_universe
 from .request import build_request
@@ -32,19 +32,23 @@ def exchange(job, subject, operation, libraries, done, contents=None):
     :raises: as prepared(), and as borrow.Borrower.run.
     """
     require_binding()
-    answer = yield from _ask(job, subject, operation, libraries, contents)
+    suspended = count_before(job, subject, libraries)
+    answer = yield from _ask(job, subject, operation, libraries, suspended.stacks, contents)
     if operation == abi.APPLY and contents is None and job.source.is_shut_out(subject, answer.result):
-        answer = yield from _bring(job, subject, libraries, answer)
+        answer = yield from _bring(job, subject, libraries, suspended.stacks, answer)
     row = yield from verdict(job, subject, answer, done)
     if row.changed and row.threads:
         # A signal or a kill switch that comes meanwhile does not leave half done what was begun.
         row = yield from making_lasting(job.resolute, subject, row, done)
+    if row.changed and not suspended.complete:
+        row = row._replace(reason="; ".join(filter(None, (row.reason, about_unsearched(subject)))))
     return row
 
 
-def prepared(job, subject, operation, libraries, contents=None):
+def prepared(job, subject, operation, libraries, suspended, contents=None):
     """The function of a nonce that gives the request's bytes; a generator, arguments as exchange().
 
+    :param suspended: how many stacks were suspended inside before.
     :raises NotPatchable: a function that is to be replaced cannot be hooked.
     :raises ProcessUnpatchable: the request is too long for the runtime.
     """
@@ -52,7 +56,6 @@ def prepared(job, subject, operation, libraries, contents=None):
     domain = next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
     patch = job.patch_in(subject)
     settled = yield from settled_universe(subject, domain if patch is None else patch.domain, job.files)
-    suspended = count_before(job, subject, libraries)
 
     def build(nonce):
         path = job.source.path if contents is None else ""
@@ -68,19 +71,19 @@ def prepared(job, subject, operation, libraries, contents=None):
     return build
 
 
-def _ask(job, subject, operation, libraries, contents):
+def _ask(job, subject, operation, libraries, suspended, contents):
     """Have the request carried out; a borrow.Answer."""
-    build = yield from prepared(job, subject, operation, libraries, contents)
+    build = yield from prepared(job, subject, operation, libraries, suspended, contents)
     return (yield from Borrower(subject, job.files, build, job.options, contents).run())
 
 
-def _bring(job, subject, libraries, before):
+def _bring(job, subject, libraries, suspended, before):
     """Try again with the bytes; ``before``, the Answer to the first request, stands where they do not load either.
 
     Then it was not for want of the file, and the first one names that.
     """
     try:
-        answer = yield from _ask(job, subject, abi.APPLY, libraries, job.source.contents())
+        answer = yield from _ask(job, subject, abi.APPLY, libraries, suspended, job.source.contents())
     except ProcessUnpatchable:
         # A filter forbids what only this way needs.
         return before

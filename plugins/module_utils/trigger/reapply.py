@@ -10,6 +10,7 @@ from ..errors import UlpError
 from ..tracee.requests import require_binding
 from . import outcome
 from .borrow import Borrower
+from .coroutines import count_before
 from .exchange import exchange, prepared
 from .neighbours import neighbours, replaced_functions, require_independence
 from .outcome import Row
@@ -43,7 +44,7 @@ def require_repeatable(job, subject, libraries):
                 f"process {subject.pid} ({subject.name}) has loaded a further library since the livepatch was"
                 f" applied, which can only be applied to it from below {patch.name}; revert that first"
             )
-    yield from prepared(job, subject, abi.APPLY, libraries)
+    yield from prepared(job, subject, abi.APPLY, libraries, 0)
 
 
 def reapply(job, subject, libraries):
@@ -57,7 +58,8 @@ def reapply(job, subject, libraries):
     known = {hooked.base for hooked in subject.state.libraries}
     before = [library for library in libraries if library.library.base in known]
     require_binding()
-    build = yield from prepared(job, subject, abi.REVERT, [])
+    suspended = count_before(job, subject, [])
+    build = yield from prepared(job, subject, abi.REVERT, [], suspended.stacks)
     # Without a look at the threads: the time without the livepatch is to be short.
     reverted = yield from Borrower(subject, job.files, build, job.options).run()
     subject = yield from renewed(subject)

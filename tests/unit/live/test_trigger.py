@@ -21,6 +21,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import No
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import suspended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
@@ -52,6 +53,20 @@ def test_apply_revert_and_apply_again(layout, start, trigger, look):
         again = patch.revert(victim.pid)
         assert (again.outcome, again.changed) == ("reverted", False)
         assert look(victim).state.domains[0].universe == 2 * round_number
+
+
+def test_memory_that_was_not_searched_for_coroutines_is_told(layout, start, trigger, monkeypatch):
+    """Seen to fail with a search that keeps to itself what it left out."""
+    victim = start(layout)
+    patch = trigger(layout)
+    assert patch.apply(victim.pid).reason == ""
+    monkeypatch.setattr(suspended, "MOST_MAPPINGS", 0)
+    row = patch.revert(victim.pid)
+    assert (row.outcome, row.changed) == ("reverted", True)
+    assert f"process {victim.pid} (app) has so much memory" in row.reason
+    row = patch.apply(victim.pid)
+    assert (row.outcome, row.changed) == ("patched", True)
+    assert "coroutines" in row.reason
 
 
 def test_somebody_else_is_faster(layout, start, trigger):
