@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import logging
-
 from .errors import UlpError
-from .faults import listen, log
+from .faults import listen, listeners
 from .process.connection import connection
 from .termination import Terminated, raising
 
@@ -23,15 +21,20 @@ def run_module(module, function):
         module's ``exception``, which Ansible shows with -vvv.
     """
     listen()
-    faults = _Faults(module)
-    log.addHandler(faults)
+    faults = []
+
+    def keep(text):
+        faults.append(text)
+        module.log(text)
+
+    listeners.append(keep)
     try:
         with raising():
             result = function(module)
     except (UlpError, Terminated) as error:
         module.fail_json(msg=str(error))
-    if result.get("failed") and faults.texts:
-        result["exception"] = "\n".join(faults.texts)
+    if result.get("failed") and faults:
+        result["exception"] = "\n".join(faults)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**result)
@@ -49,17 +52,3 @@ def examine_timeout_of(module):
     if not 0 < seconds < 1e6:
         module.fail_json(msg="examine_timeout must be a positive number of seconds")
     return seconds
-
-
-class _Faults(logging.Handler):
-    """Keeps what the core logs, and has it in the system's log."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.texts = []
-        self._module = module
-
-    def emit(self, record):
-        text = self.format(record)
-        self.texts.append(text)
-        self._module.log(text)

@@ -5,31 +5,39 @@
 
 A process can show the tool things that nobody thought of.  Such an exception
 ends in the row of that process, and the others are served.  The traceback goes
-to a logger (Python's logging); nobody sees it unless a handler is added.
+to the listeners; without any, nobody sees it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 
 from .defaults import DEBUG_LOG
 
-log = logging.getLogger("libpulp.livepatch")
-# Without any handler, logging would print to standard error.
-log.addHandler(logging.NullHandler())
+# Functions of a text. Not Python's logging, which takes longer to import than a look at a process.
+listeners = []
 
 
 def unexpected(error, about):
-    """Log ``error``, an exception that is being handled, and give the sentence that the row gets.
+    """Tell the listeners of ``error``, an exception that is being handled, and give the sentence that the row gets.
 
     :param about: what was dealt with: ``process 4711 (nginx)``, say.
     """
-    log.error("while dealing with %s", about, exc_info=error)
+    import traceback
+
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    tell(f"while dealing with {about}\n{trace}".rstrip("\n"))
     return (
         f"{about} could not be dealt with, because of a fault of this tool: {type(error).__name__}: {error};"
         " please report that, with what ulp --debug prints"
     )
+
+
+def tell(text):
+    """Give ``text`` to every listener."""
+    for listener in listeners:
+        listener(text)
 
 
 def listen(to_standard_error=False):
@@ -39,6 +47,11 @@ def listen(to_standard_error=False):
     """
     path = os.environ.get(DEBUG_LOG)
     if path:
-        log.addHandler(logging.FileHandler(path, delay=True))
+        listeners.append(lambda text: _append(path, text))
     if to_standard_error:
-        log.addHandler(logging.StreamHandler())
+        listeners.append(lambda text: sys.stderr.write(f"{text}\n"))
+
+
+def _append(path, text):
+    with open(path, "a", encoding="utf-8", errors="backslashreplace") as stream:
+        stream.write(f"{text}\n")

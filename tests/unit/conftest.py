@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-# Of plugins/module_utils/faults.py.
-LOGGER = "libpulp.livepatch"
+from ansible_collections.libpulp.livepatch.plugins.module_utils import faults
+
 PADDING = ("-fpatchable-function-entry=16,14",)
 LIBRARY = ("-O2", "-g", "-fPIC", "-shared", "-Wl,--build-id")
 
@@ -39,10 +39,13 @@ def fixture_compile_library(compile_file):
     return compile_library
 
 
-@pytest.fixture(autouse=True)
-def fixture_no_fault(caplog):
-    """There are none, unless the test makes some: then it clears ``caplog``."""
-    yield
-    found = [record.getMessage() for record in caplog.get_records("call") if record.name == LOGGER]
+@pytest.fixture(autouse=True, name="faults_met")
+def fixture_faults_met():
+    """The tracebacks of exceptions that nobody expected; a test that makes some clears the list."""
+    found = []
+    before = list(faults.listeners)
+    faults.listeners.append(found.append)
+    yield found
+    faults.listeners[:] = before
     if found:
         pytest.fail("an exception that nobody expected was caught: " + "; ".join(found))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import time
 
 from ..defaults import EXAMINE_SECONDS
 from ..errors import MissingDependency, UlpError
@@ -192,6 +192,6 @@ def _patch(subject, patch, undone):
         "undone": f"{undone.reason}; {undone.remedy}" if patch.applied and undone is not None else "",
         "universe": patch.universe,
         "functions": patch.functions,
-        "time": datetime.fromtimestamp(patch.loaded_ns / 1e9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(patch.loaded_ns // 10**9)),
         "libraries": [library.name for library in subject.state.libraries if library.domain == patch.domain],
     }

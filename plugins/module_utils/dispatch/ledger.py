@@ -15,7 +15,6 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from datetime import datetime, timezone
 
 from ..atomic_file import read_file, replace_file
 from ..errors import FileProblem
@@ -33,7 +32,7 @@ _PAUSE = 0.005
 
 def entries_of(rows, container, operation):
     """The ledger entries, dicts, for those of the trigger.outcome.Row ``rows`` that changed or failed."""
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return [
         {
             "time": now,

@@ -22,15 +22,15 @@ import termios
 import time
 from typing import NamedTuple
 
-from ..faults import log
+from ..faults import tell
 from ..termination import SIGNALS
 from ..trigger.drive import WIDTH
 from .task import (
     BEGUN,
-    LOGGED,
     OVERDUE,
     RAISED,
     RECORD_SIZE,
+    TOLD,
     TOUCHES,
     Task,
     messages,
@@ -274,8 +274,8 @@ class Pool:
     def _understand(self, member, said):
         answers = []
         for kind, number, value in said:
-            if kind == LOGGED:
-                log.error("%s", value)
+            if kind == TOLD:
+                tell(value)
             elif kind == RAISED:
                 self._failure = self._failure or restored(value)
             elif number not in self._open:

@@ -18,8 +18,8 @@ RECORD_SIZE = _RECORD.size
 _LENGTH = struct.Struct("<I")
 
 # What a worker says of a task: it has begun it; sends the process a request; is done, with a result; has given up
-# because it takes too long; or something is wrong with the tool's own side. LOGGED belongs to no task.
-BEGUN, TOUCHES, DONE, OVERDUE, RAISED, LOGGED = range(6)
+# because it takes too long; or something is wrong with the tool's own side. TOLD belongs to no task.
+BEGUN, TOUCHES, DONE, OVERDUE, RAISED, TOLD = range(6)
 
 
 class Task(NamedTuple):

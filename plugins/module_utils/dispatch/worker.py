@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import logging
 import mmap
 import os
 import select
@@ -22,10 +21,10 @@ import signal
 import struct
 import time
 
-from ..faults import log
+from ..faults import listeners
 from ..termination import SIGNALS
 from ..trigger.drive import drive_all
-from .task import BEGUN, DONE, LOGGED, OVERDUE, RAISED, RECORD_SIZE, TOUCHES, message, portable, unpacked
+from .task import BEGUN, DONE, OVERDUE, RAISED, RECORD_SIZE, TOLD, TOUCHES, message, portable, unpacked
 
 # Steps up to so many seconds are not counted against a process: with so many everybody gets a turn.
 _SHORT_STEP = 0.05
@@ -165,25 +164,14 @@ class Worker:
         """Something is wrong with the worker itself."""
         self._say(RAISED, 0, portable(error))
 
-    def log(self, text):
-        """Have ``text`` logged where somebody listens."""
-        self._say(LOGGED, 0, text)
+    def tell(self, text):
+        """Give ``text`` to the listeners of whoever started the worker."""
+        self._say(TOLD, 0, text)
 
     def _say(self, kind, number, value=None):
         data = message(kind, number, value)
         while data:
             data = data[os.write(self._pipe, data):]
-
-
-class _Forward(logging.Handler):
-    """Sends what is logged to whoever started the worker."""
-
-    def __init__(self, worker):
-        super().__init__()
-        self._worker = worker
-
-    def emit(self, record):
-        self._worker.log(self.format(record))
 
 
 def become_worker(parent, queue, pipe, slot, notice, seconds, prepare, width):
@@ -195,8 +183,7 @@ def become_worker(parent, queue, pipe, slot, notice, seconds, prepare, width):
     try:
         _cut_loose(parent, queue, pipe)
         worker = Worker(queue, pipe, slot, notice, seconds)
-        log.handlers[:] = [_Forward(worker)]
-        log.propagate = False
+        listeners[:] = [worker.tell]
         try:
             worker.run(prepare(worker), width)
         except Exception as error:  # noqa: BLE001 - raised again where it ends the run

@@ -18,7 +18,6 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, PATCH, REVERT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
-from ansible_collections.libpulp.livepatch.plugins.module_utils.faults import log
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import process_ids, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, concern, exchange
@@ -173,7 +172,7 @@ def _parent(pid):
 # ---------------------------------------------------------------- unexpected
 
 
-def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, caplog):
+def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, faults_met):
     """Guards everybody else; seen to fail, with the exception, without the nets in deal and attempt."""
     strange, stranger, other = start(padded), start(padded), start(padded)
     original = concern.examine
@@ -190,11 +189,11 @@ def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, caplog
     for victim in (strange, stranger):
         assert rows[victim.pid].outcome == "failed"
         assert "a fault of this tool" in rows[victim.pid].reason
-    assert "Traceback" in caplog.text
-    caplog.clear()
+    assert "Traceback" in faults_met[0]
+    faults_met.clear()
 
 
-def test_unexpected_exception_before_anything_is_known(padded, start, monkeypatch, caplog):
+def test_unexpected_exception_before_anything_is_known(padded, start, monkeypatch, faults_met):
     """Guards the same for a process that nobody asked for; seen to fail with the exception."""
     strange, other = start(padded), start(padded)
     original = Dealer._is_concerned
@@ -207,10 +206,10 @@ def test_unexpected_exception_before_anything_is_known(padded, start, monkeypatc
     monkeypatch.setattr(Dealer, "_is_concerned", is_concerned)
     rows = rows_of(dispatch(padded.container, PATCH, Selection(), Options()))
     assert (rows[strange.pid].outcome, rows[other.pid].outcome) == ("failed", "patched")
-    caplog.clear()
+    faults_met.clear()
 
 
-def test_unexpected_exception_after_the_request(padded, start, monkeypatch, caplog):
+def test_unexpected_exception_after_the_request(padded, start, monkeypatch, faults_met):
     """Guards *changed*; seen to fail, with "failed" and no change, without the look at what became of it."""
     victim = start(padded)
 
@@ -221,10 +220,10 @@ def test_unexpected_exception_after_the_request(padded, start, monkeypatch, capl
     monkeypatch.setattr(exchange, "verdict", verdict)
     row = rows_of(dispatch(padded.container, PATCH, pids(victim), Options()))[victim.pid]
     assert (row.outcome, row.changed) == ("patched", True)
-    caplog.clear()
+    faults_met.clear()
 
 
-def test_unexpected_exception_in_facts(padded, start, monkeypatch, caplog):
+def test_unexpected_exception_in_facts(padded, start, monkeypatch, faults_met):
     """Guards everybody else's facts; seen to fail with the exception."""
     from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts as gathering
 
@@ -240,11 +239,11 @@ def test_unexpected_exception_in_facts(padded, start, monkeypatch, caplog):
     facts = gather(pids(strange, other))
     assert [process["pid"] for process in facts["processes"]] == [other.pid]
     assert [found["pid"] for found in facts["unpatchable"]] == [strange.pid]
-    caplog.clear()
+    faults_met.clear()
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_traceback_is_printed_when_asked_for(padded, start, monkeypatch, capsys, caplog, debug):
+def test_traceback_is_printed_when_asked_for(padded, start, monkeypatch, capsys, faults_met, debug):
     """Guards what a report of a fault needs, and who does not ask; seen to fail with no traceback from the worker."""
     from ansible_collections.libpulp.livepatch.plugins.module_utils.command.main import main
     from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts as gathering
@@ -254,12 +253,11 @@ def test_traceback_is_printed_when_asked_for(padded, start, monkeypatch, capsys,
 
     victim = start(padded)
     monkeypatch.setattr(gathering, "container", container)
-    monkeypatch.setattr(log, "handlers", list(log.handlers))
     assert main(["list", "-p", str(victim.pid), *(["--debug"] if debug else [])]) == 1
     printed = capsys.readouterr().err
     assert "a fault of this tool: IndexError: a strange thing" in printed
     assert ("Traceback" in printed) == debug
-    caplog.clear()
+    faults_met.clear()
 
 
 # ------------------------------------------------------------------- forking
