@@ -222,6 +222,7 @@ lint: packages-lint-build venv lint-python lint-yaml lint-native lint-shell lint
 .PHONY: lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity lint-copy
 lint-python: venv
 	$(BIN)/ruff check --no-cache .
+	$(BIN)/mypy
 lint-yaml: venv
 	$(BIN)/yamllint --strict .
 lint-native: packages-lint-build

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections import namedtuple
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .printable import printable
 
@@ -171,7 +171,7 @@ class Layout:
             code += field_format
         self._struct = struct.Struct(code)
         self.size = self._struct.size
-        self.record = namedtuple(name, [field for field, _format in fields])
+        self.record: Any = namedtuple(name, [field for field, _format in fields])  # type: ignore[misc]
         self._reserved = {
             field: b"" if field_format.endswith("s") else 0
             for field, field_format in fields if field == "reserved"

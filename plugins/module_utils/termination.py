@@ -35,7 +35,7 @@ def raising():
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {}
+    before: dict = {}  # {signal: its handler}
 
     def terminate(number, _frame):
         for each in before:

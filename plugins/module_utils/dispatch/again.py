@@ -65,7 +65,7 @@ def may_have_left_children(row):
 
 
 def _sentence(passes, rows):
-    parents = {}
+    parents: dict[int, outcome.Row] = {}
     for row in rows:
         try:
             parents.setdefault(read_stat(row.pid).parent, row)

@@ -15,6 +15,7 @@ from ..process.affiliation import container
 from ..process.errors import KernelThread, ProcessDead, ProcessGone
 from ..process.mapped import MappedFiles, moved_away
 from ..process.namespaces import shares_root
+from ..process.runtime import LoadedPatch
 from ..process.subject import at_rest, examine
 from ..trigger.progress import migration
 from ..trigger.undone import undoing
@@ -41,7 +42,7 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     :raises ProcessGone: a process that was asked for by its PID does not exist.
     :raises MissingDependency: a Python package is missing.
     """
-    processes = []
+    processes: list[dict] = []
     unpatchable = []
     with Pool(prepare, examine_timeout) as pool:
         for answer in pool.run([Task(0, *candidate) for candidate in choose(selection or Selection())]):
@@ -138,7 +139,7 @@ def _undone(subject, files):
 
 def _pending(subject, files):
     """TIDs of the threads that lag behind the newest universe of any library; a generator."""
-    newest = {}
+    newest: dict[int, LoadedPatch] = {}
     for patch in subject.state.patches:
         if patch.domain not in newest or patch.universe > newest[patch.domain].universe:
             newest[patch.domain] = patch

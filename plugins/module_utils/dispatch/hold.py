@@ -80,7 +80,7 @@ def read_retracted(path):
     :raises Untrusted: another user could change or remove it.
     :raises UlpError: a line does not begin with a patch ID; the message names it.
     """
-    found = {}
+    found: dict[str, str] = {}
     for number, line in _lines(path, "list of retracted livepatches"):
         patch_id = line.split()[0].lower()
         if not is_patch_id(patch_id):

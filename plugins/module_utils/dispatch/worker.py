@@ -115,7 +115,7 @@ class Worker:
             record = self._next_record()
             if record == b"":
                 return
-            yield None if record is None else self._timed(*unpacked(record), perform)
+            yield None if record is None else self._timed(perform, *unpacked(record))
 
     def _next_record(self):
         """The next task's record; None: there is none at the moment; nothing: there will be none."""
@@ -131,7 +131,7 @@ class Worker:
                 # Whoever put up the notice takes it back or ends us.
                 time.sleep(_SHORT_STEP)
 
-    def _timed(self, number, task, perform):
+    def _timed(self, perform, number, task):
         """The operation of one task, whose steps are counted."""
         self._under_way += 1
         self._say(BEGUN, number)
@@ -205,8 +205,8 @@ def _cut_loose(parent, queue, pipe):
         os._exit(0)
     # A worker that cannot be killed, as it sits in a read, must not keep open what others wait for the end of.
     null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) not in (queue, pipe):
             with contextlib.suppress(OSError):

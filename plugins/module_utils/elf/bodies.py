@@ -141,7 +141,7 @@ class _Extents:
         self._padded = {function.address for function in functions}
         self._padded.update(function.address - PAD_BEFORE for function in functions)
         self._seen = {function.address for function in functions if function.refusal is None}
-        named = {}
+        named: dict[int, int] = {}
         for symbol in image.symbols() + image.dynamic_symbols():
             # clang gives moved parts no type.
             if not is_function(symbol) and symbol.value not in self._moved.addresses:

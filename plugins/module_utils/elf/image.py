@@ -60,7 +60,7 @@ _MOST_CHARACTERS = 1 << 26
 class Section(NamedTuple):
     """One section header; sizes, offsets and addresses in bytes."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's method, which nobody calls here
     name: str
     type: str
     flags: int

@@ -127,7 +127,7 @@ class _Functions:
         self._imported = imported_slots(image).keys()
         self._sections = sorted(
             (section.address, section.address + section.size) for section in image.code_sections())
-        self._ends = {}
+        self._ends: dict[int, int] = {}
         described = DescribedCode(image)
         starts = set(described.starts()) | set(entries)
         for symbol in image.symbols() + image.dynamic_symbols():
@@ -213,7 +213,7 @@ class _Graph:
         self._functions = _Functions(image, entries)
         self._leads = defaultdict(set)  # from a function to those into which it jumps, wherever
         self._entered = defaultdict(set)  # from a function to those that jump to where it is entered
-        self._computing = set()  # functions that jump to a thunk, or to what an IFUNC resolver has chosen
+        self._computing: set[int] = set()  # functions that jump to a thunk, or to what an IFUNC resolver has chosen
         taken = {entries[address] for address in taken if address in entries}
         taken |= self._read_slots(words)
         self._read_direct_jumps(trampolines)
@@ -299,7 +299,9 @@ def _components(roots, following):
     :param roots: nodes to begin with.
     :param following: function that gives the nodes to which edges lead from one.
     """
-    order, low, component = {}, {}, {}
+    order: dict[int, int] = {}
+    low: dict[int, int] = {}
+    component: dict[int, int] = {}
     path = []
     for root in roots:
         if root in order:

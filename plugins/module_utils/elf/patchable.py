@@ -81,7 +81,7 @@ class PatchableFunction(NamedTuple):
 
 def padding_addresses(image):
     """The link-time addresses at which the padding of the functions begins, ascending; empty without padding."""
-    addresses = set()
+    addresses: set[int] = set()
     relative = None
     for section in image.sections:
         if section.name != SECTION_NAME or section.type == "SHT_NOBITS":
@@ -147,9 +147,9 @@ class _FunctionSymbols:
     """The library's functions by address, a trampoline's symbol counted as its function's."""
 
     def __init__(self, image, trampolines):
-        self.names = {}
-        self.sizes = {}
-        self.exported = set()
+        self.names: dict[int, set[str]] = {}
+        self.sizes: dict[int, int] = {}
+        self.exported: set[int] = set()
         for symbol in image.symbols():
             if is_function(symbol):
                 self._add(symbol, symbol.value, symbol.size)
@@ -230,7 +230,7 @@ def addresses_taken(image):
 
 def _words(image):
     """{place: address} for all that the loader fills with addresses of the file, but for the lists of the padding."""
-    listed = set()
+    listed: set[int] = set()
     for section in image.sections:
         # There may be one list for each function.
         if section.name == SECTION_NAME and section.type != "SHT_NOBITS":

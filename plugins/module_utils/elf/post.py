@@ -185,7 +185,7 @@ def _refuse(image, functions, untracked, lost):
     :param untracked: names of exported functions that no list of padding names.
     :param lost: names of functions that have padding all the same.
     """
-    reasons = {}
+    reasons: dict[str, list[str]] = {}
     for function in functions:
         if function.refusal is not None:
             reasons.setdefault(function.refusal, []).append(function.label)

@@ -150,7 +150,8 @@ def _in_function(uses, data, base, position, target):
 def _in_linkage(uses, data, base, position, target):
     if data[position] == 0xFF and data[position + 1] == 0x25:
         first = max(0, position - _LONGEST_STUB)
-        start = first + _STUB.search(data[first:position]).start()
+        before = _STUB.search(data[first:position])
+        start = first + before.start() if before else position
         for entry in range(start, position + 1):
             uses.stubs[base + entry] = target
     elif (data[max(0, position - 1):position + 2] == _RETPOLINE_LOAD

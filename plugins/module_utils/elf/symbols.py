@@ -43,7 +43,7 @@ class Symbol(NamedTuple):
     binding: str
     visibility: str
     section_index: int
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's method, which nobody calls here
     version: str | None = None
     hidden: bool = False
 

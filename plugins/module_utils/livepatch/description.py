@@ -64,7 +64,7 @@ def parse_description(path):
         raise BadDescription(f"{path}:1: this is not a description file: it is not UTF-8 text") from error
     livepatch = None
     livepatch_line = 0
-    targets = []
+    targets: list[TargetDescription] = []
     number = 0
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip()
@@ -109,7 +109,7 @@ def describe(livepatch, target, functions):
     _absolute(target, "", "the path of the target library")
     if not functions:
         raise BadDescription(f"no function of {target} is to be replaced; name at least one")
-    pairs = []
+    pairs: list[FunctionName] = []
     for old, new in functions.items():
         _add_pair(pairs, f"{old}:{new}", "", 0)
     return Description(livepatch, [TargetDescription(target, pairs)])

@@ -121,7 +121,7 @@ def _definitions(image, renamed):
     :param renamed: {name of a new function: that of the one it replaces}, for clang calls the variable ``count`` of
         the function ``f`` ``f.count``.
     """
-    names = {}
+    names: dict[str, _Definition] = {}
     for symbol, exported in _named_symbols(image):
         if symbol.type not in _DATA + _CODE or not symbol.defined or symbol.section_index == _SHN_ABS:
             continue

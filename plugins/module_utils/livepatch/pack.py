@@ -16,7 +16,7 @@ from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..elf.lost_padding import ENTRIES_LOST, REMEDY, functions_with_lost_entries
 from ..elf.patchable import is_post_processed, patchable_functions
-from ..elf.symbols import is_function, symbol_label
+from ..elf.symbols import Symbol, is_function, symbol_label
 from ..elf.unseen import unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..printable import printable, some
@@ -92,9 +92,9 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
             raise BadDescription(
                 f"{dependency} is not a patch ID; a dependency is given by the 64 hex digits that ulp dump shows")
     patch = _open(description, description.livepatch, description.line, "patch library")
-    warnings = []
+    warnings: list[str] = []
     targets = []
-    allowed = {}
+    allowed: dict[str, set[str]] = {}
     for target in description.targets:
         targets.append(_resolve_target(description, target, patch, warnings, allow_duplicates, allowed))
     for index, target in enumerate(targets):
@@ -187,7 +187,7 @@ def _resolve_target(description, target, patch, warnings, allow_duplicates, allo
     image = _open(description, target.path, target.line, "target library", program_allowed=True)
     resolver = _TargetFunctions(image)
     pairs = []
-    by_address = {}
+    by_address: dict[int, str] = {}
     for function in target.functions:
         where = description.where(function.line)
         old = resolver.resolve(function.old, where)
@@ -218,8 +218,8 @@ def _check_duplicates(where, patch, image, pairs, warnings, allow_duplicates, al
 
     :param allowed: dict that takes the names that were allowed: {name: the patterns that allow it}.
     """
-    harmful = {}
-    harmless = {}
+    harmful: dict[str, list[str]] = {}
+    harmless: dict[str, list[str]] = {}
     for duplicate in duplicates(patch, image, pairs):
         matching = {pattern for pattern in allow_duplicates if fnmatchcase(duplicate.name, pattern)}
         if matching:
@@ -254,7 +254,7 @@ class _TargetFunctions:
                 f"{image.name} was built without padding, so none of its functions can be replaced; {REMEDY}")
         self.refused = {name: function for function in self.patchable.values() if function.refusal is not None
                         for name in function.names}
-        self.symbols = {}
+        self.symbols: dict[str, list[Symbol]] = {}
         for symbol in image.symbols() + image.dynamic_symbols():
             if symbol.defined and symbol.type in ("STT_FUNC", "STT_GNU_IFUNC", "STT_NOTYPE", "STT_OBJECT"):
                 for name in _names(symbol):

@@ -138,7 +138,7 @@ def _has_more(signature):
 def _principals(path, signature, allowed_signers):
     """The names that the allowed signers file has for the key of a signature, at least one."""
     done = _keygen("find-principals", "-f", str(allowed_signers), "-s", signature)
-    names = []
+    names: list[str] = []
     for line in done.stdout.decode("utf-8", "replace").splitlines():
         # An entry may name several principals, and with "!" some that it is not for.
         names.extend(name for name in line.strip().split(",") if name and not name.startswith("!"))

@@ -82,7 +82,7 @@ class AddressSpace:
             if error.errno in (errno.EIO, errno.EFAULT, errno.ESRCH):
                 return b"" if call is os.pread else 0
             raise ProcessForbidden(
-                self.subject.pid, f"process {self.subject.pid} cannot be written to: {os.strerror(error.errno)}"
+                self.subject.pid, f"process {self.subject.pid} cannot be written to: {error.strerror}"
             ) from error
 
     def _require_runtime(self):

@@ -32,7 +32,7 @@ def connection(pid=None):
     :param pid: this process when None.
     :return: frozenset of int.
     """
-    found = []
+    found: list[int] = []
     controls = False
     try:
         parent = read_stat(pid or os.getpid()).parent

@@ -12,7 +12,7 @@ the like.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from .. import abi
@@ -58,7 +58,7 @@ def undone_hooks(via, state, domain):
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
     for _look in range(_LOOKS):
-        hooks = []
+        hooks: list[tuple] = []
         for library in state.libraries:
             if library.domain == domain:
                 hooks += ((library, hook) for hook in hooks_of(via, state, library, len(hooks)))
@@ -82,7 +82,7 @@ def hooks_of(via, state, library, others=0):
     :return: list of named tuples of abi.HOOK.
     :raises: as undone_hooks().
     """
-    hooks = []
+    hooks: list[Any] = []
     address, count = library.hooks, library.hooks_count
     while address:
         # Each hook has a stub of its own.

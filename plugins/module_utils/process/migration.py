@@ -324,7 +324,7 @@ class _Census:
         lines = memory_map.lines
         if end_of_mapping(lines, where.stack_pointer) is None:
             return True
-        lowest = {}  # {end of a mapping: the lowest address in it that was searched}
+        lowest: dict[int, int] = {}  # {end of a mapping: the lowest address in it that was searched}
         room = STACK_LIMIT
         pointers = [where.stack_pointer]
         while pointers:

@@ -139,7 +139,7 @@ def read_long(pid, path, most=_LONGEST):
     try:
         descriptor = os.open(f"/proc/{pid}/{path}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            chunks = []
+            chunks: list[bytes] = []
             length = 0
             while length <= most:
                 chunk = os.read(descriptor, _LONG_PIECE)

@@ -183,7 +183,7 @@ _ARRAYS = ("results", "domains", "libraries", "patches")
 _FIRST_COUNTS = (2, 2, 4)
 _HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in _ARRAYS]
 _HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")
-_Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])
+_Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])  # type: ignore[misc]
 
 
 def _read_pieces(pid, address, counts):
@@ -226,7 +226,7 @@ def read_state(pid, address, memory_map=None) -> RuntimeState:
             counts = needed
             continue
         if header.sequence % 2 == 0 and header.sequence == after:
-            return _decode(pid, address, header, *arrays, claims)
+            return _decode(pid, address, header, claims, *arrays)
     raise StateUnsettled(
         pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"
     )
@@ -264,7 +264,7 @@ def _read_bodies(pid, raw, claims):
     return found
 
 
-def _decode(pid, address, header, domains, libraries, patches, claims):
+def _decode(pid, address, header, claims, domains, libraries, patches):
     require_header(claims, header)
     state = _decoded(pid, address, header, domains, libraries, patches, claims)
     for library in state.libraries:

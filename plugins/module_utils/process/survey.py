@@ -16,7 +16,7 @@ Sources: System V gABI (headers, notes, dynamic section).
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
 from ..elf.contents import read_piece
 from ..elf.headers import (
@@ -147,7 +147,7 @@ def _survey(reader):
     executable = []
     others = []
     build_id = None
-    dynamic = ()
+    dynamic: Iterable[tuple] = ()
     interpreter = False
     for segment in segments:
         if segment.type == "PT_LOAD" and segment.flags & _PF_X:

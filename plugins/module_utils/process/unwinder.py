@@ -56,7 +56,7 @@ def unwind(pid, where, files, mappings=None):
     mappings = read_code_maps(pid) if mappings is None else mappings
     registers = {STACK_POINTER: where.stack_pointer, RETURN_ADDRESS: where.instruction_pointer}
     interrupted = True
-    found = []
+    found: list[int] = []
     try:
         while len(found) < _MOST_FRAMES:
             # What follows a call may belong to another function: the call itself does not.

@@ -37,7 +37,7 @@ def held(work):
         comes meanwhile (KeyboardInterrupt) is raised when ``work`` is done.
     """
     requests.require_binding()
-    outcome = []
+    outcome: list[tuple] = []  # (what it returned, None) or (None, its exception)
     done = _thread.allocate_lock()
     done.acquire()
 
@@ -53,7 +53,7 @@ def held(work):
         finally:
             done.release()
 
-    interruption = None
+    interruption: BaseException | None = None
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -68,9 +68,9 @@ def held(work):
             gc.enable()
     if interruption is not None:
         raise interruption
-    result, error = outcome[0]
-    if error is not None:
-        raise error
+    result, failure = outcome[0]
+    if failure is not None:
+        raise failure
     return result
 
 

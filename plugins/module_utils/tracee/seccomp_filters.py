@@ -67,7 +67,7 @@ def may_restart(programs):
 
 
 def _programs(pid, tid, data):
-    programs = []
+    programs: list[bytes] = []
     while True:
         try:
             count = request(requests.SECCOMP_GET_FILTER, pid, tid, len(programs), ctypes.addressof(data))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import abi
 from ..errors import UlpError
@@ -74,7 +74,7 @@ class Borrower:
         self.held_ns = 0
         self.attempts = 0
         self.refusal = ""
-        self.space = None  # the AddressSpace, while it is at work
+        self.space: Any = None  # the AddressSpace, while it is at work
         self.permitted = {}  # of the TIDs whose seccomp filters were looked at: may they make restart_syscall?
         self.barred = set()  # TIDs that the kernel does not let us trace
         self.pause_when_busy = _PAUSE

@@ -58,7 +58,7 @@ class Delivery:
             fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
             self.done = True
         except OSError as error:
-            raise self._failure(os.strerror(error.errno)) from error
+            raise self._failure(error.strerror) from error
         finally:
             if not self.done:
                 _give_up(descriptor)
@@ -76,7 +76,7 @@ class Delivery:
             failure = explained(self.pid, error)
             if isinstance(failure, ProcessGone) and os.path.exists(f"/proc/{self.via}"):
                 # It has closed the descriptor again.
-                failure = self._failure(os.strerror(error.errno))
+                failure = self._failure(error.strerror)
             raise failure from error
         # Only memory files can be sealed.
         if _seals(descriptor) & _SEAL_SEAL:

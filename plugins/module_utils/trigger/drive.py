@@ -36,7 +36,7 @@ def drive_all(operations, width=WIDTH):
     :param operations: iterable of generators; the next one is asked for only when there is room for it.  It gives None
         when there is none yet while others are under way, and waits for the next one when there are none.
     """
-    waiting = []  # heap of (time.monotonic() when it goes on, order, generator)
+    waiting: list[tuple] = []  # heap of (time.monotonic() when it goes on, order, generator)
     upcoming = iter(operations)
     exhausted = False
     order = 0
@@ -48,7 +48,7 @@ def drive_all(operations, width=WIDTH):
             except StopIteration:
                 exhausted = True
                 continue
-        if operation is None and waiting:
+        if operation is None:
             due, _order, operation = heapq.heappop(waiting)
             time.sleep(max(due - time.monotonic(), 0))
         try:

@@ -38,8 +38,8 @@ class Refusals:
         self._files = files
         self._asked_at = {}  # {TID: procfs.SystemCall, or None: it was running}
         self._places = {}  # {TID: (procfs.SystemCall, its frames, or what stands for them)}
-        self._given = Counter()  # {frames: how often a thread with them refused}
-        self._strange = Counter()  # {TID: how often in a row it was on a stack of the program's own}
+        self._given: Counter = Counter()  # {frames: how often a thread with them refused}
+        self._strange: Counter[int] = Counter()  # {TID: how often in a row it was on a stack of the program's own}
         self._answers = set()  # (frames or None, reason)
         self._in_vain = 0
 

@@ -77,7 +77,7 @@ class Beside(NamedTuple):
 _ALONE = Beside()
 
 # What code of an image jumps to takes a while to find, and several processes run the same libraries.
-_JUMPED = WeakKeyDictionary()
+_JUMPED: WeakKeyDictionary = WeakKeyDictionary()
 
 
 def _jumped(image):

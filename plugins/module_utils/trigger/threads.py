@@ -41,8 +41,8 @@ def candidates(pid, round_number=0):
     """
     tids = thread_ids(pid)
     first = round_number * ROUND % len(tids)
-    ranked = []
-    real_time = []
+    ranked: list[tuple] = []
+    real_time: list[tuple] = []
     for tid in (tids[first:] + tids[:first])[:ROUND]:
         try:
             stat = read_stat(pid, tid)
