@@ -62,7 +62,7 @@ class Host:
 
     def _rows(self):
         """The rows of the processes, dicts, with what became of them last, and how each would be restarted."""
-        restarts = {stuck["pid"]: stuck["command"] for stuck in self.fact("restarts") or []}
+        restarts = {stuck["pid"]: stuck for stuck in self.fact("restarts") or []}
         back = {row["pid"]: row["outcome"] for row in (self.taken_back or {}).get("processes", [])}
         known = self.result["processes"] if self.was_dealt_with else (self.plan or {}).get("processes", [])
         rows = []
@@ -71,7 +71,8 @@ class Host:
             # The plan says what would be done; it was not.
             if not self.was_dealt_with and now in (outcome.PATCHED, outcome.REVERTED):
                 now = outcome.NOT_REACHED
-            rows.append(dict(row, outcome=now, restart=restarts.get(row["pid"], "")))
+            stuck = restarts.get(row["pid"], {})
+            rows.append(dict(row, outcome=now, restart=stuck.get("command", ""), unit=stuck.get("unit", "")))
         return rows
 
     @property
@@ -139,6 +140,11 @@ class Host:
                 "reverted": last.get("passed"), "said": later.get("said") or gate["said"],
             })
         return rows
+
+    @property
+    def sick_before(self):
+        """The names of the health gates that had failed before the stage."""
+        return [gate["name"] for gate in self.gates if not gate["before"]]
 
     def why(self, row):
         """Why the process of ``row`` is vulnerable, or still patched, one sentence."""

@@ -12,6 +12,7 @@ from collections import Counter
 from datetime import datetime, timezone
 
 from ..trigger import outcome
+from .actions import actions
 from .host import ABSENT, REVERT_INCOMPLETE, UNREACHABLE, UNSEEN, UNTOUCHED
 
 # Of the document; it goes up when a field is renamed, removed or means something else.
@@ -49,6 +50,7 @@ def report(hosts, run, livepatch, direction, state=None, now=None):
         "written": (now or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "state": state or ended(hosts, stop),
         "message": stop,
+        "actions": actions(hosts, state == RUNNING),
         "stages": [_stage(stage, hosts) for stage in run["ulp_livepatch_stages"]],
         "hosts": [_host(host) for host in hosts],
         "still_vulnerable": [_left(host, row) for host in hosts for row in host.vulnerable],
@@ -104,16 +106,15 @@ def _stage(stage, hosts):
 
 
 def _host(host):
-    gates = host.gates
     return {
         "name": host.name,
         "stage": host.stage,
         "status": host.status,
         "reason": host.reason,
-        "sick_before": [gate["name"] for gate in gates if not gate["before"]],
+        "sick_before": host.sick_before,
         "left": (host.taken_back or {}).get("left", []),
         "restarted": host.fact("restarted") or [],
-        "gates": gates,
+        "gates": host.gates,
         "processes": host.rows,
     }
 

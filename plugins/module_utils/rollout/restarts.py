@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from ..trigger import outcome
 
@@ -41,5 +42,5 @@ def _command(row, unit):
     if row["container"]:
         return f"podman restart {row['container']}, or docker, whichever runs it"
     if unit:
-        return f"systemctl restart {unit[1]}"
+        return f"systemctl restart {shlex.quote(unit[1])}"
     return f"not a service of systemd: end process {row['pid']} and start it again the way it was started"

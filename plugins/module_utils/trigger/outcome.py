@@ -19,6 +19,10 @@ FAILED = "failed"
 # What only reports say, of a process on a host that a rollout did not come to.
 NOT_REACHED = "not_reached"
 
+# In the reason of a process that somebody else has a breakpoint in: a restart does not take it off.
+PROBES = "a probe (perf, bpftrace, SystemTap) or a debugger"
+BREAKPOINT_SET = f"a breakpoint is set at its entry, as {PROBES} does"
+
 OUTCOMES = (
     PATCHED,
     ALREADY_PATCHED,

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from ..errors import MissingDependency, UlpError
 from ..process.hooks import BREAKPOINT, ORIGINAL, UNMAPPED, undone_hooks
+from .outcome import BREAKPOINT_SET, PROBES
 
 # So many functions are named in one sentence.
 _NAMED = 3
-_PROBES = "a probe (perf, bpftrace, SystemTap) or a debugger"
 _FOUND = {
-    BREAKPOINT: f"a breakpoint is set at its entry, as {_PROBES} does",
-    ORIGINAL: f"its old code is back, as it is when {_PROBES} has taken a breakpoint off its entry, or"
+    BREAKPOINT: BREAKPOINT_SET,
+    ORIGINAL: f"its old code is back, as it is when {PROBES} has taken a breakpoint off its entry, or"
     " the program has restored its code",
     UNMAPPED: "the memory of its entry cannot be read any more",
 }
@@ -47,7 +47,7 @@ class Undoing(NamedTuple):
     def repaired(self):
         """What has been done about it, in words."""
         was, its = ("was", "its hook") if len(self.functions) == 1 else ("were", "their hooks")
-        return f"{self.who} {was} hooked again; most likely {_PROBES} had undone {its}"
+        return f"{self.who} {was} hooked again; most likely {PROBES} had undone {its}"
 
     @property
     def remedy(self):
