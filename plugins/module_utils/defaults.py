@@ -19,6 +19,8 @@ TIMEOUT_SECONDS = 10.0
 RETRIES = 3000
 # A usual process takes a millisecond, one of 2,000 threads a second.
 EXAMINE_SECONDS = 5.0
+# Between two looks of a list that is watched.
+WATCH_SECONDS = 2.0
 
 # Names a file to which every traceback is appended that ended in the row of a process.
 DEBUG_LOG = "ULP_DEBUG_LOG"

@@ -205,6 +205,17 @@ ansible_facts:
               sample: >-
                 process 1 (systemd) was started without the livepatch runtime; restart it with LD_PRELOAD set to
                 libpulp.so
+            libraries:
+              description:
+                - The paths of what it has loaded that was built for livepatching. Without any, it has nothing to do
+                  with livepatches. Null where that can not be told.
+              type: list
+              elements: str
+              sample: [/usr/lib/libanswer.so.1]
+            forbidden:
+              description: Whether this user may not look at it.
+              type: bool
+              sample: false
             runs_ansible:
               description: As that of RV(ansible_facts.ulp.processes).
               type: bool

@@ -147,7 +147,7 @@ def test_command_leaves_alone_what_is_held(build, container, start, ulp, tmp_pat
     options = []
     for name in ("kill-switch", "hold-file", "retracted-file", "ledger"):
         options += [f"--{name}", tmp_path / name]
-    patch_id = ulp.succeed("dump", container).json()["patch_id"]
+    patch_id = ulp.succeed("dump", "--json", container).json()["patch_id"]
     for name, text in (("kill-switch", ""), ("hold-file", f"name={victim.name[:3]}*\n"),
                        ("retracted-file", f"{patch_id} breaks it\n")):
         file = tmp_path / name
@@ -197,7 +197,7 @@ def test_modules(build, container, key, allowed, start, ulp, tmp_path):
         result = module("ulp_dispatch", **{**arguments, "exclude": exclude})
         assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
     assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **{**arguments, "exclude": [{"host": "a"}]})["msg"]
-    patch_id = ulp.succeed("dump", container).json()["patch_id"]
+    patch_id = ulp.succeed("dump", "--json", container).json()["patch_id"]
     for option, text in (("hold_file", f"name={victim.name}\n"), ("retracted_file", f"{patch_id}\n")):
         arguments[option].write_text(text)
         result = module("ulp_dispatch", **arguments)

@@ -17,15 +17,24 @@ from ..defaults import (
     RETRIES,
     SECCOMP,
     TIMEOUT_SECONDS,
+    WATCH_SECONDS,
 )
 from ..version import VERSION
+
+# What a pid_t can hold.
+_MOST_PIDS = 1 << 31
 
 
 def _pid(text):
     value = int(text)
-    if value <= 0:
+    if not 0 < value < _MOST_PIDS:
         raise ValueError
     return value
+
+
+def _process(text):
+    """A PID, or the wildcard of a name (str)."""
+    return _pid(text) if text.isascii() and text.isdigit() else text
 
 
 def _seconds(text):
@@ -50,7 +59,7 @@ def _count(text):
 
 
 # argparse names the type in its message.
-_pid.__name__ = "process ID"
+_pid.__name__ = _process.__name__ = "process ID"
 _seconds.__name__ = _duration.__name__ = "number of seconds"
 _count.__name__ = "number"
 
@@ -147,8 +156,23 @@ def parser():
     _limits(dispatch)
     _policy(dispatch)
 
-    listing = verb("list", "show the livepatchable processes and their state")
-    listing.add_argument("-p", "--process", metavar="PID", type=_pid)
+    listing = verb(
+        "list", "show the livepatchable processes and their state, what needs attention first",
+        "Processes that have nothing to do with any livepatch are left out. Exit status: 0 done, 1 a process given by"
+        " its PID does not exist or cannot be patched; 128 and the signal's number when it was interrupted, as --watch"
+        " is.",
+    )
+    listing.add_argument("processes", metavar="PROCESS", type=_process, nargs="*",
+                         help="only these processes: PIDs, names, or wildcards of names; without any: all")
+    listing.add_argument("-p", "--process", metavar="PID", type=_pid, action="append", default=[],
+                         help="only this process; may be given several times")
+    listing.add_argument("--all", action="store_true",
+                         help="also show the processes that have nothing to do with any livepatch, and why each could"
+                         " not be patched; JSON always has them")
+    listing.add_argument("--watch", metavar="SECONDS", type=_duration, nargs="?", const=WATCH_SECONDS,
+                         help="show them again and again, so many seconds apart, until you interrupt it; JSON then has"
+                         f" one line for each time; without a number: {WATCH_SECONDS:g}; names stand before this"
+                         " option")
     _examination(listing)
 
     messages = verb("messages", "show what the runtime in a process has logged")

@@ -12,7 +12,8 @@ from ..livepatch.description import parse_description
 from ..livepatch.dump import dump, target_fields
 from ..livepatch.pack import pack
 from ..livepatch.signature import sign, signature_path, verify
-from .output import DONE, REFUSED, complain, print_json, show
+from .output import DONE, REFUSED, complain, show
+from .report import dump_lines
 
 
 def _named(what, names):
@@ -65,7 +66,8 @@ def _pack(arguments):
 
 
 def _dump(arguments):
-    print_json(dump(arguments.container))
+    metadata = dump(arguments.container)
+    show(arguments, metadata, dump_lines(metadata))
     return DONE
 
 

@@ -32,7 +32,7 @@ _MODULES = {
     "trigger": "processes",
     "check": "processes",
     "dispatch": "processes",
-    "list": "processes",
+    "list": "listing",
     "messages": "processes",
 }
 

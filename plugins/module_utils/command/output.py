@@ -30,20 +30,25 @@ def discard_output():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def print_json(value):
-    """Print ``value`` as JSON, in ASCII, whatever strings are in it."""
+def print_json(value, one_line=False):
+    """Print ``value`` as JSON, in ASCII, whatever strings are in it; on one line, where more such values follow."""
     # Takes longer to import than --help takes altogether.
     import json
 
-    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    sys.stdout.write(json.dumps(value, indent=None if one_line else 2, sort_keys=True) + "\n")
+
+
+def print_lines(lines):
+    """Print lines for people to read."""
+    # A terminal, or a file, need not be able to hold every name.
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        sys.stdout.write(printable(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def show(arguments, value, lines):
     """Print a result: ``value`` as JSON if ``arguments`` say so, else ``lines``, for people."""
     if arguments.json:
         print_json(value)
-        return
-    # A terminal, or a file, need not be able to hold every name.
-    encoding = sys.stdout.encoding or "utf-8"
-    for line in lines:
-        sys.stdout.write(printable(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    else:
+        print_lines(lines)

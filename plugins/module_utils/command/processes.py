@@ -1,14 +1,13 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verbs that deal with processes: ``trigger``, ``check``, ``dispatch``, ``list``, ``messages``."""
+"""The verbs that deal with processes: ``trigger``, ``check``, ``dispatch``, ``messages``."""
 
 from __future__ import annotations
 
 import sys
 
 from ..dispatch.dispatch import dispatch
-from ..dispatch.facts import gather
 from ..dispatch.messages import messages_of
 from ..dispatch.policy import Policy
 from ..dispatch.result import CHECK, PATCH, REVERT
@@ -17,7 +16,7 @@ from ..dispatch.select import Selection
 from ..trigger import outcome
 from ..trigger.options import Options
 from .output import DONE, PENDING, REFUSED, SIGNALLED, complain, discard_output, show
-from .report import outcome_table, state_lines
+from .report import outcome_table
 
 
 def _options(arguments):
@@ -133,15 +132,6 @@ def _dispatch(arguments):
     return _status(result, REFUSED if bad or result.incomplete else DONE)
 
 
-def _list(arguments):
-    facts = gather(Selection(pids=(arguments.process,)) if arguments.process else None, arguments.examine_timeout)
-    show(arguments, facts, state_lines(facts))
-    if arguments.process and facts["unpatchable"]:
-        complain(facts["unpatchable"][0]["reason"])
-        return REFUSED
-    return DONE
-
-
 def _messages(arguments):
     lines = messages_of(arguments.process, arguments.examine_timeout)
     show(arguments, lines, lines)
@@ -152,6 +142,5 @@ VERBS = {
     "trigger": _trigger,
     "check": _check,
     "dispatch": _dispatch,
-    "list": _list,
     "messages": _messages,
 }

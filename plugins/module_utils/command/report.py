@@ -33,31 +33,57 @@ def outcome_table(rows):
     )
 
 
-def state_lines(facts):
-    """The lines that show what dispatch.facts.gather() found of the processes that have the runtime."""
-    lines = []
-    for process in facts["processes"]:
-        pending = f", {process['threads_pending']} pending" if process["threads_pending"] else ""
-        where = ""
-        if process["container"]:
-            where = f" in the container {process['container']}"
-        elif process["own_root"]:
-            where = " with a root directory of its own"
+def state_lines(process):
+    """The lines that show one of the ``processes`` of dispatch.facts.gather()."""
+    pending = f", {process['threads_pending']} pending" if process["threads_pending"] else ""
+    where = ""
+    if process["container"]:
+        where = f" in the container {process['container']}"
+    elif process["own_root"]:
+        where = " with a root directory of its own"
+    lines = [
+        f"{process['pid']} {process['name']}{where}: runtime {process['runtime_version']},"
+        f" {_counted(process['threads'], 'thread')}{pending}"
+    ]
+    for library in process["libraries"]:
+        kind = "post-processed" if library["post_processed"] else "padding only"
+        deleted = ", replaced on disk" if library["deleted"] else ""
         lines.append(
-            f"{process['pid']} {process['name']}{where}: runtime {process['runtime_version']},"
-            f" {process['threads']} threads{pending}"
+            f"  {library['path']} ({kind}{deleted}), build ID {library['build_id']}, universe {library['universe']}"
         )
-        for library in process["libraries"]:
-            kind = "post-processed" if library["post_processed"] else "padding only"
-            deleted = ", replaced on disk" if library["deleted"] else ""
-            lines.append(
-                f"  {library['path']} ({kind}{deleted}), build ID {library['build_id']}, universe {library['universe']}"
-            )
-        for patch in process["patches"]:
-            lines.append(
-                f"  {patch['name']} {patch['status']} {patch['time']}, {patch['functions']} functions of"
-                f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
-            )
-            if patch["undone"]:
-                lines.append(f"    {patch['undone']}")
+    for patch in process["patches"]:
+        lines.append(
+            f"  {patch['name']} {patch['status']} {patch['time']}, {_counted(patch['functions'], 'function')} of"
+            f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
+        )
+        if patch["undone"]:
+            lines.append(f"    {patch['undone']}")
     return lines
+
+
+def refusal_lines(process):
+    """The lines that show one of the ``unpatchable`` of dispatch.facts.gather()."""
+    lines = [f"{process['pid']} {process['name']}: not patchable", f"  {process['reason']}"]
+    lines.extend(f"  {path} was built for livepatching" for path in process["libraries"] or ())
+    return lines
+
+
+def dump_lines(metadata):
+    """The lines that show what livepatch.dump.dump() has read."""
+    lines = [f"{metadata['path']}: patch ID {metadata['patch_id']}, format {metadata['format_version']}"]
+    if metadata["patch_build_id"]:
+        lines.append(f"  patch library with build ID {metadata['patch_build_id']}")
+    for target in metadata["targets"]:
+        lines.append(f"  for {target['soname']} with build ID {target['build_id']}, built as {target['path']}")
+        lines.extend(f"    {pair['old']} is replaced by {pair['new']}" for pair in target["functions"])
+    lines.extend(f"  needs the livepatch {patch_id}" for patch_id in metadata["dependencies"])
+    lines.extend(f"  {key}: {_listed(value)}" for key, value in sorted(metadata["labels"].items()))
+    return lines
+
+
+def _counted(number, noun):
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _listed(value):
+    return ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -12,15 +12,16 @@ from ..errors import MissingDependency, UlpError
 from ..faults import unexpected
 from ..printable import printable
 from ..process.affiliation import container
-from ..process.errors import KernelThread, ProcessDead, ProcessGone
+from ..process.errors import KernelThread, ProcessDead, ProcessForbidden, ProcessGone, ProcessUnpatchable
 from ..process.mapped import MappedFiles, moved_away
+from ..process.maps import read_code_maps
 from ..process.namespaces import shares_root
 from ..process.runtime import LoadedPatch
-from ..process.subject import at_rest, examine
+from ..process.subject import alive, at_rest, examine
 from ..trigger.progress import migration
 from ..trigger.undone import undoing
 from .pool import Pool
-from .select import Selection, choose, name_of, short_name_of
+from .select import Selection, choose, is_meant, name_of, short_name_of
 from .task import Task
 from .unanswered import why
 
@@ -37,19 +38,21 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     :param examine_timeout: how long one process may keep the others waiting, seconds.
     :return: dict with ``runtime_versions`` (list of str), ``processes`` (those that have the runtime: ``pid``,
         ``name``, ``container``, ``own_root``, ``runtime_version``, ``threads``, ``threads_pending``, ``libraries``,
-        ``patches``) and ``unpatchable`` (``pid``, ``name``, ``reason``); kernel threads and processes that end
-        meanwhile are left out.
+        ``patches``) and ``unpatchable`` (``pid``, ``name``, ``reason``, ``forbidden``: this user may not look at it,
+        ``libraries``: the paths of what it has loaded that was built for livepatching, None where that is not known);
+        kernel threads and zombies that nobody asked for are left out, and processes that end meanwhile.
     :raises ProcessGone: a process that was asked for by its PID does not exist.
     :raises MissingDependency: a Python package is missing.
     """
     processes: list[dict] = []
-    unpatchable = []
-    with Pool(prepare, examine_timeout) as pool:
-        for answer in pool.run([Task(0, *candidate) for candidate in choose(selection or Selection())]):
+    unpatchable: list[dict] = []
+    selection = selection or Selection()
+    with Pool(lambda _worker: facts_of(selection), examine_timeout) as pool:
+        for answer in pool.run([Task(0, *candidate) for candidate in choose(selection)]):
             pid = answer.task.pid
             if answer.problem is not None:
                 name = short_name_of(pid)
-                unpatchable.append({"pid": pid, "name": name, "reason": why(answer, name, examine_timeout)})
+                unpatchable.append(_entry(pid, name, why(answer, name, examine_timeout), None))
                 continue
             for entry in answer.value:
                 (unpatchable if "reason" in entry else processes).append(entry)
@@ -62,15 +65,19 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     }
 
 
-def prepare(_worker):
-    """What a worker does: see pool.Pool."""
+def facts_of(selection):
+    """What a worker does with each task: see pool.Pool."""
     files = MappedFiles()
-    return lambda task: _facts_of(task, files)
+    return lambda task: _facts_of(task, files, selection)
 
 
-def _facts_of(task, files):
+def _facts_of(task, files, selection):
     """The entries for one process; those with a ``reason`` are unpatchable.  A generator, as trigger.drive wants it."""
+    asked_for = False
     try:
+        if not is_meant(task, selection):
+            return []
+        asked_for = not selection.everything
         return (yield from at_rest(lambda: _look_at(task.pid, files)))
     except MissingDependency:
         raise
@@ -79,22 +86,45 @@ def _facts_of(task, files):
             raise
         return []
     except (KernelThread, ProcessDead) as error:
-        return _unpatchable(task, error) if task.named else []
+        return [_unpatchable(task, error, [])] if asked_for else []
+    except ProcessForbidden as error:
+        return [_unpatchable(task, error, None, forbidden=True)]
+    except ProcessUnpatchable as error:
+        return [_unpatchable(task, error, _padded_paths(task.pid, files))]
     except UlpError as error:
-        return _unpatchable(task, error)
+        return [_unpatchable(task, error, None)]
     except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
-        return _unpatchable(task, unexpected(error, f"process {task.pid} ({name_of(task.pid)})"))
+        return [_unpatchable(task, unexpected(error, f"process {task.pid} ({name_of(task.pid)})"), None)]
 
 
 def _look_at(pid, files):
     subject = examine(pid, files)
-    libraries = [library for library in files.libraries(subject.via, subject.mappings) if library.survey.padded]
+    libraries = _padded(files, subject.via, subject.mappings)
     described = yield from describe(subject, files, libraries)
     return [described, *_moved(subject, libraries)]
 
 
-def _unpatchable(task, reason):
-    return [{"pid": task.pid, "name": name_of(task.pid), "reason": str(reason)}]
+def _padded(files, via, mappings):
+    return [library for library in files.libraries(via, mappings) if library.survey.padded]
+
+
+def _padded_paths(pid, files):
+    """What a process that has no runtime could have had patched: paths, or None where that cannot be told."""
+    try:
+        via = alive(pid)[1]
+        return [printable(library.path) for library in _padded(files, via, read_code_maps(via))]
+    except MissingDependency:
+        raise
+    except UlpError:
+        return None
+
+
+def _unpatchable(task, reason, libraries, forbidden=False):
+    return _entry(task.pid, name_of(task.pid), str(reason), libraries, forbidden)
+
+
+def _entry(pid, name, reason, libraries, forbidden=False):
+    return {"pid": pid, "name": name, "reason": reason, "libraries": libraries, "forbidden": forbidden}
 
 
 def describe(subject, files, libraries):
@@ -125,7 +155,7 @@ def _out_of_reach(subject, library):
 def _moved(subject, libraries):
     """Why libraries of a process that can be patched otherwise cannot, as entries of ``unpatchable``."""
     return [
-        {"pid": subject.pid, "name": subject.name, "reason": moved_away(subject.pid, subject.name, library)}
+        _entry(subject.pid, subject.name, moved_away(subject.pid, subject.name, library), [printable(library.path)])
         for library in libraries if _out_of_reach(subject, library)
     ]
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
+from ansible_collections.libpulp.livepatch.roles.ulp_runtime.files.build_ulp import build
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent.parent
@@ -283,3 +285,30 @@ def fixture_as_nobody():
         return said
 
     return as_nobody
+
+
+@pytest.fixture(scope="session", name="command")
+def fixture_command(tmp_path_factory):
+    """The command as it is shipped: one file, away from the checkout."""
+    first = tmp_path_factory.mktemp("command") / "ulp"
+    second = first.with_name("again")
+    build(first)
+    build(second)
+    assert first.read_bytes() == second.read_bytes()
+    assert os.access(first, os.X_OK)
+    return first
+
+
+@pytest.fixture(name="ulp")
+def fixture_ulp(command, tmp_path):
+    """A function that runs it and gives (exit status, output, lines of errors)."""
+
+    def ulp(*arguments):
+        done = subprocess.run(
+            [sys.executable, str(command), *map(str, arguments)],
+            check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60,
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr.splitlines()
+
+    return ulp

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import struct
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -243,7 +242,7 @@ def test_facts_of_many_patched_processes_are_cheap(padded, start):
     assert count_outcomes(dispatch(padded.container, PATCH, selection, Options()).rows) == {"patched": 20}
 
     # What a worker does, without the worker, in which nobody could count.
-    facts_of = facts.prepare(None)
+    facts_of = facts.facts_of(selection)
 
     def calls(pids):
         """How many calls the facts of these processes take."""
@@ -265,35 +264,6 @@ def test_facts_of_many_patched_processes_are_cheap(padded, start):
 # ------------------------------------------------------------------ command
 
 
-@pytest.fixture(scope="module", name="command")
-def fixture_command(tmp_path_factory):
-    """The command as it is shipped: one file, away from the checkout."""
-    from ansible_collections.libpulp.livepatch.roles.ulp_runtime.files.build_ulp import build
-
-    first = tmp_path_factory.mktemp("command") / "ulp"
-    second = first.with_name("again")
-    build(first)
-    build(second)
-    assert first.read_bytes() == second.read_bytes()
-    assert os.access(first, os.X_OK)
-    return first
-
-
-@pytest.fixture(name="ulp")
-def fixture_ulp(command, tmp_path):
-    """A function that runs it and gives (exit status, output, lines of errors)."""
-
-    def ulp(*arguments):
-        done = subprocess.run(
-            [sys.executable, str(command), *map(str, arguments)],
-            check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60,
-        )
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout, done.stderr.splitlines()
-
-    return ulp
-
-
 def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
     posted = layouts["posted"]
     status, output, errors = ulp("post", "--json", posted.library, "-o", tmp_path / "copy.so")
@@ -303,7 +273,7 @@ def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
     assert (status, errors) == (0, [])
     container = tmp_path / "victim.ulp"
     assert container.read_bytes() == posted.container.read_bytes()
-    status, output, errors = ulp("dump", container)
+    status, output, errors = ulp("dump", "--json", container)
     assert json.loads(output)["targets"][0]["soname"] == "libvictim.so"
 
     victim = start(posted)
