@@ -49,14 +49,47 @@ def test_name_that_begins_with_a_hyphen():
     (["patch", "F.ulp", "--exclude", "web", "12x"], "invalid process ID value: '12x'"),
     (["patch", "--exclude", "web"], "the following arguments are required: FILE.ulp"),
     (["patch", "F.ulp", "12", "--exclude"], "argument --exclude: expected one argument"),
-    (["mend", "F.ulp"], "invalid choice: 'mend'"),
-    (["patch", "F.ulp", "--no-such-option"], "unrecognized arguments: --no-such-option"),
+    (["mend", "F.ulp"], "argument operation: mend is none of patch, revert, check"),
+    (["ptch", "F.ulp"], "check; did you mean patch?"),
+    (["patch", "F.ulp", "--seccomp", "examin"], "did you mean examine?"),
+    (["patch", "F.ulp", "--no-such-option"], "ulp dispatch has no option --no-such-option; ulp dispatch --help"),
+    (["patch", "F.ulp", "--dry-rnu"], "ulp dispatch has no option --dry-rnu; did you mean --dry-run?"),
+    # What is missing besides is not what is wrong.
+    (["--exclud=web", "--exclide=web"], "ulp dispatch has no option --exclide; did you mean --exclude?"),
+    (["patch", "F.ulp", "-x"], "ulp dispatch has no option -x"),
 ])
 def test_wrong_usage(arguments, said, capsys):
     with pytest.raises(SystemExit) as caught:
         parsed(*arguments)
     assert caught.value.code == 2
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.startswith("ulp: ")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, said", [
+    ([], "the following arguments are required: VERB; see ulp --help"),
+    (["lst"], "there is no verb lst; did you mean list?"),
+    (["--debug", "lst"], "the option --debug stands behind the verb; ulp --help names the verbs"),
+    (["dispach", "patch", "F.ulp"], "there is no verb dispach; did you mean dispatch?"),
+    (["xyzzy"], "there is no verb xyzzy; ulp --help names them all"),
+    (["l\x1bst"], "there is no verb l?st; did you mean list?"),
+    (["--verion"], "ulp has no option --verion; did you mean --version?"),
+    (["--json", "list"], "the option --json stands behind the verb: ulp list --json"),
+    (["trigger", "--porcess", "5", "F.ulp"], "ulp trigger has no option --porcess; did you mean --process?"),
+    (["dump", "F.ulp", "G.ulp"], "unrecognized arguments: G.ulp; see ulp dump --help"),
+    (["list", "--", "--jsn"], None),
+    (["list", "--exam", "3"], None),
+])
+def test_what_was_meant(arguments, said, capsys):
+    """Guards the way out of a slip.  Seen to fail with argparse's list of all choices, below its usage."""
+    try:
+        parser().parse_args(arguments)
+        status = 0
+    except SystemExit as error:
+        status = error.code
+    assert (status, capsys.readouterr().err) == ((2, f"ulp: {said}\n") if said else (0, ""))
 
 
 def test_verbs_with_required_options():

@@ -100,3 +100,12 @@ def test_help_is_that_of_the_parser(sources, monkeypatch):
     ).stdout
     assert short == with_parser
     assert "dispatch" in short
+
+
+def test_only_who_mistypes_waits_for_what_was_meant(sources):
+    """Seen to fail with difflib imported where the parser is."""
+    for arguments, status in ((("list", "--help"), 0), (("lst",), 2)):
+        done = run(sources, *arguments, flags=("-X", "importtime"))
+        assert done.returncode == status
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert ("difflib" in imported) == bool(status)

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 from ..defaults import (
     EXAMINE,
     EXAMINE_SECONDS,
@@ -20,6 +18,7 @@ from ..defaults import (
     WATCH_SECONDS,
 )
 from ..version import VERSION
+from .usage import Parser, one_of
 
 # What a pid_t can hold.
 _MOST_PIDS = 1 << 31
@@ -64,31 +63,11 @@ _seconds.__name__ = _duration.__name__ = "number of seconds"
 _count.__name__ = "number"
 
 
-class _Verb(argparse.ArgumentParser):
-    """The arguments of one verb, in which options may stand between the others.
-
-    Without more ado argparse takes ``PID ...`` for absent as soon as an option stands before it, and then does not
-    know what the numbers behind the option are.
-    """
-
-    _sorting = False
-
-    def parse_known_args(self, args=None, namespace=None):
-        """As that of argparse, which calls it once for a verb, and from there again for each of two passes."""
-        if self._sorting:
-            return super().parse_known_args(args, namespace)
-        self._sorting = True
-        try:
-            return self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self._sorting = False
-
-
 def parser():
-    """The ArgumentParser; the chosen verb is in ``verb``."""
-    top = argparse.ArgumentParser(prog="ulp", description="Patch functions of shared libraries in running processes.")
+    """The usage.Parser; the chosen verb is in ``verb``."""
+    top = Parser(prog="ulp", description="Patch functions of shared libraries in running processes.")
     top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Verb)
+    verbs = top.add_verbs()
 
     def verb(name, text, more=None):
         added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=more)
@@ -146,7 +125,7 @@ def parser():
         " none), 1 not applied to one of them, 3 applied but pending. 128 and the signal's number when it was"
         " interrupted.",
     )
-    dispatch.add_argument("operation", choices=("patch", "revert", "check"))
+    dispatch.add_argument("operation", **one_of(("patch", "revert", "check")))
     dispatch.add_argument("container", metavar="FILE.ulp")
     dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")
     dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[], help="only processes so called")
@@ -192,7 +171,7 @@ def _limits(verb):
                       help="until the process must have answered; default: %(default)s")
     verb.add_argument("--retries", metavar="N", type=_count, default=RETRIES,
                       help="how often to ask again; default: %(default)s")
-    verb.add_argument("--seccomp", choices=SECCOMP, default=EXAMINE,
+    verb.add_argument("--seccomp", **one_of(SECCOMP), default=EXAMINE,
                       help="what to do with a process whose seccomp filter cannot be examined, as inside a container:"
                       " examine leaves it alone, assume_errno trusts you that the filter denies calls with an error; if"
                       " it kills instead, the process is lost; default: %(default)s")
