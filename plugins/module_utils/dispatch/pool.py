@@ -6,7 +6,11 @@
 There is one worker as a rule, which does everything.  One that sits in the
 same step for long is left to it, and another one takes what has not been begun
 yet; when its time is over it is killed.  What it had begun besides is begun
-anew.  A process may have been sent a request by then, which it carries out
+anew.  Where all workers sit in long steps, what they are at is put off until
+everybody else has been served: no number of processes that never answer keeps
+those for long that do.
+
+A process may have been sent a request by then, which it carries out
 whether or not somebody waits for it: such tasks are marked, so that what is
 found is told as what it is.
 """
@@ -22,6 +26,7 @@ import termios
 import time
 from typing import NamedTuple
 
+from ..errors import UlpError
 from ..faults import tell
 from ..termination import SIGNALS
 from ..trigger.drive import WIDTH
@@ -41,14 +46,18 @@ from .worker import Notice, Slot, become_worker
 # So many workers there are at most, if all but one sit in a step that does not end.
 _MOST = 8
 # A step of so many seconds is long: another worker takes over what has not been begun.
-_LONG_STEP = 0.5
+LONG_STEP = 0.5
+# So many times as long as one process is given, the processes that were put off are given together.
+_SECOND_LOOKS = 6
+# After so many processes that took too long, others are taken to do so, and there are as many workers as may be.
+_CROWD = 3
 # After a signal, so many seconds are given to what has sent no process anything yet.
 _GRACE = 0.3
 # The longest time between two looks at whether a signal has come.
 _TICK = 0.1
 # How long a killed worker is waited for, in seconds: one that sits in a read cannot always be killed at once.
 _REAPING = 0.2
-# So many workers in a row may end by themselves.
+# So many workers in a row may end by themselves without a process to blame.
 _LOSSES = 5
 _PIECE = 1 << 16
 # Records that fit into a pipe in one write, pipe(7).
@@ -66,6 +75,7 @@ class Answer(NamedTuple):
 
 
 LATE = "late"  # it has taken too long
+CROWDED_OUT = "crowded out"  # it has taken long, and so have too many others
 LOST = "lost"  # the worker that did it has ended
 CUT_SHORT = "cut short"  # a signal asked us to end at once; only of tasks that had sent a process something
 
@@ -112,10 +122,14 @@ class Pool:
         self._ended = []  # PIDs of killed workers
         self._open = {}  # {number: Task} of those that have no answer yet
         self._backlog = []  # numbers of those that the queue had no room for
+        self._put_off = []  # numbers of those that wait until everybody else has been served
+        self._second_looks = set()  # numbers of all that were ever put off
+        self._second_looks_end = None  # when there is no time left for those
         self._count = 0
         self._interrupted_at = None
         self._lost_at = None  # when a worker ended that may have taken a task out of the queue, and not told us
         self._losses = 0
+        self._late = 0  # how many processes have taken too long
         self._failure = None  # what is wrong with the tool's own side
         self._reader = self._writer = -1
 
@@ -149,11 +163,13 @@ class Pool:
         :param to_the_end: do not let the first signal keep anything from being done.
         :raises: what an operation raised: it ends the run.
         """
-        self._interrupted_at = None
+        self._interrupted_at = self._second_looks_end = None
         for task in tasks:
             self._add(task)
         while self._open and self._failure is None and not self._is_over(to_the_end):
+            yield from self._crowd_out()
             self._feed()
+            yield from self._make_room()
             self._employ()
             yield from self._listen()
             yield from self._judge()
@@ -172,6 +188,10 @@ class Pool:
 
     def _feed(self):
         """Put into the queue what it has room for."""
+        if self._put_off and len(self._put_off) == len(self._open):
+            self._second_looks_end = time.monotonic() + _SECOND_LOOKS * self._seconds
+            self._backlog += self._put_off
+            del self._put_off[:]
         while self._backlog and self._interrupted_at is None:
             some = self._backlog[:_RECORDS]
             try:
@@ -207,7 +227,7 @@ class Pool:
             if task.touched:
                 answers.append(self._answer(number, CUT_SHORT))
         self._open.clear()
-        del self._backlog[:]
+        del self._backlog[:], self._put_off[:]
         self._empty_queue()
         return answers
 
@@ -216,30 +236,63 @@ class Pool:
             while True:
                 os.read(self._reader, _PIECE)
 
+    def _crowd_out(self):
+        """Give up those that were put off, when there is no time left for them; Answers."""
+        if self._second_looks_end is None or time.monotonic() < self._second_looks_end:
+            return []
+        # Nobody else's are in it by then.
+        self._empty_queue()
+        left = self._second_looks.intersection(self._open) - self._begun()
+        return [self._answer(number, CROWDED_OUT) for number in sorted(left)]
+
     # ------------------------------------------------------------ workers
+
+    def _begun(self):
+        """The numbers of the tasks that somebody has begun."""
+        return {number for member in self._members for number in member.begun}
+
+    def _waiting(self):
+        """The numbers of the tasks that somebody should begin."""
+        return set() if self._interrupted_at is not None else self._open.keys() - self._begun().union(self._put_off)
 
     def _employ(self):
         """See to it that somebody does what has not been begun."""
-        begun = {number for member in self._members for number in member.begun}
-        if self._open.keys() <= begun or len(self._members) == _MOST:
-            return
-        if any(not self._is_stuck(member) for member in self._members):
-            return
-        if self._interrupted_at is not None:
-            return
-        # A handler must run neither in the child, where it would lead into our callers, nor before the child is known.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            self._hire()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for _each in range(self._wanted()):
+            # A handler must run neither in the child, where it would lead into our callers, nor before that is known.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                self._hire()
+            except OSError as error:
+                # As long as there is one, it may well do the rest.
+                if self._members:
+                    return
+                raise UlpError(
+                    f"no worker process can be started: {error.strerror}; allow this user, or this control group, more"
+                    " processes and open files (ulimit -u, ulimit -n, pids.max), and run again"
+                ) from error
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _wanted(self):
+        """How many workers are wanted, in addition to those that there are."""
+        waiting = self._waiting()
+        room = min(_MOST - len(self._members), len(waiting))
+        if self._late >= _CROWD or self._second_looks:
+            return room
+        # If none of them will do, twice as many may.
+        return min(room, max(len(self._members), 1)) if all(map(self._is_stuck, self._members)) else 0
 
     def _hire(self):
         """Start a worker."""
         slot = Slot()
         reader, writer = os.pipe()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
         if pid == 0:
             become_worker(
                 parent, self._reader, writer, slot, self._notice, self._seconds, self._prepare, self._width
@@ -248,10 +301,29 @@ class Pool:
         os.close(writer)
         os.set_blocking(reader, False)
 
+    def _make_room(self):
+        """Put off what the workers are at, where all sit in long steps and others wait; Answers."""
+        if len(self._members) < _MOST or not all(map(self._is_stuck, self._members)) or not self._waiting():
+            return []
+        answers = []
+        for member in list(self._members):
+            step = member.slot.step()
+            # Each once, so that this has an end.
+            if step is None or step[0] not in member.begun or step[0] in self._second_looks:
+                continue
+            if any(self._open[number].touched for number in member.begun):
+                continue
+            answers += self._end(member)
+            if step[0] in self._open:
+                self._backlog.remove(step[0])
+                self._put_off.append(step[0])
+                self._second_looks.add(step[0])
+        return answers
+
     @staticmethod
     def _is_stuck(member):
         step = member.slot.step()
-        return step is not None and step[1] > _LONG_STEP
+        return step is not None and step[1] > LONG_STEP
 
     def _listen(self):
         """Wait for what the workers say; Answers."""
@@ -293,6 +365,7 @@ class Pool:
     def _answer(self, number, problem, value=None, number_of_signal=0):
         with contextlib.suppress(ValueError):
             self._backlog.remove(number)
+        self._late += problem == LATE
         return Answer(self._open.pop(number), value, problem, number_of_signal)
 
     def _judge(self):
@@ -316,9 +389,9 @@ class Pool:
         """Find the task that a worker had taken out of the queue when it ended, before it could tell us."""
         if self._lost_at is None or self._backlog or any(member.begun for member in self._members):
             return
-        if time.monotonic() - self._lost_at > _LONG_STEP and not self._queued():
+        if time.monotonic() - self._lost_at > LONG_STEP and not self._queued():
             self._lost_at = None
-            self._backlog = sorted(self._open)
+            self._backlog = sorted(self._open.keys() - self._put_off)
 
     def _queued(self):
         """How many bytes of tasks are in the queue."""
@@ -354,6 +427,7 @@ class Pool:
     def _dismiss(self, member):
         self._members.remove(member)
         self._ended.append(member.pid)
+        self._lost_at = time.monotonic()
         os.close(member.pipe)
         self._backlog[:0] = sorted(member.begun)
 
@@ -363,12 +437,12 @@ class Pool:
         _pid, status = os.waitpid(member.pid, 0)
         self._dismiss(member)
         self._ended.remove(member.pid)
-        self._lost_at = time.monotonic()
-        self._losses += 1
-        if self._losses > _LOSSES:
-            self._failure = ChildProcessError(
-                f"{_LOSSES} worker processes have ended by themselves; the last status is {status}"
-            )
         if step is None or step[0] not in self._open:
+            self._losses += 1
+            if self._losses > _LOSSES:
+                self._failure = UlpError(
+                    f"{self._losses} worker processes have ended by themselves, the last one with status {status}; see"
+                    " what ends processes on this machine, and run again"
+                )
             return []
         return [self._answer(step[0], LOST, None, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)]

@@ -14,7 +14,7 @@ import signal
 from ..trigger import outcome
 from ..trigger.aftermath import unknown
 from ..trigger.outcome import Row
-from .pool import CUT_SHORT, LATE
+from .pool import CROWDED_OUT, CUT_SHORT, LATE, LONG_STEP
 from .select import short_name_of
 
 
@@ -29,6 +29,11 @@ def why(answer, name, seconds):
         return (
             f"{process} takes too long to examine: it does not show within {seconds:g} seconds what it runs; end it,"
             " exclude it, or raise the examine timeout"
+        )
+    if answer.problem == CROWDED_OUT:
+        return (
+            f"{process} takes too long to examine: it does not show within {LONG_STEP:g} seconds what it runs, nor do"
+            " many others, so that there was no time to look at it again; end them, or exclude them"
         )
     if answer.problem == CUT_SHORT:
         return f"{process} was being dealt with when a signal came"

@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Workers, as real processes, with tasks that never end, end the worker, or cannot be begun."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import time
+from itertools import islice
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import pool as pool_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.pool import CROWDED_OUT, LATE, LOST, Pool
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.task import Task
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.unanswered import why
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
+
+# Seconds: for ever, as far as the pool is concerned.
+FOR_EVER = 600
+# More than there may be workers.
+MANY = 20
+HONEST = 1 << 20
+
+
+def doing(what):
+    """What a Pool is to be made with: each task does ``what`` with its PID, but the honest ones, which just end."""
+    def perform(task):
+        if task.pid < HONEST:
+            what(task.pid)
+        return task.pid
+        yield
+
+    return lambda _worker: perform
+
+
+def tasks(count, *more):
+    """``count`` tasks that do something, and honest ones after them."""
+    return [Task(0, pid) for pid in (*range(1, count + 1), *more)]
+
+
+def hang(_pid):
+    time.sleep(FOR_EVER)
+
+
+def test_those_that_answer_come_before_all_that_do_not():
+    """Guards everybody else's turn; seen to fail: the first answer was that the first one is late."""
+    with Pool(doing(hang), FOR_EVER) as pool:
+        first = next(pool.run(tasks(MANY, HONEST)))
+    assert (first.task.pid, first.problem) == (HONEST, None)
+
+
+def test_many_that_do_not_answer_have_an_end(monkeypatch):
+    """Guards the time of a run. Seen to hang: each was given all of its time, however many there were."""
+    monkeypatch.setattr(pool_module, "_SECOND_LOOKS", 0)
+    count = 3 * pool_module._MOST
+    with Pool(doing(hang), FOR_EVER) as pool:
+        # Those that are looked at again when the time is over still have theirs.
+        honest, *others = islice(pool.run(tasks(count, HONEST)), 1 + count - pool_module._MOST)
+    assert honest.task.pid == HONEST
+    assert {answer.problem for answer in others} == {CROWDED_OUT}
+    assert len({answer.task.pid for answer in others}) == len(others)
+    assert all("takes too long to examine" in why(answer, "app", FOR_EVER) for answer in others)
+
+
+def test_those_that_were_put_off_are_looked_at_again(tmp_path):
+    """Guards processes that are slow but honest, among many that do not answer."""
+    def slow_the_first_time(pid):
+        mark = tmp_path / str(pid)
+        if not mark.exists():
+            mark.touch()
+            hang(pid)
+
+    with Pool(doing(slow_the_first_time), FOR_EVER) as pool:
+        answers = list(pool.run(tasks(pool_module._MOST, HONEST)))
+    assert {(answer.value, answer.problem) for answer in answers} == {
+        (pid, None) for pid in (*range(1, pool_module._MOST + 1), HONEST)
+    }
+
+
+def test_each_that_ends_the_worker_has_an_answer_of_its_own():
+    """Guards everybody else; seen to fail, with ``ChildProcessError``, when a sixth one did so."""
+    with Pool(doing(lambda _pid: os.kill(os.getpid(), signal.SIGSEGV)), FOR_EVER) as pool:
+        answers = list(pool.run(tasks(MANY, HONEST)))
+    assert {(answer.task.pid, answer.problem, answer.signal) for answer in answers} == {
+        *((pid, LOST, signal.SIGSEGV) for pid in range(1, MANY + 1)), (HONEST, None, 0)
+    }
+
+
+@contextlib.contextmanager
+def limits_restored():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        yield before
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_no_worker_can_be_started():
+    """Guards the user's understanding; seen to fail with ``OSError``, and a traceback in a module."""
+    with limits_restored() as (_soft, hard), Pool(doing(hang), FOR_EVER) as pool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        with pytest.raises(UlpError, match="no worker process can be started: Too many open files"):
+            list(pool.run(tasks(1)))
+
+
+def test_no_second_worker_can_be_started():
+    """Guards those that the first worker can still serve; seen to fail, with the error, before they had their turn."""
+    def take_files_away(_pid):
+        resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        time.sleep(FOR_EVER)
+
+    with limits_restored() as before, Pool(doing(take_files_away), 2) as pool:
+        answers = pool.run(tasks(1, HONEST))
+        assert next(answers).problem == LATE
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert next(answers).value == HONEST
