@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all tests need: the collection under its name, and signals as in a terminal.
+"""What all tests need: the collection under its name, signals as in a terminal, and what victims tell of a failure.
 
 This checkout becomes importable as ansible_collections.libpulp.livepatch, whatever its folder is called.
 """
@@ -12,6 +12,9 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Generator
+
+import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 COLLECTIONS = CHECKOUT / "build" / "collections"
@@ -27,3 +30,21 @@ os.environ["ANSIBLE_CONFIG"] = str(CHECKOUT / "ansible.cfg")
 
 # A shell starts background jobs with SIGINT ignored, and so would be every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+sys.path.insert(0, str(CHECKOUT / "tests" / "integration"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the log of the runtime in every victim that is alive when a test fails or its time is up."""
+    from harness.runtime_log import logs_of_victims
+
+    report = yield
+    if report.failed:
+        # The clock of pytest-timeout stands still meanwhile: what it raises would end the whole run from here.
+        left, _interval = signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            report.sections.extend(logs_of_victims())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, left)
+    return report

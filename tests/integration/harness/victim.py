@@ -16,6 +16,7 @@ from typing import Sequence
 
 from .paths import RUNTIME
 from .polling import DEADLINE, wait_until
+from .runtime_log import runtime_log
 from .stacks import stacks
 
 
@@ -145,7 +146,7 @@ class Victim:
         try:
             status = self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
-            report = stacks(self.pid)
+            report = f"{stacks(self.pid)}\nlog of the runtime:\n{runtime_log(self.pid)}"
             self.kill()
             raise VictimError(f"{self.name} (PID {self.pid}) did not end\n{report}") from None
         if status:
