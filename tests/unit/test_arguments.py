@@ -79,7 +79,6 @@ def test_wrong_usage(arguments, said, capsys):
     (["--json", "list"], "the option --json stands behind the verb: ulp list --json"),
     (["trigger", "--porcess", "5", "F.ulp"], "ulp trigger has no option --porcess; did you mean --process?"),
     (["dump", "F.ulp", "G.ulp"], "unrecognized arguments: G.ulp; see ulp dump --help"),
-    (["list", "--", "--jsn"], None),
     (["list", "--exam", "3"], None),
 ])
 def test_what_was_meant(arguments, said, capsys):
