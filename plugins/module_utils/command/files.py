@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..atomic_file import read_file
+from ..counted import counted
 from ..elf.post import post_process
 from ..errors import BadSignature
 from ..livepatch.description import parse_description
@@ -38,7 +39,7 @@ def _post(arguments):
             "trampolines": result.trampolines,
             "untracked": result.untracked,
         },
-        [f"{result.path}: {done}, {result.functions} functions, {result.trampolines} trampolines",
+        [f"{result.path}: {done}, {counted(result.functions, 'function')}, {counted(result.trampolines, 'trampoline')}",
          *_named("accepted without padding", result.untracked)],
     )
     return DONE
@@ -59,7 +60,7 @@ def _pack(arguments):
             "functions": [pair.old for pair in result.functions],
             "duplicates": result.duplicates,
         },
-        [f"{result.path}: {len(result.functions)} functions, patch ID {result.patch_id}",
+        [f"{result.path}: {counted(len(result.functions), 'function')}, patch ID {result.patch_id}",
          *_named("accepted duplicates", result.duplicates)],
     )
     return DONE

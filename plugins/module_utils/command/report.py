@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ..counted import counted
 from ..printable import printable
 
 
@@ -43,7 +44,7 @@ def state_lines(process):
         where = " with a root directory of its own"
     lines = [
         f"{process['pid']} {process['name']}{where}: runtime {process['runtime_version']},"
-        f" {_counted(process['threads'], 'thread')}{pending}"
+        f" {counted(process['threads'], 'thread')}{pending}"
     ]
     for library in process["libraries"]:
         kind = "post-processed" if library["post_processed"] else "padding only"
@@ -53,7 +54,7 @@ def state_lines(process):
         )
     for patch in process["patches"]:
         lines.append(
-            f"  {patch['name']} {patch['status']} {patch['time']}, {_counted(patch['functions'], 'function')} of"
+            f"  {patch['name']} {patch['status']} {patch['time']}, {counted(patch['functions'], 'function')} of"
             f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
         )
         if patch["undone"]:
@@ -79,10 +80,6 @@ def dump_lines(metadata):
     lines.extend(f"  needs the livepatch {patch_id}" for patch_id in metadata["dependencies"])
     lines.extend(f"  {key}: {_listed(value)}" for key, value in sorted(metadata["labels"].items()))
     return lines
-
-
-def _counted(number, noun):
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _listed(value):

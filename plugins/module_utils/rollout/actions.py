@@ -120,7 +120,7 @@ def _on_process(host, row):
 def _in_general(host, row):
     """Why, without what is this process's own."""
     if row["outcome"] == outcome.PENDING and not row["reason"]:
-        return "threads are still inside the library"
+        return "threads may still be inside the library"
     return host.why(row).replace(f"process {row['pid']} ({row['name']})", "the process")
 
 

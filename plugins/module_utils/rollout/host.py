@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ..counted import counted
 from ..trigger import outcome
 
 # The statuses of a host, as ``docs/report.md`` explains them.
@@ -156,7 +157,7 @@ class Host:
                 return "the host was lost: nobody knows whether it is patched"
             return "the rollout did not come to this host"
         if now == outcome.PENDING and not row["reason"]:
-            return f"{row['threads_pending']} of {row['threads']} threads are still inside the library"
+            return f"{row['threads_pending']} of {counted(row['threads'], 'thread')} may still be inside the library"
         return row["reason"]
 
 

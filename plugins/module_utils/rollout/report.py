@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime, timezone
 
+from ..counted import counted
 from ..trigger import outcome
 from .actions import actions
 from .host import ABSENT, REVERT_INCOMPLETE, UNREACHABLE, UNSEEN, UNTOUCHED
@@ -131,20 +132,20 @@ def summary(document):
     totals = document["totals"]
     reverts = document["direction"] == ABSENT
     if reverts:
-        done = f"{_count(totals['processes'].get(outcome.REVERTED, 0), 'process', 'es')} reverted"
+        done = f"{counted(totals['processes'].get(outcome.REVERTED, 0), 'process', 'es')} reverted"
     else:
         applied = sum(
             number for word, number in totals["processes"].items() if outcome.MEANINGS[word].applied
         )
-        done = f"{_count(applied, 'process', 'es')} patched"
+        done = f"{counted(applied, 'process', 'es')} patched"
     left_over = [
-        _count(len(rows), kind + " process", "es") + " on " + _count(len({row["host"] for row in rows}), "host")
+        counted(len(rows), kind + " process", "es") + " on " + counted(len({row["host"] for row in rows}), "host")
         for kind, rows in (
             ("vulnerable", document["still_vulnerable"]), ("still patched", document["still_patched"]),
         ) if rows
     ]
     left_over += [
-        f"{_count(totals['statuses'][status], 'host')} {words}"
+        f"{counted(totals['statuses'][status], 'host')} {words}"
         for status, words in (
             ("held", "on hold"), ("unreachable", "not reached"), ("error", "that could not be asked"),
             ("failed", "where it failed"), ("untouched", "to which the run did not come"),
@@ -152,7 +153,3 @@ def summary(document):
         ) if status in totals["statuses"]
     ]
     return f"{document['state']}: {done}, left: {', '.join(left_over) or 'nothing'}"
-
-
-def _count(number, noun, plural="s"):
-    return f"{number} {noun}{'' if number == 1 else plural}"

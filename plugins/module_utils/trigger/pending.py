@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ..counted import counted
 from ..errors import UlpError
 from ..process.maps import is_loader, mapping_at, read_code_maps
 from ..process.procfs import read_system_call
@@ -24,26 +25,23 @@ def about_pending(subject, found, patch, files):
     :param files: process.mapped.MappedFiles.
     """
     change = "livepatch" if patch.applied else "revert"
-    who = f"{len(found.pending)} of {found.threads} threads of process {subject.pid} ({subject.name})"
+    who = f"{len(found.pending)} of {counted(found.threads, 'thread')} of process {subject.pid} ({subject.name})"
     if found.unsettled:
         again = "apply the livepatch again" if patch.applied else "revert it again"
-        return f"{who} are outside the library, but may not take the {change} when they next enter it; {again}"
+        return f"{who} may not take the {change} on the next entry, although outside the library; {again}"
     if len(found.running) == len(found.pending):
         return (
-            f"{who} are running and were never seen to rest, so that nobody can tell whether they are inside the"
-            f" library; they take the {change} when they next enter it from outside"
+            f"{who} kept running whenever we looked, so nobody can tell whether they are inside the library; they"
+            f" take the {change} when they next enter it from outside"
         )
-    said = (
-        f"{who} are still inside the library, or may be; they take the {change} when they have left it and enter it"
-        " again"
-    )
+    said = f"{who} may still be inside the library; they take the {change} when they have left it and enter it again"
     if found.running:
-        said += f"; {len(found.running)} of them are running and were never seen to rest"
+        said += f"; {len(found.running)} of them kept running whenever we looked"
     held = len(_called_back(subject, found, patch, files))
     if held:
         said += (
-            f"; {held} of them never take it while the call lasts in which the library has called the program back, as"
-            " a main loop or start code does; restart the process unless that call ends"
+            f"; {held} of them will never take it while the call lasts in which the library has called the program"
+            " back, as a main loop or start code does; restart the process unless that call ends"
         )
     return said
 
