@@ -307,6 +307,7 @@ READS_MEMORY = "310 "
 VERBS = {
     "list": ("list",),
     "messages": ("messages", "-p", "PID"),
+    "explain": ("explain", "-p", "PID", "CONTAINER"),
     "check": ("check", "-p", "PID", "CONTAINER"),
     "dispatch check": ("dispatch", "check", "CONTAINER"),
     "dry run": ("dispatch", "patch", "CONTAINER", "--dry-run"),

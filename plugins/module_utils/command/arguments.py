@@ -154,6 +154,17 @@ def parser():
                          " option")
     _examination(listing)
 
+    explain = verb(
+        "explain", "tell why a process can be patched, or why not, step by step",
+        "Nothing is touched. Exit status: 0 it is patched or can be, 1 not so.",
+    )
+    explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
+    explain.add_argument("container", metavar="FILE.ulp", nargs="?",
+                         help="with this livepatch; without one: with any")
+    _seccomp(explain)
+    _rules(explain)
+    _examination(explain)
+
     messages = verb("messages", "show what the runtime in a process has logged")
     messages.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
     _examination(messages)
@@ -171,13 +182,17 @@ def _limits(verb):
                       help="until the process must have answered; default: %(default)s")
     verb.add_argument("--retries", metavar="N", type=_count, default=RETRIES,
                       help="how often to ask again; default: %(default)s")
+    _seccomp(verb)
+    verb.add_argument("--wait-migrated", metavar="SECONDS", type=_seconds, default=0.0,
+                      help="how long to wait until no thread is pending; default: %(default)s")
+    _examination(verb)
+
+
+def _seccomp(verb):
     verb.add_argument("--seccomp", **one_of(SECCOMP), default=EXAMINE,
                       help="what to do with a process whose seccomp filter cannot be examined, as inside a container:"
                       " examine leaves it alone, assume_errno trusts you that the filter denies calls with an error; if"
                       " it kills instead, the process is lost; default: %(default)s")
-    verb.add_argument("--wait-migrated", metavar="SECONDS", type=_seconds, default=0.0,
-                      help="how long to wait until no thread is pending; default: %(default)s")
-    _examination(verb)
 
 
 def _signers(verb, required=False):
@@ -188,6 +203,12 @@ def _signers(verb, required=False):
 
 
 def _policy(verb):
+    _rules(verb)
+    verb.add_argument("--ledger", metavar="FILE", default=LEDGER,
+                      help="write down here what was done, if the directory exists; '' for none; default: %(default)s")
+
+
+def _rules(verb):
     _signers(verb)
     verb.add_argument("--kill-switch", metavar="PATH", default=KILL_SWITCH,
                       help="apply nothing while this file exists; '' for none; default: %(default)s")
@@ -195,5 +216,3 @@ def _policy(verb):
                       help="leave the processes alone that this file names; '' for none; default: %(default)s")
     verb.add_argument("--retracted-file", metavar="FILE", default=RETRACTED_FILE,
                       help="apply none of the livepatches that this file names; '' for none; default: %(default)s")
-    verb.add_argument("--ledger", metavar="FILE", default=LEDGER,
-                      help="write down here what was done, if the directory exists; '' for none; default: %(default)s")

@@ -33,6 +33,7 @@ _MODULES = {
     "check": "processes",
     "dispatch": "processes",
     "list": "listing",
+    "explain": "explaining",
     "messages": "processes",
 }
 

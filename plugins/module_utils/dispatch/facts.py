@@ -99,12 +99,13 @@ def _facts_of(task, files, selection):
 
 def _look_at(pid, files):
     subject = examine(pid, files)
-    libraries = _padded(files, subject.via, subject.mappings)
+    libraries = padded(files, subject.via, subject.mappings)
     described = yield from describe(subject, files, libraries)
     return [described, *_moved(subject, libraries)]
 
 
-def _padded(files, via, mappings):
+def padded(files, via, mappings):
+    """The process.mapped.LoadedLibrary of a process that were built for livepatching."""
     return [library for library in files.libraries(via, mappings) if library.survey.padded]
 
 
@@ -112,7 +113,7 @@ def _padded_paths(pid, files):
     """What a process that has no runtime could have had patched: paths, or None where that cannot be told."""
     try:
         via = alive(pid)[1]
-        return [printable(library.path) for library in _padded(files, via, read_code_maps(via))]
+        return [printable(library.path) for library in padded(files, via, read_code_maps(via))]
     except MissingDependency:
         raise
     except UlpError:
@@ -132,7 +133,7 @@ def describe(subject, files, libraries):
 
     :param libraries: the process.mapped.LoadedLibrary of it that have padding.
     """
-    pending = yield from _pending(subject, files)
+    pending = yield from lagging(subject, files)
     undone = _undone(subject, files)
     return {
         "pid": subject.pid,
@@ -167,7 +168,7 @@ def _undone(subject, files):
     return {domain: undone for domain, undone in found.items() if undone is not None}
 
 
-def _pending(subject, files):
+def lagging(subject, files):
     """TIDs of the threads that lag behind the newest universe of any library; a generator."""
     newest: dict[int, LoadedPatch] = {}
     for patch in subject.state.patches:

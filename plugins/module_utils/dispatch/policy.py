@@ -108,20 +108,36 @@ class Guard:
             return stop
         if self.retracted:
             return f"the livepatch {self.container.patch_id[:16]} is retracted ({self._retracted})"
-        for rule in self._rules:
-            if rule.matches(pid, self.container):
-                return f"process {pid} is left alone by {rule.origin} ({rule.text})"
-        return None
+        return held(pid, self._rules, self.container)
 
     def veto(self):
         """Why nothing at all may be applied now, one sentence; None: it may.
 
         :raises FileProblem: that cannot be told.
         """
-        if not self.applies or not is_stopped(self._policy.kill_switch):
-            return None
-        self.stopped = True
-        return f"nothing is patched on this host while {self._policy.kill_switch} exists"
+        why = stopped(self._policy.kill_switch) if self.applies else None
+        self.stopped = self.stopped or why is not None
+        return why
+
+
+def stopped(kill_switch):
+    """Why nothing is applied on this host, one sentence, if the kill switch is thrown; else None.
+
+    :raises FileProblem: that cannot be told.
+    """
+    return f"nothing is patched on this host while {kill_switch} exists" if is_stopped(kill_switch) else None
+
+
+def held(pid, rules, container):
+    """Which of ``rules`` (rules.Rule) leaves process ``pid`` alone, one sentence; None: none does.
+
+    :param container: livepatch.container.Container; may be None where no rule is about livepatches.
+    :raises ProcessGone, ProcessForbidden: as Rule.matches().
+    """
+    for rule in rules:
+        if rule.matches(pid, container):
+            return f"process {pid} is left alone by {rule.origin} ({rule.text})"
+    return None
 
 
 def _settled_version(path):

@@ -35,7 +35,7 @@ def _apply_to(job, subject, resolution):
     patch = job.patch_in(subject)
     applied = patch is not None and patch.applied
     covered = applied and resolution.is_covered(patch)
-    domain = _domain(subject, resolution)
+    domain = domain_of(subject, resolution)
     undone = None if domain is None else undoing(subject, domain, job.files)
     if covered and undone is None:
         return (yield from bringing_along(job, subject, outcome.ALREADY_PATCHED))
@@ -44,7 +44,7 @@ def _apply_to(job, subject, resolution):
     require_dependencies(subject, job.container, job.files, domain)
     require_available(pid, via)
     require_no_strict_thread(pid)
-    libraries = [_resolved(job, subject, match) for match in resolution.matches]
+    libraries = [resolved_library(job, subject, match) for match in resolution.matches]
     for library in libraries:
         yield from require_untouched(subject, library, sites(library, job.container.jumps), job.options.timeout)
     anew = applied and not covered
@@ -60,7 +60,7 @@ def _apply_to(job, subject, resolution):
     return _with_repair((yield from exchange(job, subject, abi.APPLY, libraries, outcome.PATCHED, contents)), undone)
 
 
-def _domain(subject, resolution):
+def domain_of(subject, resolution):
     """Index of the domain in which libraries that the livepatch is for have been hooked before, or None."""
     bases = {match.library.base for match in resolution.matches}
     return next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
@@ -73,7 +73,7 @@ def _with_repair(row, undone):
     return row._replace(reason=f"{row.reason}; {undone.repaired}" if row.reason else undone.repaired)
 
 
-def _resolved(job, subject, match):
+def resolved_library(job, subject, match):
     """The request.ResolvedLibrary of a resolve.Match."""
     image = job.files.image(subject.via, match.library.mapping)
     functions = job.files.functions(subject.via, match.library.mapping)

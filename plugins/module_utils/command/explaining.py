@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verb ``explain``."""
+
+from __future__ import annotations
+
+from ..dispatch.explain import FAILED, PASSED, explain
+from ..dispatch.policy import Policy
+from ..trigger import outcome
+from ..trigger.options import Options
+from .output import DONE, REFUSED, show
+
+_VERDICTS = {
+    outcome.ALREADY_PATCHED: "is patched", outcome.PENDING: "is patched, but for threads with old functions,"
+}
+_MARKS = {PASSED: "ok", FAILED: "NO"}
+
+
+def _explain(arguments):
+    found = explain(
+        arguments.process,
+        arguments.container,
+        Policy(
+            allowed_signers=arguments.allowed_signers,
+            identity=arguments.identity,
+            kill_switch=arguments.kill_switch or None,
+            hold_file=arguments.hold_file or None,
+            retracted_file=arguments.retracted_file or None,
+        ),
+        Options(seccomp=arguments.seccomp, examine_timeout=arguments.examine_timeout),
+    )
+    show(arguments, found.as_dict(), _lines(found))
+    return DONE if found.possible else REFUSED
+
+
+def _lines(found):
+    """The lines that show a dispatch.explain.Explanation."""
+    with_it = f" with {found.container}" if found.container else ""
+    name = f" ({found.name})" if found.name else ""
+    verdict = "can be patched" if found.possible else "can't be patched"
+    if found.possible:
+        verdict = _VERDICTS.get(found.outcome, verdict)
+    lines = [f"process {found.pid}{name} {verdict}{with_it}"]
+    lines.extend(f"  {_MARKS.get(step.result, '-'):2}  {step.name:11}  {step.text}" for step in found.steps)
+    lines.append(f"next: {found.next}")
+    return lines
+
+
+VERBS = {"explain": _explain}
