@@ -236,3 +236,21 @@ def test_modules_are_idempotent(target, start):
     assert module("ulp_dispatch", state="absent", **arguments)["changed"] is True
     assert victim.number("version") == 1
     assert module("ulp_dispatch", state="absent", **arguments)["changed"] is False
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_without_standard_streams(target, start, ulp, closed):
+    """Guards the exit status where a daemon has closed the standard streams.
+
+    Seen to fail: worker processes closed their own pipes, which had got those numbers, and with ``AttributeError``,
+    when all was done, without standard output.
+    """
+    build = target("blocked", USUAL[0])
+    container = version_patch(build)
+    victim = start(build)
+    for operation, version in (("patch", 2), ("revert", 1)):
+        words = [*ulp.command, "dispatch", operation, str(container), str(victim.pid)]
+        done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *words], stderr=subprocess.PIPE, text=True,
+                              check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert victim.number("version") == version

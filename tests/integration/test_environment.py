@@ -563,6 +563,21 @@ def test_setuid_program(build, container, preforked, open_directory):
         victim.finish()
 
 
+WITHOUT_PROC = ("unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /proc; exec "$@"', "sh")
+OTHER_PROC = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+
+
+@needs_root
+@pytest.mark.parametrize("wrap", [WITHOUT_PROC, OTHER_PROC])
+@pytest.mark.parametrize("asked", [(), ("-p", "2")])
+def test_proc_is_not_ours(wrap, asked):
+    """Guards processes that have the PID of another one in another PID namespace.
+
+    Seen to fail: it said that there is nothing, or served other processes than those that were asked for.
+    """
+    Ulp(wrap=wrap).refuse("list", *asked, naming="/proc does not show this process")
+
+
 HIDDEN = ("unshare", "--mount", "sh", "-e", "-c", 'mount -t proc -o hidepid=2 proc /proc; exec "$@"', "sh")
 
 

@@ -38,12 +38,25 @@ _MODULES = {
 }
 
 
+def _open_standard_streams():
+    """Have the standard streams that are closed lead nowhere, so that no other file gets their numbers."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
 def main(argv=None):
     """Run the command.
 
     :param argv: its arguments; those of the process when None.
     :return: the exit status.
     """
+    _open_standard_streams()
     try:
         arguments = parser().parse_args(argv)
     except SystemExit as error:

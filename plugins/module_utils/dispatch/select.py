@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from ..process.errors import ProcessError
-from ..process.procfs import process_ids, process_name, read_stat
+from ..process.procfs import process_ids, process_name, read_stat, require_own_proc
 
 
 class Selection(NamedTuple):
@@ -57,7 +57,10 @@ def choose(selection) -> list[Chosen]:
     """The processes that Selection ``selection`` may mean, ascending by PID; this very process is never one.
 
     A PID that was asked for is in it even if there is no such process.  For the others, is_meant() tells.
+
+    :raises UlpError: /proc does not say which processes there are here.
     """
+    require_own_proc()
     wanted = set(selection.pids)
     pids = wanted if selection.pids and not selection.names else wanted.union(process_ids())
     return [Chosen(pid, pid in wanted) for pid in sorted(pids - {os.getpid()})]

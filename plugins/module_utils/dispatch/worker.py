@@ -205,7 +205,8 @@ def _cut_loose(parent, queue, pipe):
         os._exit(0)
     # A worker that cannot be killed, as it sits in a read, must not keep open what others wait for the end of.
     null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
+    # Where the parent was started without one of these, a pipe has got its number.
+    for standard in {0, 1, 2} - {queue, pipe}:
         os.dup2(null, standard)
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) not in (queue, pipe):

@@ -13,6 +13,7 @@ import errno
 import os
 from typing import NamedTuple
 
+from ..errors import UlpError
 from ..printable import printable
 from .errors import ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
 
@@ -196,6 +197,22 @@ def parse_hidepid(data):
         option.startswith(b"hidepid=") and option not in (b"hidepid=0", b"hidepid=off")
         for option in b",".join(options).split(b",")
     )
+
+
+def require_own_proc():
+    """Make sure that /proc numbers processes as we do, and shows any at all.
+
+    :raises UlpError: it is not mounted, or it belongs to another PID namespace, and its numbers mean other processes.
+    """
+    try:
+        shown = os.readlink("/proc/self")
+    except OSError:
+        shown = ""
+    if shown != str(os.getpid()):
+        raise UlpError(
+            f"/proc does not show this process under its number {os.getpid()}: it is not mounted, or belongs to another"
+            " PID namespace; mount it here (mount -t proc proc /proc)"
+        )
 
 
 def process_ids():

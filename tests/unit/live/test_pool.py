@@ -119,3 +119,19 @@ def test_no_second_worker_can_be_started():
         assert next(answers).problem == LATE
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
         assert next(answers).value == HONEST
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_started_without_standard_streams(closed):
+    """Guards who is started by a daemon that has closed them; seen to fail: each worker cut its own pipes off."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for descriptor in closed:
+                os.close(descriptor)
+            with Pool(doing(hang), FOR_EVER) as pool:
+                status = 0 if next(pool.run(tasks(0, HONEST))).value == HONEST else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
