@@ -69,7 +69,7 @@ class BadDescription(UlpError):
 
 
 class BadContainer(UlpError):
-    """A file is not a livepatch container, or it is damaged."""
+    """A file is not a livepatch, or it is damaged."""
 
 
 class MissingProgram(UlpError):

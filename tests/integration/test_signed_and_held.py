@@ -121,7 +121,7 @@ def test_command_takes_only_what_is_signed(verb, build, container, key, allowed,
     before = snapshot.of_process(victim)
     words = [*verb, container, victim.pid] if verb[0] == "dispatch" else [*verb, victim.pid, container]
     ulp.refuse(*words, "--allowed-signers", allowed, naming="is not signed")
-    ulp.refuse(*words, "--identity", SIGNER, naming="allowed signers")
+    ulp.refuse(*words, "--identity", SIGNER, naming="allowed-signers")
     ulp.succeed("sign", container, "-k", key)
     ulp.refuse(*words, "--allowed-signers", allowed, "--identity", "other", naming="other")
     container.chmod(0o777)
@@ -191,7 +191,7 @@ def test_modules(build, container, key, allowed, start, ulp, tmp_path):
                  "retracted_file": tmp_path / "retracted", "ledger": tmp_path / "ledger.jsonl"}
     assert "is not signed" in module("ulp_dispatch", status=2, **arguments)["msg"]
     ulp.succeed("sign", container, "-k", key)
-    assert "allowed signers" in module("ulp_dispatch", status=2, **{**arguments, "allowed_signers": ""})["msg"]
+    assert "allowed-signers" in module("ulp_dispatch", status=2, **{**arguments, "allowed_signers": ""})["msg"]
     assert "other" in module("ulp_dispatch", status=2, **{**arguments, "signer_identity": "other"})["msg"]
     for exclude in ([victim.name], [f"exe=*/{victim.name}"], [{"name": victim.name, "user": str(os.geteuid())}]):
         result = module("ulp_dispatch", **{**arguments, "exclude": exclude})

@@ -374,7 +374,7 @@ def test_an_honest_forgery_is_read(container):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (set_item(["format_version"], 2), "has container format 2, but this version of ulp reads format 1"),
+    (set_item(["format_version"], 2), "has livepatch format 2, but this version of ulp reads format 1"),
     (set_item(["format_version"], "1"), "no format version"),
     (set_item(["patch_id"], "xyz"), "its patch ID is malformed"),
     (set_item(["patch_build_id"], "00" * 20), "its build ID is not the one"),
@@ -453,7 +453,7 @@ def test_duplicate_keys_and_numbers_that_json_does_not_have(container):
 
 
 def test_other_files_are_not_containers(target, tmp_path):
-    with pytest.raises(BadContainer, match=r"is not a livepatch container: it has no section \.ulp"):
+    with pytest.raises(BadContainer, match=r"is not a livepatch: it has no section \.ulp"):
         read_container(target)
     text = tmp_path / "text.ulp"
     text.write_text("text", encoding="utf-8")

@@ -171,7 +171,7 @@ def test_budget_of_one_file(opened, monkeypatch):
     with pytest.raises(BadElf, match="has a part of 1099511627776 bytes"):
         _nothing = found[:]
     found = FileContents(os.dup(opened(b"", 1 << 40)), "x")
-    with pytest.raises(BadElf, match="has us read more than 1048576 bytes"):
+    with pytest.raises(BadElf, match="makes us read more than 1048576 bytes"):
         for position in range(0, 1 << 40, 1 << 18):
             _nothing = found[position:position + (1 << 18)]
 

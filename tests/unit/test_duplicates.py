@@ -203,12 +203,12 @@ def test_patterns(packed):
     source = "".join(f"int {name}(int k) {{ return k; }}\n" for name in ("second", "exported_helper", "new_answer"))
     result = packed(source, allow=["sec*", "exported_?elper", "third*"])
     assert result.duplicates == ["exported_helper", "second"]
-    assert result.warnings == ["third* is allowed as a duplicate, but is none"]
+    assert result.warnings == ["third* is allowed as a duplicate, but is not one"]
 
 
 def test_a_name_that_is_no_duplicate(packed):
     result = packed("int new_answer(int k) { return k; }", allow=["nobody"])
-    assert result.warnings == ["nobody is allowed as a duplicate, but is none"] and result.duplicates == []
+    assert result.warnings == ["nobody is allowed as a duplicate, but is not one"] and result.duplicates == []
 
 
 def test_the_command_says_what_it_accepted(compile_library, tmp_path, capsys):

@@ -99,7 +99,7 @@ def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_libr
     assert results["dump"]["patch_id"] == results["pack_parameters"]["patch_id"]
     assert results["dump"]["labels"] == {"cve": ["CVE-1"]}
     assert results["dump"]["targets"] == results["pack_parameters"]["targets"]
-    assert "is not a livepatch container" in results["dump_library"]["msg"]
+    assert "is not a livepatch" in results["dump_library"]["msg"]
 
 
 def test_a_livepatch_is_packed_and_signed(compile_library, play, tmp_path):

@@ -30,7 +30,7 @@ def fixture_key(tmp_path):
 
 @pytest.fixture(name="signers")
 def fixture_signers(tmp_path):
-    """A function that writes an allowed signers file of (principals, key[, options])."""
+    """A function that writes an allowed-signers file of (principals, key[, options])."""
 
     def signers(*entries):
         path = tmp_path / "allowed_signers"
@@ -86,7 +86,7 @@ def test_signature_with_more_behind_it(more, key, signers, container):
     allowed = signers(("a@b", private))
     with open(path, "ab") as stream:
         stream.write(more)
-    with pytest.raises(BadSignature, match=f"^{path} has something behind"):
+    with pytest.raises(BadSignature, match=f"^{path} has something after"):
         verify(CONTENTS, container, allowed)
     assert sign(container, private).changed
     with open(path, "ab") as stream:

@@ -82,22 +82,22 @@ def parser():
     post.add_argument("--allow-untracked", action="store_true",
                       help="accept exported functions without padding, by which threads enter the library unseen")
 
-    pack = verb("pack", "make a livepatch container from a description file")
+    pack = verb("pack", "make a livepatch from a description file")
     pack.add_argument("description", metavar="PATCH.dsc")
     pack.add_argument("-o", "--output", metavar="OUT.ulp")
     pack.add_argument("--allow-duplicate", metavar="NAME", action="append", default=[],
                       help="accept that the patch library has a copy of this function or variable of the target;"
                       " a name or a pattern, may be given several times")
 
-    dump = verb("dump", "show what is in a livepatch container")
+    dump = verb("dump", "show what is in a livepatch")
     dump.add_argument("container", metavar="FILE.ulp")
 
-    sign = verb("sign", "sign a livepatch container; the signature is written to FILE.ulp.sig")
+    sign = verb("sign", "sign a livepatch; the signature is written to FILE.ulp.sig")
     sign.add_argument("container", metavar="FILE.ulp")
     sign.add_argument("-k", "--key", metavar="KEY", required=True,
                       help="private key of ssh-keygen, or a public key whose private half an agent holds")
 
-    verify = verb("verify", "tell whether a livepatch container is signed: exit 0 by somebody who may, 1 not so")
+    verify = verb("verify", "tell whether a livepatch is signed: exit 0 by somebody who may sign, 1 if not")
     verify.add_argument("container", metavar="FILE.ulp")
     _signers(verify, required=True)
 

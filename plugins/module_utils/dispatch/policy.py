@@ -54,7 +54,7 @@ class Guard:
         self.signer = None
         if policy.allowed_signers == "" or (policy.identity is not None and policy.allowed_signers is None):
             # A variable that was left empty must not turn verification off.
-            raise UlpError("there is no file of allowed signers to verify signatures with; name one, or ask for none")
+            raise UlpError("there is no allowed-signers file to verify signatures with; name one, or ask for none")
         if applies:
             self.container = self._accept()
         else:
@@ -80,7 +80,7 @@ class Guard:
         data = read_file(self._path)
         self.confirm()
         if self._policy.allowed_signers is not None:
-            require_unchangeable(self._policy.allowed_signers, "list of allowed signers")
+            require_unchangeable(self._policy.allowed_signers, "allowed-signers file")
             # It starts other programs, which needs much that nobody else does.
             from ..livepatch.signature import verify
 

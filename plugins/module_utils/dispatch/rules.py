@@ -6,7 +6,7 @@
 A rule is one or several conditions ``KEY=WILDCARD``, all of which must hold:
 ``name`` of the program, path of its ``exe``, ``user`` by name or number,
 systemd ``unit`` or slice, short ID of the ``container`` it runs in, and
-``patch``, a patch ID or the livepatch container's file name.  Wildcards are those of a shell: ``*``, ``?``, ``[...]``.
+``patch``, a patch ID or the livepatch's file name.  Wildcards are those of a shell: ``*``, ``?``, ``[...]``.
 """
 
 from __future__ import annotations

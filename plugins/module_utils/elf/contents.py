@@ -74,7 +74,7 @@ class FileContents:
     def _read(self, offset, size):
         self._left -= size
         if size > LARGEST_PIECE or self._left < 0:
-            what = f"has a part of {size}" if size > LARGEST_PIECE else f"has us read more than {MOST_BYTES}"
+            what = f"has a part of {size}" if size > LARGEST_PIECE else f"makes us read more than {MOST_BYTES}"
             raise BadElf(f"{self._name} takes too long to examine: it {what} bytes")
         try:
             data = read_piece(self._descriptor, offset, size)

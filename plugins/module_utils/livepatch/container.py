@@ -59,7 +59,7 @@ class Target(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A livepatch container.
+    """A livepatch, as its file holds it.
 
     ``patch_id``, ``patch_build_id`` and ``dependencies`` (patch IDs) are hex; ``image_text`` is the (start, end) of
     the patch library's code, link-time; ``jumps`` are the names of the symbols of other objects that it
@@ -159,7 +159,7 @@ def _read(image, path):
     section = image.section(SECTION_NAME)
     if section is None:
         raise BadContainer(
-            f"{path} is not a livepatch container: it has no section {SECTION_NAME}; make one with ulp pack")
+            f"{path} is not a livepatch: it has no section {SECTION_NAME}; make one with ulp pack")
     if image.type != "ET_DYN" or section.flags & SHF_ALLOC:
         raise _damaged(path, f"it is not a shared library with a separate section {SECTION_NAME}")
     if section.size > LARGEST_METADATA:
@@ -174,14 +174,14 @@ def _read(image, path):
         raise _damaged(path, "its metadata have no format version")
     if version != FORMAT_VERSION:
         raise BadContainer(
-            f"{path} has container format {version}, but this version of ulp reads format {FORMAT_VERSION}")
+            f"{path} has livepatch format {version}, but this version of ulp reads format {FORMAT_VERSION}")
     container = _decode(path, metadata, image)
     _check_patch_id(image, section, contents, metadata)
     return container
 
 
 def _damaged(path, what):
-    return BadContainer(f"{path} is a damaged livepatch container: {what}")
+    return BadContainer(f"{path} is a damaged livepatch: {what}")
 
 
 def _integer(digits):

@@ -80,7 +80,7 @@ def parse_description(path):
             livepatch_line = number
         elif line.startswith("@"):
             _check_pairs(targets, path)
-            target = _absolute(line[1:].strip(), where, "the path of the target library behind @")
+            target = _absolute(line[1:].strip(), where, "the path of the target library after @")
             for other in targets:
                 if other.path == target:
                     raise BadDescription(where + f"the target {target} was already named in line {other.line}")

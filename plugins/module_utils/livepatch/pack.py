@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a livepatch container from a description."""
+"""Make a livepatch from a description file."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
                 raise BadDescription(
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
     unused = {*allow_duplicates}.difference(*allowed.values())
-    warnings.extend(f"{pattern} is allowed as a duplicate, but is none" for pattern in sorted(unused))
+    warnings.extend(f"{pattern} is allowed as a duplicate, but is not one" for pattern in sorted(unused))
     data, patch_id = build_container(patch, targets, dependencies, labels)
     # Whoever applies it reads more of the patch library than was needed here: better refused now, by that file's name.
     parse_container(data, description.livepatch)
@@ -141,14 +141,14 @@ def _describe(data, name):
 
 def _check_destination(description, destination):
     if os.path.isdir(destination):
-        raise BadDescription(f"cannot write the container to {destination}: it is a directory")
+        raise BadDescription(f"cannot write the livepatch to {destination}: it is a directory")
     inputs = [description.livepatch] + [target.path for target in description.targets]
     if description.source is not None:
         inputs.append(description.source)
     for path in inputs:
         if os.path.realpath(path) == os.path.realpath(destination):
             raise BadDescription(
-                f"cannot write the container to {destination}: that is one of the files it is made from")
+                f"cannot write the livepatch to {destination}: that is one of the files it is made from")
 
 
 def _json_labels(labels):

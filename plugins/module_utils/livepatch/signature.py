@@ -4,7 +4,7 @@
 """Detached signatures of containers, made and verified by ssh-keygen(1), options -Y.
 
 A signature covers every byte of FILE.ulp and stands, alone, in FILE.ulp.sig.  Who may
-sign is said by an allowed signers file (ssh-keygen(1), ALLOWED SIGNERS).
+sign is listed in an allowed-signers file (ssh-keygen(1), ALLOWED SIGNERS).
 
 All functions take the bytes, not only the path: what was verified must be
 what is used afterwards.
@@ -41,7 +41,7 @@ class Signed(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """Who signed: the principal of the allowed signers file, printable, and the fingerprint of the key."""
+    """Who signed: the principal of the allowed-signers file, printable, and the fingerprint of the key."""
 
     identity: str
     fingerprint: str
@@ -83,10 +83,10 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
 
     :param data: all bytes of the container.
     :param path: its path; the signature is looked for beside it.
-    :param allowed_signers: path of the allowed signers file.
+    :param allowed_signers: path of the allowed-signers file.
     :param identity: the principal who must have signed; None: any principal of the file.
     :return: Signer.
-    :raises FileProblem: the signature or the allowed signers file cannot be read.
+    :raises FileProblem: the signature or the allowed-signers file cannot be read.
     :raises BadSignature: the container is not signed, was changed afterwards, or was signed by somebody else.
     :raises MissingProgram: ssh-keygen is not installed.
     :raises UlpError: the identity is empty.
@@ -99,7 +99,7 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
         raise BadSignature(f"{path} is not signed: there is no {signature}; sign it with ulp sign")
     if _has_more(signature):
         raise BadSignature(
-            f"{signature} has something behind its last line {_END.decode()}, which nobody signed; remove that, or sign"
+            f"{signature} has something after its last line {_END.decode()}, which nobody signed; remove that, or sign"
             f" {path} again with ulp sign"
         )
     # For the sentence that names the file; ssh-keygen's own would name none.
@@ -136,7 +136,7 @@ def _has_more(signature):
 
 
 def _principals(path, signature, allowed_signers):
-    """The names that the allowed signers file has for the key of a signature, at least one."""
+    """The names that the allowed-signers file has for the key of a signature, at least one."""
     done = _keygen("find-principals", "-f", str(allowed_signers), "-s", signature)
     names: list[str] = []
     for line in done.stdout.decode("utf-8", "replace").splitlines():

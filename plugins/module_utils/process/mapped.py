@@ -326,7 +326,7 @@ def _code_of_files(pid, mappings):
     found = [mapping for mapping in mappings if mapping.inode and mapping.executable]
     count = len({(mapping.device, mapping.inode) for mapping in found})
     if count > MOST_FILES:
-        raise TakesTooLong(pid, f"it has mapped {count} files as code, and we look at {MOST_FILES}")
+        raise TakesTooLong(pid, f"it has mapped {count} files as code, and we look at {MOST_FILES} at most")
     return found
 
 

@@ -218,7 +218,7 @@ SEPARATOR = b"\n=====\n"
 
 
 def signed(data):
-    """An allowed signers file, a separator, a signature of SIGNED. Who is let in is named in the former."""
+    """An allowed-signers file, a separator, a signature of SIGNED. Who is let in is named in the former."""
     allowed, _separator, signature = data.partition(SEPARATOR)
     with Written(SIGNED, "fix.ulp") as path:
         Path(signature_path(path)).write_bytes(signature)

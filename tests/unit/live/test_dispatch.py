@@ -315,7 +315,7 @@ def test_command_refuses(padded, ulp, start, tmp_path):
         (("trigger", "-p", NO_PID, padded.container), str(NO_PID)),
         (("trigger", "-p", victim.pid, text), str(text)),
         (("trigger", "-p", victim.pid, tmp_path / "missing.ulp"), "missing.ulp"),
-        (("trigger", "-p", victim.pid, padded.library), "not a livepatch container"),
+        (("trigger", "-p", victim.pid, padded.library), "not a livepatch"),
         (("check", "-p", NO_PID, padded.container), str(NO_PID)),
         (("dispatch", "patch", padded.container, NO_PID), str(NO_PID)),
         (("list", "-p", victim.pid), str(victim.pid)),

@@ -266,5 +266,5 @@ def test_runtime_of_a_damaged_file(padded, request, start, tmp_path):
 def test_file_of_which_too_much_would_be_read(padded, start, look, files, monkeypatch):
     monkeypatch.setattr(contents, "MOST_BYTES", 1000)
     victim = start(padded)
-    with pytest.raises(StateUnreadable, match="takes too long to examine: it has us read more than 1000 bytes"):
+    with pytest.raises(StateUnreadable, match="takes too long to examine: it makes us read more than 1000 bytes"):
         look(victim)
