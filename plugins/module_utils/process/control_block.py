@@ -23,15 +23,20 @@ def has_control_block(pid, address, end):
 
     :param pid: the process, or a thread of it that has not ended.
     """
+    return find_control_block(pid, address, end) is not None
+
+
+def find_control_block(pid, address, end):
+    """The address of the first thread's control block between the addresses, or None; arguments as above."""
     first = -(-address // _ALIGNMENT) * _ALIGNMENT
     for start in range(first, end, CHUNK):
         size = min(CHUNK, end - start)
         try:
             data = read_memory(pid, start, size)
         except StateUnreadable:
-            return False
+            return None
         for position in range(0, size - _SELF - 7, _ALIGNMENT):
             own = (start + position).to_bytes(8, "little")
             if data.startswith(own, position) and data.startswith(own, position + _SELF):
-                return True
-    return False
+                return start + position
+    return None

@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from ..elf.bodies import joined
 from ..errors import UlpError
-from .control_block import has_control_block
+from .control_block import find_control_block
 from .errors import ProcessGone, StateUnreadable
-from .maps import mapping_at, read_maps
+from .maps import mapping_at, read_maps, runtime_mapping
 from .memory import read_memory
 from .procfs import read_system_call, thread_ids
 from .unwinder import caller_of
@@ -40,8 +40,6 @@ _MOST_FRAMES = 256
 _USED_BEFORE = 1 << 16
 # An instruction that calls is 2 to 7 bytes long.
 _LONGEST_CALL = 7
-# Bytes at the upper end of a thread's stack that hold its control block.
-_TOP_OF_A_STACK = 8192
 
 
 class Suspended(NamedTuple):
@@ -68,17 +66,20 @@ def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
     stacks = 0
     complete = True
     words = MOST_WORDS
-    candidates = sorted(filter(_may_hold_stacks, mappings), key=lambda mapping: mapping.end - mapping.start)
+    records = _of_the_runtime(mappings)
+    candidates = sorted(
+        (mapping for mapping in mappings if _may_hold_stacks(mapping) and mapping.start != records),
+        key=lambda mapping: mapping.end - mapping.start,
+    )
     for index, mapping in enumerate(candidates):
         if index == MOST_MAPPINGS:
             return Suspended(stacks, False)
-        if _is_of_a_thread(via, mapping):
-            continue
         if mapping.end - mapping.start > left:
             complete = False
             continue
         left -= mapping.end - mapping.start
         top = 0  # of the stack found last
+        threads = None
         for address, word in _matches(via, mapping, ranges):
             words -= 1
             if words < 0:
@@ -87,6 +88,10 @@ def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
                 continue
             outer = _caller(via, address, word, mappings, files)
             if outer is None:
+                continue
+            if threads is None:
+                threads = _end_of_threads_stacks(via, mapping)
+            if address < threads:
                 continue
             stacks += 1
             top = _top(via, outer, mappings, files)
@@ -98,9 +103,25 @@ def _may_hold_stacks(mapping):
     return mapping.readable and mapping.writable and not mapping.inode and mapping.path != "[stack]"
 
 
-def _is_of_a_thread(via, mapping):
-    """Whether the stack of a thread ends where the mapping does."""
-    return has_control_block(via, max(mapping.start, mapping.end - _TOP_OF_A_STACK), mapping.end)
+def _of_the_runtime(mappings):
+    """Where the anonymous part of the runtime's data begins: its records of threads have such addresses in them."""
+    runtime = runtime_mapping(mappings)
+    if runtime is None:
+        return None
+    return max(mapping.end for mapping in mappings
+               if (mapping.device, mapping.inode) == (runtime.device, runtime.inode))
+
+
+def _end_of_threads_stacks(via, mapping):
+    """Below this address a mapping consists of stacks that were made for threads, which may have ended since.
+
+    The C library keeps the stacks of ended threads for others. Such a stack ends with a control block, and the kernel
+    makes one mapping of it and of what happens to lie right above it; what lies below, its guard pages keep apart.
+    """
+    end = address = mapping.start
+    while address is not None:
+        end, address = address, find_control_block(via, address + 1, mapping.end)
+    return end
 
 
 def _used(pid):
