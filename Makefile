@@ -110,7 +110,7 @@ check-native-sanitized: packages-build ## the same, with AddressSanitizer and Un
 
 .PHONY: check-unit
 check-unit: packages-check-build venv build collection-path ## the Python core, on real ELF files
-	$(PYTEST) tests/unit
+	$(APART) $(PYTEST) tests/unit
 
 # Always the same inputs, so that no run of it depends on luck: some 20 seconds. New ones are tried by `make fuzz`.
 .PHONY: check-fuzz

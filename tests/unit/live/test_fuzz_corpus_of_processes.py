@@ -43,7 +43,7 @@ def test_undamaged_process_is_accepted_and_mended_ones_are_as_before():
     assert process.ask("answer") == "5001"
 
 
-def test_fault_of_the_tool_is_no_answer(monkeypatch):
+def test_fault_of_the_tool_is_no_answer(monkeypatch, faults_met):
     """Guards against the net that makes a row of every exception: here it must not hide any."""
 
     def broken(*_arguments):
@@ -52,3 +52,4 @@ def test_fault_of_the_tool_is_no_answer(monkeypatch):
     monkeypatch.setattr(facts, "describe", broken)
     with pytest.raises(AssertionError, match="nobody expects this"):
         TARGETS[0].check(b"")
+    faults_met.clear()
