@@ -13,10 +13,10 @@ class ModuleDocFragment:
 options:
   examine_timeout:
     description:
-      - How many seconds one process may keep the others waiting while it is looked at. A usual one takes some
+      - How many seconds one process may keep the others waiting while it is looked at. An ordinary process takes some
         milliseconds.
-      - What takes longer is given up. That is so with a file or memory that never answers, as on a network file system
-        that hangs, or of a process that means ill. Nobody can tell then whether the process runs the library, so it is
+      - A process that takes longer is given up. A file or memory of it may never answer, as on a network file system
+        that hangs, or if the process means ill. Nobody can then tell whether the process runs the library, so it is
         reported, even if nobody asked for it.
     type: float
     default: 5

@@ -13,7 +13,7 @@ class ModuleDocFragment:
 options:
   patch:
     description:
-      - The livepatch container on the host.
+      - The livepatch on the host.
     type: path
     required: true
   pids:

@@ -10,11 +10,11 @@ module: ulp_check
 short_description: Tell whether a livepatch is applied to running processes
 version_added: 1.0.0
 description:
-  - Looks whether a livepatch is applied to the processes that have loaded the library that it is for, and whether
-    every thread of them uses it.
+  - Checks whether a livepatch is applied to the processes that have loaded the library that it is for, and whether
+    all their threads use it.
   - It reads memory only. No process is stopped, not even for a moment.
-  - So it cannot tell a process what it saw. Where a row of RV(processes) says that threads are outside the library but
-    may not take the livepatch, run M(libpulp.livepatch.ulp_dispatch) again.
+  - So it cannot tell a process what it saw. If a row of RV(processes) says that threads may not take the livepatch
+    although they are outside the library, run M(libpulp.livepatch.ulp_dispatch) again.
 author:
   - libpulp.livepatch contributors (@libpulp)
 extends_documentation_fragment:
@@ -26,7 +26,7 @@ extends_documentation_fragment:
 options:
   pids:
     description:
-      - Look at these processes only; without it at all on the host.
+      - Look at these processes only. Without this option, look at all on the host.
       - RV(applied) is false if the livepatch is not for one of them.
 seealso:
   - module: libpulp.livepatch.ulp_dispatch
@@ -49,9 +49,9 @@ EXAMPLES = r"""
 RETURN = r"""
 applied:
   description:
-    - Whether the livepatch is applied to every process concerned, and every thread of them uses it.
+    - Whether the livepatch is applied to every process concerned, and all their threads use it.
     - A process is concerned if O(pids) names it, or if it has loaded a target library with the build ID that the
-      livepatch is for. If there is none, the answer is true; RV(outcomes) tells.
+      livepatch is for. If no process is concerned, the answer is true; RV(outcomes) shows that.
   returned: success
   type: bool
   sample: true

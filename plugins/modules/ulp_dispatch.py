@@ -14,8 +14,8 @@ description:
   - No process is restarted. One thread of each process is held for some microseconds; all others go on.
   - A thread that is inside the library goes on with the old functions and takes the new ones when it has left the
     library and enters it again. Until then it counts as pending.
-  - A process that the livepatch is applied to already is left alone.
-  - Processes that were forked meanwhile from one that was not dealt with yet are looked for until there are none.
+  - A process to which the livepatch is already applied is left alone.
+  - It looks for processes that were forked meanwhile, from one that was not dealt with yet, until there are none.
   - A livepatch is not applied if another user could change the file or a directory above it.
   - When it is asked to end by SIGHUP, SIGINT or SIGTERM, it finishes what is under way, touches no further process,
     writes the ledger, returns what it did, and fails. When SIGINT or SIGTERM comes a second time, it does not wait for
@@ -40,10 +40,10 @@ attributes:
 options:
   patch:
     description:
-      - The livepatch container on the host.
+      - The livepatch on the host.
       - Every process loads it from this path if it finds the same file there and may read it; the file should stay
-        where it is. A process that does not, as in a container, is given the bytes, in a file without a name that lies
-        in memory. For that it needs a /proc of its own.
+        where it is. Any other process, such as one in a container, is given the bytes, in a nameless file in
+        memory. For that it needs a /proc of its own.
   state:
     description: V(present) applies the livepatch, V(absent) reverts it.
     type: str
@@ -51,8 +51,8 @@ options:
     default: present
   pids:
     description:
-      - Deal with these processes. It is an error if one of them does not exist or cannot be patched, and the module
-        warns of one that O(patch) is not for.
+      - Deal with these processes. It is an error if one of them does not exist or cannot be patched. If O(patch) is not
+        for one of them, the module warns.
       - Without O(pids) and O(processes), every process on the host that has loaded a target library is dealt with.
   processes:
     description: Deal with the processes whose name matches one of these wildcards.
@@ -62,25 +62,25 @@ options:
   exclude:
     description:
       - Leave alone the processes that one of these rules is about, whatever else is said.
-      - A rule is the wildcard of a process's name, as V(nginx*); or text as in O(hold_file), as V(unit=nginx.service);
-        or a dictionary with one or several of the keys V(name), V(exe), V(user), V(unit), V(container) and
-        V(patch), all of which must match.
+      - A rule is the wildcard of a process's name, like V(nginx*); or text as in O(hold_file), like
+        V(unit=nginx.service); or a dictionary with one or more of the keys V(name), V(exe), V(user), V(unit),
+        V(container) and V(patch), all of which must match.
     type: list
     elements: raw
     default: []
   allowed_signers:
     description:
-      - A file on the host that says who may sign livepatches, in the format that the manual page of C(ssh-keygen)
+      - A file on the host that lists who may sign livepatches, in the format that the manual page of C(ssh-keygen)
         describes under ALLOWED SIGNERS. No other user may be able to change it.
       - With it, a livepatch is applied only if there is a valid signature beside it, in a file with C(.sig) appended to
         its name, as O(libpulp.livepatch.ulp_pack#module:signing_key) and C(ulp sign) make it. What is verified is what
         is applied.
-      - To revert a livepatch no signature is needed, since nothing of the file is loaded.
+      - Reverting a livepatch needs no signature, since nothing of the file is loaded.
     type: path
   signer_identity:
     description:
       - The one principal of O(allowed_signers) whose signature counts.
-      - Without it, that of any principal does. With it, O(allowed_signers) is required.
+      - Without it, any principal's signature counts. With it, O(allowed_signers) is required.
     type: str
   kill_switch:
     description:
@@ -103,7 +103,7 @@ options:
     default: /etc/libpulp/hold
   retracted_file:
     description:
-      - A file on the host with the patch IDs of livepatches that nobody shall apply any more, one at the beginning of
+      - A file on the host with the patch IDs of livepatches that nobody may apply any more, one at the beginning of
         each line. Lines that begin with V(#) are remarks. Each process has the outcome V(excluded). Such a livepatch
         can still be reverted.
       - If another user could change or remove the file, the module fails.
@@ -112,8 +112,8 @@ options:
     default: /etc/libpulp/retracted
   ledger:
     description:
-      - A file on the host to write down in what was done, one JSON object a line, for every process that was changed or
-        for which that failed. The oldest lines go when it would get larger than 1 MiB.
+      - A file on the host that records what was done, one JSON object per line, for every process that was changed or
+        for which that failed. The oldest lines go when it would grow beyond 1 MiB.
       - It is written if the directory exists and may be written to. Nothing is written in check mode.
       - An empty string or null is no file.
     type: path
@@ -124,8 +124,8 @@ options:
     default: 10
   retries:
     description:
-      - How often to ask a process again when its thread was at a point where it could not serve, as in the middle of
-        C(malloc).
+      - How often to ask a process again if its thread was at a point where it could not serve, such as in the middle
+        of C(malloc).
     type: int
     default: 3000
   seccomp:
@@ -199,26 +199,26 @@ processes:
       sample: nginx
     outcome:
       description:
-        - V(patched), the livepatch is applied now. If it was before, and something else had undone it in a function
-          (as a probe does that is taken off again), RV(processes[].reason) names that.
-        - V(already_patched), it was before.
+        - V(patched), the livepatch is applied now. If it was applied before, and something else had undone it in a
+          function (as a probe does that is removed again), RV(processes[].reason) names the function.
+        - V(already_patched), it was applied before.
         - V(reverted), it is reverted.
-        - V(pending), it is applied or reverted, but threads that are inside the library do not take part yet, or of
-          threads outside it is not certain that they will with their next call (running the task again makes it so);
-          or the process is still loading it, then RV(processes[].threads_pending) is 0 and the module fails.
+        - V(pending), it is applied or reverted, but threads that are inside the library have not switched yet, or
+          threads outside may not switch on their next call; run the task again to make sure. A process that is still
+          loading the livepatch is V(pending) too; RV(processes[].threads_pending) is then 0 and the module fails.
         - V(not_applicable), the process does not run the library, or there is nothing to revert.
-        - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one. That is as a rule
-          the build that repairs the fault; the livepatch cannot tell, RV(processes[].reason) has the build ID.
-        - V(not_patchable), it cannot be patched. So is a process that runs another build of the library which has been
-          replaced on disk since. Nobody can say whether that build has the fault.
+        - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one. That is usually
+          the build that repairs the fault. The livepatch cannot tell; RV(processes[].reason) has the build ID.
+        - V(not_patchable), it cannot be patched. This includes a process that runs another build of the library which
+          has been replaced on disk since. Nobody can say whether that build has the fault.
         - V(excluded), O(exclude), O(hold_file), O(kill_switch) or O(retracted_file) says that it is left alone.
         - V(failed), it could be patched, but was not; or the livepatch stays applied, although it was to be reverted.
       type: str
       sample: patched
     reason:
       description:
-        - One sentence, empty if the outcome says it all. In check mode it says of a process that would be patched what
-          cannot be foreseen.
+        - One sentence, empty if the outcome says it all. In check mode it says what cannot be foreseen of a process
+          that would be patched.
       type: str
       sample: ""
     threads:
@@ -227,7 +227,7 @@ processes:
       sample: 8
     threads_pending:
       description: >-
-        How many of them are inside the library, or may be. Stacks of coroutines that were suspended inside are counted,
+        How many of them are inside the library, or may be. Stacks of coroutines that were suspended inside count,
         too.
       type: int
       sample: 0
@@ -243,8 +243,8 @@ processes:
       sample: 3f9c2d1e8b7a
     runs_ansible:
       description:
-        - Whether the process is one by which Ansible runs this module, as its ssh session, C(sudo) and the shells
-          between are, or, where the connection is local, Ansible itself. It ends with the run.
+        - Whether Ansible runs this module through the process, such as its ssh session, C(sudo) and the shells between,
+          or, with a local connection, Ansible itself. It ends with the run.
       type: bool
       sample: false
     coroutines:
@@ -270,8 +270,8 @@ stopped:
   sample: false
 incomplete:
   description:
-    - Whether processes that run the library went on turning up, as the children of one that is not patched do, until
-      the module gave up looking for more. It fails then, and the message names the parent.
+    - Whether processes that run the library kept turning up, as children of one that is not patched do, until the
+      module gave up looking for more. It then fails, and the message names the parent.
   returned: always, unless the livepatch itself cannot be used
   type: bool
   sample: false

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ulp_dump
-short_description: Show what is in a livepatch container
+short_description: Show what is in a livepatch
 version_added: 1.0.0
 description:
-  - Reads a livepatch container, checks that it is intact, and returns its metadata.
+  - Reads a livepatch, checks that it is intact, and returns its metadata.
 author:
   - libpulp.livepatch contributors (@libpulp)
 extends_documentation_fragment:
@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - libpulp.livepatch.core
 options:
   path:
-    description: The container.
+    description: The livepatch.
     type: path
     required: true
 seealso:
@@ -27,7 +27,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Read a livepatch container
+- name: Read a livepatch
   libpulp.livepatch.ulp_dump:
     path: /usr/local/lib/livepatch/answer.ulp
   register: answer
@@ -39,12 +39,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The container.
+  description: The livepatch.
   returned: success
   type: str
   sample: /usr/local/lib/livepatch/answer.ulp
 format_version:
-  description: The version of the container's format.
+  description: The version of the livepatch's format.
   returned: success
   type: int
   sample: 1
@@ -123,7 +123,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump i
 
 
 def dump_container(module):
-    """Read the container that the module's parameters name; returns the module's result."""
+    """Read the livepatch that the module's parameters name; returns the module's result."""
     return dict(dump(module.params["path"]), changed=False)
 
 

@@ -35,7 +35,7 @@ options:
     type: path
     default: /var/lib/libpulp/ledger.jsonl
   ledger_entries:
-    description: So many of its last entries are returned.
+    description: How many of its last entries to return.
     type: int
     default: 50
 seealso:
@@ -88,14 +88,14 @@ ansible_facts:
               sample: 3f9c2d1e8b7a
             own_root:
               description:
-                - Whether its root directory is another than the module's, because it runs in a container or after
-                  C(chroot). Paths are then its own, not the host's.
+                - Whether its root directory differs from the module's, because it runs in a container or after
+                  C(chroot). Its paths are then its own, not the host's.
               type: bool
               sample: false
             runs_ansible:
               description:
-                - Whether it is one of the processes by which Ansible runs this module, as its ssh session and C(sudo)
-                  are, or, where the connection is local, Ansible itself. It ends with the run.
+                - Whether Ansible runs this module through the process, such as its ssh session and C(sudo), or, with a
+                  local connection, Ansible itself. It ends with the run.
               type: bool
               sample: false
             runtime_version:
@@ -107,7 +107,7 @@ ansible_facts:
               type: int
               sample: 8
             threads_pending:
-              description: How many of them do not use the newest functions yet, as far as can be told in a moment.
+              description: How many of them do not use the newest functions yet, as far as one look can tell.
               type: int
               sample: 0
             libraries:
@@ -164,7 +164,8 @@ ansible_facts:
                   type: str
                   sample: applied
                 undone:
-                  description: Which functions those are, what was found there and what to do, one sentence; else empty.
+                  description: >-
+                    One sentence that says which functions those are, what was found there and what to do; else empty.
                   type: str
                   sample: ""
                 universe:

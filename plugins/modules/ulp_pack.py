@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ulp_pack
-short_description: Make a livepatch container
+short_description: Make a livepatch
 version_added: 1.0.0
 description:
-  - Makes a livepatch container from a patch library and the names of the functions that it replaces.
-  - All functions are looked up in the target libraries, and everything that stands in the way is found, now rather than
-    when the livepatch is applied.
-  - The same input gives the same bytes, and an equal container is left alone.
-  - With O(signing_key) it also signs the container.
+  - Makes a livepatch from a patch library and the names of the functions that it replaces.
+  - It looks up all functions in the target libraries, and finds everything that stands in the way now, rather than when
+    the livepatch is applied.
+  - The same input gives the same bytes, and an equal livepatch is left alone.
+  - With O(signing_key) it also signs the livepatch.
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
@@ -29,7 +29,7 @@ options:
       - A description file. Its first line is the absolute path of the patch library; a line with C(@) and the absolute
         path of a target library follows, then lines C(old:new) with the names of functions.
       - Further target libraries, each with its functions, may follow. Lines that begin with C(!) are comments.
-      - A target can be a program as well, the main executable of processes, built with the same padding.
+      - A target can also be a program, the main executable of processes, built with the same padding.
     type: path
   livepatch:
     description: The absolute path of the patch library, instead of O(description).
@@ -43,7 +43,7 @@ options:
     type: dict
   dest:
     description:
-      - The container to write.
+      - The livepatch to write.
       - Without it, it is written beside O(description), or else beside O(livepatch), with the extension C(.ulp).
     type: path
   labels:
@@ -59,17 +59,17 @@ options:
       - The names of functions and variables that the patch library may define although a target defines them, too, or
         patterns as in a shell.
       - A copy of a variable has a value of its own, and a copy of a function is not replaced when the target's is.
-        Without this option it is an error that names them.
-      - Functions that the target does not export, and that can't be called by name, may be copied; of these there is
-        only a warning.
+        Without this option, such copies are an error that names them.
+      - Functions that the target does not export can't be called by name, so they may be copied; the module only warns
+        of these.
     type: list
     elements: str
     default: []
   signing_key:
     description:
-      - Sign the container with this key and write the signature beside it, in a file with C(.sig) appended to its name.
+      - Sign the livepatch with this key and write the signature beside it, in a file with C(.sig) appended to its name.
       - A private key of C(ssh-keygen) without passphrase, or a public key whose private half an agent holds.
-      - A container that is signed with this key already is left alone.
+      - A livepatch that is already signed with this key is left alone.
     type: path
 seealso:
   - module: libpulp.livepatch.ulp_dump
@@ -100,7 +100,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The container that was, or in check mode would be, written.
+  description: The livepatch that was, or in check mode would be, written.
   returned: success
   type: str
   sample: /usr/local/lib/livepatch/answer.ulp
@@ -188,7 +188,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signat
 
 
 def pack_container(module):
-    """Make the container that the module's parameters ask for; returns the module's result."""
+    """Make the livepatch that the module's parameters ask for; returns the module's result."""
     params = module.params
     if params["description"] is not None:
         description = parse_description(params["description"])

@@ -15,7 +15,7 @@ description:
   - Every exported function is then entered through a trampoline before it, which the runtime uses to keep threads
     consistent while a livepatch is applied.
   - The file is replaced as a whole. A library that was post-processed before is left unchanged.
-  - A library that has anything in it that cannot be handled is refused, and all functions concerned are named.
+  - A library with anything in it that cannot be handled is refused, and all functions concerned are named.
 author:
   - libpulp.livepatch contributors (@libpulp)
 extends_documentation_fragment:
@@ -31,7 +31,7 @@ options:
     required: true
   dest:
     description:
-      - Where to write the result. The library at O(path) is left alone then.
+      - Where to write the result. The library at O(path) is then left alone.
       - An existing file is replaced and keeps its mode and owner. A new file gets the permissions of O(path).
       - Without it the library at O(path) itself is replaced.
     type: path
