@@ -73,21 +73,21 @@ def parser():
         added = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", epilog=more)
         added.add_argument("--json", action="store_true", help="print the result as JSON")
         added.add_argument("--debug", action="store_true",
-                           help="print the traceback of an error that ends in the row of a process")
+                           help="print the traceback of an error that ends up in the row of a process")
         return added
 
     post = verb("post", "make a shared library livepatchable")
     post.add_argument("library", metavar="LIB.so")
     post.add_argument("-o", "--output", metavar="OUT", help="write the result here instead of replacing the library")
     post.add_argument("--allow-untracked", action="store_true",
-                      help="accept exported functions without padding, by which threads enter the library unseen")
+                      help="accept exported functions without padding, through which threads enter the library unseen")
 
     pack = verb("pack", "make a livepatch from a description file")
     pack.add_argument("description", metavar="PATCH.dsc")
     pack.add_argument("-o", "--output", metavar="OUT.ulp")
     pack.add_argument("--allow-duplicate", metavar="NAME", action="append", default=[],
                       help="accept that the patch library has a copy of this function or variable of the target;"
-                      " a name or a pattern, may be given several times")
+                      " a name or a pattern; may be given several times")
 
     dump = verb("dump", "show what is in a livepatch")
     dump.add_argument("container", metavar="FILE.ulp")
@@ -103,8 +103,8 @@ def parser():
 
     trigger = verb(
         "trigger", "apply a livepatch to one process, or revert it",
-        "Exit status: 0 done, if only for threads that have not left the library yet; 1 refused, also if the livepatch"
-        " is not for this process, or there is nothing to revert; 128 and the signal's number when it was interrupted.",
+        "Exit status: 0 done, even if threads have not left the library yet; 1 refused, also if the livepatch is not"
+        " for this process, or there is nothing to revert; 128 plus the signal's number if it was interrupted.",
     )
     trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
     trigger.add_argument("container", metavar="FILE.ulp")
@@ -119,26 +119,27 @@ def parser():
 
     dispatch = verb(
         "dispatch", "apply, revert or check a livepatch in many processes",
-        "Exit status of patch and revert: 0 no process failed and every PID given is as asked, if only for threads that"
-        " have not left the library yet; 1 not so, also if processes that were just forked go on turning up. Of check:"
-        " 0 applied on every thread of every process that the livepatch is for and of every PID given (also if there is"
-        " none), 1 not applied to one of them, 3 applied but pending. 128 and the signal's number when it was"
-        " interrupted.",
+        "Exit status of patch and revert: 0 no process failed and every PID given is as asked, even if threads have not"
+        " left the library yet; 1 otherwise, also if processes that were just forked keep turning up. Of check: 0"
+        " applied on every thread of every process that the livepatch is for and of every PID given (also if there is"
+        " none), 1 not applied to one of them, 3 applied but pending. 128 plus the signal's number if it was interrupted.",
     )
     dispatch.add_argument("operation", **one_of(("patch", "revert", "check")))
     dispatch.add_argument("container", metavar="FILE.ulp")
     dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")
-    dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[], help="only processes so called")
+    dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[],
+                          help="only processes with such a name")
     dispatch.add_argument("--exclude", metavar="RULE", action="append", default=[],
-                          help="no such process: the wildcard of a name, or a rule as in the hold file, unit=WILDCARD")
+                          help="leave these processes out: the wildcard of a name, or a rule as in the hold file,"
+                          " unit=WILDCARD")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be done and touch no process")
     _limits(dispatch)
     _policy(dispatch)
 
     listing = verb(
-        "list", "show the livepatchable processes and their state, what needs attention first",
+        "list", "show the livepatchable processes and their state; what needs attention comes first",
         "Processes that have nothing to do with any livepatch are left out. Exit status: 0 done, 1 a process given by"
-        " its PID does not exist or cannot be patched; 128 and the signal's number when it was interrupted, as --watch"
+        " its PID does not exist or cannot be patched; 128 plus the signal's number if it was interrupted, as --watch"
         " is.",
     )
     listing.add_argument("processes", metavar="PROCESS", type=_process, nargs="*",
@@ -149,9 +150,8 @@ def parser():
                          help="also show the processes that have nothing to do with any livepatch, and why each could"
                          " not be patched; JSON always has them")
     listing.add_argument("--watch", metavar="SECONDS", type=_duration, nargs="?", const=WATCH_SECONDS,
-                         help="show them again and again, so many seconds apart, until you interrupt it; JSON then has"
-                         f" one line for each time; without a number: {WATCH_SECONDS:g}; names stand before this"
-                         " option")
+                         help="show them again every so many seconds until you interrupt it; JSON then has one line"
+                         f" each time; without a number: {WATCH_SECONDS:g}; put names before this option")
     _examination(listing)
 
     explain = verb(
@@ -179,7 +179,7 @@ def _examination(verb):
 
 def _limits(verb):
     verb.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=TIMEOUT_SECONDS,
-                      help="until the process must have answered; default: %(default)s")
+                      help="how long the process may take to answer; default: %(default)s")
     verb.add_argument("--retries", metavar="N", type=_count, default=RETRIES,
                       help="how often to ask again; default: %(default)s")
     _seccomp(verb)
@@ -191,21 +191,21 @@ def _limits(verb):
 def _seccomp(verb):
     verb.add_argument("--seccomp", **one_of(SECCOMP), default=EXAMINE,
                       help="what to do with a process whose seccomp filter cannot be examined, as inside a container:"
-                      " examine leaves it alone, assume_errno trusts you that the filter denies calls with an error; if"
-                      " it kills instead, the process is lost; default: %(default)s")
+                      " examine leaves it alone, assume_errno relies on you that the filter denies calls with an error;"
+                      " if it kills instead, the process is lost; default: %(default)s")
 
 
 def _signers(verb, required=False):
     verb.add_argument("--allowed-signers", metavar="FILE", required=required,
-                      help="the livepatch must be signed by somebody whom this file allows, see ssh-keygen(1)")
+                      help="the livepatch must be signed by somebody whom this file lists, see ssh-keygen(1)")
     verb.add_argument("--identity", metavar="NAME",
-                      help="and by nobody else than this one; default: anybody in the file")
+                      help="the one signer in that file who counts; default: any of them")
 
 
 def _policy(verb):
     _rules(verb)
     verb.add_argument("--ledger", metavar="FILE", default=LEDGER,
-                      help="write down here what was done, if the directory exists; '' for none; default: %(default)s")
+                      help="record here what was done, if the directory exists; '' for none; default: %(default)s")
 
 
 def _rules(verb):
@@ -215,4 +215,4 @@ def _rules(verb):
     verb.add_argument("--hold-file", metavar="FILE", default=HOLD_FILE,
                       help="leave the processes alone that this file names; '' for none; default: %(default)s")
     verb.add_argument("--retracted-file", metavar="FILE", default=RETRACTED_FILE,
-                      help="apply none of the livepatches that this file names; '' for none; default: %(default)s")
+                      help="apply no livepatch that this file names; '' for none; default: %(default)s")
