@@ -122,7 +122,8 @@ def parser():
         "Exit status of patch and revert: 0 no process failed and every PID given is as asked, even if threads have not"
         " left the library yet; 1 otherwise, also if processes that were just forked keep turning up. Of check: 0"
         " applied on every thread of every process that the livepatch is for and of every PID given (also if there is"
-        " none), 1 not applied to one of them, 3 applied but pending. 128 plus the signal's number if it was interrupted.",
+        " none), 1 not applied to one of them, 3 applied but pending. 128 plus the signal's number if it was"
+        " interrupted.",
     )
     dispatch.add_argument("operation", **one_of(("patch", "revert", "check")))
     dispatch.add_argument("container", metavar="FILE.ulp")
