@@ -18,7 +18,7 @@ enum ulp_call_kind {
 	ULP_CALL_ALLOCATE, /* allocates or frees memory */
 };
 
-/* To be called once, when the images are known. Returns the address of the malloc() that is called. */
+/* Call once, when the images are known. Returns the address of the malloc() that is called. */
 uint64_t ulp_calls_learn(const struct ulp_image *c_library);
 
 /* `function` is the address at which a function starts. */

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* To be called once, at start, after ulp_images_learn(). */
+/* Call once, at start, after ulp_images_learn(). */
 void ulp_clock_learn(void);
 
 /* Nanoseconds of CLOCK_*. */

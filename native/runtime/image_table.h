@@ -11,14 +11,14 @@
 
 #include "runtime/image.h"
 
-/* To be called once, at start, with what the loader passes to a constructor. */
+/* Call once, at start, with what the loader passes to a constructor. */
 void ulp_images_learn(int argc, char **argv);
 
 /* What the kernel told the process at its start (getauxval(3)); 0 if it did not. */
 uint64_t ulp_auxiliary(uint64_t type);
 
 /*
- * Reads the list.  To be called by a thread that answers a request, before anybody looks for an
+ * Reads the list.  Call from a thread that answers a request, before anybody looks for an
  * image; objects that come later are looked for when a stack leads into them.
  */
 void ulp_images_refresh(void);

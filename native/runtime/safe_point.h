@@ -16,7 +16,7 @@
 #include <ulp/abi.h>
 
 /*
- * Where the C library, the loader and the allocator lie.  To be called before the others, by a
+ * Where the C library, the loader and the allocator lie.  Call before the others, from a
  * thread that answers a request, when the images are known.  Returns false if they are not found.
  */
 bool ulp_safe_point_learn(void);

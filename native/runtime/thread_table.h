@@ -9,7 +9,7 @@
 
 extern struct ulp_thread ulp_threads[ULP_THREAD_SETS * ULP_THREAD_WAYS];
 
-/* To be called once, at start. */
+/* Call once, at start. */
 void ulp_thread_learn(void);
 
 /* The calling thread's ID as the C library knows it, without a system call where its place is known. */

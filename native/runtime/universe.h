@@ -27,12 +27,12 @@ bool ulp_universe_add_library(uint32_t domain, const struct ulp_library *library
  */
 bool ulp_universe_add_patch(uint32_t domain, uint64_t start, uint64_t end);
 
-/* To be said before the next universe is published, when a program's bodies have become more. */
+/* Call before publishing if a program's set of bodies has grown. */
 void ulp_universe_grow(uint32_t domain);
 
 /*
- * The universe below which nobody may come any more, for the versions are given up; to be raised
- * before that is made sure of.
+ * The universe below which no thread may come any more, because the older versions are given up.
+ * Raise it before making sure of that.
  */
 uint64_t ulp_universe_given_up(uint32_t domain);
 void ulp_universe_give_up(uint32_t domain, uint64_t universe);

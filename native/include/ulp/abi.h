@@ -150,7 +150,7 @@ struct ulp_patch {
 
 enum ulp_stage {
 	ULP_STAGE_EMPTY   = 0,
-	ULP_STAGE_REFUSED = 1, /* the hijacked thread refused; nothing was started */
+	ULP_STAGE_REFUSED = 1, /* the diverted thread refused; nothing was started */
 	ULP_STAGE_STARTED = 2, /* the worker thread runs */
 	ULP_STAGE_DONE    = 3,
 	ULP_STAGE_FAILED  = 4, /* the worker gave up; nothing was published */
@@ -162,7 +162,7 @@ struct ulp_result {
 	uint64_t nonce;                   /* of the request it answers */
 	uint32_t stage;                   /* enum ulp_stage */
 	int32_t  error;                   /* enum ulp_error, 0 when done */
-	uint64_t entry_ns;                /* how long the hijacked thread spent in the runtime */
+	uint64_t entry_ns;                /* how long the diverted thread spent in the runtime */
 	uint64_t worker_ns;               /* how long the worker took */
 	uint64_t universe;                /* the number that was published */
 	char     detail[ULP_DETAIL_SIZE]; /* what went wrong, UTF-8, NUL-terminated */

@@ -19,7 +19,7 @@ from ..termination import Terminated
 from .output import DONE, REFUSED, SIGNALLED, complain, print_json, print_lines, show
 from .report import refusal_lines, state_lines
 
-# So many PIDs are named in a sentence.
+# How many PIDs one sentence names.
 _LISTED = 5
 _REMEDY = "run as root of the machine to see them"
 # For a terminal, ECMA-48: go to the top left corner; erase to the end of the line; erase to the end of the screen.

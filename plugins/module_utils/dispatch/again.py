@@ -17,7 +17,7 @@ from ..process.procfs import read_stat
 from ..trigger import outcome
 from .select import choose, short_name_of
 
-# So many passes there are at most.
+# How many passes there are at most.
 _PASSES = 20
 # Of so many processes the sentence speaks.
 _LISTED = 3

@@ -26,7 +26,7 @@ from .unanswered import row_of, with_what_was_found_out
 
 # Between two looks at threads that are still inside, in seconds.
 _PAUSE = 0.01
-# So many PIDs are named in a warning.
+# How many PIDs one warning names.
 _LISTED = 5
 
 

@@ -22,10 +22,10 @@ from ..trigger import outcome
 from ..trusted_path import require_unchangeable
 
 LIMIT = 1 << 20  # bytes
-ENTRIES = 50  # so many of the last ones are facts
+ENTRIES = 50  # how many of the last ones are facts
 LOCK_EXTENSION = ".lock"
 
-# So long another writer is waited for, in seconds: one that was stopped (SIGSTOP) must not stop everybody.
+# How long to wait for another writer, in seconds: one that was stopped (SIGSTOP) must not stop everybody.
 _PATIENCE = 10.0
 _PAUSE = 0.005
 

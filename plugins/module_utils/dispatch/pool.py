@@ -43,11 +43,11 @@ from .task import (
 )
 from .worker import Notice, Slot, become_worker
 
-# So many workers there are at most, if all but one sit in a step that does not end.
+# How many workers there are at most, if all but one sit in a step that does not end.
 _MOST = 8
 # A step of so many seconds is long: another worker takes over what has not been begun.
 LONG_STEP = 0.5
-# So many times as long as one process is given, the processes that were put off are given together.
+# All processes that were put off get, together, this many times as long as one process gets.
 _SECOND_LOOKS = 6
 # After so many processes that took too long, others are taken to do so, and there are as many workers as may be.
 _CROWD = 3
@@ -57,7 +57,7 @@ _GRACE = 0.3
 _TICK = 0.1
 # How long a killed worker is waited for, in seconds: one that sits in a read cannot always be killed at once.
 _REAPING = 0.2
-# So many workers in a row may end by themselves without a process to blame.
+# How many workers in a row may end by themselves without a process to blame.
 _LOSSES = 5
 _PIECE = 1 << 16
 # Records that fit into a pipe in one write, pipe(7).

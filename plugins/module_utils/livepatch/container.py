@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container FILE.ulp: the patch library with a section ``.ulp`` that says what it replaces.
+"""The file of a livepatch: the patch library with a section ``.ulp`` that says what it replaces.
 
 The section holds canonical JSON: UTF-8, keys sorted, no white space.  The
 patch ID is the SHA-256 over the whole container with the 64 digits of the

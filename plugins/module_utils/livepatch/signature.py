@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detached signatures of containers, made and verified by ssh-keygen(1), options -Y.
+"""Detached signatures of livepatches, made and verified by ssh-keygen(1), options -Y.
 
 A signature covers every byte of FILE.ulp and stands, alone, in FILE.ulp.sig.  Who may
 sign is listed in an allowed-signers file (ssh-keygen(1), ALLOWED SIGNERS).

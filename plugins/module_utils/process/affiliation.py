@@ -16,7 +16,7 @@ _DELETED = " (deleted)"
 # The engines name a container's control group after its ID: libpod-ID.scope, docker/ID, cri-containerd-ID.scope; that
 # of podman's watcher outside is called libpod-conmon-ID.scope.
 _CONTAINER = re.compile(rb"(?<!conmon)[/:-]([0-9a-f]{64})(?:\.scope)?(?=/|$)", re.MULTILINE)
-# So much of it is what their commands show, and take.
+# How much of it their commands show, and take.
 _CONTAINER_DIGITS = 12
 # systemd.unit(5): what can hold processes.
 UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".swap")

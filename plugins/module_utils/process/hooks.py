@@ -28,9 +28,9 @@ UNMAPPED = "unmapped"  # no memory at all
 
 _INT3 = 0xCC
 _SLOT = struct.Struct("<Q")
-# Pieces that take no more room than so many bytes each are read as one.
+# Pieces that take no more room than this many bytes each are read as one.
 _DENSE = 512
-# So often the runtime may change its hooks while they are looked at.
+# How often the runtime may change its hooks while we look at them.
 _LOOKS = 20
 # User space ends below (Documentation/arch/x86/x86_64/mm.rst), with five levels of page tables.
 _ADDRESSES = 1 << 56

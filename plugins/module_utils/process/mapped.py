@@ -34,9 +34,9 @@ from .survey import LEASED, UNREACHABLE, Survey, survey
 FRESH_SECONDS = 1.0
 # Of so many files that one process has mapped as code we ask what they are; a browser has some hundred.
 MOST_FILES = 4096
-# So much code in memory of a program's own is looked at, in mappings; compilers at run time may make some hundred.
+# How many mappings of code in a program's own memory to look at; compilers at run time may make some hundred.
 _MOST_STRANGE = 4096
-# So many files are remembered, and so many of them as open ones.
+# How many files to remember, and how many of them to keep open.
 _REMEMBERED = 1 << 14
 _KEPT_OPEN = 128
 

@@ -49,8 +49,8 @@ SAMPLE_SECONDS = 0.001
 CHUNK = 1 << 18
 STACK_LIMIT = 1 << 26
 
-# So few threads are looked at each with a reading of the map of its own. Reading it takes time in proportion to the
-# number of mappings, and so of threads: for every one of many that would be the square.
+# At most this many threads are looked at each with a reading of the map of its own. Reading it takes time in
+# proportion to the number of mappings, and so of threads: for every one of many that would be the square.
 _FEW = 16
 # Or as many more as cost so many lines of the map altogether: of a busy process each thread has run when the map is
 # read again.
@@ -59,7 +59,7 @@ _MOST_LINES = 1 << 19
 # No variant of the loader's _dl_runtime_resolve is longer, in bytes; what comes behind delays, at the worst.
 RESOLVER_SIZE = 512
 
-# psABI: code may use so many bytes below its stack pointer.
+# psABI: how many bytes code may use below its stack pointer.
 RED_ZONE = 128
 
 # struct sigcontext, asm/sigcontext.h: ... sp, ip, flags, then the segments cs, gs, fs and ss of 64-bit user code.

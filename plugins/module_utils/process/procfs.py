@@ -132,7 +132,7 @@ def text_lines(data):
 def read_long(pid, path, most=_LONGEST):
     """The contents of ``/proc/PID/path``, which may be long.
 
-    :param most: so many bytes of it are read.
+    :param most: how many bytes of it to read at most.
     :raises ProcessGone: there is no such process (any more).
     :raises ProcessForbidden: it belongs to somebody else.
     :raises TakesTooLong: it is longer than that.

@@ -21,7 +21,7 @@ from .memory import read_memory, read_ranges
 from .procfs import text_lines
 
 STATE_SYMBOL = "ulp_state"
-# So often the block is read at once. The worker has it under its hands for microseconds.
+# How often to try to read the block in one piece. The worker changes it within microseconds.
 _READINGS = 20
 # As much as the runtime has, in bytes; what is read of a process is bounded by it.
 _LARGEST_STUB_POOL = 1 << 22
@@ -179,7 +179,7 @@ def _check_header(pid, header):
 
 
 _ARRAYS = ("results", "domains", "libraries", "patches")
-# So many domains, libraries and patches are read along with the header: most processes have no more.
+# How many domains, libraries and patches to read along with the header: most processes have no more.
 _FIRST_COUNTS = (2, 2, 4)
 _HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in _ARRAYS]
 _HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")

@@ -65,7 +65,7 @@ _PROCESS_KINDS = {
 # Processes that are alike in what they are, not in why; the others are grouped by the reason.
 _BY_NAME = (RESTART_CONTAINER, RESTART_PROCESS, LATER, TAKEN_BACK, REPLACE_RETRACTED)
 _NUMBER = re.compile(r"\b0x[0-9a-f]+\b|\d+")
-# So many reasons of one action are given; each process has its own in the report.
+# How many reasons of one action to give; in the report each process has its own.
 _REASONS = 3
 _NAMES = 3
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .host import REVERT_INCOMPLETE, UNREACHABLE, UNTOUCHED
 from .report import LEFT_PATCHED, LEFT_VULNERABLE
 
-# So many processes are named on the console; all of them are in the report.
+# How many processes the console names; the report has all of them.
 _NAMED = 20
 
 

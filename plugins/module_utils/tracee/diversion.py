@@ -31,7 +31,7 @@ NT_X86_XSTATE = 0x202
 XSTATE_LIMIT = 16384
 # Bytes of stack that the entry needs below the block.
 ENTRY_STACK = 24576
-# So much of a stack is searched for the frame of a signal, piece by piece; in bytes.
+# How much of a stack to search for the frame of a signal, piece by piece; in bytes.
 SEARCHED = 1 << 20
 PIECE = 1 << 15
 # But 33, by which the C library makes every thread take part in setuid(): it waits, with a lock held, for all of them.

@@ -30,7 +30,7 @@ MAIN_STACK = "[stack]"
 HEAP = "[heap]"
 # glibc: HEAP_MAX_SIZE; a thread's own heap begins at a multiple of it, right behind what is reserved for another one.
 ARENA_ALIGNMENT = 64 << 20
-# Kernel: stack_guard_gap, so many bytes stay free between a stack that grows and what is below.
+# Kernel: stack_guard_gap, how many bytes stay free between a stack that grows and what is below.
 GROWTH_GAP = 256 * 4096
 
 _PAGE = 4096

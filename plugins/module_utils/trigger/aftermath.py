@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What became of a process that was sent a request, when nobody has heard the end of that.
+"""What became of a process that was sent a request whose end nobody has heard of.
 
 A process carries a request out even if whoever sent it is gone.  So its state
 is looked at, and the row says what is there.

@@ -24,9 +24,9 @@ from .aftermath import as_found
 from .borrow import Vetoed
 from .outcome import Row
 
-# So many programs, one after the other, a process may be while it is dealt with.
+# How often a process may exec before we give up.
 _PROGRAMS = 5
-# So long the dynamic loader may take until it gets to the runtime, and between two looks; in seconds.
+# How long the dynamic loader may take to get to the runtime, and how long to wait between two looks; in seconds.
 _START_SECONDS = 2.0
 _START_PAUSE = 0.005
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Getting one request carried out by a process: borrow its threads in turn until one could serve."""
+"""Get a process to carry out one request: borrow its threads in turn until one can serve."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 import time
 
-# So many processes may be at work on a request at a time.
+# How many processes may be at work on a request at a time.
 WIDTH = 32
 
 

@@ -11,7 +11,7 @@ from ..process.maps import is_loader, mapping_at, read_code_maps
 from ..process.procfs import read_system_call
 from ..process.unwinder import unwind
 
-# So many are looked at: their frames are read one by one.
+# How many to look at: their frames are read one by one.
 MOST_LOOKED_AT = 64
 _C_LIBRARY = "libc.so.6"
 

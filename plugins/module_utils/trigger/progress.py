@@ -39,7 +39,7 @@ class Look(NamedTuple):
 
 
 def look(subject, domain, files, seconds=0.0):
-    """See behind which universe number of ``domain`` no thread of the process is any more, or will be.
+    """Find the newest universe of ``domain`` that no thread of the process is, or will be, behind.
 
     That holds unless a thread has kept an older number since ``subject`` was examined, which was before any thread was
     looked at here.  A generator, as trigger.drive wants it.

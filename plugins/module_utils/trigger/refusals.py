@@ -17,11 +17,11 @@ from ..errors import UlpError
 from ..process.procfs import read_system_call
 from ..process.unwinder import unwind
 
-# So often the same frames are asked: a moment later another reason may be gone that nobody sees from outside.
+# How often to ask the same frames: a moment later another reason may be gone that nobody sees from outside.
 SAME_FRAMES = 3
-# So often in a row threads are stopped whose answers had all been given before.
+# How often in a row to stop threads whose answers had all been given before.
 MOST_IN_VAIN = 50
-# So often a thread is asked that was never seen but on a stack of the program's own.
+# How often to ask a thread that was only ever seen on a stack of the program's own.
 STRANGE_STACK = 5
 
 

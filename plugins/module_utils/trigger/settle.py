@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.2
 # On a busy machine threads that are outside may have to wait for a processor before they come to rest.
 RUNNING_SECONDS = 1.0
 LOOK_PAUSE = 0.01
-# Threads that compute all the time are asked themselves, so many of them, and each so often.
+# Threads that compute all the time are asked themselves: how many of them, and how often each.
 MOST_ASKED = 16
 ASKED_TIMES = 3
 

@@ -11,7 +11,7 @@ from ..errors import MissingDependency, UlpError
 from ..process.hooks import BREAKPOINT, ORIGINAL, UNMAPPED, undone_hooks
 from .outcome import BREAKPOINT_SET, PROBES
 
-# So many functions are named in one sentence.
+# How many functions one sentence names.
 _NAMED = 3
 _FOUND = {
     BREAKPOINT: BREAKPOINT_SET,
