@@ -37,7 +37,7 @@ MOST_FILES = 4096
 # How many mappings of code in a program's own memory to look at; compilers at run time may make some hundred.
 _MOST_STRANGE = 4096
 # How many files to remember, and how many of them to keep open.
-_REMEMBERED = 1 << 14
+_REMEMBERED = 1 << 12
 _KEPT_OPEN = 128
 
 

@@ -44,8 +44,12 @@ _NT_GNU_BUILD_ID = 3
 # 65,535 notes of any size.
 _LONGEST_TABLE = 1 << 16
 MOST_BYTES = 1 << 18
+# What is kept of a file is little, as thousands are remembered: linkers write some 14 program headers, and build IDs of
+# 20 bytes.
+_MOST_SEGMENTS = 128
+_LONGEST_BUILD_ID = 64
 # More bytes than any file name has.
-_LONGEST_NAME = 4096
+_LONGEST_NAME = 1024
 
 
 class LoadedSegment(NamedTuple):
@@ -139,6 +143,8 @@ def _survey(reader):
     if data[4] != ELFCLASS64 or data[5] != ELFDATA2LSB:
         return FOREIGN
     header = decode_header(data)
+    if header.segment_count > _MOST_SEGMENTS:
+        raise _Excess
     if header.machine != EM_X86_64:
         return FOREIGN
     segments = decode_program_headers(
@@ -189,6 +195,8 @@ def _build_id(notes, alignment):
         name = position + _NOTE.size
         start = (name + name_size + alignment - 1) // alignment * alignment
         if kind == _NT_GNU_BUILD_ID and notes[name:name + name_size] == b"GNU\0" and size:
+            if size > _LONGEST_BUILD_ID:
+                raise _Excess
             return notes[start:start + size].hex()
         position = (start + size + alignment - 1) // alignment * alignment
     return None

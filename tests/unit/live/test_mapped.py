@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+import tracemalloc
 
 import pytest
 
@@ -108,6 +110,36 @@ def test_survey_of_damaged_files(padded, tmp_path, size):
         found = survey(stream.fileno())
     # Either it is seen to be damaged, or what it tells is what the file's remaining bytes say.
     assert found is None or found.build_id in (None, ElfImage.open(padded.library).build_id.hex())
+
+
+@pytest.mark.parametrize("segments, build_id_size, name_size", [(1100, 20, 10), (100, 60000, 10), (127, 64, 60000)])
+def test_survey_keeps_little(tmp_path, segments, build_id_size, name_size):
+    """Guards memory, as one process may map thousands of such files.
+
+    Seen to fail: a file of 1,100 segments took 300 KB, and one with a long build ID 120 KB, 16,384 times.
+    """
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01" + bytes(9), 3, 62, 1, 0, 64, 0, 0, 64, 56,
+                         segments + 3, 64, 0, 0)
+    note = struct.pack("<III4s", 4, build_id_size, 3, b"GNU\0").ljust(build_id_size + 16, b"\xaa")
+    dynamic = struct.pack("<6Q", 5, 1 << 40, 10, name_size, 14, 0)
+    place = 1 << 16
+    pieces = [(4, 0, place, note), (2, 0, place + len(note), dynamic),
+              (1, 1 << 40, place + len(note) + len(dynamic), "\u20ac".encode() * (name_size // 3))]
+    table = b"".join(struct.pack("<IIQQQQQQ", kind, 5, offset, address, 0, len(data), len(data), 8)
+                     for kind, address, offset, data in pieces)
+    table += b"".join(struct.pack("<IIQQQQQQ", 1, 5, number << 33, (1 << 41) + (number << 33), 0, 9, 1 << 32, 4096)
+                      for number in range(segments))
+    path = tmp_path / "large.so"
+    path.write_bytes((header + table).ljust(place, b"\0") + b"".join(data for *_where, data in pieces))
+    with open(path, "rb") as stream:
+        tracemalloc.start()
+        try:
+            found = survey(stream.fileno())
+            kept, _peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert found is not None
+    assert kept * mapped._REMEMBERED < 150 << 20
 
 
 def test_survey_of_a_foreign_file(padded, tmp_path):
