@@ -65,16 +65,58 @@ def test_compiled_once(sources, tmp_path):
     assert compiled(sources, output) == "changed"
 
 
+def altered(archive, output, alter):
+    """A copy of an archive whose members went through ``alter``, a function of name and contents."""
+    with zipfile.ZipFile(archive) as before, zipfile.ZipFile(output, "w") as after:
+        for name in before.namelist():
+            after.writestr(name, alter(name, before.read(name)))
+    return output
+
+
+def without_sources(name, contents):
+    return b"raise SystemExit('from source')" if name.endswith("main.py") else contents
+
+
 def test_byte_code_is_what_runs(sources, tmp_path):
-    """Seen to fail with an archive that has only the sources: zipimport then compiles each module."""
-    output = tmp_path / "ulp"
-    compiled(sources, output)
-    with zipfile.ZipFile(output) as archive:
-        names = archive.namelist()
-    assert "libpulp_livepatch/command/main.pyc" in names
-    done = run(output, "list", "--help", flags=("-vv",))
-    assert "libpulp_livepatch/command/main.pyc" in done.stderr
-    assert "libpulp_livepatch/command/main.py'" not in done.stderr
+    """Seen to fail with an archive of sources alone, which Python compiles at each start."""
+    compiled(sources, tmp_path / "ulp")
+    alone = altered(tmp_path / "ulp", tmp_path / "alone", without_sources)
+    done = run(alone, "list", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ulp list")
+
+
+def test_byte_code_of_another_interpreter_is_left_alone(sources, tmp_path):
+    """Seen to fail, with "bad marshal data", without the look at the magic number."""
+    compiled(sources, tmp_path / "ulp")
+
+    def foreign(name, contents):
+        return b"\0\0\r\n" + contents[4:] if name in ("byte_code", "__main__.pyc") else contents
+
+    other = altered(tmp_path / "ulp", tmp_path / "other", foreign)
+    assert run(other, "list", "--help").stdout.startswith("usage: ulp list")
+    broken = altered(other, tmp_path / "broken", without_sources)
+    assert "from source" in run(broken, "list", "--help").stderr
+
+
+def test_tracebacks_show_the_source(sources, tmp_path):
+    compiled(sources, tmp_path / "ulp")
+    done = subprocess.run(
+        [sys.executable, "-c", f"""
+import runpy, sys, traceback
+sys.argv = ["ulp", "--version"]
+start = runpy.run_path({str(tmp_path / "ulp")!r}, run_name="ulp")
+start["use_byte_code"].__globals__["__loader__"] = __import__("zipimport").zipimporter({str(tmp_path / "ulp")!r})
+start["use_byte_code"]()
+from libpulp_livepatch.livepatch.description import parse_description
+try:
+    parse_description(object())
+except Exception:
+    traceback.print_exc()
+"""], check=True, capture_output=True, text=True,
+    )
+    assert "libpulp_livepatch/livepatch/description.py" in done.stderr
+    assert done.stderr.count("\n    ") >= 2
 
 
 def test_help_and_version_import_nothing_else(sources):

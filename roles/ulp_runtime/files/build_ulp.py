@@ -20,30 +20,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 CORE = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
+MAIN = Path(__file__).with_name("ulp_main.py")
 PACKAGE = "libpulp_livepatch"
 # Isolated from the user's Python packages and environment (-I).  Where other packages are (-S) is found out later, and
 # not at all when only help is asked for: that is a third of the time that it takes.
 INTERPRETER = b"#!/usr/bin/python3 -IS\n"
-MAIN = f"""\
-import sys
-
-if sys.argv[1:] in (["-h"], ["--help"]):
-    from {PACKAGE}.help import HELP
-
-    sys.stdout.write(HELP)
-elif sys.argv[1:] == ["--version"]:
-    from {PACKAGE}.version import VERSION
-
-    sys.stdout.write(f"ulp {{VERSION}}\\n")
-else:
-    if sys.flags.no_site:
-        import site
-
-        site.main()
-    from {PACKAGE}.command.main import main
-
-    sys.exit(main())
-"""
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -59,7 +40,7 @@ def help_text():
 
 def entries():
     """(name in the archive, contents) of every file, sorted by name."""
-    found = [("__main__.py", MAIN.encode()), (f"{PACKAGE}/help.py", f"HELP = {help_text()!r}\n".encode())]
+    found = [("__main__.py", MAIN.read_bytes()), (f"{PACKAGE}/help.py", f"HELP = {help_text()!r}\n".encode())]
     for path in CORE.rglob("*.py"):
         found.append((f"{PACKAGE}/{path.relative_to(CORE).as_posix()}", path.read_bytes()))
     return sorted(found)

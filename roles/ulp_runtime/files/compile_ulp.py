@@ -5,7 +5,7 @@
 
 A zip of sources is compiled anew at each start, which takes longer than most
 of what the command does.  The sources stay in the archive: an interpreter of
-another version uses them, and is only slower.
+another version uses them, and is only slower; and tracebacks show them.
 
 Prints ``changed`` or ``unchanged``; with ``--check`` it writes nothing.
 """
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import marshal
 import os
-import py_compile
 import sys
-import tempfile
 import zipfile
 
 MODE = 0o755
+BYTE_CODE = "byte_code"
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -38,17 +38,21 @@ def is_current(output, wanted):
         return False
 
 
-def byte_code(directory, name, source):
-    """The byte code (bytes) of ``source``, which never looks at the source's time: an archive is replaced whole."""
-    path = os.path.join(directory, "module.py")
-    with open(path, "wb") as stream:
-        stream.write(source)
-    compiled = path + "c"
-    py_compile.compile(
-        path, compiled, name, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
-    )
-    with open(compiled, "rb") as stream:
-        return stream.read()
+def byte_code(archive):
+    """The byte code (bytes) of all modules in a zipfile.ZipFile, as ulp_main.py wants it."""
+    modules = {}
+    for name in archive.namelist():
+        module, package = os.path.splitext(name)[0].replace("/", "."), name.endswith("/__init__.py")
+        code = compile(archive.read(name), name, "exec", dont_inherit=True)
+        modules[module[:-len(".__init__")] if package else module] = package, marshal.dumps(code)
+    return importlib.util.MAGIC_NUMBER + marshal.dumps(modules)
+
+
+def byte_code_of_main(archive):
+    """The contents (bytes) of ``__main__.pyc``, which never looks at the source's time: PEP 552."""
+    source = archive.read("__main__.py")
+    code = marshal.dumps(compile(source, "__main__.py", "exec", dont_inherit=True))
+    return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source) + code
 
 
 def add(archive, name, contents):
@@ -74,15 +78,14 @@ def compile_archive(sources, output, check=False):
     interpreter = data[:data.index(b"\n") + 1]
     temporary = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}.{os.getpid()}")
     try:
-        with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(sources) as plain, \
-                open(temporary, "wb") as stream:
+        with zipfile.ZipFile(sources) as plain, open(temporary, "wb") as stream:
             stream.write(interpreter)
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+                # Python takes it before __main__.py.
+                add(archive, "__main__.pyc", byte_code_of_main(plain))
+                add(archive, BYTE_CODE, byte_code(plain))
                 for name in plain.namelist():
-                    source = plain.read(name)
-                    # The import system takes the first of the two that it can use.
-                    add(archive, f"{name}c", byte_code(directory, name, source))
-                    add(archive, name, source)
+                    add(archive, name, plain.read(name))
                 archive.comment = wanted
         os.chmod(temporary, MODE)
         os.replace(temporary, output)
