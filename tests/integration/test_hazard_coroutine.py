@@ -77,7 +77,7 @@ def test_coroutine_suspended_inside_is_told(prepared, preforked, kind):
     """
     victim, patch = prepared
     assert victim.ask(f"suspend {kind}") == "suspended"
-    assert "a stack with frames of the library on which no thread was" in patch.apply(victim).output
+    assert "a stack with frames of the library, and no thread on it," in patch.apply(victim).output
     status, row = look(preforked, victim, patch)
     assert (status, row["outcome"], row["threads_pending"], row["coroutines"]) == (PENDING, "pending", 1, 1)
     assert "goes on with old functions" in row["reason"]

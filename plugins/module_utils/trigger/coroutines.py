@@ -45,13 +45,13 @@ def count_now(job, subject, domain):
 
 
 def about_suspended(subject, stacks, patch):
-    """A sentence, without a full stop, about so many ``stacks`` that were found."""
+    """A sentence, without a full stop, about the number of ``stacks`` that were found."""
     change, functions = ("livepatch", "old") if patch.applied else ("revert", "other")
-    what = "a stack" if stacks == 1 else f"{stacks} stacks"
+    what, there = ("a stack", "it") if stacks == 1 else (f"{stacks} stacks", "them")
     return (
-        f"process {subject.pid} ({subject.name}) had {what} with frames of the library on which no thread was when the"
-        f" {change} was carried out: a coroutine that is suspended there goes on with {functions} functions, unseen;"
-        " restart the process unless its coroutines have left the library since"
+        f"process {subject.pid} ({subject.name}) had {what} with frames of the library, and no thread on {there}, when"
+        f" the {change} was carried out: a coroutine that is suspended there goes on with {functions} functions,"
+        " unseen; restart the process unless its coroutines have left the library since"
     )
 
 

@@ -69,7 +69,7 @@ def standing(job, subject, done):
 
 def _about_coroutines(subject):
     return (
-        f"process {subject.pid} ({subject.name}) enters the library from coroutines, of which one that is suspended"
-        " inside it goes on with old functions, unseen; restart the process when its coroutines call the library"
-        " and are suspended in callbacks from it"
+        f"process {subject.pid} ({subject.name}) enters the library from coroutines; one that is suspended inside it"
+        " goes on with old functions, unseen; restart the process if its coroutines are suspended in callbacks from the"
+        " library"
     )
