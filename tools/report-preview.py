@@ -18,15 +18,24 @@ import jinja2
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT / "build" / "collections"))
 
-from ansible_collections.libpulp.livepatch.plugins.filter.rollout import rollout_meaning
+from ansible_collections.libpulp.livepatch.plugins.filter.rollout import FilterModule
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import BREAKPOINT_SET
 
 SIZES = (3, 40, 400)
 PATCH_ID = "9e3e1f8b2c7d4a5b" * 4
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=timezone.utc)
 # One host after the other is as one of these; most are well.
-KINDS = ("well",) * 9 + ("stuck", "well", "inside", "held", "unreachable", "unconcerned", "gone on", "kept")
+KINDS = (
+    "well", "stuck", "unreachable", *("well",) * 9, "inside", "held", "unconcerned", "gone on", *("well",) * 9,
+    "kept", "probed", "stuck", *("well",) * 9, "failed", "sick", "in a container", "by hand", "stuck", *("well",) * 9,
+)
+PROBED = (
+    "process {pid} ({name}): function inflate of libz.so.1 cannot be hooked, " + BREAKPOINT_SET + "; remove that, then"
+    " apply the livepatch again"
+)
 STUCK = "process {pid} ({name}) was started without the livepatch runtime; restart it with LD_PRELOAD set to libpulp.so"
 
 
@@ -46,8 +55,13 @@ def host(kind, number):
         "stuck": [row(first + 40, "postgres", "not_patchable", STUCK)],
         "inside": [row(first + 40, "php-fpm8.2", "pending", threads=16, threads_pending=1)],
         "gone on": [row(first + 40, "cron", "already_fixed_on_disk", "process {pid} ({name}) runs another build")],
-        "kept": [row(first + 40, "matching-engine", "excluded", "process {pid} is left alone by hold line 2"),
+        "kept": [row(first + 40, "matching-engine", "excluded", "process {pid} ({name}) is left alone by hold line 2"),
                  row(first + 41, "sshd-session", "not_patchable", STUCK, runs_ansible=True)],
+        "probed": [row(first + 40, "redis-server", "failed", PROBED)],
+        "failed": [row(first + 40, "haproxy", "failed", "no thread of process {pid} ({name}) could be borrowed: all its"
+                       " threads sleep in the kernel")],
+        "in a container": [row(first + 40, "java", "not_patchable", STUCK, container="3f9c2d1e8b7a")],
+        "by hand": [row(first + 40, "batch-job", "not_patchable", STUCK)],
     }.get(kind, [])
     facts = {"status": {"held": "held", "unreachable": "unreachable"}.get(kind, "planned")}
     if kind == "held":
@@ -56,12 +70,14 @@ def host(kind, number):
         facts["trouble"] = ["Failed to connect to the host via ssh: No route to host"]
     else:
         gates = [{"name": name, "passed": True, "said": ""} for name in ("front page", "nginx.service")]
+        if kind == "sick":
+            gates[0] = {"name": "front page", "passed": False, "said": "HTTP Error 503: Service Unavailable"}
         facts.update(
             stage=1 if number < 2 else 2 if number < 20 else 3, gates_before=gates, gates_after=gates,
             plan={"processes": [], "patch_id": PATCH_ID},
             result={"processes": [] if kind == "unconcerned" else rows + more, "patch_id": PATCH_ID},
-            restarts=[{"pid": its["pid"], "command": f"systemctl restart {its['name']}.service"} for its in more
-                      if its["outcome"] == "not_patchable" and not its["runs_ansible"]],
+            restarts=restarts(more, [] if kind == "by hand" else [
+                f"/proc/{its['pid']}/cgroup:0::/system.slice/{its['name']}.service" for its in more]),
         )
     return {"ulp_livepatch_" + name: value for name, value in facts.items()}
 
@@ -87,7 +103,7 @@ def main(directory, sizes):
         loader=jinja2.FileSystemLoader(CHECKOUT / "roles" / "ulp_livepatch" / "templates"), trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["libpulp.livepatch.rollout_meaning"] = rollout_meaning
+    environment.filters.update({"libpulp.livepatch." + name: its for name, its in FilterModule().filters().items()})
     page = environment.get_template("report.html.j2")
     directory.mkdir(parents=True, exist_ok=True)
     for size in sizes:

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.judgement import harm, refusal
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.later import rows_now
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.page import page
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import MEANINGS
@@ -31,6 +35,10 @@ def rollout_meaning(outcome):
     return MEANINGS[outcome]._asdict()
 
 
+def rollout_hash_source(text):
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
 class FilterModule:
     """Filters of a rollout."""
 
@@ -41,6 +49,8 @@ class FilterModule:
             "rollout_report": rollout_report,
             "rollout_ending": ending,
             "rollout_rows_now": rows_now,
+            "rollout_page": page,
+            "rollout_hash_source": rollout_hash_source,
             "rollout_restarts": restarts,
             "rollout_meaning": rollout_meaning,
         }

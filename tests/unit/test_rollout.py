@@ -280,7 +280,7 @@ def test_rows_at_the_end_of_a_stage():
 
 
 def test_page_that_is_drawn_for_a_preview(tmp_path):
-    subprocess.run([sys.executable, CHECKOUT / "tools" / "report-preview.py", tmp_path, "20"], check=True)
-    page = (tmp_path / "report-20.html").read_text()
-    for words in ("left vulnerable processes", "systemctl restart postgres.service", "ends with the run", "on hold"):
+    subprocess.run([sys.executable, CHECKOUT / "tools" / "report-preview.py", tmp_path, "40"], check=True)
+    page = (tmp_path / "report-40.html").read_text()
+    for words in ("left vulnerable processes", "systemctl restart postgres.service", "Run Ansible: 1", "off hold"):
         assert words in page

@@ -146,6 +146,8 @@ class _Group:
 
     def add_host(self, host, reason):
         self._of(host)["reason"] = reason
+        if reason:
+            self._reasons.setdefault(_alike(reason), reason)
 
     def add_process(self, host, row, reason):
         self._of(host)["processes"].append({"pid": row["pid"], "name": row["name"], "restart": row["restart"]})

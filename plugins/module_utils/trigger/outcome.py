@@ -44,22 +44,30 @@ class Meaning(NamedTuple):
     """What an outcome says of the process."""
 
     applied: bool  # every thread uses the new functions
+    loaded: bool  # the livepatch is in it, and some threads at least use the new functions
+    done: bool  # whoever says so has done it; in check mode: would do it
     vulnerable: bool  # it runs old functions of the vulnerable library, or may
+    may_remain: bool  # said after a revert: it may have the livepatch
     colour: str  # GOOD, WAIT or BAD, when the livepatch is to be applied
     words: str
 
+    @property
+    def was_loaded(self):
+        """Whether the livepatch was in the process before anything was done."""
+        return self.loaded and not self.done
+
 
 MEANINGS = {
-    PATCHED: Meaning(True, False, GOOD, "patched"),
-    ALREADY_PATCHED: Meaning(True, False, GOOD, "already patched"),
-    REVERTED: Meaning(False, True, WAIT, "reverted"),
-    NOT_APPLICABLE: Meaning(False, False, GOOD, "not applicable"),
-    ALREADY_FIXED_ON_DISK: Meaning(False, False, GOOD, "already fixed on disk"),
-    NOT_PATCHABLE: Meaning(False, True, BAD, "not patchable"),
-    EXCLUDED: Meaning(False, True, WAIT, "excluded"),
-    PENDING: Meaning(False, True, WAIT, "pending"),
-    FAILED: Meaning(False, True, BAD, "failed"),
-    NOT_REACHED: Meaning(False, True, WAIT, "not reached"),
+    PATCHED: Meaning(True, True, True, False, True, GOOD, "patched"),
+    ALREADY_PATCHED: Meaning(True, True, False, False, True, GOOD, "already patched"),
+    REVERTED: Meaning(False, False, True, True, False, WAIT, "reverted"),
+    NOT_APPLICABLE: Meaning(False, False, False, False, False, GOOD, "not applicable"),
+    ALREADY_FIXED_ON_DISK: Meaning(False, False, False, False, False, GOOD, "already fixed on disk"),
+    NOT_PATCHABLE: Meaning(False, False, False, True, False, BAD, "not patchable"),
+    EXCLUDED: Meaning(False, False, False, True, True, WAIT, "excluded"),
+    PENDING: Meaning(False, True, False, True, True, WAIT, "pending"),
+    FAILED: Meaning(False, False, False, True, True, BAD, "failed"),
+    NOT_REACHED: Meaning(False, False, False, True, True, WAIT, "not reached"),
 }
 
 
