@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -313,6 +314,32 @@ print(json.dumps(samples[1:]))
 """
 
 
+def measure_starts(runs):
+    """CPU seconds of whole commands, one after the other, beside an interpreter that imports the three libraries."""
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Scene(folder, PADDING, True)
+        container = scene.pack("measured")
+        with scene.start("calls") as process:
+            time.sleep(0.5)
+            trigger(process, container)
+            commands = {
+                "import of the three libraries": ("/usr/bin/python3", "-I", "-c", "import elftools, psutil, ptrace"),
+                "ulp --version": (ULP, "--version"),
+                "ulp --help": (ULP, "--help"),
+                "ulp list -p": (ULP, "list", "-p", process.pid),
+                "ulp check -p": (ULP, "check", "-p", process.pid, container),
+                "ulp trigger, already patched": (ULP, "trigger", "-p", process.pid, container),
+            }
+            samples = {name: [] for name in commands}
+            for _run in range(runs):
+                for name, command in commands.items():
+                    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                    run(*command)
+                    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                    samples[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return samples
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
@@ -321,6 +348,7 @@ def main():
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 16, 64, 256])
     parser.add_argument("--examined", type=int, nargs="*", default=[100, 500, 2000])
     parser.add_argument("--processes", type=int, default=200)
+    parser.add_argument("--starts", type=int, default=15)
     options = parser.parse_args()
 
     calls = measure_calls(options.rounds)
@@ -345,8 +373,16 @@ def main():
         median = statistics.median(samples)
         print(f"{threads:>8} {median:15.3f} {median / int(threads):10.6f}")
 
+    starts = measure_starts(options.starts)
+    base = statistics.median(starts["import of the three libraries"])
+    print(f"\n{'a whole command':42} {'median s':>10} {'ratio':>7}   seconds on a processor")
+    for name, taken in starts.items():
+        median = statistics.median(taken)
+        print(f"{name:42} {median:10.3f} {median / base:7.2f}")
+
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination}
+    samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination,
+               "starts_s": starts}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 
