@@ -15,7 +15,7 @@ trap 'rm -rf "$elsewhere"' EXIT
 cd "$elsewhere"
 
 # Nothing of a working tree may have slipped in, and nothing that is needed may be missing.
-expected="CHANGELOG.rst CONTRIBUTING.md FILES.json LICENSES MANIFEST.json README.md changelogs docs extensions meta native playbooks plugins roles tools"
+expected="CHANGELOG.rst CODE_OF_CONDUCT.md CONTRIBUTING.md FILES.json LICENSES MANIFEST.json README.md SECURITY.md changelogs docs extensions meta native playbooks plugins roles tools"
 for entry in "$installed"/*; do
 	case " $expected " in
 	*" ${entry##*/} "*) ;;
