@@ -141,12 +141,12 @@ ERROR_SENTENCES = {
 }
 
 
-def error_sentence(number):
+def error_sentence(number: int) -> str:
     """What error ``number`` (enum ulp_error) means, in words; also for a number that is not known here."""
     return ERROR_SENTENCES.get(number, f"the runtime reports error {number}")
 
 
-def is_retryable(number):
+def is_retryable(number: int) -> bool:
     """Whether error ``number`` says that another thread, or a moment later, may serve."""
     return OK < number < FIRST_FINAL_ERROR
 
@@ -158,10 +158,10 @@ class Layout:
     so a format is simply the fields' formats in a row.
     """
 
-    def __init__(self, name, *fields):
+    def __init__(self, name: str, *fields: tuple[str, str]) -> None:
         self.name = name
-        self.offsets = {}
-        self.sizes = {}
+        self.offsets: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
         code = "<"
         offset = 0
         for field, field_format in fields:
@@ -177,17 +177,17 @@ class Layout:
             for field, field_format in fields if field == "reserved"
         }
 
-    def unpack(self, data, offset=0):
+    def unpack(self, data: bytes, offset: int = 0) -> Any:
         """The named tuple of the structure at ``offset`` (bytes) in ``data``; struct.error when it does not fit."""
         return self.record._make(self._struct.unpack_from(data, offset))
 
-    def unpack_array(self, data, offset, count):
+    def unpack_array(self, data: bytes, offset: int, count: int) -> list[Any]:
         """A list of ``count`` named tuples, one after the other from ``offset`` (bytes) in ``data``."""
         make = self.record._make
         with memoryview(data) as view, view[offset:offset + count * self.size] as part:
             return [make(values) for values in self._struct.iter_unpack(part)]
 
-    def pack(self, **values):
+    def pack(self, **values: object) -> bytes:
         """The bytes of the structure; every field must be given but ``reserved``, which becomes 0."""
         values.update(self._reserved)
         return self._struct.pack(*self.record(**values))
@@ -392,14 +392,14 @@ STATE_HEADER_SIZE = STATE.offsets["results"]
 class State(NamedTuple):
     """A state block, decoded: the fields of struct ulp_state, and only the array elements in use."""
 
-    header: tuple
-    results: list[tuple]
-    domains: list[tuple]
-    libraries: list[tuple]
-    patches: list[tuple]
+    header: Any
+    results: list[Any]
+    domains: list[Any]
+    libraries: list[Any]
+    patches: list[Any]
 
 
-def unpack_state(data):
+def unpack_state(data: bytes) -> State:
     """Decode a copy of the whole state block.
 
     :param data: ``STATE.size`` bytes.
@@ -425,6 +425,6 @@ def unpack_state(data):
     )
 
 
-def text(field):
+def text(field: bytes) -> str:
     """The printable str in a fixed-size, NUL-terminated char array; bytes that are not UTF-8 become U+FFFD."""
     return printable(bytes(field).split(b"\0", 1)[0].decode("utf-8", "replace"))

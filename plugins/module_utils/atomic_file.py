@@ -18,7 +18,7 @@ _CONTENT_ATTRIBUTES = ("security.ima", "security.evm")
 _LARGEST = 1 << 30
 
 
-def read_file(path):
+def read_file(path: str | os.PathLike[str]) -> bytes:
     """All bytes of the regular file at ``path``; FileProblem when it cannot be read, is too large or something else."""
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for a writer.
@@ -38,7 +38,9 @@ def read_file(path):
         raise FileProblem("read", repr(path), OSError(errno.EINVAL, "its name has a NUL character in it")) from error
 
 
-def replace_file(path, data, template=None):
+def replace_file(
+    path: str | os.PathLike[str], data: bytes, template: str | os.PathLike[str] | None = None,
+) -> None:
     """Write ``data`` to ``path`` by renaming a finished temporary file over it.
 
     Where ``path`` exists, its mode, owner and extended attributes stay; a symbolic link stays and the file that it
@@ -76,7 +78,7 @@ def replace_file(path, data, template=None):
             os.unlink(temporary)
 
 
-def back_up_file(path):
+def back_up_file(path: str | os.PathLike[str]) -> str:
     """Copy the file at ``path``, with mode, owner, attributes and times, beside it; returns the copy's path.
 
     :raises FileProblem: it cannot be read or the copy cannot be written.
@@ -85,7 +87,7 @@ def back_up_file(path):
     copy = f"{target}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"
     data = read_file(target)
     try:
-        existing = _stat_regular(target)
+        existing = os.stat(target)
         descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
@@ -98,7 +100,7 @@ def back_up_file(path):
     return copy
 
 
-def _stat_regular(path):
+def _stat_regular(path: str) -> os.stat_result | None:
     """The status of the file at ``path``, or None when there is none; only a regular file can be replaced."""
     try:
         status = os.stat(path)
@@ -109,7 +111,7 @@ def _stat_regular(path):
     return status
 
 
-def _copy_ownership(path, status, descriptor):
+def _copy_ownership(path: str, status: os.stat_result, descriptor: int) -> None:
     """Give an open file the owner, mode and extended attributes of ``path``, whose status is ``status``."""
     own = os.fstat(descriptor)
     if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
@@ -130,7 +132,7 @@ def _copy_ownership(path, status, descriptor):
             os.setxattr(descriptor, name, value)
 
 
-def _attribute(descriptor, name):
+def _attribute(descriptor: int, name: str) -> bytes | None:
     try:
         return os.getxattr(descriptor, name)
     except OSError as error:
@@ -139,7 +141,7 @@ def _attribute(descriptor, name):
         return None
 
 
-def _new_file_mode(template):
+def _new_file_mode(template: str | os.PathLike[str] | None) -> int:
     # The umask can only be read by setting it.
     umask = os.umask(0o077)
     os.umask(umask)
@@ -147,7 +149,7 @@ def _new_file_mode(template):
     return mode & ~umask
 
 
-def _sync_directory(path):
+def _sync_directory(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -16,14 +16,14 @@ from .printable import printable
 class UlpError(Exception):
     """A failure that a user can meet; ``str()`` of it is the sentence to show, printable, whatever names are in it."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class MissingDependency(UlpError):
     """A Python package that the core needs is not installed."""
 
-    def __init__(self, module, package):
+    def __init__(self, module: str, package: str) -> None:
         """
         :param module: name of the Python module that could not be imported.
         :param package: name of the Debian package that brings it.
@@ -38,7 +38,7 @@ class MissingDependency(UlpError):
 class FileProblem(UlpError):
     """The operating system refused to read or write a file."""
 
-    def __init__(self, action, path, error):
+    def __init__(self, action: str, path: object, error: OSError) -> None:
         """
         :param action: what was tried, as a verb: ``read``, ``write``.
         :param path: the file.
@@ -55,7 +55,7 @@ class BadElf(UlpError):
 class NotPatchable(UlpError):
     """A library, or functions in it, cannot be made livepatchable or replaced."""
 
-    def __init__(self, message, functions=()):
+    def __init__(self, message: str, functions: list[str] | tuple[()] = ()) -> None:
         """
         :param message: the sentence.
         :param functions: the names of all functions concerned.
@@ -75,7 +75,7 @@ class BadContainer(UlpError):
 class MissingProgram(UlpError):
     """A program that the core runs is not installed."""
 
-    def __init__(self, program, package):
+    def __init__(self, program: str, package: str) -> None:
         """
         :param program: the program's name.
         :param package: name of the Debian package that brings it.

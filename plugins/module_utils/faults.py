@@ -16,7 +16,7 @@ import sys
 from .defaults import DEBUG_LOG
 
 # Functions of a text. Not Python's logging, which takes longer to import than a look at a process.
-listeners = []
+listeners: list = []
 
 
 def unexpected(error, about):

@@ -12,7 +12,7 @@ read, so that nobody who shows it has to think of that.
 from __future__ import annotations
 
 
-def printable(text):
+def printable(text: object) -> str:
     """``text`` on one line, with ``?`` for every character that is not printable in Unicode's sense."""
     text = str(text)
     if text.isprintable():
@@ -20,7 +20,7 @@ def printable(text):
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def some(names, most=10):
+def some(names: list[str], most: int = 10) -> str:
     """``names`` (list of str) in a sentence: all, or the first ``most`` and how many more there are."""
     if len(names) <= most:
         return ", ".join(names)

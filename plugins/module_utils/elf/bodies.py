@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Pattern, Sequence
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from ..errors import BadElf, NotPatchable
@@ -28,6 +28,10 @@ from .jumps import JUMP8, JUMP32
 from .slots import JUMP_BY_SLOT, imported_slots, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
+
+if TYPE_CHECKING:
+    from .image import ElfImage
+    from .patchable import PatchableFunction
 
 # What compilers call the parts of a function that they moved away: gcc, and clang with -fsplit-machine-functions or
 # -fbasic-block-sections.
@@ -48,16 +52,16 @@ class Bodies(NamedTuple):
     jumped: frozenset[int]
     anywhere: bool = False
 
-    def hold(self, address):
+    def hold(self, address: int) -> bool:
         """Whether ``address`` lies in one of the ranges."""
         return _containing(self.ranges, address) is not None
 
-    def lead_to(self, address):
+    def lead_to(self, address: int) -> bool:
         """Whether one of the jumps leads, or may lead, to the function at ``address``, or to its padding."""
         return self.anywhere or address in self.jumped or address - PAD_BEFORE in self.jumped
 
 
-def bodies(image, functions, roots):
+def bodies(image: ElfImage, functions: list[PatchableFunction], roots: Iterable[int]) -> Bodies:
     """The code of the functions at ``roots``, and of all that jumps lead to from there.
 
     A function without padding may be among it.  A thread that enters by it is not seen to enter, and
@@ -72,8 +76,8 @@ def bodies(image, functions, roots):
     """
     extents = _Extents(image, functions)
     slots = _Slots(image)
-    found = set()
-    jumped = set()
+    found: set[tuple[int, int]] = set()
+    jumped: set[int] = set()
     anywhere = False
     waiting = [extents.required(root, "the function") for root in sorted(roots)]
     while waiting:
@@ -105,12 +109,12 @@ def bodies(image, functions, roots):
     return result
 
 
-def _require_no_way_back(image, extents, found, start, end):
+def _require_no_way_back(image: ElfImage, extents: _Extents, found: Bodies, start: int, end: int) -> None:
     """A thread that calls the function from ``start`` to ``end`` is inside already when it comes to what is replaced.
 
     It would keep the old versions for ever, and between two calls nobody could tell.
     """
-    seen = set()
+    seen: set[tuple[int, int]] = set()
     waiting = [(start, end)]
     while waiting:
         extent = waiting.pop()
@@ -133,7 +137,7 @@ def _require_no_way_back(image, extents, found, start, end):
 class _Extents:
     """Where functions begin and end."""
 
-    def __init__(self, image, functions):
+    def __init__(self, image: ElfImage, functions: list[PatchableFunction]) -> None:
         self._image = image
         self._described = DescribedCode(image)
         self._moved = _MovedParts(image)
@@ -154,13 +158,13 @@ class _Extents:
         self._linkage = [(section.address, section.address + section.size) for section in image.sections
                          if section.name.startswith((".plt", ".iplt"))]
 
-    def at(self, address):
+    def at(self, address: int) -> tuple[int, int] | None:
         """(start, end) of what ``address`` lies in, or None; of two answers the longer one."""
         extents = [extent for extent in (self._described.at(address), _containing(self._by_symbol, address))
                    if extent is not None]
         return (min(start for start, _end in extents), max(end for _start, end in extents)) if extents else None
 
-    def required(self, address, what):
+    def required(self, address: int, what: str) -> tuple[int, int]:
         """The same for ``what``, of which NotPatchable is raised when nothing tells where it ends."""
         extent = self.at(address)
         if extent is None:
@@ -169,7 +173,7 @@ class _Extents:
                 " do not strip the symbol table, or compile with -fasynchronous-unwind-tables", [])
         return extent
 
-    def reached(self, address, required=False):
+    def reached(self, address: int, required: bool = False) -> tuple[int, int] | None:
         """The same for the target of a jump, or None when that leads out.
 
         :param required: whether to raise NotPatchable, not to return None, when nothing tells where it ends.
@@ -180,26 +184,26 @@ class _Extents:
             address += PAD_BEFORE
         return self.required(address, "the code that is jumped to") if required else self.at(address)
 
-    def is_seen(self, address):
+    def is_seen(self, address: int) -> bool:
         """Whether at ``address`` a function begins whose entry can be hooked."""
         return address in self._seen
 
-    def is_unseen(self, start):
+    def is_unseen(self, start: int) -> bool:
         """Whether at ``start`` begins a function that has a name of its own, but whose entry cannot be hooked."""
         return start in self._named and start not in self._seen and start not in self._moved.addresses
 
-    def label(self, address):
+    def label(self, address: int) -> str:
         """What messages call the function at ``address``."""
         function = self._functions.get(address) or self._functions.get(address + PAD_BEFORE)
         if function is not None:
             return function.label
         return self._moved.name(address) or f"the function at {address:#x}"
 
-    def moved_parts(self, start):
+    def moved_parts(self, start: int) -> list[tuple[int, int]]:
         """The extents of the parts that the compiler has moved away from the function at ``start``, says their name."""
         return [extent for extent in map(self.at, self._moved.of(start)) if extent is not None]
 
-    def nameless(self):
+    def nameless(self) -> list[tuple[int, int]]:
         """The extents of all code that may be a part that was moved away, although no symbol says so.
 
         Local symbols may have been stripped, all or some.  It has neither padding nor a name, and is not where the
@@ -214,10 +218,10 @@ class _Extents:
 class _MovedParts:
     """The parts of functions that the compiler has moved away, as far as symbols tell."""
 
-    def __init__(self, image):
-        self._names = defaultdict(set)
-        self._parts = defaultdict(set)
-        self.addresses = set()
+    def __init__(self, image: ElfImage) -> None:
+        self._names: dict[int, set[str]] = defaultdict(set)
+        self._parts: dict[str, set[int]] = defaultdict(set)
+        self.addresses: set[int] = set()
         for symbol in image.symbols():
             if not symbol.defined:
                 continue
@@ -227,16 +231,16 @@ class _MovedParts:
                 self._parts[symbol.name[:moved.start()]].add(symbol.value)
                 self.addresses.add(symbol.value)
 
-    def name(self, address):
+    def name(self, address: int) -> str | None:
         """A name of the function at ``address``, or None."""
         return min(self._names.get(address, ()), default=None)
 
-    def of(self, start):
+    def of(self, start: int) -> set[int]:
         """Where the parts of the function at ``start`` begin."""
         return {address for name in self._names.get(start, ()) for address in self._parts.get(name, ())}
 
 
-def _containing(ranges, address):
+def _containing(ranges: Sequence[tuple[int, int]], address: int) -> tuple[int, int] | None:
     """The one of ``ranges`` ((start, end), ascending) that holds ``address``, or None."""
     index = bisect_right(ranges, (address, 1 << 64)) - 1
     return ranges[index] if index >= 0 and address < ranges[index][1] else None
@@ -245,13 +249,13 @@ def _containing(ranges, address):
 class _Slots:
     """The words that the loader fills in, or has no need to, through which a program may jump to its own functions."""
 
-    def __init__(self, image):
+    def __init__(self, image: ElfImage) -> None:
         self._image = image
         self._filled = image.relative_addresses()
         self._filled.update(slots_of_own_functions(image))
         self._left = {relocation.offset for relocation in image.relocations()} - set(self._filled)
 
-    def jumps(self, code, start, begins):
+    def jumps(self, code: bytes, start: int, begins: set[int] | None) -> Iterator[int]:
         """The targets of the jumps through such words in ``code``, which stands at ``start``."""
         for match in JUMP_BY_SLOT.finditer(code):
             if begins is None or match.start() in begins:
@@ -260,7 +264,7 @@ class _Slots:
                 if target is not None and self._image.is_executable_address(target):
                     yield target
 
-    def _target(self, slot):
+    def _target(self, slot: int) -> int | None:
         if slot in self._filled:
             return self._filled[slot]
         if slot in self._left:
@@ -273,14 +277,14 @@ class _Slots:
             return None
 
 
-def _targets(pattern, code, start, begins):
+def _targets(pattern: Pattern[bytes], code: bytes, start: int, begins: set[int] | None) -> Iterator[int]:
     """Where the calls or jumps with 4 bytes of displacement lead to that ``pattern`` finds in ``code``."""
     for match in pattern.finditer(code):
         if begins is None or match.start() in begins:
             yield start + match.end(1) + REL32.unpack(match.group(1))[0]
 
 
-def _jumps_out(code, start, begins):
+def _jumps_out(code: bytes, start: int, begins: set[int] | None) -> Iterator[int]:
     """The targets outside of ``code`` of the direct jumps in it; too many when it cannot be decoded."""
     for target in _targets(JUMP32, code, start, begins):
         if not start < target < start + len(code):
@@ -293,9 +297,9 @@ def _jumps_out(code, start, begins):
                 yield target
 
 
-def joined(ranges):
+def joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """``ranges`` ascending, with those that overlap made one."""
-    last = None
+    last: tuple[int, int] | None = None
     for start, end in sorted(ranges):
         if last is not None and start <= last[1]:
             last = last[0], max(end, last[1])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from typing import Container
 
 from .instructions import REL32, instruction_starts
 
@@ -39,17 +40,17 @@ _SWITCH_INSTRUCTIONS = 8
 _CDQE = b"\x48\x98"
 
 
-def computed_jumps(code):
+def computed_jumps(code: bytes) -> list[int]:
     """Where the code of a section may hold such a jump: an ascending list of offsets in bytes, most of them false."""
     return [match.start() for match in _COMPUTED.finditer(code)]
 
 
-def thunks(code):
+def thunks(code: bytes) -> list[int]:
     """Where in the code of a section there is what a function does that only jumps to where a register points."""
     return [match.start() for match in _THUNK.finditer(code)]
 
 
-def may_leave(code, address, imported):
+def may_leave(code: bytes, address: int, imported: Container[int]) -> bool:
     """Whether a function may go on in another one of its file by a computed jump.
 
     :param code: all bytes of the function.
@@ -57,10 +58,10 @@ def may_leave(code, address, imported):
     :param imported: the addresses of the words that the loader fills with what other files define.
     """
     begins = instruction_starts(code)
-    ascending = sorted(begins) if begins is not None else None
+    ascending = sorted(begins or ())
     for match in _COMPUTED.finditer(code):
         place = match.start()
-        if ascending is None:
+        if begins is None:
             return True
         # A prefix may stand before the jump.
         first = next((start for start in (place, place - 1, place - 2) if start in begins), None)
@@ -73,18 +74,18 @@ def may_leave(code, address, imported):
     return False
 
 
-def _is_prefix(code):
+def _is_prefix(code: bytes) -> bool:
     return all(byte in (0x3E, 0x2E, 0xF2) or byte & 0xF0 == 0x40 for byte in code)
 
 
-def _register(code, first, place):
+def _register(code: bytes, first: int, place: int) -> int | None:
     """The number of the register that holds the target of the jump at ``place``, or None: it is no register."""
     if code[place + 1] & 0xF8 != 0xE0:
         return None
     return code[place + 1] & 7 | (8 if place > first and code[place - 1] & 0xF1 == 0x41 else 0)
 
 
-def _is_import(code, address, first, place, imported):
+def _is_import(code: bytes, address: int, first: int, place: int, imported: Container[int]) -> bool:
     """Whether the register of the jump at ``place`` was loaded right before with what another file defines."""
     begin = max(0, first - _LONGEST_THROUGH_WORD)
     loaded = _THROUGH_WORD.search(code[begin:first])
@@ -95,7 +96,7 @@ def _is_import(code, address, first, place, imported):
     return register == _register(code, first, place) and word in imported
 
 
-def _is_switch(code, begins, first, place):
+def _is_switch(code: bytes, begins: list[int], first: int, place: int) -> bool:
     """Whether what the jump at ``place``, its prefixes from ``first`` on, leads by is a distance from a table."""
     register = _register(code, first, place)
     if register is None:
@@ -109,7 +110,7 @@ def _is_switch(code, begins, first, place):
     return added and loaded
 
 
-def _adds_to(code, begin, register):
+def _adds_to(code: bytes, begin: int, register: int) -> bool:
     """Whether the instruction is an ADD of a 64-bit register to that one."""
     rex, opcode, modrm = code[begin:begin + 3].ljust(3, b"\0")
     if rex & 0xF8 != 0x48 or modrm < 0xC0:
@@ -119,7 +120,7 @@ def _adds_to(code, begin, register):
     return opcode == 0x03 and (modrm >> 3 & 7 | (rex & 4) << 1) == register
 
 
-def _loads_distance(code, begin):
+def _loads_distance(code: bytes, begin: int) -> bool:
     """Whether the instruction extends 4 bytes of a table to 8: MOVSXD from base + 4 * index, or CDQE."""
     rex, opcode, modrm, scale = code[begin:begin + 4].ljust(4, b"\0")
     if rex & 0xF8 == 0x48 and opcode == 0x63:

@@ -24,7 +24,7 @@ MOST_BYTES = 1 << 30
 _KEPT = 1 << 16
 
 
-def read_piece(descriptor, offset, size):
+def read_piece(descriptor: int, offset: int, size: int) -> bytes:
     """The ``size`` bytes at ``offset`` of an open file, fewer at its end.
 
     Offsets and sizes come out of files, so any number may be given.
@@ -43,7 +43,7 @@ class FileContents:
     Whatever goes wrong is BadElf, as with a damaged file.
     """
 
-    def __init__(self, descriptor, name):
+    def __init__(self, descriptor: int, name: str) -> None:
         """
         :param descriptor: of a regular file, open for reading; this closes it when nobody uses it any more.
         :param name: what messages call the file.
@@ -54,13 +54,13 @@ class FileContents:
         self._left = MOST_BYTES
         self._kept = 0, b""
 
-    def __del__(self):
+    def __del__(self) -> None:
         os.close(self._descriptor)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._size
 
-    def __getitem__(self, part):
+    def __getitem__(self, part: slice) -> bytes:
         start, end, _step = part.indices(self._size)
         if start >= end:
             return b""
@@ -71,7 +71,7 @@ class FileContents:
             first, kept = self._kept = start, self._read(start, min(_KEPT, self._size - start))
         return kept[start - first:end - first]
 
-    def _read(self, offset, size):
+    def _read(self, offset: int, size: int) -> bytes:
         self._left -= size
         if size > LARGEST_PIECE or self._left < 0:
             what = f"has a part of {size}" if size > LARGEST_PIECE else f"makes us read more than {MOST_BYTES}"

@@ -17,10 +17,13 @@ import io
 import struct
 from bisect import bisect_right
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import BadElf, MissingDependency
 from .unwind import EntryError, read_entry, search_table
+
+if TYPE_CHECKING:
+    from .image import ElfImage
 
 STACK_POINTER = 7
 RETURN_ADDRESS = 16
@@ -51,15 +54,15 @@ class Frame(NamedTuple):
 class FrameDescriptions:
     """The unwind information of one file."""
 
-    def __init__(self, image):
+    def __init__(self, image: ElfImage) -> None:
         """
         :param image: image.ElfImage.
         """
         self._image = image
         self._table = search_table(image)
-        self._decoded = {}
+        self._decoded: dict[int, _Description | None] = {}
 
-    def at(self, address):
+    def at(self, address: int) -> Frame | None:
         """The Frame at link-time ``address`` of an instruction, or None: it is not described."""
         if self._table is None:
             return None
@@ -67,22 +70,24 @@ class FrameDescriptions:
         if index < 0:
             return None
         if index not in self._decoded:
-            self._decoded[index] = self._decode(index)
+            self._decoded[index] = self._decode(self._table.entries[index])
         description = self._decoded[index]
         if description is None or not description.start <= address < description.end:
             return None
         rows = [row for row in description.rows if row["pc"] <= address]
         return _frame(rows[-1], description.signal) if rows else None
 
-    def is_start(self, address):
+    def is_start(self, address: int) -> bool:
         """Whether a function that is described begins at link-time ``address``."""
-        index = bisect_right(self._table.functions, address) - 1 if self._table is not None else -1
+        if self._table is None:
+            return False
+        index = bisect_right(self._table.functions, address) - 1
         return index >= 0 and self._table.functions[index] == address
 
-    def _decode(self, index):
-        """The _Description of the entry at ``index`` of the search table, or None: it is not understood."""
+    def _decode(self, entry: int) -> _Description | None:
+        """The _Description of the entry at that address, or None: it is not understood."""
         try:
-            return _decode(self._image, self._table.entries[index])
+            return _decode(self._image, entry)
         except (EntryError, BadElf):
             return None
 
@@ -97,7 +102,7 @@ class _Description(NamedTuple):
 
 
 @lru_cache(maxsize=None)
-def _elftools():
+def _elftools() -> tuple[Any, Any]:
     """pyelftools' modules dwarf.callframe and dwarf.structs, which take long to import."""
     try:
         from elftools.dwarf import callframe, structs
@@ -106,7 +111,7 @@ def _elftools():
     return callframe, structs
 
 
-def _decode(image, address):
+def _decode(image: ElfImage, address: int) -> _Description:
     callframe, dwarf = _elftools()
     entry = read_entry(image, address)
     common = read_entry(image, address + _HEADER.size // 2 - entry.number)
@@ -131,7 +136,7 @@ def _decode(image, address):
         raise EntryError("the entry cannot be decoded") from error
 
 
-def _frame(row, signal):
+def _frame(row: dict, signal: bool) -> Frame:
     """The Frame of one row."""
     kinds = _elftools()[0].RegisterRule
     rule = row["cfa"]

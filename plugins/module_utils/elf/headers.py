@@ -120,13 +120,13 @@ class SectionHeader(NamedTuple):
     entry_size: int
 
 
-def decode_header(data):
+def decode_header(data: bytes) -> Header:
     """The Header at the start of ``data`` (bytes); raises struct.error when it is shorter than HEADER_SIZE."""
     identification, kind, *rest = _HEADER.unpack_from(data)
     return Header(identification, _named(_FILE_TYPES, kind, "ET_"), *rest)
 
 
-def decode_program_headers(data):
+def decode_program_headers(data: bytes) -> list[ProgramHeader]:
     """The ProgramHeader entries that ``data`` holds, one after the other; raises struct.error for half an entry."""
     return [
         ProgramHeader(_named(_SEGMENT_TYPES, kind, "PT_"), flags, *rest)
@@ -134,7 +134,7 @@ def decode_program_headers(data):
     ]
 
 
-def decode_section_headers(data):
+def decode_section_headers(data: bytes) -> list[SectionHeader]:
     """The SectionHeader entries that ``data`` holds, one after the other; raises struct.error for half an entry."""
     return [
         SectionHeader(name, _named(_SECTION_TYPES, kind, "SHT_"), *rest)
@@ -142,5 +142,5 @@ def decode_section_headers(data):
     ]
 
 
-def _named(names, number, prefix):
+def _named(names: dict[int, str], number: int, prefix: str) -> str:
     return names.get(number) or f"{prefix}{number:#x}"

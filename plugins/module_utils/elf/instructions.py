@@ -28,7 +28,7 @@ _REX_W = 0x48
 # q the same but 8 with REX.W; o 8, or 4 with an address-size prefix; f depends on the ModRM byte.
 
 
-def _opcode_map(*ranges):
+def _opcode_map(*ranges: tuple[int, int, str]) -> dict[int, str]:
     table = {}
     for first, last, operands in ranges:
         for opcode in range(first, last + 1):
@@ -60,7 +60,7 @@ _TWO_BYTE = _opcode_map(
 _THREE_BYTE = {0x38: "m", 0x3A: "mb"}
 
 
-def instruction_starts(code):
+def instruction_starts(code: bytes) -> set[int] | None:
     """Where the instructions in ``code`` begin.
 
     :param code: bytes of machine code that begin and end between instructions.
@@ -81,7 +81,7 @@ def instruction_starts(code):
     return starts if position == len(code) else None
 
 
-def may_end_with_call(code):
+def may_end_with_call(code: bytes) -> bool:
     """Whether the last instruction in ``code`` (bytes, at least the last 7) may be a call: too often, never too seldom.
 
     Intel SDM volume 2, CALL: e8 with 4 bytes of displacement, and ff /2.
@@ -99,7 +99,7 @@ def may_end_with_call(code):
     return False
 
 
-def _length(code, start):
+def _length(code: bytes, start: int) -> int | None:
     """The length in bytes of the instruction at ``start``, or None for an unknown one; IndexError at the end."""
     position = start
     prefixes = set()
@@ -114,6 +114,7 @@ def _length(code, start):
     position += 1
     if opcode in (0xC4, 0xC5, 0x62):
         return _vector_length(code, start, position, opcode)
+    operands: str | None
     if opcode == 0x0F:
         opcode = code[position]
         position += 1
@@ -145,7 +146,7 @@ def _length(code, start):
     return position - start
 
 
-def _vector_length(code, start, position, opcode):
+def _vector_length(code: bytes, start: int, position: int, opcode: int) -> int | None:
     """The length of an instruction with VEX (c4, c5) or EVEX (62) prefix; ``position`` is behind that byte."""
     if opcode == 0xC5:
         opcode_map = 1
@@ -177,7 +178,7 @@ def _vector_length(code, start, position, opcode):
     return position - start
 
 
-def _modrm_length(code, position):
+def _modrm_length(code: bytes, position: int) -> int:
     """The bytes of a ModRM byte, its SIB byte and displacement."""
     modrm = code[position]
     mode, register = modrm >> 6, modrm & 7

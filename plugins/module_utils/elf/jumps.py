@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Container, Iterable, Iterator, Mapping, NamedTuple
 
 from ..abi import PAD_BEFORE
 from .computed_jumps import computed_jumps, may_leave, thunks
@@ -33,6 +33,9 @@ from .slots import (
 )
 from .symbols import is_function
 from .unwind import DescribedCode
+
+if TYPE_CHECKING:
+    from .image import ElfImage, Section
 
 # A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
 JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
@@ -53,7 +56,9 @@ class Jumps(NamedTuple):
     cyclic: frozenset[int]
 
 
-def find_jumps(image, starts, trampolines, words, taken):
+def find_jumps(
+    image: ElfImage, starts: list[int], trampolines: set[int], words: Mapping[int, int], taken: set[int],
+) -> Jumps:
     """What code of a library may jump to.
 
     :param image: ElfImage.
@@ -68,7 +73,7 @@ def find_jumps(image, starts, trampolines, words, taken):
     return _Graph(image, entries, trampolines, words, taken).result()
 
 
-def jumped_imports(image):
+def jumped_imports(image: ElfImage) -> frozenset[str]:
     """The names of imported symbols to which code of ``image`` may jump, not call: a superset."""
     slots = imported_slots(image)
     uses = slot_uses(image, slots)
@@ -90,7 +95,9 @@ def jumped_imports(image):
     return frozenset(names)
 
 
-def _direct_jumps(image, section, functions, wanted, far=None):
+def _direct_jumps(
+    image: ElfImage, section: Section, functions: _Functions, wanted: Container[int], far: range | None = None,
+) -> Iterator[tuple[int, int]]:
     """(address, target) of what looks like a jump with 1 or 4 bytes of displacement in a section.
 
     :param functions: _Functions.
@@ -117,7 +124,7 @@ class _Functions:
     A function is known by the address of its first instruction, which its padding leads to as well.
     """
 
-    def __init__(self, image, entries):
+    def __init__(self, image: ElfImage, entries: Mapping[int, int]) -> None:
         """
         :param image: ElfImage.
         :param entries: {address at which a function with padding is entered: its first instruction}.
@@ -139,19 +146,19 @@ class _Functions:
         starts.difference_update(function for entry, function in entries.items() if entry != function)
         self._starts = sorted(starts)
         self._described = described
-        self._begins = {}
-        self._leaves = {}
+        self._begins: dict[int, set[int] | None] = {}
+        self._leaves: dict[int, bool] = {}
 
-    def of(self, address):
+    def of(self, address: int) -> int:
         """The function that the code at ``address`` belongs to."""
         start = self._starts[max(0, bisect_right(self._starts, address) - 1)]
         return self._entries.get(start, start)
 
-    def begin_at(self):
+    def begin_at(self) -> set[int]:
         """The addresses at which functions begin."""
         return set(self._starts).union(self._entries)
 
-    def _extent(self, function):
+    def _extent(self, function: int) -> tuple[int, int, int]:
         """(start, end, limit) of a function; what stands between end and limit has no name."""
         index = bisect_right(self._starts, function)
         section = bisect_right(self._sections, (function, 1 << 64)) - 1
@@ -161,7 +168,7 @@ class _Functions:
         end = max(self._ends.get(function, 0), (self._described.at(function) or (0, 0))[1])
         return function, min(end, limit) if end > function else limit, limit
 
-    def may_be_instruction(self, address):
+    def may_be_instruction(self, address: int) -> bool:
         """False only where the function around ``address`` decodes exactly, and no instruction begins there."""
         function = self.of(address)
         start, end, _limit = self._extent(function)
@@ -172,7 +179,7 @@ class _Functions:
         begins = self._begins[function]
         return begins is None or address - start in begins
 
-    def thunks(self):
+    def thunks(self) -> set[int]:
         """The functions that only jump to where a register points, a set."""
         begin_at = self.begin_at()
         return {
@@ -180,7 +187,7 @@ class _Functions:
             for offset in thunks(self._image.section_data(section)) if section.address + offset in begin_at
         }
 
-    def leaves(self, function):
+    def leaves(self, function: int) -> bool:
         """Whether the function may go on in another one by a computed jump."""
         if function not in self._leaves:
             start, end, limit = self._extent(function)
@@ -189,7 +196,7 @@ class _Functions:
                 for first, last in ((start, end), (end, limit)) if first < last)
         return self._leaves[function]
 
-    def any_leaves(self):
+    def any_leaves(self) -> bool:
         """Whether any function may, thunks aside, to which others have to jump first."""
         seen = self.thunks()
         for section in self._image.code_sections():
@@ -207,12 +214,17 @@ class _Functions:
 class _Graph:
     """Which function may go on in which other one by a jump."""
 
-    def __init__(self, image, entries, trampolines, words, taken):
+    def __init__(
+        self, image: ElfImage, entries: Mapping[int, int], trampolines: set[int], words: Mapping[int, int],
+        taken: set[int],
+    ) -> None:
         self._image = image
         self._entries = entries
         self._functions = _Functions(image, entries)
-        self._leads = defaultdict(set)  # from a function to those into which it jumps, wherever
-        self._entered = defaultdict(set)  # from a function to those that jump to where it is entered
+        # From a function to those into which it jumps, wherever.
+        self._leads: dict[int, set[int]] = defaultdict(set)
+        # From a function to those that jump to where it is entered.
+        self._entered: dict[int, set[int]] = defaultdict(set)
         self._computing: set[int] = set()  # functions that jump to a thunk, or to what an IFUNC resolver has chosen
         taken = {entries[address] for address in taken if address in entries}
         taken |= self._read_slots(words)
@@ -221,14 +233,14 @@ class _Graph:
         for function in self._taken:
             self._entered[function].add(_ANYWHERE)
 
-    def result(self):
+    def result(self) -> Jumps:
         """The Jumps."""
         return Jumps(frozenset(self._entered), frozenset(self._cyclic()))
 
-    def _read_slots(self, words):
+    def _read_slots(self, words: Mapping[int, int]) -> set[int]:
         """Jumps through words that the loader fills; returns the functions whose addresses code reads from them."""
         own = slots_of_own_functions(self._image)
-        slots = {place: address for place, address in words.items() if address in self._entries}
+        slots: dict[int, Any] = {place: address for place, address in words.items() if address in self._entries}
         slots.update((place, address) for place, address in own.items() if address in self._entries)
         slots.update(dict.fromkeys(chosen_slots(self._image), CHOSEN))
         slots.update((place, name) for place, name in imported_slots(self._image).items() if is_thunk_name(name))
@@ -243,7 +255,7 @@ class _Graph:
         values.update(address for slot, address in own.items() if slot in tables or slot not in uses.used)
         return {self._entries[value] for value in values if value in self._entries}
 
-    def _jump(self, place, target):
+    def _jump(self, place: int, target: Any) -> None:
         """Take note of a jump at ``place`` to a function's entry, to one that is chosen, or to a thunk."""
         source = self._functions.of(place)
         function = self._entries.get(target)
@@ -253,7 +265,7 @@ class _Graph:
             self._entered[function].add(source)
             self._leads[source].add(function)
 
-    def _read_direct_jumps(self, trampolines):
+    def _read_direct_jumps(self, trampolines: set[int]) -> None:
         wanted = self._functions.begin_at().union(self._stubs)
         known_thunks = self._functions.thunks()
         for section in self._image.code_sections():
@@ -274,11 +286,11 @@ class _Graph:
                         if target in known_thunks:
                             self._computing.add(source)
 
-    def _code_range(self):
+    def _code_range(self) -> range:
         start, end = self._image.text_range
         return range(start, end)
 
-    def _next(self, function):
+    def _next(self, function: int) -> set[int]:
         if function == _ANYWHERE:
             return self._taken
         follow = self._leads[function]
@@ -286,14 +298,14 @@ class _Graph:
             return follow | {_ANYWHERE}
         return follow
 
-    def _cyclic(self):
+    def _cyclic(self) -> Iterator[int]:
         component = _components(list(self._entered), self._next)
         for function, sources in self._entered.items():
             if any(component.get(source) == component[function] for source in sources):
                 yield function
 
 
-def _components(roots, following):
+def _components(roots: Iterable[int], following: Callable[[int], Iterable[int]]) -> dict[int, int]:
     """{node: its strongly connected component} for all nodes that can be reached (Tarjan's algorithm).
 
     :param roots: nodes to begin with.
@@ -306,7 +318,7 @@ def _components(roots, following):
     for root in roots:
         if root in order:
             continue
-        waiting = [(root, None)]
+        waiting: list[tuple[int, Iterator[int] | None]] = [(root, None)]
         while waiting:
             node, edges = waiting.pop()
             if edges is None:

@@ -11,11 +11,17 @@ for all the others go with it.  gold with --gc-sections discards all.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from ..errors import BadElf
 from .instructions import ENDBR64
 from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, is_nops
 from .symbols import is_function, symbol_label
+
+if TYPE_CHECKING:
+    from .image import ElfImage
+    from .patchable import PatchableFunction
 
 # Behind "without padding; ", or behind "with padding, ".
 REMEDY = "compile it with -fpatchable-function-entry=16,14"
@@ -26,7 +32,7 @@ ENTRIES_LOST = (
 )
 
 
-def functions_with_lost_entries(image, functions):
+def functions_with_lost_entries(image: ElfImage, functions: list[PatchableFunction]) -> set[str]:
     """The names of the functions that have padding of which no list knows, a set.
 
     :param image: ElfImage.
@@ -40,7 +46,7 @@ def functions_with_lost_entries(image, functions):
     }
 
 
-def _has_padding(image, address):
+def _has_padding(image: ElfImage, address: int) -> bool:
     try:
         if not image.is_executable_address(address) or not is_nops(image.read(address - PAD_BEFORE, PAD_BEFORE)):
             return False

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from ..errors import BadElf
+
+if TYPE_CHECKING:
+    from .headers import ProgramHeader
+    from .image import ElfImage
 
 NT_GNU_BUILD_ID = 3
 
@@ -33,14 +37,14 @@ class Note(NamedTuple):
     address: int
 
 
-def read_notes(image):
+def read_notes(image: ElfImage) -> list[Note]:
     """All notes of the PT_NOTE segments of an ElfImage, as a list of Note; raises BadElf."""
     segments = [segment for segment in image.segments if segment.type == "PT_NOTE"]
     image.require_few(sum(segment.filesz for segment in segments), _LONGEST_NOTES, "bytes of notes")
     return [note for segment in segments for note in _notes_of(image, segment)]
 
 
-def _notes_of(image, segment):
+def _notes_of(image: ElfImage, segment: ProgramHeader) -> Iterator[Note]:
     # gABI: the parts of a note are aligned to 4 bytes, or to 8 when the segment is.
     alignment = 8 if segment.align == 8 else 4
     data = bytes(image.data[segment.offset:segment.offset + segment.filesz])
@@ -56,7 +60,7 @@ def _notes_of(image, segment):
         position = _align(end, alignment)
 
 
-def find_trm_descriptor(image):
+def find_trm_descriptor(image: ElfImage) -> int | None:
     """As ElfImage.trm_descriptor()."""
     # Imported here so that reading ELF files does not drag in the runtime's interface.
     from ..abi import NOTE_NAME, NOTE_TRM
@@ -75,7 +79,7 @@ def find_trm_descriptor(image):
     return None
 
 
-def _find_moved_from(image):
+def _find_moved_from(image: ElfImage) -> int:
     """What the note of trm.o led to before a tool such as patchelf moved the note: its distance is no longer right."""
     from ..abi import TRM
 
@@ -98,7 +102,7 @@ def _find_moved_from(image):
     return found.pop()
 
 
-def _is_trm_descriptor(image, address):
+def _is_trm_descriptor(image: ElfImage, address: int) -> bool:
     """Whether a struct ulp_trm is there, which leads to the function of trm.S: mov slot(%rip), %rax; ret."""
     from ..abi import TRM
 
@@ -113,5 +117,5 @@ def _is_trm_descriptor(image, address):
         return False
 
 
-def _align(value, alignment):
+def _align(value: int, alignment: int) -> int:
     return (value + alignment - 1) // alignment * alignment

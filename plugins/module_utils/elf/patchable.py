@@ -13,12 +13,15 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import LARGEST_OFFSET, PAD_BEFORE, PAD_ENTRY
 from .instructions import ENDBR64, REL32
 from .jumps import find_jumps
-from .symbols import is_function, symbol_label
+from .symbols import Symbol, is_function, symbol_label
+
+if TYPE_CHECKING:
+    from .image import ElfImage
 
 SECTION_NAME = "__patchable_function_entries"
 TRAMPOLINE = b"\xeb\x0c"  # jmp over the rest of the padding, to the function
@@ -69,17 +72,17 @@ class PatchableFunction(NamedTuple):
     refusal: str | None
 
     @property
-    def entry(self):
+    def entry(self) -> int:
         """The link-time address of the two nops at the entry."""
         return self.address + (len(ENDBR64) if self.endbr else 0)
 
     @property
-    def label(self):
+    def label(self) -> str:
         """What messages call the function: its first name, or its address."""
         return self.names[0] if self.names else f"the function at {self.address:#x}"
 
 
-def padding_addresses(image):
+def padding_addresses(image: ElfImage) -> list[int]:
     """The link-time addresses at which the padding of the functions begins, ascending; empty without padding."""
     addresses: set[int] = set()
     relative = None
@@ -98,7 +101,7 @@ def padding_addresses(image):
     return sorted(addresses)
 
 
-def is_post_processed(image):
+def is_post_processed(image: ElfImage) -> bool:
     """Whether ``post`` has rewritten the library: an exported function's symbol leads to its trampoline."""
     starts = set(padding_addresses(image))
     return any(
@@ -107,7 +110,7 @@ def is_post_processed(image):
     )
 
 
-def patchable_functions(image):
+def patchable_functions(image: ElfImage) -> list[PatchableFunction]:
     """Every function with padding, those that cannot be patched included.
 
     :param image: ElfImage of a library.
@@ -131,7 +134,7 @@ def patchable_functions(image):
         functions.append(PatchableFunction(
             address=address,
             size=symbols.sizes.get(address, 0),
-            names=tuple(sorted(symbols.names.get(entered, ()))),
+            names=() if entered is None else tuple(sorted(symbols.names.get(entered, ()))),
             exported=entered in symbols.exported,
             endbr=endbr,
             trampoline=start in trampolines,
@@ -146,7 +149,7 @@ def patchable_functions(image):
 class _FunctionSymbols:
     """The library's functions by address, a trampoline's symbol counted as its function's."""
 
-    def __init__(self, image, trampolines):
+    def __init__(self, image: ElfImage, trampolines: set[int]) -> None:
         self.names: dict[int, set[str]] = {}
         self.sizes: dict[int, int] = {}
         self.exported: set[int] = set()
@@ -163,22 +166,22 @@ class _FunctionSymbols:
                 self.exported.add(address)
         self._addresses = sorted(self.names)
 
-    def _add(self, symbol, address, size):
+    def _add(self, symbol: Symbol, address: int, size: int) -> None:
         self.names.setdefault(address, set()).add(symbol_label(symbol))
         self.sizes[address] = max(size, self.sizes.get(address, 0))
 
-    def next_address(self, address):
+    def next_address(self, address: int) -> int | None:
         """The lowest address of a function at or behind ``address``, or None."""
         index = bisect_right(self._addresses, address - 1)
         return self._addresses[index] if index < len(self._addresses) else None
 
-    def nearest(self, start):
+    def nearest(self, start: int) -> int | None:
         """The address of the function that padding from ``start`` most likely belongs to, or None."""
         following = self.next_address(start)
         return None if following is None or following - start > _LONGEST_PADDING else following
 
 
-def _inspect(image, start, symbols):
+def _inspect(image: ElfImage, start: int, symbols: _FunctionSymbols) -> tuple[bool, str | None]:
     """Whether an endbr64 stands first, and why the function cannot be patched or None."""
     address = start + PAD_BEFORE
     if address > LARGEST_OFFSET:
@@ -209,12 +212,12 @@ def _inspect(image, start, symbols):
     return endbr, None
 
 
-def is_nops(code):
+def is_nops(code: bytes) -> bool:
     """Whether ``code`` (bytes) is nothing but nop instructions, multi-byte ones included."""
     return _NOPS.fullmatch(code) is not None
 
 
-def addresses_taken(image):
+def addresses_taken(image: ElfImage) -> set[int]:
     """The link-time addresses that the library itself takes: a superset.
 
     From relative relocations (tables of function pointers, vtables) and from RIP-relative ``lea`` in code.  What
@@ -228,7 +231,7 @@ def addresses_taken(image):
     return addresses
 
 
-def _words(image):
+def _words(image: ElfImage) -> dict[int, int]:
     """{place: address} for all that the loader fills with addresses of the file, but for the lists of the padding."""
     listed: set[int] = set()
     for section in image.sections:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import PAD_BEFORE
 from ..atomic_file import back_up_file, read_file, replace_file
@@ -27,6 +27,9 @@ from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, patchable_funct
 from .symbols import is_function, symbol_label
 from .unseen import untracked_exports
 from .unwind import extend_over_padding
+
+if TYPE_CHECKING:
+    from .patchable import PatchableFunction
 
 _SYMBOL_SIZE = 24
 _SYMBOL_VALUE_AND_SIZE = struct.Struct("<QQ")
@@ -68,7 +71,10 @@ class PostResult(NamedTuple):
     after: str
 
 
-def post_process(path, destination=None, backup=False, allow_untracked=False, check=False):
+def post_process(
+    path: str | os.PathLike[str], destination: str | os.PathLike[str] | None = None, backup: bool = False,
+    allow_untracked: bool = False, check: bool = False,
+) -> PostResult:
     """Post-process the library at ``path``; a post-processed one comes out unchanged.
 
     :param path: the library.
@@ -86,7 +92,7 @@ def post_process(path, destination=None, backup=False, allow_untracked=False, ch
         raise UlpError(f"cannot write the library to {target}: it is a directory")
     image = ElfImage.open(path)
     rewritten = rewrite(image, allow_untracked)
-    existing = image.data
+    existing: bytes | None = image.data[:]
     if destination is not None:
         existing = read_file(target) if os.path.exists(target) else None
     changed = existing != rewritten.data
@@ -98,7 +104,7 @@ def post_process(path, destination=None, backup=False, allow_untracked=False, ch
     return PostResult(
         changed=changed,
         path=target,
-        build_id=image.build_id.hex(),
+        build_id=image.require_build_id().hex(),
         functions=rewritten.functions,
         trampolines=rewritten.trampolines,
         moved=rewritten.moved,
@@ -111,7 +117,7 @@ def post_process(path, destination=None, backup=False, allow_untracked=False, ch
     )
 
 
-def describe_exports(data, name):
+def describe_exports(data: bytes | None, name: str) -> str:
     """Text about the library with the bytes ``data``: its SHA-256, then where its exported functions begin.
 
     :param data: all bytes of the file, or None when there is no file, which gives an empty text.
@@ -142,7 +148,7 @@ class Rewritten(NamedTuple):
     warnings: list[str]
 
 
-def rewrite(image, allow_untracked=False):
+def rewrite(image: ElfImage, allow_untracked: bool = False) -> Rewritten:
     """Post-process in memory; parameters, errors and result as for post_process.
 
     :return: Rewritten.
@@ -158,7 +164,7 @@ def rewrite(image, allow_untracked=False):
     untracked = untracked_exports(image, functions)
     _refuse(image, functions, [] if allow_untracked else untracked, lost)
 
-    data = bytearray(image.data)
+    data = bytearray(image.data[:])
     for function in functions:
         offset = image.offset_of(function.entry, len(ENTRY_NOPS))
         if data[offset:offset + len(ENTRY_NOPS)] == ENTRY_NOPS:
@@ -179,7 +185,9 @@ def rewrite(image, allow_untracked=False):
     )
 
 
-def _refuse(image, functions, untracked, lost):
+def _refuse(
+    image: ElfImage, functions: list[PatchableFunction], untracked: list[str], lost: set[str],
+) -> None:
     """Raise NotPatchable when anything is in the way, with every function concerned.
 
     :param untracked: names of exported functions that no list of padding names.
@@ -200,9 +208,11 @@ def _refuse(image, functions, untracked, lost):
         raise NotPatchable(f"{image.name} cannot be post-processed ({'; '.join(problems)})", concerned)
 
 
-def _move_symbols(image, data, exported):
+def _move_symbols(image: ElfImage, data: bytearray, exported: set[int]) -> list[MovedSymbol]:
     """Lead the exported symbols of the functions at ``exported`` to their trampolines; returns the moved ones."""
     section = image.symbol_section("SHT_DYNSYM")
+    if section is None:
+        return []
     moved = []
     for symbol in image.dynamic_symbols():
         if is_function(symbol) and symbol.value in exported:
@@ -216,7 +226,7 @@ def _move_symbols(image, data, exported):
     return moved
 
 
-def _warnings(image, functions, lost):
+def _warnings(image: ElfImage, functions: list[PatchableFunction], lost: list[str]) -> list[str]:
     taken = [function.label for function in functions if function.exported and function.address_taken]
     warnings = []
     if taken:

@@ -10,7 +10,10 @@ section, DT_RELR), and its AMD64 supplement (relocation types).
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple
+
+if TYPE_CHECKING:
+    from .image import ElfImage
 
 R_X86_64_64 = 1
 R_X86_64_GLOB_DAT = 6
@@ -40,12 +43,12 @@ class Relocation(NamedTuple):
     addend: int
 
 
-def read_relocations(image):
+def read_relocations(image: ElfImage) -> list[Relocation]:
     """As ElfImage.relocations()."""
     return list(_relocations(image))
 
 
-def _relocations(image):
+def _relocations(image: ElfImage) -> Iterator[Relocation]:
     for start, size in ((DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)):
         address = image.dynamic_value(start)
         length = image.dynamic_value(size)
@@ -56,7 +59,7 @@ def _relocations(image):
             yield Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend)
 
 
-def read_relative_addresses(image):
+def read_relative_addresses(image: ElfImage) -> dict[int, int]:
     """As ElfImage.relative_addresses()."""
     addresses = {
         relocation.offset: relocation.addend & 0xFFFFFFFFFFFFFFFF
@@ -69,7 +72,7 @@ def read_relative_addresses(image):
     return addresses
 
 
-def _relr_places(image):
+def _relr_places(image: ElfImage) -> Iterator[int]:
     address, size = image.dynamic_value(DT_RELR), image.dynamic_value(DT_RELRSZ)
     if address is None or not size:
         return

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 
-from .image import SHN_LORESERVE
+from .image import SHN_LORESERVE, ElfImage
 
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 _SHT_PROGBITS = 1
@@ -22,7 +22,7 @@ _ELF_HEADER_E_SHNUM = 0x3C
 _ELF_HEADER_E_SHSTRNDX = 0x3E
 
 
-def append_section(image, name, contents):
+def append_section(image: ElfImage, name: str, contents: bytes) -> bytes:
     """The bytes of a copy of ``image`` with one more section, which no segment loads.
 
     :param image: ElfImage with section headers and without a section of that name.
@@ -36,7 +36,7 @@ def append_section(image, name, contents):
         raise image.bad(f"already has a section {name}")
     if len(image.sections) + 1 >= SHN_LORESERVE:
         raise image.bad("has too many sections to take one more")
-    data = bytearray(image.data)
+    data = bytearray(image.data[:])
     header_offset = struct.unpack_from("<Q", data, _ELF_HEADER_E_SHOFF)[0]
     names_index = struct.unpack_from("<H", data, _ELF_HEADER_E_SHSTRNDX)[0]
     headers = bytearray(data[header_offset:header_offset + len(image.sections) * _SECTION_HEADER.size])
@@ -56,7 +56,7 @@ def append_section(image, name, contents):
     return bytes(data)
 
 
-def _append(data, contents, alignment):
+def _append(data: bytearray, contents: bytes, alignment: int) -> int:
     data.extend(bytes(-len(data) % alignment))
     offset = len(data)
     data.extend(contents)

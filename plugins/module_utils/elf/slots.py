@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 from .instructions import REL32
 from .relocations import R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT
 from .symbols import is_function
+
+if TYPE_CHECKING:
+    from .image import ElfImage, Section
 
 JUMP_BY_SLOT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
 
@@ -56,13 +59,13 @@ class SlotUses(NamedTuple):
     that otherwise read it}; ``used``: the addresses of the words that any instruction refers to.
     """
 
-    stubs: dict[int, object]
-    jumps: dict[object, set[int]]
-    loads: dict[object, set[int]]
+    stubs: dict[int, Any]
+    jumps: dict[Any, set[int]]
+    loads: dict[Any, set[int]]
     used: set[int]
 
 
-def slots_of_own_functions(image):
+def slots_of_own_functions(image: ElfImage) -> dict[int, int]:
     """{address of a word: symbol value} for the functions that the file both defines and refers to by name."""
     symbols = image.dynamic_symbols()
     slots = {}
@@ -77,7 +80,7 @@ def slots_of_own_functions(image):
     return slots
 
 
-def chosen_slots(image):
+def chosen_slots(image: ElfImage) -> set[int]:
     """The addresses of the words that an IFUNC resolver of the file fills, a set."""
     symbols = image.dynamic_symbols()
     return {
@@ -89,7 +92,7 @@ def chosen_slots(image):
     }
 
 
-def imported_slots(image):
+def imported_slots(image: ElfImage) -> dict[int, str]:
     """{address of a word: name} for the symbols of other files."""
     symbols = image.dynamic_symbols()
     return {
@@ -100,17 +103,17 @@ def imported_slots(image):
     }
 
 
-def is_thunk_name(name):
+def is_thunk_name(name: str) -> bool:
     """Whether compilers call functions so that jump to where a register points."""
     return _THUNK_NAME.search(name) is not None
 
 
-def is_linkage(section):
+def is_linkage(section: Section) -> bool:
     """Whether a section holds the linker's stubs."""
     return section.name.startswith((".plt", ".iplt"))
 
 
-def slot_uses(image, slots):
+def slot_uses(image: ElfImage, slots: Mapping[int, Any]) -> SlotUses:
     """What the code of ``image`` does with the words at ``slots`` ({link-time address: what it leads to}).
 
     :return: SlotUses.  What an instruction does is never taken for less than it is; where bytes only look like one,
@@ -134,7 +137,7 @@ def slot_uses(image, slots):
     return uses
 
 
-def _in_function(uses, data, base, position, target):
+def _in_function(uses: SlotUses, data: bytes, base: int, position: int, target: Any) -> None:
     opcode, operation = data[position], data[position + 1] >> 3 & 7
     if opcode == 0xFF and operation == 2:
         # A call leaves a frame.
@@ -147,7 +150,7 @@ def _in_function(uses, data, base, position, target):
         uses.loads[target].add(base + position)
 
 
-def _in_linkage(uses, data, base, position, target):
+def _in_linkage(uses: SlotUses, data: bytes, base: int, position: int, target: Any) -> None:
     if data[position] == 0xFF and data[position + 1] == 0x25:
         first = max(0, position - _LONGEST_STUB)
         before = _STUB.search(data[first:position])

@@ -10,7 +10,10 @@ pyelftools.  Sources: the System V gABI, chapter 4, and the Linux Standard Base 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .image import ElfImage, Section
 
 SHN_UNDEF = 0
 
@@ -48,12 +51,12 @@ class Symbol(NamedTuple):
     hidden: bool = False
 
     @property
-    def defined(self):
+    def defined(self) -> bool:
         """Whether the file itself defines the symbol."""
         return self.section_index != SHN_UNDEF
 
 
-def symbol_label(symbol):
+def symbol_label(symbol: Symbol) -> str:
     """The name of a Symbol as version-aware tools write it: ``foo`` for the default version, ``foo@V1`` for others."""
     name, separator, _version = symbol.name.partition("@@")
     if separator:
@@ -61,12 +64,12 @@ def symbol_label(symbol):
     return f"{name}@{symbol.version}" if symbol.version and symbol.hidden else name
 
 
-def is_function(symbol):
+def is_function(symbol: Symbol) -> bool:
     """Whether a Symbol is a function that the file defines; an indirect function (STT_GNU_IFUNC) is none."""
     return symbol.type == "STT_FUNC" and symbol.defined
 
 
-def symbol_section(image, kind):
+def symbol_section(image: ElfImage, kind: str) -> Section | None:
     """As ElfImage.symbol_section()."""
     for section in image.sections:
         if section.type == kind:
@@ -76,13 +79,13 @@ def symbol_section(image, kind):
     return None
 
 
-def _linked_strings(image, section):
+def _linked_strings(image: ElfImage, section: Section) -> bytes:
     if section.link >= len(image.sections) or image.sections[section.link].type != "SHT_STRTAB":
         raise image.bad(f"is damaged: {section.name} has no string table")
     return image.section_data(image.sections[section.link])
 
 
-def read_symbols(image, kind):
+def read_symbols(image: ElfImage, kind: str) -> list[Symbol]:
     """The entries of the section of that type, a list of Symbol, empty when there is none; raises BadElf."""
     section = symbol_section(image, kind)
     if section is None:
@@ -111,7 +114,7 @@ def read_symbols(image, kind):
     return symbols
 
 
-def _symbol_versions(image, symbol_section):
+def _symbol_versions(image: ElfImage, symbol_section: Section) -> list[tuple[str | None, bool]]:
     """For every symbol of the section its (version name or None, hidden); an empty list without versions."""
     table = next((section for section in image.sections
                   if section.type == "SHT_GNU_versym" and section.link == symbol_section.index), None)
@@ -124,7 +127,7 @@ def _symbol_versions(image, symbol_section):
     return [(names.get(number & 0x7FFF), bool(number & 0x8000)) for number in numbers]
 
 
-def _version_definitions(image):
+def _version_definitions(image: ElfImage) -> dict[int, str]:
     section = next((section for section in image.sections if section.type == "SHT_GNU_verdef"), None)
     if section is None:
         return {}

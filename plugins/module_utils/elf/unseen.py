@@ -9,11 +9,15 @@ versions of all functions.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import PAD_BEFORE
 from .lost_padding import ENTRIES_LOST, functions_with_lost_entries
 from .symbols import is_function, symbol_label
+
+if TYPE_CHECKING:
+    from .image import ElfImage
+    from .patchable import PatchableFunction
 
 
 class UnseenEntries(NamedTuple):
@@ -23,7 +27,7 @@ class UnseenEntries(NamedTuple):
     why: str
 
 
-def unseen_entries(image, functions):
+def unseen_entries(image: ElfImage, functions: list[PatchableFunction]) -> UnseenEntries | None:
     """What there is in a library that has padding and is not post-processed: post would have refused it.
 
     :param functions: what patchable_functions() gave.
@@ -42,7 +46,7 @@ def unseen_entries(image, functions):
     return UnseenEntries(names, f"compiled with padding, {ENTRIES_LOST}" if names[0] in lost else "no padding")
 
 
-def untracked_exports(image, functions):
+def untracked_exports(image: ElfImage, functions: list[PatchableFunction]) -> list[str]:
     """The names of the exported functions, and of labels in code, that have no padding.
 
     A thread that enters through one of them is not seen to enter.

@@ -23,10 +23,16 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 from ..abi import PAD_BEFORE
 from ..errors import BadElf
+
+if TYPE_CHECKING:
+    import builtins
+
+    from .image import ElfImage
+    from .patchable import PatchableFunction
 
 _PE_OMIT = 0xFF
 _PE_UDATA4 = 0x03
@@ -60,11 +66,11 @@ class _Table(NamedTuple):
 
     base: int
     first: int
-    functions: array
-    entries: array
+    functions: array[int]
+    entries: array[int]
 
 
-def extend_over_padding(image, data, functions):
+def extend_over_padding(image: ElfImage, data: bytearray, functions: list[PatchableFunction]) -> list[str]:
     """Make the FDEs of functions begin at their padding.
 
     :param image: ElfImage of the library before any change.
@@ -92,18 +98,18 @@ def extend_over_padding(image, data, functions):
 class DescribedCode:
     """Where the functions that have unwind information begin and end."""
 
-    def __init__(self, image):
+    def __init__(self, image: ElfImage) -> None:
         """
         :param image: ElfImage.
         """
         self._image = image
         self._table = search_table(image)
 
-    def starts(self):
+    def starts(self) -> Sequence[int]:
         """Where they begin, ascending."""
         return [] if self._table is None else self._table.functions
 
-    def at(self, address):
+    def at(self, address: int) -> tuple[int, int] | None:
         """(start, end) of the function that link-time ``address`` lies in, in bytes, or None.
 
         Where an entry is of a kind that is not understood, the function ends where the next one begins.
@@ -123,7 +129,7 @@ class DescribedCode:
         return (start, end) if address < end else None
 
 
-def _described_size(image, function, address):
+def _described_size(image: ElfImage, function: int, address: int) -> int:
     """The bytes that the FDE at ``address`` covers from ``function`` on."""
     fields = _Cursor(read_entry(image, address).body)
     begin, size = fields.take("<i"), fields.take("<I")
@@ -132,7 +138,7 @@ def _described_size(image, function, address):
     return size
 
 
-def search_table(image):
+def search_table(image: ElfImage) -> _Table | None:
     segment = next((segment for segment in image.segments if segment.type == "PT_GNU_EH_FRAME"), None)
     if segment is None or segment.filesz < 12:
         return None
@@ -153,7 +159,7 @@ def search_table(image):
     return _Table(base, base + first, functions, array("q", (base + entry for entry in numbers[1::2])))
 
 
-def _extend(image, data, table, index):
+def _extend(image: ElfImage, data: bytearray, table: _Table, index: int) -> None:
     """Extend one FDE and its place in the search table."""
     function, address = table.functions[index], table.entries[index]
     if index and table.functions[index - 1] > function - PAD_BEFORE:
@@ -187,7 +193,7 @@ class _Entry(NamedTuple):
     body: bytes
 
 
-def read_entry(image, address):
+def read_entry(image: ElfImage, address: int) -> _Entry:
     length = struct.unpack("<I", image.read(address, 4))[0]
     if not 4 <= length <= _LONGEST_ENTRY:
         raise EntryError("the entry has no length, a 64-bit one, or one that no function needs")
@@ -198,7 +204,7 @@ def read_entry(image, address):
 class _CommonEntry:
     """What a common information entry (CIE) says about the FDEs that refer to it."""
 
-    def __init__(self, entry):
+    def __init__(self, entry: _Entry) -> None:
         if entry.number != 0:
             raise EntryError("the entry refers to no common entry")
         fields = _Cursor(entry.body)
@@ -229,7 +235,7 @@ class _CommonEntry:
                 raise EntryError("the common entry has an unknown augmentation")
 
 
-def _extend_program(program, common):
+def _extend_program(program: bytes, common: _CommonEntry) -> bytes:
     """The instructions of an FDE, as many bytes as before, that begin PAD_BEFORE bytes earlier."""
     if common.code_alignment != 1:
         raise EntryError("the code alignment is not 1")
@@ -258,32 +264,32 @@ def _extend_program(program, common):
     return _lengthen_advance(program, advance) or _insert_advance(program, meaningful)
 
 
-def _lengthen_advance(program, position):
+def _lengthen_advance(program: bytes, position: int) -> bytes | None:
     """The program with a longer first advance, or None when its operand has no room."""
-    program = bytearray(program)
+    longer = bytearray(program)
     opcode = program[position]
     if opcode in _CFA_LONG_ADVANCES:
         operand = struct.Struct(_CFA_LONG_ADVANCES[opcode])
         delta = operand.unpack_from(program, position + 1)[0] + PAD_BEFORE
         if delta >= 1 << (8 * operand.size):
             return None
-        operand.pack_into(program, position + 1, delta)
+        operand.pack_into(longer, position + 1, delta)
     else:
         delta = (opcode & _LARGEST_SHORT_ADVANCE) + PAD_BEFORE
         if delta > _LARGEST_SHORT_ADVANCE:
             return None
-        program[position] = _CFA_ADVANCE_LOC | delta
-    return bytes(program)
+        longer[position] = _CFA_ADVANCE_LOC | delta
+    return bytes(longer)
 
 
-def _insert_advance(program, meaningful):
+def _insert_advance(program: bytes, meaningful: int) -> bytes:
     """The program with one more advance at its beginning, in place of a nop at its end."""
     if meaningful >= len(program):
         raise EntryError("the entry is full")
     return bytes((_CFA_ADVANCE_LOC | PAD_BEFORE,)) + program[:-1]
 
 
-def _pointer_size(encoding):
+def _pointer_size(encoding: int) -> int:
     size = _POINTER_SIZES.get(encoding & 0x0F)
     if size is None:
         raise EntryError("a pointer has no fixed size")
@@ -293,11 +299,11 @@ def _pointer_size(encoding):
 class _Cursor:
     """Reads one field after the other; running over the end is EntryError."""
 
-    def __init__(self, data):
+    def __init__(self, data: builtins.bytes) -> None:
         self.data = data
         self.position = 0
 
-    def bytes(self, size):
+    def bytes(self, size: int) -> builtins.bytes:
         """The next ``size`` bytes."""
         end = self.position + size
         if end > len(self.data):
@@ -306,11 +312,11 @@ class _Cursor:
         self.position = end
         return part
 
-    def take(self, field_format):
+    def take(self, field_format: str) -> int:
         """The next number, by its struct format."""
         return struct.unpack(field_format, self.bytes(struct.calcsize(field_format)))[0]
 
-    def leb128(self):
+    def leb128(self) -> int:
         """The next unsigned LEB128 number."""
         value = shift = 0
         while True:
@@ -320,7 +326,7 @@ class _Cursor:
             if not byte & 0x80:
                 return value
 
-    def string(self):
+    def string(self) -> builtins.bytes:
         """The next NUL-terminated string."""
         end = self.data.find(b"\0", self.position)
         if end < 0:
@@ -329,7 +335,7 @@ class _Cursor:
         self.position = end + 1
         return value
 
-    def skip_operands(self, opcode):
+    def skip_operands(self, opcode: int) -> None:
         """Skip the operands of a call frame instruction."""
         if opcode not in _CFA_OPERANDS:
             raise EntryError("an instruction is not known")

@@ -14,13 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
 
 from ..abi import BUILD_ID_SIZE, LARGEST_OFFSET, PATCH_ID_SIZE
-from ..elf.image import SHF_ALLOC, ElfImage
+from ..elf.image import SHF_ALLOC, ElfImage, Section
 from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
 from ..errors import BadContainer, BadElf
+
+if TYPE_CHECKING:
+    import os
+
+    from ..elf.contents import FileContents
 
 SECTION_NAME = ".ulp"
 FORMAT_VERSION = 1
@@ -77,17 +82,17 @@ class Container(NamedTuple):
     jumps: frozenset[str]
 
 
-def is_patch_id(value):
+def is_patch_id(value: object) -> bool:
     """Whether ``value`` is a patch ID in hex: 64 lower-case digits."""
     return isinstance(value, str) and _PATCH_ID.fullmatch(value) is not None
 
 
-def canonical_json(value):
+def canonical_json(value: object) -> bytes:
     """The one encoding of ``value`` that a container may hold: UTF-8 bytes, keys sorted, no white space."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
 
 
-def parse_metadata(text):
+def parse_metadata(text: str) -> Any:
     """The value that ``text`` (str), metadata in JSON, stands for.
 
     :raises ValueError: it is no JSON, or more than anybody needs; the message says what.
@@ -102,7 +107,7 @@ def parse_metadata(text):
     raise ValueError(f"it is nested more than {DEEPEST_METADATA} deep")
 
 
-def _is_too_deep(value):
+def _is_too_deep(value: object) -> bool:
     level = [value]
     for _depth in range(DEEPEST_METADATA):
         level = [
@@ -112,7 +117,9 @@ def _is_too_deep(value):
     return any(isinstance(inner, (dict, list)) for inner in level)
 
 
-def build_container(image, targets, dependencies=(), labels=None):
+def build_container(
+    image: ElfImage, targets: list[Target], dependencies: Iterable[str] = (), labels: dict[str, object] | None = None,
+) -> tuple[bytes, str]:
     """Make the bytes of a container.
 
     :param image: ElfImage of the patch library.
@@ -139,7 +146,7 @@ def build_container(image, targets, dependencies=(), labels=None):
     return append_section(image, SECTION_NAME, canonical_json(metadata)), patch_id
 
 
-def read_container(path):
+def read_container(path: str | os.PathLike[str]) -> Container:
     """Read and check the container at ``path``.
 
     :return: Container.
@@ -150,12 +157,12 @@ def read_container(path):
     return _read(ElfImage.open(path), path)
 
 
-def parse_container(data, name):
+def parse_container(data: bytes | FileContents, name: str) -> Container:
     """Check ``data``, all bytes of a file that messages are to call ``name``; otherwise as read_container."""
     return _read(ElfImage.parse(data, name), name)
 
 
-def _read(image, path):
+def _read(image: ElfImage, path: object) -> Container:
     section = image.section(SECTION_NAME)
     if section is None:
         raise BadContainer(
@@ -180,21 +187,21 @@ def _read(image, path):
     return container
 
 
-def _damaged(path, what):
+def _damaged(path: object, what: str) -> BadContainer:
     return BadContainer(f"{path} is a damaged livepatch: {what}")
 
 
-def _integer(digits):
+def _integer(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
         raise ValueError(f"it has a number of {len(digits)} digits")
     return int(digits)
 
 
-def _is_integer(value):
+def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_patch_id(image, section, contents, metadata):
+def _check_patch_id(image: ElfImage, section: Section, contents: bytes, metadata: dict[str, Any]) -> None:
     try:
         canonical = canonical_json(metadata)
     except ValueError as error:
@@ -209,7 +216,7 @@ def _check_patch_id(image, section, contents, metadata):
         raise _damaged(image.name, "its contents do not match its patch ID")
 
 
-def _decode(path, metadata, image):
+def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Container:
     fields = _fields(path, metadata, "the metadata", {
         "format_version": int, "patch_id": str, "patch_build_id": str, "targets": list, "dependencies": list,
         "labels": dict,
@@ -243,7 +250,7 @@ def _decode(path, metadata, image):
     )
 
 
-def _decode_target(path, value, image):
+def _decode_target(path: object, value: object, image: ElfImage) -> Target:
     fields = _fields(path, value, "a target", {"soname": str, "path": str, "build_id": str, "functions": list})
     if not _BUILD_ID.fullmatch(fields["build_id"]):
         raise _damaged(path, "the build ID of a target is malformed")
@@ -266,7 +273,7 @@ def _decode_target(path, value, image):
     return Target(fields["soname"], fields["path"], fields["build_id"], functions)
 
 
-def _fields(path, value, what, kinds):
+def _fields(path: object, value: object, what: str, kinds: dict[str, type]) -> dict[str, Any]:
     """``value``, checked to be a dict of exactly these keys with values of these types."""
     if not isinstance(value, dict) or set(value) != set(kinds):
         raise _damaged(path, f"{what} should have exactly the keys {', '.join(sorted(kinds))}")

@@ -45,12 +45,12 @@ class Description(NamedTuple):
     source: str | None = None
     line: int = 0
 
-    def where(self, line):
+    def where(self, line: int) -> str:
         """What an error message about ``line`` begins with: ``file:line: ``, or nothing."""
         return f"{self.source}:{line}: " if self.source is not None else ""
 
 
-def parse_description(path):
+def parse_description(path: str | os.PathLike[str]) -> Description:
     """Read a description file.
 
     :param path: the file.
@@ -97,7 +97,7 @@ def parse_description(path):
     return Description(livepatch, targets, str(path), livepatch_line)
 
 
-def describe(livepatch, target, functions):
+def describe(livepatch: str, target: str, functions: dict[str, str]) -> Description:
     """The Description of a patch with one target library, from parameters instead of a file.
 
     :param livepatch: absolute path of the patch library.
@@ -115,7 +115,7 @@ def describe(livepatch, target, functions):
     return Description(livepatch, [TargetDescription(target, pairs)])
 
 
-def _absolute(path, where, what):
+def _absolute(path: str, where: str, what: str) -> str:
     if not path:
         raise BadDescription(where + what + " is missing")
     if "\0" in path:
@@ -125,7 +125,7 @@ def _absolute(path, where, what):
     return path
 
 
-def _add_pair(pairs, line, where, number):
+def _add_pair(pairs: list[FunctionName], line: str, where: str, number: int) -> None:
     old, separator, new = (part.strip() for part in line.partition(":"))
     if not separator or not old or not new or ":" in new or any(len(name.split()) > 1 for name in (old, new)):
         raise BadDescription(where + f"expected old:new, the names of two functions, not {line}")
@@ -135,7 +135,7 @@ def _add_pair(pairs, line, where, number):
     pairs.append(FunctionName(old, new, number))
 
 
-def _check_pairs(targets, path):
+def _check_pairs(targets: list[TargetDescription], path: str | os.PathLike[str]) -> None:
     if targets and not targets[-1].functions:
         target = targets[-1]
         raise BadDescription(f"{path}:{target.line}: no old:new pair follows for the target {target.path}")

@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
-from .container import read_container
+from typing import TYPE_CHECKING, Any
+
+from .container import Container, Target, read_container
+
+if TYPE_CHECKING:
+    import os
 
 
-def dump(path):
+def dump(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The metadata of the container at ``path``, as a JSON-able dict.
 
     Keys: ``path``, ``format_version``, ``patch_id``, ``patch_build_id``, ``targets`` (each with ``soname``, ``path``,
@@ -22,7 +27,7 @@ def dump(path):
     return dict(metadata_fields(read_container(path)), path=str(path))
 
 
-def metadata_fields(container):
+def metadata_fields(container: Container) -> dict[str, Any]:
     """The metadata of a Container as a JSON-able dict."""
     return {
         "format_version": container.format_version,
@@ -34,6 +39,6 @@ def metadata_fields(container):
     }
 
 
-def target_fields(target):
+def target_fields(target: Target) -> dict[str, Any]:
     """A container.Target as a JSON-able dict."""
     return dict(target._asdict(), functions=[pair._asdict() for pair in target.functions])

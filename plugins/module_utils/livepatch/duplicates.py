@@ -17,11 +17,16 @@ is bound to.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from ..elf.image import SHF_WRITE
 from ..elf.instructions import REL32
 from ..elf.relocations import R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT
+
+if TYPE_CHECKING:
+    from ..elf.image import ElfImage
+    from ..elf.symbols import Symbol
+    from .container import FunctionPair
 
 _DATA = ("STT_OBJECT", "STT_COMMON", "STT_TLS")
 _CODE = ("STT_FUNC", "STT_GNU_IFUNC")
@@ -53,7 +58,7 @@ class Duplicate(NamedTuple):
     harmful: bool
 
 
-def duplicates(patch, target, pairs):
+def duplicates(patch: ElfImage, target: ElfImage, pairs: list[FunctionPair]) -> list[Duplicate]:
     """What is defined by both.
 
     :param patch: ElfImage of the patch library.
@@ -82,7 +87,7 @@ def duplicates(patch, target, pairs):
     return [found[name] for name in sorted(found)]
 
 
-def _data(definition, other):
+def _data(definition: _Definition, other: _Definition) -> tuple[str | None, bool]:
     if definition.constant and other.constant:
         return None, False
     if definition.unique and other.unique:
@@ -94,7 +99,7 @@ def _data(definition, other):
     return "new code would use variables of its own", True
 
 
-def _code(definition, other, replaced):
+def _code(definition: _Definition, other: _Definition, replaced: bool) -> tuple[str | None, bool]:
     if replaced:
         return "functions that are replaced, of which new code would call the old or another copy", True
     if definition.vague and other.vague:
@@ -115,7 +120,7 @@ class _Definition(NamedTuple):
     exported: bool
 
 
-def _definitions(image, renamed):
+def _definitions(image: ElfImage, renamed: dict[str, str]) -> dict[str, _Definition]:
     """{name: _Definition} for the functions and variables of a file that not every file has.
 
     :param renamed: {name of a new function: that of the one it replaces}, for clang calls the variable ``count`` of
@@ -144,7 +149,7 @@ def _definitions(image, renamed):
     return names
 
 
-def _both(one, other):
+def _both(one: _Definition, other: _Definition) -> _Definition:
     """Of a symbol that stands in both tables .dynsym tells more."""
     if one.addresses == other.addresses and one.exported != other.exported:
         return one if one.exported else other
@@ -153,7 +158,7 @@ def _both(one, other):
         one.unique and other.unique, one.vague and other.vague, one.exported or other.exported)
 
 
-def _named_symbols(image):
+def _named_symbols(image: ElfImage) -> Iterator[tuple[Symbol, bool]]:
     """(Symbol, whether other files see it) for both symbol tables, but for the local ones of the start files."""
     for symbol in image.dynamic_symbols():
         yield symbol, True
@@ -165,7 +170,7 @@ def _named_symbols(image):
             yield symbol, False
 
 
-def _is_constant(image, symbol):
+def _is_constant(image: ElfImage, symbol: Symbol) -> bool:
     """Whether a variable cannot be written to once the loader has filled it in."""
     if symbol.type == "STT_TLS" or symbol.section_index >= len(image.sections):
         return False
@@ -175,7 +180,7 @@ def _is_constant(image, symbol):
                for segment in image.segments)
 
 
-def _calls_itself(patch, definition, name):
+def _calls_itself(patch: ElfImage, definition: _Definition, name: str) -> str | None:
     """What is wrong with a new function that has the name of the old one, or None: no code of its library calls it."""
     symbols = patch.dynamic_symbols()
     by_name = any(

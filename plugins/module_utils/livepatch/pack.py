@@ -9,15 +9,15 @@ import hashlib
 import json
 import os
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, Collection, NamedTuple
 
 from ..abi import BUILD_ID_SIZE, PAD_BEFORE
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..elf.lost_padding import ENTRIES_LOST, REMEDY, functions_with_lost_entries
-from ..elf.patchable import is_post_processed, patchable_functions
+from ..elf.patchable import PatchableFunction, is_post_processed, patchable_functions
 from ..elf.symbols import Symbol, is_function, symbol_label
-from ..elf.unseen import unseen_entries
+from ..elf.unseen import UnseenEntries, unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..printable import printable, some
 from .container import (
@@ -29,6 +29,7 @@ from .container import (
     parse_container,
     parse_metadata,
 )
+from .description import Description, TargetDescription
 from .dump import metadata_fields
 from .duplicates import duplicates
 
@@ -57,19 +58,23 @@ class PackResult(NamedTuple):
     data: bytes
 
     @property
-    def functions(self):
+    def functions(self) -> list[FunctionPair]:
         """All pairs of all targets, a list of container.FunctionPair."""
         return [pair for target in self.targets for pair in target.functions]
 
 
-def default_destination(description):
+def default_destination(description: Description) -> str:
     """Where the container of a Description goes unless told: beside the description file or the patch library."""
     base = description.livepatch if description.source is None else description.source
     root, extension = os.path.splitext(base)
     return (root if extension in (".dsc", ".so") else base) + ".ulp"
 
 
-def pack(description, destination=None, labels=None, dependencies=(), allow_duplicates=(), check=False):
+def pack(
+    description: Description, destination: str | os.PathLike[str] | None = None,
+    labels: dict[str, object] | None = None, dependencies: Collection[str] = (),
+    allow_duplicates: Collection[str] = (), check: bool = False,
+) -> PackResult:
     """Make the container that a Description asks for.
 
     :param description: description.Description.
@@ -93,10 +98,11 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
                 f"{dependency} is not a patch ID; a dependency is given by the 64 hex digits that ulp dump shows")
     patch = _open(description, description.livepatch, description.line, "patch library")
     warnings: list[str] = []
-    targets = []
     allowed: dict[str, set[str]] = {}
-    for target in description.targets:
-        targets.append(_resolve_target(description, target, patch, warnings, allow_duplicates, allowed))
+    targets = [
+        _resolve_target(description, target, patch, warnings, allow_duplicates, allowed)
+        for target in description.targets
+    ]
     for index, target in enumerate(targets):
         for other in targets[:index]:
             if other.build_id == target.build_id:
@@ -116,7 +122,7 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
         changed=changed,
         path=destination,
         patch_id=patch_id,
-        patch_build_id=patch.build_id.hex(),
+        patch_build_id=patch.require_build_id().hex(),
         targets=targets,
         duplicates=sorted(allowed),
         warnings=warnings,
@@ -126,7 +132,7 @@ def pack(description, destination=None, labels=None, dependencies=(), allow_dupl
     )
 
 
-def _describe(data, name):
+def _describe(data: bytes | None, name: str) -> str:
     """The metadata of a container with the bytes ``data``, indented, or what else is in that file; empty for None."""
     if data is None:
         return ""
@@ -139,7 +145,7 @@ def _describe(data, name):
     return "\n".join(map(printable, lines)) + "\n"
 
 
-def _check_destination(description, destination):
+def _check_destination(description: Description, destination: str) -> None:
     if os.path.isdir(destination):
         raise BadDescription(f"cannot write the livepatch to {destination}: it is a directory")
     inputs = [description.livepatch] + [target.path for target in description.targets]
@@ -151,7 +157,7 @@ def _check_destination(description, destination):
                 f"cannot write the livepatch to {destination}: that is one of the files it is made from")
 
 
-def _json_labels(labels):
+def _json_labels(labels: dict[str, object] | None) -> dict[str, Any]:
     """The labels as they come back from JSON, so that what is written is canonical."""
     try:
         # Within the metadata they lie one level deeper.
@@ -166,7 +172,9 @@ def _json_labels(labels):
     return decoded
 
 
-def _open(description, path, line, what, program_allowed=False):
+def _open(
+    description: Description, path: str, line: int, what: str, program_allowed: bool = False,
+) -> ElfImage:
     where = description.where(line)
     if not os.path.exists(path):
         raise BadDescription(f"{where}the {what} {path} does not exist")
@@ -183,7 +191,10 @@ def _open(description, path, line, what, program_allowed=False):
     return image
 
 
-def _resolve_target(description, target, patch, warnings, allow_duplicates, allowed):
+def _resolve_target(
+    description: Description, target: TargetDescription, patch: ElfImage, warnings: list[str],
+    allow_duplicates: Collection[str], allowed: dict[str, set[str]],
+) -> Target:
     image = _open(description, target.path, target.line, "target library", program_allowed=True)
     resolver = _TargetFunctions(image)
     pairs = []
@@ -210,10 +221,13 @@ def _resolve_target(description, target, patch, warnings, allow_duplicates, allo
     _check_duplicates(description.where(target.line), patch, image, pairs, warnings, allow_duplicates, allowed)
     pairs.sort(key=lambda pair: pair.old_offset)
     soname = image.soname or os.path.basename(target.path)
-    return Target(soname, target.path, image.build_id.hex(), pairs)
+    return Target(soname, target.path, image.require_build_id().hex(), pairs)
 
 
-def _check_duplicates(where, patch, image, pairs, warnings, allow_duplicates, allowed):
+def _check_duplicates(
+    where: str, patch: ElfImage, image: ElfImage, pairs: list[FunctionPair], warnings: list[str],
+    allow_duplicates: Collection[str], allowed: dict[str, set[str]],
+) -> None:
     """Refuse what both define and does harm, and warn of the rest.
 
     :param allowed: dict that takes the names that were allowed: {name: the patterns that allow it}.
@@ -244,7 +258,7 @@ def _check_duplicates(where, patch, image, pairs, warnings, allow_duplicates, al
 class _TargetFunctions:
     """Finds functions of a target library by name, in .symtab and .dynsym."""
 
-    def __init__(self, image):
+    def __init__(self, image: ElfImage) -> None:
         self.image = image
         self.patchable = {function.address: function for function in patchable_functions(image)}
         if not self.patchable:
@@ -260,7 +274,7 @@ class _TargetFunctions:
                 for name in _names(symbol):
                     self.symbols.setdefault(name, []).append(symbol)
 
-    def resolve(self, name, where):
+    def resolve(self, name: str, where: str) -> PatchableFunction:
         """The PatchableFunction called ``name``; BadDescription or NotPatchable when it cannot be replaced."""
         symbols = self.symbols.get(name, [])
         functions = [symbol for symbol in symbols if is_function(symbol)]
@@ -283,22 +297,22 @@ class _TargetFunctions:
                 f"{where}the function {name} of {self.image.name} cannot be replaced: {function.refusal}", [name])
         return function
 
-    def unseen_entries(self):
+    def unseen_entries(self) -> UnseenEntries | None:
         """Why a process that runs the library would be refused (elf.unseen.UnseenEntries), or None."""
         if self.image.is_program or is_post_processed(self.image):
             return None
         return unseen_entries(self.image, list(self.patchable.values()))
 
-    def clones(self, name):
+    def clones(self, name: str) -> list[str]:
         """The names of the copies that the compiler made of the function ``name``."""
         return sorted(other for other in self.symbols if other.startswith(tuple(name + s for s in _CLONE_SUFFIXES)))
 
-    def _address(self, symbol):
+    def _address(self, symbol: Symbol) -> int:
         """The function that a symbol leads to, through the trampoline of a post-processed library too."""
         function = self.patchable.get(symbol.value + PAD_BEFORE)
         return function.address if function is not None and function.trampoline else symbol.value
 
-    def _unknown(self, name, symbols, where):
+    def _unknown(self, name: str, symbols: list[Symbol], where: str) -> UlpError:
         if any(symbol.type == "STT_GNU_IFUNC" for symbol in symbols):
             return NotPatchable(
                 f"{where}the function {name} of {self.image.name} cannot be replaced: it is chosen at load time"
@@ -312,7 +326,7 @@ class _TargetFunctions:
         return BadDescription(f"{where}{self.image.name} has no function {name}{hint}")
 
 
-def _names(symbol):
+def _names(symbol: Symbol) -> set[str]:
     """The names by which a description may call a symbol: ``foo``, and with its version ``foo@V1`` or ``foo@@V1``."""
     names = {symbol_label(symbol), symbol.name}
     if symbol.version:
@@ -323,7 +337,7 @@ def _names(symbol):
     return names
 
 
-def _resolve_new(patch, name, where):
+def _resolve_new(patch: ElfImage, name: str, where: str) -> int:
     """The link-time address of the patch library's function ``name``, an exported one before a static one."""
     for table in (patch.dynamic_symbols(), patch.symbols()):
         symbols = [symbol for symbol in table if symbol.defined and name in _names(symbol)]

@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..atomic_file import read_file, replace_file
 from ..errors import BadSignature, FileProblem, MissingProgram, UlpError
@@ -47,12 +47,14 @@ class Signer(NamedTuple):
     fingerprint: str
 
 
-def signature_path(path):
+def signature_path(path: str | os.PathLike[str]) -> str:
     """Where the signature of the container at ``path`` is."""
     return f"{path}{EXTENSION}"
 
 
-def sign(path, key, data=None, check=False) -> Signed:
+def sign(
+    path: str | os.PathLike[str], key: str | os.PathLike[str], data: bytes | None = None, check: bool = False,
+) -> Signed:
     """Sign a container, unless it is signed with that key already.
 
     :param path: of the container; its signature is written beside it.
@@ -78,7 +80,9 @@ def sign(path, key, data=None, check=False) -> Signed:
     return Signed(destination, True, fingerprint)
 
 
-def verify(data, path, allowed_signers, identity=None) -> Signer:
+def verify(
+    data: bytes, path: str | os.PathLike[str], allowed_signers: str | os.PathLike[str], identity: str | None = None,
+) -> Signer:
     """Make sure that a container is signed by somebody who may.
 
     :param data: all bytes of the container.
@@ -105,7 +109,6 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
     # For the sentence that names the file; ssh-keygen's own would name none.
     read_file(allowed_signers)
     principals = [identity] if identity is not None else _principals(path, signature, allowed_signers)
-    done = None
     for principal in principals:
         done = _keygen(
             "verify", "-f", str(allowed_signers), "-I", principal, "-n", NAMESPACE, "-s", signature, data=data
@@ -118,7 +121,7 @@ def verify(data, path, allowed_signers, identity=None) -> Signer:
     raise BadSignature(f"{signature} is no valid signature of {path} by {who}: {_reason(done)}")
 
 
-def _signature(path, key, data):
+def _signature(path: str | os.PathLike[str], key: str | os.PathLike[str], data: bytes) -> bytes:
     """The bytes of a signature of ``data``."""
     # Not through standard input: ssh-keygen would take the first line of the data for the key's passphrase.
     with tempfile.TemporaryDirectory() as directory:
@@ -130,12 +133,14 @@ def _signature(path, key, data):
         return read_file(signature_path(copy))
 
 
-def _has_more(signature):
+def _has_more(signature: str) -> bool:
     """Whether anything but white space follows the signature in its file: ssh-keygen would not read it."""
     return bool(read_file(signature).partition(b"\n" + _END)[2].strip())
 
 
-def _principals(path, signature, allowed_signers):
+def _principals(
+    path: str | os.PathLike[str], signature: str, allowed_signers: str | os.PathLike[str],
+) -> list[str]:
     """The names that the allowed-signers file has for the key of a signature, at least one."""
     done = _keygen("find-principals", "-f", str(allowed_signers), "-s", signature)
     names: list[str] = []
@@ -149,13 +154,13 @@ def _principals(path, signature, allowed_signers):
     return names
 
 
-def _fingerprint_of_signature(signature, data):
+def _fingerprint_of_signature(signature: str, data: bytes) -> str | None:
     """The fingerprint of the key that made ``signature`` over ``data``, or None: it does not fit."""
     done = _keygen("check-novalidate", "-n", NAMESPACE, "-s", signature, data=data)
     return _fingerprint(done) if done.returncode == 0 else None
 
 
-def _key_fingerprint(key):
+def _key_fingerprint(key: str | os.PathLike[str]) -> str:
     if not os.path.exists(key):
         raise FileProblem("read", key, FileNotFoundError(2, "No such file or directory"))
     done = _run([_KEYGEN, "-l", "-E", "sha256", "-f", str(key)])
@@ -165,18 +170,18 @@ def _key_fingerprint(key):
     return fingerprint
 
 
-def _fingerprint(done):
+def _fingerprint(done: subprocess.CompletedProcess[bytes]) -> str:
     found = _FINGERPRINT.search(done.stdout.decode("utf-8", "replace"))
     return found.group() if found else ""
 
 
-def _keygen(operation, *arguments, data=b""):
+def _keygen(operation: str, *arguments: str, data: bytes | None = b"") -> subprocess.CompletedProcess[bytes]:
     return _run([_KEYGEN, "-Y", operation, *arguments], data)
 
 
-def _run(command, data=b""):
+def _run(command: list[str], data: bytes | None = b"") -> subprocess.CompletedProcess[bytes]:
     """Run a command; its standard input is ``data`` or, for None, the terminal if there is one."""
-    given = {"input": data}
+    given: dict[str, Any] = {"input": data}
     if data is None:
         interactive = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
         given = {"stdin": None if interactive else subprocess.DEVNULL}
@@ -190,7 +195,7 @@ def _run(command, data=b""):
         raise UlpError(f"cannot run {command[0]}: {error.strerror or error}") from error
 
 
-def _reason(done):
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
     """What ssh-keygen said first, without the box that it may draw around a warning."""
     lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
     said = [line.replace("Enter passphrase:", "").strip(" .\r") for line in lines if not line.startswith("@")]

@@ -11,7 +11,7 @@ from ..errors import UlpError
 class ProcessError(UlpError):
     """Something about one process; ``pid`` says which."""
 
-    def __init__(self, pid, message):
+    def __init__(self, pid: int, message: str) -> None:
         self.pid = pid
         super().__init__(message)
 
@@ -31,7 +31,7 @@ class ProcessForbidden(ProcessError):
 class TakesTooLong(ProcessError):
     """To find out what there is to know of it would take longer than one process may keep the others waiting."""
 
-    def __init__(self, pid, why):
+    def __init__(self, pid: int, why: str) -> None:
         """
         :param why: what there is too much of, a clause.
         """

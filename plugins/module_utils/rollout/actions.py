@@ -78,7 +78,7 @@ def actions(hosts, under_way=False):
     :return: dicts with kind (one of KINDS), words, command (what to run on each host, or ""), reasons (list of str) and
         hosts: dicts with name, reason and processes (dicts with pid, name and restart).
     """
-    groups = {}
+    groups: dict = {}
     for host in hosts:
         of_host = _on_host(host, under_way)
         if of_host:

@@ -13,7 +13,7 @@ from ..process.errors import ProcessError
 class ThreadRefused(ProcessError):
     """This thread, at this moment, must not be diverted; it was let go as it was."""
 
-    def __init__(self, pid, tid, message):
+    def __init__(self, pid: int, tid: int, message: str) -> None:
         self.tid = tid
         super().__init__(pid, message)
 
@@ -21,7 +21,7 @@ class ThreadRefused(ProcessError):
 class ThreadEnded(ThreadRefused):
     """The thread ended before or while it was held."""
 
-    def __init__(self, pid, tid):
+    def __init__(self, pid: int, tid: int) -> None:
         super().__init__(pid, tid, f"thread {tid} of process {pid} has ended")
 
 
@@ -32,7 +32,7 @@ class StrangeStack(ThreadRefused):
 class StepFailed(ThreadRefused):
     """The kernel refused one step; ``step`` is the ptrace request's name."""
 
-    def __init__(self, pid, tid, step, error):
+    def __init__(self, pid: int, tid: int, step: str, error: int) -> None:
         """
         :param step: what was asked, as in ptrace(2).
         :param error: errno, or 0 when it is not known.
