@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         if self.verbs and verb and verb not in self.verbs:
             early = _option(self._given[0])
             if early is not None and any(_is_among(early, each.options) for each in self.verbs.values()):
-                return f"the option {early} stands behind the verb; {self.prog} --help names the verbs"
+                return f"the option {early} goes after the verb; {self.prog} --help names the verbs"
             return f"there is no verb {verb}; {meant(verb, self.verbs) or f'{self.prog} --help names them all'}"
         chosen = self._chosen()
         for place, word in enumerate(self._given):
@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
             if option is None or _is_among(option, known):
                 continue
             if before_verb and _is_among(option, chosen.options):
-                return f"the option {option} stands behind the verb: {chosen.prog} {option}"
+                return f"the option {option} goes after the verb: {chosen.prog} {option}"
             return (f"{chosen.prog} has no option {option};"
                     f" {meant(option, chosen.options) or f'{chosen.prog} --help names them all'}")
         return None

@@ -13,6 +13,7 @@ import os
 import shlex
 from typing import Any, NamedTuple
 
+from ..counted import counted
 from ..defaults import ASSUME_ERRNO
 from ..errors import MissingDependency, UlpError
 from ..faults import unexpected
@@ -209,7 +210,7 @@ class _Inquiry:
             labels = some([function.label for function in refused], 3)
             more = f", {len(refused)} cannot ({labels}: {refused[0].refusal})"
         return (f"{printable(library.path)}, build ID {library.survey.build_id}:"
-                f" {len(functions) - len(refused)} functions can be replaced{more}")
+                f" {counted(len(functions) - len(refused), 'function')} can be replaced{more}")
 
     def _livepatch(self):
         yield from ()
@@ -217,7 +218,7 @@ class _Inquiry:
             raise self._guard
         if self._guard.retracted:
             raise UlpError(self._guard.reason(self._pid))
-        signed = f"signed by {self._guard.signer}" if self._guard.signer else "whose signature was not to be verified"
+        signed = f"signed by {self._guard.signer}" if self._guard.signer else "its signature not verified"
         return f"{self._path} is a sound livepatch, {signed}, and not retracted"
 
     def _target(self):
