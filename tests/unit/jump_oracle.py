@@ -13,6 +13,7 @@ import subprocess
 
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(.*)$")
 SLOT = re.compile(r"#\s+([0-9a-f]+)")
+SUM = re.compile(r"\(%(\w+),%(\w+),1\)")
 
 
 def output(*command):
@@ -81,6 +82,8 @@ class Disassembly:
                 self._returns.append(following)
             if not operands.startswith("*"):
                 return int(operands.split()[0], 16)
+            if slot is None:
+                slot = self._sum(operands)
             return self._thunk(self._registers[operands[2:]] if slot is None else self.slots[slot])
         if operation == "mov" and operands.startswith("%") and operands.endswith(",(%rsp)") and self._returns:
             self._returns[-1] = self._registers[operands[1:].partition(",")[0]]
@@ -88,7 +91,18 @@ class Disassembly:
             self._registers[operands.rpartition("%")[2]] = self.slots[slot]
         elif operation == "lea" and slot is not None:
             self._registers[operands.rpartition("%")[2]] = slot
+        elif operation == "movabs":
+            self._registers[operands.rpartition("%")[2]] = int(operands[1:].partition(",")[0], 16)
+        elif operation == "add" and operands.startswith("%"):
+            added, to = operands.replace("%", "").split(",")
+            if added in self._registers and to in self._registers:
+                self._registers[to] = (self._registers[to] + self._registers[added]) % (1 << 64)
         return following
+
+    def _sum(self, operands):
+        """The address that an operand (%base,%index,1) names, or None."""
+        found = SUM.search(operands)
+        return found and (self._registers[found.group(1)] + self._registers[found.group(2)]) % (1 << 64)
 
     def _thunk(self, target):
         """What a thunk of another file leads to, by the register that its name ends with."""

@@ -192,3 +192,18 @@ def test_ten_thousand_functions_take_less_than_a_second(compile_library):
     assert len(functions) == 10000
     assert {function.refusal for function in functions} == {None}
     assert elapsed < 1.0
+
+
+LARGE = r"""
+int state;
+static __attribute__((noipa)) int callback(int k) { return k + state; }
+int (*given(int k))(int) { return k ? callback : (int (*)(int))0; }
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_address_taken_in_the_large_model(compile_library, compiler):
+    """A static function that is handed out is an entry, by whatever distance the code finds it."""
+    path = compile_library(LARGE, "-mcmodel=large", compiler=compiler)
+    functions = {name: function for function in patchable_functions(ElfImage.open(path)) for name in function.names}
+    assert functions["callback"].address_taken

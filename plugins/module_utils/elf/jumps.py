@@ -19,6 +19,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Callable, Container, Iterable, Iterator, Mapping, NamedTuple
 
 from ..abi import PAD_BEFORE
+from .code_addresses import far_addresses, near_addresses
 from .computed_jumps import computed_jumps, may_leave, thunks
 from .instructions import REL32, instruction_starts
 from .relocations import R_X86_64_64
@@ -90,6 +91,8 @@ def jumped_imports(image: ElfImage) -> frozenset[str]:
                     computed = True
     held = set(uses.loads)
     held.update(name for slot, name in slots.items() if slot not in uses.used)
+    taken = near_addresses(image) | far_addresses(image)
+    held.update(uses.stubs[address] for address in taken if address in uses.stubs)
     if not held <= names and (computed or any(map(is_thunk_name, names)) or functions.any_leaves()):
         names |= held
     return frozenset(names)
@@ -226,8 +229,11 @@ class _Graph:
         # From a function to those that jump to where it is entered.
         self._entered: dict[int, set[int]] = defaultdict(set)
         self._computing: set[int] = set()  # functions that jump to a thunk, or to what an IFUNC resolver has chosen
-        taken = {entries[address] for address in taken if address in entries}
+        addresses = taken
+        taken = {entries[address] for address in addresses if address in entries}
         taken |= self._read_slots(words)
+        # Whoever holds the address of a stub may jump there.
+        taken.update(entries[self._stubs[address]] for address in addresses if self._stubs.get(address) in entries)
         self._read_direct_jumps(trampolines)
         self._taken = taken if self._computing or (taken and self._functions.any_leaves()) else set()
         for function in self._taken:

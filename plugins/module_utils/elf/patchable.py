@@ -16,7 +16,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import LARGEST_OFFSET, PAD_BEFORE, PAD_ENTRY
-from .instructions import ENDBR64, REL32
+from .code_addresses import far_addresses, near_addresses
+from .instructions import ENDBR64
 from .jumps import find_jumps
 from .symbols import Symbol, is_function, symbol_label
 
@@ -43,9 +44,6 @@ _NOP = re.compile(
     re.DOTALL,
 )
 _NOPS = re.compile(rb"(?:" + _NOP.pattern + rb")*", re.DOTALL)
-
-# A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
-_LEA = re.compile(rb"(?=[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....))", re.DOTALL)
 
 
 class PatchableFunction(NamedTuple):
@@ -124,7 +122,8 @@ def patchable_functions(image: ElfImage) -> list[PatchableFunction]:
                    and image.read(start, 2) == TRAMPOLINE}
     symbols = _FunctionSymbols(image, trampolines)
     taken = addresses_taken(image)
-    jumps = find_jumps(image, starts, trampolines, _words(image), taken)
+    perhaps = far_addresses(image)
+    jumps = find_jumps(image, starts, trampolines, _words(image), taken | perhaps)
     functions = []
     for start in starts:
         address = start + PAD_BEFORE
@@ -138,7 +137,8 @@ def patchable_functions(image: ElfImage) -> list[PatchableFunction]:
             exported=entered in symbols.exported,
             endbr=endbr,
             trampoline=start in trampolines,
-            address_taken=entered in taken,
+            # Calls look the same there, so nothing is refused for it.
+            address_taken=entered in taken or (refusal is None and entered in perhaps),
             tail_target=address in jumps.targets,
             tail_cycle=address in jumps.cyclic,
             refusal=refusal,
@@ -223,12 +223,7 @@ def addresses_taken(image: ElfImage) -> set[int]:
     From relative relocations (tables of function pointers, vtables) and from RIP-relative ``lea`` in code.  What
     goes through .dynsym (GOT, R_X86_64_64) is not in it.
     """
-    addresses = set(_words(image).values())
-    for section in image.code_sections():
-        behind = section.address + 7
-        for match in _LEA.finditer(image.section_data(section)):
-            addresses.add(match.start() + behind + REL32.unpack(match.group(1))[0])
-    return addresses
+    return near_addresses(image).union(_words(image).values())
 
 
 def _words(image: ElfImage) -> dict[int, int]:
