@@ -23,7 +23,10 @@ def unexpected(error, about):
     """Tell the listeners of ``error``, an exception that is being handled, and give the sentence that the row gets.
 
     :param about: what was dealt with: ``process 4711 (nginx)``, say.
+    :raises MemoryError: that is what ``error`` is: not even a sentence is certain to find room (dispatch.worker).
     """
+    if isinstance(error, MemoryError):
+        raise error
     import traceback
 
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))

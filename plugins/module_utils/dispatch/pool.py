@@ -24,6 +24,7 @@ import select
 import signal
 import termios
 import time
+from collections import Counter
 from typing import NamedTuple
 
 from ..errors import UlpError
@@ -33,6 +34,7 @@ from ..trigger.drive import WIDTH
 from .task import (
     BEGUN,
     OVERDUE,
+    OVERSIZED,
     RAISED,
     RECORD_SIZE,
     TOLD,
@@ -59,6 +61,8 @@ _TICK = 0.1
 _REAPING = 0.2
 # How many workers in a row may end by themselves without a process to blame.
 _LOSSES = 5
+# How many workers may have too little memory for a process before it is the one to blame.
+_TRIES = 3
 _PIECE = 1 << 16
 # Records that fit into a pipe in one write, pipe(7).
 _RECORDS = select.PIPE_BUF // RECORD_SIZE
@@ -76,6 +80,7 @@ class Answer(NamedTuple):
 
 LATE = "late"  # it has taken too long
 CROWDED_OUT = "crowded out"  # it has taken long, and so have too many others
+TOO_LARGE = "too large"  # it has taken too much memory, in several workers
 LOST = "lost"  # the worker that did it has ended
 CUT_SHORT = "cut short"  # a signal asked us to end at once; only of tasks that had sent a process something
 
@@ -129,6 +134,7 @@ class Pool:
         self._interrupted_at = None
         self._lost_at = None  # when a worker ended that may have taken a task out of the queue, and not told us
         self._losses = 0
+        self._oversized: Counter = Counter()  # how many workers had too little memory, by number of the task
         self._late = 0  # how many processes have taken too long
         self._failure = None  # what is wrong with the tool's own side
         self._reader = self._writer = -1
@@ -356,6 +362,13 @@ class Pool:
                 member.begun.add(number)
             elif kind == TOUCHES:
                 self._open[number] = self._open[number]._replace(touched=True)
+            elif kind == OVERSIZED:
+                # The worker ends. It may be others that have filled it.
+                self._losses = 0
+                self._oversized[number] += 1
+                if self._oversized[number] == _TRIES:
+                    member.begun.discard(number)
+                    answers.append(self._answer(number, TOO_LARGE))
             else:
                 member.begun.discard(number)
                 self._losses = 0

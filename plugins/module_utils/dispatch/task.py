@@ -18,8 +18,9 @@ RECORD_SIZE = _RECORD.size
 _LENGTH = struct.Struct("<I")
 
 # What a worker says of a task: it has begun it; sends the process a request; is done, with a result; has given up
-# because it takes too long; or something is wrong with the tool's own side. TOLD belongs to no task.
-BEGUN, TOUCHES, DONE, OVERDUE, RAISED, TOLD = range(6)
+# because it takes too long; ends because it takes too much memory; or something is wrong with the tool's own side. TOLD
+# belongs to no task.
+BEGUN, TOUCHES, DONE, OVERDUE, OVERSIZED, RAISED, TOLD = range(7)
 
 
 class Task(NamedTuple):

@@ -14,8 +14,9 @@ import signal
 from ..trigger import outcome
 from ..trigger.aftermath import unknown
 from ..trigger.outcome import Row
-from .pool import CROWDED_OUT, CUT_SHORT, LATE, LONG_STEP
+from .pool import CROWDED_OUT, CUT_SHORT, LATE, LONG_STEP, TOO_LARGE
 from .select import short_name_of
+from .worker import MOST_MEMORY
 
 
 def why(answer, name, seconds):
@@ -34,6 +35,10 @@ def why(answer, name, seconds):
         return (
             f"{process} takes too long to examine: it does not show within {LONG_STEP:g} seconds what it runs, nor do"
             " many others, so that there was no time to look at it again; end them, or exclude them"
+        )
+    if answer.problem == TOO_LARGE:
+        return (
+            f"{process} takes too much memory to examine, more than {MOST_MEMORY >> 20} MB; end it, or exclude it"
         )
     if answer.problem == CUT_SHORT:
         return f"{process} was being dealt with when a signal came"

@@ -16,6 +16,7 @@ import ctypes
 import gc
 import mmap
 import os
+import resource
 import select
 import signal
 import struct
@@ -24,10 +25,12 @@ import time
 from ..faults import listeners
 from ..termination import SIGNALS
 from ..trigger.drive import drive_all
-from .task import BEGUN, DONE, OVERDUE, RAISED, RECORD_SIZE, TOLD, TOUCHES, message, portable, unpacked
+from .task import BEGUN, DONE, OVERDUE, OVERSIZED, RAISED, RECORD_SIZE, TOLD, TOUCHES, message, portable, unpacked
 
 # Steps up to so many seconds are not counted against a process: with so many everybody gets a turn.
 _SHORT_STEP = 0.05
+# Bytes of memory that a worker may take, beyond what it has from its parent: many times what honest processes need.
+MOST_MEMORY = 512 << 20
 _PR_SET_PDEATHSIG = 1
 
 _STEP = struct.Struct("<Qdd")
@@ -146,6 +149,11 @@ class Worker:
             except StopIteration as stop:
                 self._say(DONE, number, stop.value)
                 break
+            except MemoryError:
+                # What it has kept of other processes goes with this worker, and may have been most of it.
+                self._slot.end()
+                self._say(OVERSIZED, number)
+                os._exit(0)
             except Exception as error:  # noqa: BLE001 - raised again where it ends the run
                 self._say(RAISED, number, portable(error))
                 break
@@ -212,5 +220,17 @@ def _cut_loose(parent, queue, pipe):
         if int(name) > 2 and int(name) not in (queue, pipe):
             with contextlib.suppress(OSError):
                 os.close(int(name))
+    _limit_memory()
     # No collection of garbage has to look at what is there already, and copy its pages for that.
     gc.freeze()
+
+
+def _limit_memory():
+    """Have the kernel refuse more than MOST_MEMORY, as what a process shows may be of any size."""
+    with open("/proc/self/statm", "rb") as stream:
+        # proc_pid_statm(5): pages of data and stack.
+        taken = int(stream.read().split()[5]) * mmap.PAGESIZE
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = taken + MOST_MEMORY
+    if soft == resource.RLIM_INFINITY or soft > most:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))

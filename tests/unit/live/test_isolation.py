@@ -18,6 +18,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, PATCH, REVERT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker import MOST_MEMORY
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import process_ids, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, concern, exchange
@@ -191,6 +192,22 @@ def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, faults
         assert "a fault of this tool" in rows[victim.pid].reason
     assert "Traceback" in faults_met[0]
     faults_met.clear()
+
+
+def test_too_little_memory_ends_in_the_row(padded, start, monkeypatch):
+    """Guards everybody else, and the one who reads it: seen to fail, with "a fault of this tool"."""
+    large, other = start(padded), start(padded)
+    original = concern.examine
+
+    def examine(pid, files):
+        if pid == large.pid:
+            bytearray(2 * MOST_MEMORY)
+        return original(pid, files)
+
+    monkeypatch.setattr(concern, "examine", examine)
+    rows = rows_of(dispatch(padded.container, PATCH, pids(large, other), Options()))
+    assert (rows[other.pid].outcome, rows[large.pid].outcome, rows[large.pid].changed) == ("patched", "failed", False)
+    assert "takes too much memory to examine" in rows[large.pid].reason
 
 
 def test_unexpected_exception_before_anything_is_known(padded, start, monkeypatch, faults_met):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import resource
 import signal
@@ -15,9 +16,16 @@ from itertools import islice
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import pool as pool_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.pool import CROWDED_OUT, LATE, LOST, Pool
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.pool import (
+    CROWDED_OUT,
+    LATE,
+    LOST,
+    TOO_LARGE,
+    Pool,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.task import Task
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.unanswered import why
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker import MOST_MEMORY
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
 
 # Seconds: for ever, as far as the pool is concerned.
@@ -89,6 +97,36 @@ def test_each_that_ends_the_worker_has_an_answer_of_its_own():
     assert {(answer.task.pid, answer.problem, answer.signal) for answer in answers} == {
         *((pid, LOST, signal.SIGSEGV) for pid in range(1, MANY + 1)), (HONEST, None, 0)
     }
+
+
+def test_each_that_takes_too_much_memory_has_an_answer_of_its_own():
+    """Guards the machine, and everybody else's rows. Seen to fail: each got the memory that it asked for."""
+    with Pool(doing(lambda _pid: len(bytearray(2 * MOST_MEMORY))), FOR_EVER) as pool:
+        answers = list(pool.run(tasks(MANY, HONEST)))
+    assert {(answer.task.pid, answer.problem) for answer in answers} == {
+        *((pid, TOO_LARGE) for pid in range(1, MANY + 1)), (HONEST, None)
+    }
+    assert "takes too much memory" in why(answers[0], "app", FOR_EVER) or answers[0].task.pid == HONEST
+
+
+def test_memory_that_others_have_filled():
+    """Guards honest ones behind others that fill a worker.
+
+    Seen to fail, with ``too large`` of every eighth one, where the first worker with too little memory decides.
+    """
+    kept = []
+
+    def fill(_pid):
+        try:
+            # Not a bytearray, of which each byte would be written.
+            kept.append(mmap.mmap(-1, MOST_MEMORY // 8, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        except OSError as error:
+            raise MemoryError from error
+
+    with Pool(doing(fill), FOR_EVER) as pool:
+        answers = list(pool.run(tasks(MANY, HONEST)))
+    assert {answer.problem for answer in answers} == {None}
+    assert len(answers) == MANY + 1
 
 
 @contextlib.contextmanager
