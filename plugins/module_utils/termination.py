@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Signals that ask the program to end, as an exception: so it ends at once, and says so, and leaves no litter.
+"""Signals that ask the program to end, as an exception: it ends at once, says so, and leaves no litter.
 
 Where more is at stake than a half-written file, dispatch.interruption has them
 wait.

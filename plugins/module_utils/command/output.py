@@ -26,7 +26,7 @@ def complain(sentence):
 
 
 def discard_output():
-    """Let go what nobody reads any more, so that the interpreter does not complain about it at its end."""
+    """Drop what nobody reads any more, so that the interpreter does not complain about it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -102,7 +102,7 @@ def read_last(path, count):
 
 
 def _refuse_constant(name):
-    """NaN and its kin, which Python reads and writes, are no JSON: whoever reads the facts might not get any."""
+    """Refuse NaN and its kin: Python reads and writes them, but they are not JSON, so others can not read them."""
     raise ValueError(f"{name} is no JSON")
 
 

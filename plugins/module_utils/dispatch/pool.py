@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Worker processes that look at other processes, watched, so that none that never answers keeps us.
+"""Worker processes that look at other processes, and their watcher: a process that never answers does not hold us up.
 
 There is one worker as a rule, which does everything.  One that sits in the
 same step for long is left to it, and another one takes what has not been begun

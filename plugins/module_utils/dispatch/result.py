@@ -73,7 +73,7 @@ class Dispatched(NamedTuple):
 
     @property
     def failures(self):
-        """The rows that nobody may take for success: that a process asked for by PID cannot be patched is one."""
+        """The rows that nobody may take for success, such as one of a PID that was asked for and cannot be patched."""
         return [
             row for row in self.rows
             if row.outcome == outcome.FAILED

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to say of a process that was not dealt with to the end, because it never answered or a signal came.
+"""What to say of a process that was not finished, because it never answered or a signal came.
 
 Nobody knows whether it is of concern.  What cannot be known counts as not
 patched, so it has a row.

@@ -37,7 +37,7 @@ _STEP = struct.Struct("<Qdd")
 
 
 class Slot:
-    """Memory that a worker shares with whoever watches it: what it is at, and since when."""
+    """Memory that a worker shares with its watcher: what it is at, and since when."""
 
     def __init__(self):
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
@@ -173,7 +173,7 @@ class Worker:
         self._say(RAISED, 0, portable(error))
 
     def tell(self, text):
-        """Give ``text`` to the listeners of whoever started the worker."""
+        """Give ``text`` to the listeners of the process that started the worker."""
         self._say(TOLD, 0, text)
 
     def _say(self, kind, number, value=None):

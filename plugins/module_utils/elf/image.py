@@ -145,7 +145,7 @@ class ElfImage:
             raise self.bad(f"is truncated or damaged: {what} lies beyond the end of the file")
 
     def require_few(self, count: int, most: int, what: str) -> None:
-        """Make sure that nobody waits for us to decode ``count`` things, called ``what``; raises BadElf."""
+        """Refuse to decode more things, called ``what``, than take a bearable time; raises BadElf."""
         if count > most:
             raise self.bad(f"takes too long to examine: it has {count} {what}, more than {most}")
 

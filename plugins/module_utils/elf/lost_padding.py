@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Functions that were compiled with padding, but whose entry in the list of it the linker has lost.
+"""Functions that were compiled with padding, but whose entries in the list of paddings the linker has lost.
 
 g++ 12 puts the entries for all functions of an object file into one section,
 which belongs to the section of one of them.  Where that is discarded because
@@ -33,7 +33,7 @@ ENTRIES_LOST = (
 
 
 def functions_with_lost_entries(image: ElfImage, functions: list[PatchableFunction]) -> set[str]:
-    """The names of the functions that have padding of which no list knows, a set.
+    """The names of the functions whose padding no list knows, a set.
 
     :param image: ElfImage.
     :param functions: what patchable_functions() gave.

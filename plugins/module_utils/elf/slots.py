@@ -45,7 +45,7 @@ _THUNK_NAME = re.compile(r"thunk|retpoline")
 
 
 class Chosen(NamedTuple):
-    """Stands for a function of the library of which the file does not tell which it is."""
+    """Stands for a function of the library; the file does not tell which."""
 
 
 CHOSEN = Chosen()

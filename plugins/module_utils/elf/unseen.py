@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ways into a library on which nobody sees a thread come in.
+"""Ways into a library on which a thread enters unseen.
 
 A thread that enters only there is never seen to enter, and keeps the old
 versions of all functions.

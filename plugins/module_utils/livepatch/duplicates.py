@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a patch library defines under a name that its target defines, too.
+"""What a patch library defines although its target defines the same name.
 
 A copy of a variable has a value of its own, so that new code silently works on
 another state than old code.  A copy of a function that the target exports is

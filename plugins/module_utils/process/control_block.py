@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thread's control block, by which a stack that the C library has made can be told: it lies at its upper end.
+"""A thread's control block: it marks the upper end of a stack that the C library has made.
 
 glibc, sysdeps/x86_64/nptl/tls.h: the control block has its own address in its
 first and its third word.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opening files to which somebody else has led us.
+"""Open files to which somebody else has led us.
 
 Root opens what a process shows, and whoever owns the process may show anything:
 a FIFO, a device, a symbolic link to a directory that only root may see, a file

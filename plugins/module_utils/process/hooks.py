@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Do the hooks that the runtime has made still stand in the memory of the process?
+"""Are the hooks that the runtime has made still in the memory of the process?
 
 The runtime shows what it relies on (struct ulp_hook in native/include/ulp/abi.h).  Others write code as well: a
 uprobe puts an int3 over an instruction, and puts back the byte that the file has when it is taken off

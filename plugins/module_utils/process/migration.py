@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which threads of a process have not reached a universe yet, without stopping any.
+"""Find the threads of a process that have not reached a universe yet, without stopping any.
 
 A thread that passed the library's entry check has a record in the runtime's
 thread table, which leads to its own number.  A thread with an older number, or

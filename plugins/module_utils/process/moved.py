@@ -24,7 +24,7 @@ _MOST_SEGMENTS = 32
 
 
 class Moved(NamedTuple):
-    """A file that is loaded, with code of which at least a part lies elsewhere."""
+    """A loaded file with at least a part of its code elsewhere."""
 
     base: int  # load bias
     mapping: Mapping  # one of the file, not executable
@@ -70,7 +70,7 @@ class Loaded:
 
 
 def moved_files(loaded, strange, survey):
-    """The loaded files of which code lies in memory that is not theirs.
+    """The loaded files with code in memory that is not theirs.
 
     :param loaded: Loaded.
     :param strange: mappings that are executable and of no library's code.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holding one thread of another process, for microseconds, whatever happens to us.
+"""Hold one thread of another process, for microseconds, whatever happens to us.
 
 The work is done on an operating-system thread of its own.  Python delivers
 signals only to its main thread, so no KeyboardInterrupt can break in between

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sending one thread through the runtime's request entry.
+"""Send one thread through the runtime's request entry.
 
 The thread's registers, as they must be when it goes on, and its vector state
 are written below its stack pointer; the entry puts them back itself

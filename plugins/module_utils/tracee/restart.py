@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A held thread's interrupted call, where a seccomp filter bars the kernel's own way to go on with it.
+"""Restart a held thread's interrupted call where a seccomp filter bars the kernel's own way to go on with it.
 
 The kernel goes on with a sleep, or a wait that has a time limit, by
 restart_syscall(2), for which it asks the filter like for any other call.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deal with one process, whatever becomes of it meanwhile.
+"""Deal with one process, whatever happens to it meanwhile.
 
 Whatever happens, the outcome is a Row; what this module raises is only what
 is wrong with the tool's own side: a missing package, an interrupt.  Even an

@@ -56,7 +56,7 @@ def about_suspended(subject, stacks, patch):
 
 
 def about_unsearched(subject):
-    """A sentence, without a full stop, about a process of which not all memory was searched."""
+    """A sentence, without a full stop, about a process whose memory was not searched completely."""
     return (
         f"process {subject.pid} ({subject.name}) has so much memory that not all of it was searched for coroutines that"
         " were suspended in the library before: if it has any, they go on with other functions, unseen"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Giving a process the bytes of a livepatch whose file it does not see.
+"""Give a process the bytes of a livepatch whose file it does not see.
 
 Its runtime makes an empty file in memory, without a name in any file system
 (memfd_create(2)), and waits.  We write the bytes through /proc/PID/fd and seal

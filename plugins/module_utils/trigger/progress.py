@@ -20,7 +20,7 @@ SAMPLE_SECONDS = 0.05
 
 
 class Settled(NamedTuple):
-    """What the runtime is told of versions that are over; see struct ulp_request."""
+    """What we tell the runtime about versions that no thread needs any more; see struct ulp_request."""
 
     universe: int
     keeps: int  # of the domain, before the threads were looked at

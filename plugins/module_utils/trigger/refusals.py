@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is remembered of threads that could not serve, so that none is stopped again for the same answer.
+"""Remember threads that could not serve, so that none is stopped again for the same answer.
 
 A thread's answer depends on its frames.  Of one that is blocked these can be
 read without stopping it, so whoever stands where another one has refused is

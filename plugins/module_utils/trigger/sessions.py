@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Daemons that execute a program anew for each session: what such a session has does not come from the daemon.
+"""Daemons that execute a program anew for each session: a session does not inherit the daemon's livepatches.
 
 A forked child has all livepatches of its parent; one that executes has what is
 on disk.  Of the daemons that a host is likely to run that is OpenSSH's sshd

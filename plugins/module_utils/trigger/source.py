@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a process gets the livepatch from: from its file, or from us, when it cannot load that by its path."""
+"""Where a process gets the livepatch from: its file, or us, if it cannot load the file by its path."""
 
 from __future__ import annotations
 

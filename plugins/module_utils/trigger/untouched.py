@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is the code that is to be hooked in a process the code that its file has?
+"""Does a process still have the code of its file where it is to be hooked?
 
 Where a probe or a debugger has a breakpoint, a hook would take its place, and whoever takes the breakpoint off would
 undo the hook.  The runtime makes sure of that, too, but it can't name the function.
@@ -22,7 +22,7 @@ _PAUSE = 0.002  # seconds
 
 
 def require_untouched(subject, resolved, sites, timeout):
-    """Make sure that nobody else has changed the code at the entries that are to be hooked.
+    """Make sure that nobody else has changed the code at the entries that we will hook.
 
     Those that are hooked already are another matter; see undone.undoing().  A request of somebody else's may be under
     way, as of a tool that was killed: the runtime is hooking them just then.  That is waited for.

@@ -13,7 +13,7 @@ from .standing import standing
 
 
 def verdict(job, subject, answer, done):
-    """The Row of a process that has been asked to apply or revert the livepatch.
+    """The Row of a process that we have asked to apply or revert the livepatch.
 
     A generator, as trigger.drive wants it.
 
