@@ -317,6 +317,23 @@ def test_unaligned_functions_are_refused(compile_library):
     assert error.functions == ["odd"] and "is not aligned" in str(error)
 
 
+# One byte, behind which gcc puts the function that it takes for cold.
+COLD = r"""
+__asm__(".section .text.unlikely, \"ax\"; .balign 16; .zero 1; .text");
+int state;
+ATTRIBUTE __attribute__((noipa, cold)) int odd(int x) { state++; return x; }
+"""
+
+
+@pytest.mark.parametrize("level", ["-O2", "-Os"])
+def test_advice_for_what_gcc_never_aligns(compile_library, level):
+    """Seen to fail with -falign-functions alone, of which gcc makes nothing here."""
+    error = refused(compile_library(COLD.replace("ATTRIBUTE", ""), level, "-falign-functions=16"))
+    advice = "__attribute__((aligned(16)))"
+    assert error.functions == ["odd"] and advice in str(error)
+    assert post_process(compile_library(COLD.replace("ATTRIBUTE", advice), level, name="aligned.so")).functions == 1
+
+
 def test_ten_of_a_hundred_are_named(compile_library):
     """All are in the error's list; seen to fail with a sentence of 100 names."""
     functions = [f"function_{number:03}" for number in range(100)]

@@ -208,7 +208,8 @@ def _inspect(image: ElfImage, start: int, symbols: _FunctionSymbols) -> tuple[bo
     if nops not in (ENTRY_NOPS, MERGED_ENTRY_NOP):
         return endbr, f"there is something else than two nops at its entry ({nops.hex()})"
     if (start + entry) % 8 == 7:
-        return endbr, "its entry is not aligned, the two nops cross an 8-byte word; compile with -falign-functions=16"
+        return endbr, ("its entry is not aligned, the two nops cross an 8-byte word; compile with -falign-functions=16;"
+                       " gcc ignores that with -Os and for cold functions, which need __attribute__((aligned(16)))")
     return endbr, None
 
 
