@@ -184,6 +184,14 @@ check-roles: venv build ## roles in systemd containers, processes of containers 
 	@tools/install-system-packages.sh containers engines
 	$(PYTEST) tests/roles
 
+# A test that fails here alone, because measuring makes everything slower, does not hide the figure.
+.PHONY: coverage
+coverage: packages-check-build venv build collection-path ## how much of the core the unit tests run, line by line and branch by branch
+	@rm -rf $(BUILD)/coverage && mkdir -p $(BUILD)/coverage
+	-$(APART) $(BIN)/python -m coverage run -m pytest tests/unit
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --sort=cover
+
 .PHONY: bench
 bench: packages-check-build venv build ## measure, and write build/bench.json
 	$(BIN)/python tests/bench/bench.py --output $(BUILD)/bench.json

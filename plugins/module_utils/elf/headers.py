@@ -24,9 +24,6 @@ HEADER_SIZE = _HEADER.size
 PROGRAM_HEADER_SIZE = _PROGRAM_HEADER.size
 SECTION_HEADER_SIZE = _SECTION_HEADER.size
 
-# e_phnum of a file with so many program headers that the number stands elsewhere.
-PN_XNUM = 0xFFFF
-
 ELFCLASS64 = 2
 ELFDATA2LSB = 1
 EM_X86_64 = 62

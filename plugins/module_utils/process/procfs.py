@@ -67,8 +67,7 @@ class Status(NamedTuple):
     seccomp: int
     namespace_pids: tuple[int, ...]  # the PID in each PID namespace, the reader's first
     shadow_stack: bool
-    pending: int  # signal masks: bit N - 1 stands for signal N
-    blocked: int
+    pending: int  # a signal mask: bit N - 1 stands for signal N
     switches: int  # context switches so far
 
 
@@ -257,7 +256,6 @@ def parse_status(data):
         namespace_pids=tuple(int(value) for value in own),
         shadow_stack=b"shstk" in fields.get(b"x86_Thread_features", b""),
         pending=int(fields.get(b"SigPnd", b"0"), 16) | int(fields.get(b"ShdPnd", b"0"), 16),
-        blocked=int(fields.get(b"SigBlk", b"0"), 16),
         switches=int(fields.get(b"voluntary_ctxt_switches", 0)) + int(fields.get(b"nonvoluntary_ctxt_switches", 0)),
     )
 

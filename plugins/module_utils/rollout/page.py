@@ -152,7 +152,7 @@ def _tiles(document, reverts):
     totals = document["totals"]
     hosts = document["hosts"]
     reached = sum(its["stage"] is not None for its in hosts)
-    tiles = [{"number": f"{reached} / {totals['hosts']}", "words": "hosts dealt with", "colour": ""}]
+    tiles: list[dict] = [{"number": f"{reached} / {totals['hosts']}", "words": "hosts dealt with", "colour": ""}]
     for key, words in (("still_vulnerable", "still vulnerable"), ("still_patched", "still patched")):
         number = len(document[key])
         if number or reverts == (key == "still_patched"):
