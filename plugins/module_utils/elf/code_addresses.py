@@ -16,8 +16,12 @@ from __future__ import annotations
 
 import re
 import struct
+from typing import TYPE_CHECKING
 
 from .instructions import REL32
+
+if TYPE_CHECKING:
+    from .image import ElfImage
 
 # A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
 _LEA = re.compile(rb"(?=[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](....))", re.DOTALL)
@@ -30,7 +34,7 @@ _TABLES = (".got", ".got.plt")
 DT_PLTGOT = 3
 
 
-def near_addresses(image):
+def near_addresses(image: ElfImage) -> set[int]:
     """The link-time addresses that code of the file takes relative to RIP, a set: too many, never too few."""
     addresses: set[int] = set()
     for section in image.code_sections():
@@ -40,7 +44,7 @@ def near_addresses(image):
     return addresses
 
 
-def far_addresses(image):
+def far_addresses(image: ElfImage) -> set[int]:
     """The same for those that it may compute from a distance in 64 bits, be it only to call what is there."""
     tables = _offset_tables(image)
     addresses: set[int] = set()
@@ -51,8 +55,8 @@ def far_addresses(image):
     return addresses
 
 
-def _offset_tables(image):
+def _offset_tables(image: ElfImage) -> set[int]:
     """Where the linker may have put _GLOBAL_OFFSET_TABLE_, a set of addresses: a stripped file does not tell."""
     tables = {section.address for section in map(image.section, _TABLES) if section is not None}
-    tables.add(image.dynamic_value(DT_PLTGOT))
-    return tables - {None}
+    named = image.dynamic_value(DT_PLTGOT)
+    return tables if named is None else tables | {named}
