@@ -59,7 +59,7 @@ collection-path: ## make this checkout visible as libpulp.livepatch under build/
 # -------------------------------------------------------------------- build
 
 .PHONY: build
-build: build-native build-command collection-path ## build/libpulp.so, build/trm.o, build/ulp
+build: build-native build-command collection-path ## build/libpulp.so, build/trm.o, build/ulp, and its manual in build/share
 
 .PHONY: build-native
 build-native: packages-build
@@ -75,6 +75,7 @@ build-command: packages-build venv
 	@mkdir -p $(BUILD)
 	@$(BIN)/python roles/ulp_runtime/files/build_ulp.py $(BUILD)/ulp.zip
 	@/usr/bin/python3 roles/ulp_runtime/files/compile_ulp.py $(BUILD)/ulp.zip $(BUILD)/ulp >/dev/null
+	@$(BIN)/python roles/ulp_runtime/files/document_ulp.py $(BUILD)/share
 
 # --------------------------------------------------------------------- demo
 

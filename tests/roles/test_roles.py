@@ -96,6 +96,23 @@ def test_runtime_is_built_once(runtime):
     assert json.loads(runtime.container.run("ulp", "list", "--json"))["processes"] == []
 
 
+DOCUMENTS = [
+    "/usr/share/man/man1/ulp.1",
+    "/usr/share/bash-completion/completions/ulp",
+    "/usr/share/zsh/vendor-completions/_ulp",
+    "/usr/share/fish/vendor_completions.d/ulp.fish",
+]
+
+
+def test_manual_and_completions_are_installed(runtime):
+    """Seen to fail without the tasks: the list was empty."""
+    listing = runtime.container.run("stat", "--format=%n %a %U", *DOCUMENTS)
+    assert listing.splitlines() == [f"{name} 644 root" for name in DOCUMENTS]
+    completed = runtime.container.run(
+        "bash", "-c", f"source {DOCUMENTS[1]}; COMP_WORDS=(ulp li); COMP_CWORD=1; _ulp; echo ${{COMPREPLY[@]}}")
+    assert completed.split() == ["list"]
+
+
 def test_runtime_is_replaced_not_overwritten(runtime):
     """A process that has the old library mapped must keep its bytes."""
     before = runtime.container.run("stat", "--format=%i", LIBRARY)
@@ -205,6 +222,7 @@ def test_broken_library_is_not_preloaded(runtime):
 
 
 def test_runtime_goes_without_trace(runtime):
-    assert runtime.changes("ulp_runtime", ulp_runtime_state="absent") == 2
+    assert runtime.changes("ulp_runtime", ulp_runtime_state="absent") == 3
     assert runtime.changes("ulp_runtime", ulp_runtime_state="absent") == 0
-    runtime.container.run("sh", "-c", "! ls -d /usr/lib/libpulp /usr/bin/ulp /var/lib/libpulp/build 2>/dev/null")
+    runtime.container.run("sh", "-c", "! ls -d /usr/lib/libpulp /usr/bin/ulp /var/lib/libpulp/build "
+                          f"{' '.join(DOCUMENTS)} 2>/dev/null")

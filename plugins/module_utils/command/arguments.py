@@ -65,7 +65,11 @@ _count.__name__ = "number"
 
 def parser():
     """The usage.Parser; the chosen verb is in ``verb``."""
-    top = Parser(prog="ulp", description="Patch functions of shared libraries in running processes.")
+    top = Parser(
+        prog="ulp", description="Patch functions of shared libraries in running processes.",
+        epilog="ulp VERB --help says more of each. Exit status: 0 done, 1 not so or refused, 2 wrong usage, 3 applied,"
+        " but some threads still use old functions; 128 and the signal's number when a signal cut it short.",
+    )
     top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     verbs = top.add_verbs()
 
@@ -77,28 +81,30 @@ def parser():
         return added
 
     post = verb("post", "make a shared library livepatchable")
-    post.add_argument("library", metavar="LIB.so")
+    post.add_argument("library", metavar="LIB.so", help="the library, built with padding and trm.o")
     post.add_argument("-o", "--output", metavar="OUT", help="write the result here instead of replacing the library")
     post.add_argument("--allow-untracked", action="store_true",
                       help="accept exported functions without padding, through which threads enter the library unseen")
 
     pack = verb("pack", "make a livepatch from a description file")
-    pack.add_argument("description", metavar="PATCH.dsc")
-    pack.add_argument("-o", "--output", metavar="OUT.ulp")
+    pack.add_argument("description", metavar="PATCH.dsc",
+                      help="names the patch library, the libraries that it is for, and the functions that it replaces")
+    pack.add_argument("-o", "--output", metavar="OUT.ulp",
+                      help="write the livepatch here; default: the description's name, ending in .ulp")
     pack.add_argument("--allow-duplicate", metavar="NAME", action="append", default=[],
                       help="accept that the patch library has a copy of this function or variable of the target;"
                       " a name or a pattern; may be given several times")
 
     dump = verb("dump", "show what is in a livepatch")
-    dump.add_argument("container", metavar="FILE.ulp")
+    dump.add_argument("container", metavar="FILE.ulp", help="the livepatch")
 
     sign = verb("sign", "sign a livepatch; the signature is written to FILE.ulp.sig")
-    sign.add_argument("container", metavar="FILE.ulp")
+    sign.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     sign.add_argument("-k", "--key", metavar="KEY", required=True,
                       help="private key of ssh-keygen, or a public key whose private half an agent holds")
 
     verify = verb("verify", "tell whether a livepatch is signed: exit 0 by somebody who may sign, 1 if not")
-    verify.add_argument("container", metavar="FILE.ulp")
+    verify.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     _signers(verify, required=True)
 
     trigger = verb(
@@ -106,15 +112,15 @@ def parser():
         "Exit status: 0 done, even if threads have not left the library yet; 1 refused, also if the livepatch is not"
         " for this process, or there is nothing to revert; 128 plus the signal's number if it was interrupted.",
     )
-    trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
-    trigger.add_argument("container", metavar="FILE.ulp")
+    trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
+    trigger.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     trigger.add_argument("--revert", action="store_true", help="revert the livepatch instead of applying it")
     _limits(trigger)
     _policy(trigger)
 
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
-    check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
-    check.add_argument("container", metavar="FILE.ulp")
+    check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
+    check.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     _examination(check)
 
     dispatch = verb(
@@ -125,8 +131,8 @@ def parser():
         " none), 1 not applied to one of them, 3 applied but pending. 128 plus the signal's number if it was"
         " interrupted.",
     )
-    dispatch.add_argument("operation", **one_of(("patch", "revert", "check")))
-    dispatch.add_argument("container", metavar="FILE.ulp")
+    dispatch.add_argument("operation", **one_of(("patch", "revert", "check")), help="what to do")
+    dispatch.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")
     dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[],
                           help="only processes with such a name")
@@ -159,7 +165,7 @@ def parser():
         "explain", "tell why a process can be patched, or why not, step by step",
         "Nothing is touched. Exit status: 0 it is patched or can be, 1 not so.",
     )
-    explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
+    explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     explain.add_argument("container", metavar="FILE.ulp", nargs="?",
                          help="with this livepatch; without one: with any")
     _seccomp(explain)
@@ -167,7 +173,7 @@ def parser():
     _examination(explain)
 
     messages = verb("messages", "show what the runtime in a process has logged")
-    messages.add_argument("-p", "--process", metavar="PID", type=_pid, required=True)
+    messages.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     _examination(messages)
     return top
 

@@ -28,14 +28,19 @@ INTERPRETER = b"#!/usr/bin/python3 -IS\n"
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
+def parser():
+    """The command's parser, a command.usage.Parser."""
+    sys.path.insert(0, str(CORE.parent))
+    try:
+        return import_module(f"{CORE.name}.command.arguments").parser()
+    finally:
+        sys.path.remove(str(CORE.parent))
+
+
 def help_text():
     """What ``ulp --help`` prints, 80 columns wide."""
     os.environ["COLUMNS"] = "80"
-    sys.path.insert(0, str(CORE.parent))
-    try:
-        return import_module(f"{CORE.name}.command.arguments").parser().format_help()
-    finally:
-        sys.path.remove(str(CORE.parent))
+    return parser().format_help()
 
 
 def entries():
