@@ -68,7 +68,7 @@ def parser():
     top = Parser(
         prog="ulp", description="Patch functions of shared libraries in running processes.",
         epilog="ulp VERB --help says more of each. Exit status: 0 done, 1 not so or refused, 2 wrong usage, 3 applied,"
-        " but some threads still use old functions; 128 and the signal's number when a signal cut it short.",
+        " but some threads still use old functions; 128 plus the signal's number if it was interrupted.",
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     verbs = top.add_verbs()
