@@ -43,7 +43,9 @@ _EVERYWHERE = re.compile(
     r"|__\w+[hsdxt][fic][234]|__cpu_(?:model|features2|indicator_init)|__emutls_\w+"
     r"|__(?:odr_)?(?:asan|ubsan|tsan|msan|lsan|gcov|llvm|profc?|sancov|clang)_.*|asan\.module_\w+"
     r"|atexit|at_quick_exit|[lf]?stat(?:64)?|fstatat(?:64)?|mknod(?:at)?|(?:__)?pthread_atfork|__stack_chk_fail_local"
-    r"|__x86_(?:indirect|return)_thunk.*|__x86\.get_pc_thunk.*|_GLOBAL__sub_.*|__cxx_global_.*|\..*|.*\$.*")
+    r"|__x86_(?:indirect|return)_thunk.*|__x86\.get_pc_thunk.*|_GLOBAL__sub_.*|__cxx_global_.*|\..*|.*\$.*"
+    # What <iostream> of libstdc++ defines wherever it is included: it counts its users.
+    r"|_ZStL8__ioinit")
 _START_FILES = re.compile(r"crt\w*\.(?:c|S|s|o)|crtstuff\.c")
 
 # A look-ahead finds overlapping matches too: CALL e8 and JMP e9, with 4 bytes of displacement.
