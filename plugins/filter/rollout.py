@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import plan, stage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.judgement import harm, refusal
@@ -15,6 +16,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.later im
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.page import page
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows import ours, rows_that
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import MEANINGS
 
 
@@ -24,6 +26,10 @@ def rollout_refusal(hostvars, hosts, direction="present"):
 
 def rollout_harm(hostvars, hosts, alive, direction="present"):
     return harm(hosts_of(hostvars, hosts, direction), alive)
+
+
+def rollout_plan(hostvars, hosts, direction="present"):
+    return plan(hosts_of(hostvars, hosts, direction))
 
 
 def rollout_report(hostvars, livepatch, direction="present", state=None):
@@ -44,6 +50,10 @@ class FilterModule:
 
     def filters(self):
         return {
+            "rollout_plan": rollout_plan,
+            "rollout_stage": stage,
+            "rollout_rows_that": rows_that,
+            "rollout_ours": ours,
             "rollout_refusal": rollout_refusal,
             "rollout_harm": rollout_harm,
             "rollout_report": rollout_report,

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.server
 import json
 import os
@@ -53,7 +55,7 @@ class Run(NamedTuple):
 class Page(HTMLParser):
     """Whether a page is well formed, and what it would load from elsewhere."""
 
-    VOID = ("meta", "br", "link", "img")
+    VOID = ("meta", "br", "link", "img", "input")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -243,8 +245,12 @@ def test_good_livepatch_reaches_all_in_stages(fleet, tmp_path, preforked):
     assert (row["outcome"], row["pid"], row["threads_pending"]) == ("patched", fleet.victims["web1"].pid, 0)
     assert row["held_us"] > 0
     assert (tmp_path / "web1" / "ledger.jsonl").exists()
-    page = Page((done.directory / "report.html").read_text())
+    text = (done.directory / "report.html").read_text()
+    page = Page(text)
     assert page.foreign == []
+    # The policy of the page lets its script run, as Ansible has drawn it.
+    (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in text
     assert {"frozen", "legacy", "sick before", "unreachable"} <= {word.strip() for word in page.text}
     assert re.search(r"stage 1: 1 host \(canary\), 1 process patched", done.output), done.output
 

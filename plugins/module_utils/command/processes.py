@@ -32,9 +32,8 @@ def _options(arguments):
 
 def _is_good(row):
     """Whether the process is as it was asked to be, if only for threads that have not got there yet."""
-    return row.outcome in (outcome.PATCHED, outcome.ALREADY_PATCHED, outcome.REVERTED) or (
-        row.outcome == outcome.PENDING and row.threads_pending > 0
-    )
+    meaning = outcome.MEANINGS[row.outcome]
+    return meaning.done or (meaning.loaded and not outcome.is_failure(row.outcome, row.threads_pending))
 
 
 def _policy(arguments):
@@ -103,7 +102,7 @@ def _check(arguments):
 
 def _applied_status(result):
     """The exit status that says whether the livepatch is applied; complains of processes that do not have it."""
-    without = [row for row in result.lacking if row.outcome != outcome.PENDING]
+    without = [row for row in result.lacking if not outcome.MEANINGS[row.outcome].loaded]
     for row in without:
         complain(_sentence(row))
     if without:

@@ -76,9 +76,8 @@ class Dispatched(NamedTuple):
         """The rows that nobody may take for success, such as one of a PID that was asked for and cannot be patched."""
         return [
             row for row in self.rows
-            if row.outcome == outcome.FAILED
-            or (row.outcome == outcome.PENDING and not row.threads_pending)
-            or (row.outcome == outcome.NOT_PATCHABLE and row.pid in self.named)
+            if outcome.is_failure(row.outcome, row.threads_pending)
+            or (outcome.MEANINGS[row.outcome].restart and row.pid in self.named)
         ]
 
     @property

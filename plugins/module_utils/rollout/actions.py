@@ -109,7 +109,7 @@ def _on_process(host, row):
     now = row["outcome"]
     if outcome.BREAKPOINT_SET in row["reason"]:
         return REMOVE_PROBE
-    if now == outcome.NOT_PATCHABLE:
+    if outcome.MEANINGS[now].restart:
         return RESTART_UNIT if row["unit"] else RESTART_CONTAINER if row["container"] else RESTART_PROCESS
     if now == outcome.REVERTED:
         return REPLACE_RETRACTED if host.direction == ABSENT else TAKEN_BACK

@@ -70,7 +70,7 @@ class Host:
         for row in known:
             now = back.get(row["pid"], row["outcome"])
             # The plan says what would be done; it was not.
-            if not self.was_dealt_with and now in (outcome.PATCHED, outcome.REVERTED):
+            if not self.was_dealt_with and outcome.MEANINGS[now].done:
                 now = outcome.NOT_REACHED
             stuck = restarts.get(row["pid"], {})
             rows.append(dict(row, outcome=now, restart=stuck.get("command", ""), unit=stuck.get("unit", "")))
@@ -97,8 +97,7 @@ class Host:
         """The rows of processes that should have had the livepatch reverted and may have it still."""
         if self.direction != ABSENT:
             return []
-        left = (outcome.PENDING, outcome.FAILED, outcome.EXCLUDED, outcome.NOT_REACHED)
-        return [row for row in self.others if row["outcome"] in left or outcome.MEANINGS[row["outcome"]].applied]
+        return [row for row in self.others if outcome.MEANINGS[row["outcome"]].may_remain]
 
     @property
     def status(self):

@@ -80,6 +80,6 @@ def _failed_gates(host):
     found = [gate["name"] for gate in failing if gate["before"]]
     planned = (host.plan or {}).get("processes", [])
     # As an interrupted run leaves it.
-    if any(row["outcome"] in (outcome.ALREADY_PATCHED, outcome.PENDING) for row in planned):
+    if any(outcome.MEANINGS[row["outcome"]].was_loaded for row in planned):
         found += [gate["name"] + _SUSPECT for gate in failing if not gate["before"]]
     return found

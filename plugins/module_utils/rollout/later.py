@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from ..trigger import outcome
 
-_TOOK_PART = (outcome.PATCHED, outcome.ALREADY_PATCHED, outcome.PENDING)
-
 
 def rows_now(known, now, newcomers):
     """The rows that are reported at the end of a stage: a list of dicts.
@@ -26,7 +24,7 @@ def rows_now(known, now, newcomers):
 
 
 def _row_now(row, now):
-    if row["outcome"] not in _TOOK_PART:
+    if not outcome.MEANINGS[row["outcome"]].loaded:
         return row
     if now is None:
         return dict(
@@ -47,6 +45,6 @@ def _is_concern(row):
 
 
 def _newcomer(row):
-    if row["outcome"] == outcome.NOT_PATCHABLE:
+    if outcome.MEANINGS[row["outcome"]].restart:
         return row
     return dict(row, outcome=outcome.FAILED, reason="it started after the others were patched: run again")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from ..counted import counted
 from ..printable import printable
 from ..trigger import outcome
 from ..trigger.outcome import BAD, GOOD, WAIT
@@ -105,10 +106,6 @@ def natural(name):
     return [int(part) if index % 2 else part for index, part in enumerate(_DIGITS.split(name))]
 
 
-def _count(number, noun, plural="s"):
-    return f"{number} {noun}{'' if number == 1 else plural}"
-
-
 def _action(action):
     hosts = sorted(action["hosts"], key=lambda its: natural(its["name"]))
     processes = sum(len(its["processes"]) for its in hosts)
@@ -119,7 +116,7 @@ def _action(action):
         reasons=action["reasons"] if processes or more > 0 else [],
         hosts=[dict(its, processes=_processes_of(its, action)) for its in hosts],
         colour=_COLOURS.get(action["kind"], WAIT),
-        extent=(_count(processes, "process", "es") + " on " if processes else "") + _count(len(hosts), "host"),
+        extent=(counted(processes, "process", "es") + " on " if processes else "") + counted(len(hosts), "host"),
         first=", ".join(its["name"] for its in hosts[:_FIRST_HOSTS]) + (f" and {more} more" if more > 0 else ""),
         names=",".join(its["name"] for its in hosts),
         folded=more > 0,
@@ -174,7 +171,7 @@ def _tiles(document, reverts):
 def _row_colour(word, reverts):
     if reverts and word == outcome.REVERTED:
         return GOOD
-    if reverts and word == outcome.NOT_PATCHABLE:
+    if reverts and outcome.MEANINGS[word].restart:
         return ""
     return outcome.MEANINGS[word].colour
 
@@ -235,7 +232,7 @@ def _groups(document, left, reverts):
             if row["runs_ansible"]:
                 group = own
             elif (its["name"], row["pid"]) in left:
-                group = restart if row["outcome"] == outcome.NOT_PATCHABLE else other
+                group = restart if outcome.MEANINGS[row["outcome"]].restart else other
             else:
                 group = rest if row["held_us"] is None else attached
             group.append(_row(its["name"], row, reverts))

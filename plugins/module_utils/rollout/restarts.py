@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from ..trigger import outcome
+from .rows import rows_that
 
 _UNIT = re.compile(r"/system\.slice/(?:[^/\n]+\.slice/)*([^/\n]+\.service)")
 
@@ -25,9 +25,7 @@ def restarts(rows, control_groups):
         operator would do).
     """
     found = []
-    for row in rows:
-        if row["outcome"] != outcome.NOT_PATCHABLE or row["runs_ansible"]:
-            continue
+    for row in rows_that(rows, "need_restart"):
         own = "\n".join(line for line in control_groups if line.startswith(f"/proc/{row['pid']}/"))
         # What runs in a container is not restarted by the unit of the engine that runs it.
         unit = None if row["container"] else _UNIT.search(own)

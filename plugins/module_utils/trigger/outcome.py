@@ -43,13 +43,14 @@ GOOD, WAIT, BAD = "good", "wait", "bad"
 class Meaning(NamedTuple):
     """What an outcome says of the process."""
 
-    applied: bool  # every thread uses the new functions
-    loaded: bool  # the livepatch is in it, and some threads at least use the new functions
-    done: bool  # whoever says so has done it; in check mode: would do it
-    vulnerable: bool  # it runs old functions of the vulnerable library, or may
-    may_remain: bool  # said after a revert: it may have the livepatch
     colour: str  # GOOD, WAIT or BAD, when the livepatch is to be applied
     words: str
+    applied: bool = False  # every thread uses the new functions
+    loaded: bool = False  # the livepatch is in it, and some threads at least use the new functions
+    done: bool = False  # whoever says so has done it; in check mode: would do it
+    vulnerable: bool = False  # it runs old functions of the vulnerable library, or may
+    restart: bool = False  # nothing but a restart of the process helps
+    may_remain: bool = False  # said after a revert: it may have the livepatch
 
     @property
     def was_loaded(self):
@@ -58,17 +59,22 @@ class Meaning(NamedTuple):
 
 
 MEANINGS = {
-    PATCHED: Meaning(True, True, True, False, True, GOOD, "patched"),
-    ALREADY_PATCHED: Meaning(True, True, False, False, True, GOOD, "already patched"),
-    REVERTED: Meaning(False, False, True, True, False, WAIT, "reverted"),
-    NOT_APPLICABLE: Meaning(False, False, False, False, False, GOOD, "not applicable"),
-    ALREADY_FIXED_ON_DISK: Meaning(False, False, False, False, False, GOOD, "already fixed on disk"),
-    NOT_PATCHABLE: Meaning(False, False, False, True, False, BAD, "not patchable"),
-    EXCLUDED: Meaning(False, False, False, True, True, WAIT, "excluded"),
-    PENDING: Meaning(False, True, False, True, True, WAIT, "pending"),
-    FAILED: Meaning(False, False, False, True, True, BAD, "failed"),
-    NOT_REACHED: Meaning(False, False, False, True, True, WAIT, "not reached"),
+    PATCHED: Meaning(GOOD, "patched", applied=True, loaded=True, done=True, may_remain=True),
+    ALREADY_PATCHED: Meaning(GOOD, "already patched", applied=True, loaded=True, may_remain=True),
+    REVERTED: Meaning(WAIT, "reverted", done=True, vulnerable=True),
+    NOT_APPLICABLE: Meaning(GOOD, "not applicable"),
+    ALREADY_FIXED_ON_DISK: Meaning(GOOD, "already fixed on disk"),
+    NOT_PATCHABLE: Meaning(BAD, "not patchable", vulnerable=True, restart=True),
+    EXCLUDED: Meaning(WAIT, "excluded", vulnerable=True, may_remain=True),
+    PENDING: Meaning(WAIT, "pending", loaded=True, vulnerable=True, may_remain=True),
+    FAILED: Meaning(BAD, "failed", vulnerable=True, may_remain=True),
+    NOT_REACHED: Meaning(WAIT, "not reached", vulnerable=True, may_remain=True),
 }
+
+
+def is_failure(word, threads_pending):
+    """Whether nobody may take the outcome ``word`` for success: threads that are inside get there by themselves."""
+    return word == FAILED or (word == PENDING and not threads_pending)
 
 
 class Row(NamedTuple):

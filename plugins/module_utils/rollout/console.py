@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run says on the console before its first stage, and at the end of each."""
+
+from __future__ import annotations
+
+from ..counted import counted
+from ..printable import printable
+from ..trigger import outcome
+from . import report
+from .host import ABSENT, UNREACHABLE
+
+_LINE = "%-8s %-16s %-22s %s"
+# So many hosts of a stage are named.
+_NAMED = 5
+_VERDICTS = {
+    report.PASSED: "passed",
+    report.LEFT_VULNERABLE: "passed, with vulnerable processes left",
+    report.LEFT_PATCHED: "passed, with processes that are still patched",
+}
+
+
+def plan(hosts):
+    """What would become of every process, a list of str.
+
+    :param hosts: list of host.Host, all that the run is for.
+    """
+    return [line for host in hosts for line in (_plan_of(host) if host.planned else [_left_out(host)])]
+
+
+def _left_out(host):
+    why = [host.fact("held")] if host.fact("held") else []
+    return printable(": ".join([f"{host.name}: {host.fact('status') or UNREACHABLE}, left out", *why, *host.trouble]))
+
+
+def _plan_of(host):
+    planned = host.plan["processes"]
+    rows = [row for row in planned if not row["runs_ansible"]]
+    meanings = [outcome.MEANINGS[row["outcome"]] for row in rows]
+    patch = sum(meaning.done and meaning.applied for meaning in meanings)
+    revert = sum(meaning.done and not meaning.applied for meaning in meanings)
+    stuck = sum(meaning.restart for meaning in meanings)
+    numbers = [f"{patch} to patch", *([f"{revert} to revert"] if host.direction == ABSENT else []),
+               f"{stuck} that can't be patched", f"{len(rows) - patch - revert - stuck} to leave as they are"]
+    lines = [f"{host.name}: {', '.join(numbers)}"]
+    for row, meaning in zip(rows, meanings):
+        lines.append(_line(row, f"would be {meaning.words}" if meaning.done else row["outcome"], row["reason"]))
+    lines += [_line(row, "runs Ansible", "ends with the run") for row in planned if row["runs_ansible"]]
+    return lines + [_line(stuck, "restart with", stuck["command"]) for stuck in host.fact("restarts") or []]
+
+
+def _line(row, what, why):
+    return printable(_LINE % (row["pid"], row["name"], what, why)).strip()
+
+
+def stage(document):
+    """How the last stage ended, one line.
+
+    :param document: the report.
+    """
+    its = document["stages"][-1]
+    numbers = its["processes"]
+    named = ", ".join(its["hosts"][:_NAMED]) + (", ..." if len(its["hosts"]) > _NAMED else "")
+    if document["direction"] == ABSENT:
+        done = [f"{counted(numbers.get(outcome.REVERTED, 0), 'process', 'es')} reverted"]
+    else:
+        pending = numbers.get(outcome.PENDING, 0)
+        patched = counted(numbers.get(outcome.PATCHED, 0) + pending, "process", "es")
+        done = [
+            f"{patched} patched", f"{pending} of them with threads still inside",
+            f"{numbers.get(outcome.ALREADY_PATCHED, 0)} patched before",
+            f"{numbers.get(outcome.NOT_PATCHABLE, 0)} that can't be patched",
+        ]
+    verdict = _VERDICTS.get(its["state"]) or f"stopped, {'; '.join(its['harm'])}"
+    hosts = counted(len(its["hosts"]), "host")
+    return printable(f"stage {its['number']}: {hosts} ({named}), {', '.join(done)}: {verdict}")

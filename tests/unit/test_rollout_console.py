@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan, the line of a stage, and the rows that the role asks for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from test_rollout import done, facts, planned, reported, row, stage
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import plan
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import stage as stage_line
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows import QUESTIONS, ours, rows_that
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import outcome
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def test_plan():
+    hosts = {
+        "web1": planned(
+            row(1, "patched"), row(2, "already_patched"), row(3, "not_patchable", "no\x1b runtime"),
+            row(4, "not_patchable", runs_ansible=True), row(5, "excluded", "hold line 2"),
+            restarts=[{"pid": 3, "name": "nginx", "command": "systemctl restart nginx.service"}]),
+        "held": facts("held", held="quarter"),
+        "gone": facts("unreachable", trouble=["no route"]),
+        "back": planned(row(6, "reverted"), direction="absent"),
+    }
+    assert plan(hosts_of(hosts, list(hosts), "present")) == [
+        "web1: 1 to patch, 1 that can't be patched, 2 to leave as they are",
+        "1        nginx            would be patched",
+        "2        nginx            already_patched",
+        "3        nginx            not_patchable          no? runtime",
+        "5        nginx            excluded               hold line 2",
+        "4        nginx            runs Ansible           ends with the run",
+        "3        nginx            restart with           systemctl restart nginx.service",
+        "held: held, left out: quarter",
+        "gone: unreachable, left out: no route",
+        "back: 0 to patch, 1 to revert, 0 that can't be patched, 0 to leave as they are",
+        "6        nginx            would be reverted",
+    ]
+
+
+@pytest.mark.parametrize("word", outcome.OUTCOMES)
+def test_every_outcome_is_counted_once_in_a_plan(word):
+    (line, _row) = plan(hosts_of({"web1": planned(row(1, word), direction="absent")}, ["web1"], "absent"))
+    assert sum(int(number) for number in re.findall(r"(\d+) t", line)) == 1
+
+
+def test_line_of_a_stage():
+    rows = row(1, "patched"), row(2, "pending", threads_pending=1), row(3, "not_patchable", "why")
+    hosts = {f"web{number}": done(*rows) for number in range(7)}
+    assert stage_line(reported(hosts, [stage(1, *hosts)])) == (
+        "stage 1: 7 hosts (web0, web1, web2, web3, web4, ...), 14 processes patched, 7 of them with threads still"
+        " inside, 0 patched before, 7 that can't be patched: passed, with vulnerable processes left")
+    stopped = reported({"web1": done(row(1, "patched"))}, [stage(1, "web1", harm=["web1: sick"])])
+    assert stage_line(stopped).endswith(
+        "1 process patched, 0 of them with threads still inside, 0 patched before, 0 that can't be patched: stopped,"
+        " web1: sick")
+    hosts = {"web1": facts(result={"processes": [row(7, "reverted")]}, stage=1)}
+    assert stage_line(reported(hosts, [stage(1, "web1")], direction="absent")) == (
+        "stage 1: 1 host (web1), 1 process reverted: passed")
+
+
+def test_rows_that_the_role_asks_for():
+    rows = [row(1, "patched"), row(2, "not_patchable"), row(3, "not_patchable", runs_ansible=True), row(4, "failed"),
+            row(5, "failed", runs_ansible=True), row(6, "pending"), row(7, "pending", threads_pending=1)]
+    pids = {question: [its["pid"] for its in rows_that(rows, question)] for question in QUESTIONS}
+    assert pids == {"need_restart": [2], "failed": [4, 6], "unfinished": [6, 7]}
+
+
+def test_what_a_stage_takes_back():
+    applied = [row(1, "already_patched"), row(2, "already_patched"), row(3, "pending", threads_pending=1),
+               row(4, "already_patched"), row(5, "already_patched", name="cron"), row(6, "not_patchable")]
+    before = [row(1, "patched"), row(2, "already_patched"), row(4, "patched"), row(6, "not_patchable")]
+    known = [row(1, "patched"), row(2, "already_patched"), row(3, "patched"), row(4, "excluded")]
+    assert ours(applied, before, known, False) == [1, 3, 5]
+    # Whoever patched a process that the run is not for, it was not this run.
+    assert ours(applied, before, known, True) == [1, 3]
+    assert ours(applied, before, None, False) == [1, 3, 4, 5]
+    assert ours(applied, before, None, True) == []
+
+
+def test_the_role_names_no_outcome():
+    """Guards the one table: an outcome that is named in YAML or Jinja is missing there when a new one comes."""
+    role = CHECKOUT / "roles" / "ulp_livepatch"
+    words = "|".join(word for word in outcome.MEANINGS if word not in ("patched", "reverted", "pending", "failed"))
+    named = re.compile(rf"outcome'|'({words})'|(equalto|in|==)[', \[]+'(patched|reverted|pending|failed)'")
+    found = [
+        f"{path.name}: {line}" for part in ("tasks", "templates") for path in sorted((role / part).iterdir())
+        for line in path.read_text().splitlines() if named.search(line)
+    ]
+    assert found == []
