@@ -204,5 +204,6 @@ def test_page_grows_with_its_rows_only():
 
 
 def test_hosts_are_in_the_order_that_people_count_in():
-    names = ["web10", "web2", "7up", "db", "web2a", "10", "٣"]
-    assert sorted(names, key=natural) == ["٣", "7up", "10", "db", "web2", "web2a", "web10"]
+    long = "web" + 5000 * "9"
+    names = [long, "web10", "web2", "7up", "db", "web2a", "web010", "10", "٣"]
+    assert sorted(names, key=natural) == ["7up", "٣", "10", "db", "web2", "web2a", "web10", "web010", long]

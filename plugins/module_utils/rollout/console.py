@@ -47,7 +47,7 @@ def _plan_of(host):
     for row, meaning in zip(rows, meanings):
         lines.append(_line(row, f"would be {meaning.words}" if meaning.done else row["outcome"], row["reason"]))
     lines += [_line(row, "runs Ansible", "ends with the run") for row in planned if row["runs_ansible"]]
-    return lines + [_line(stuck, "restart with", stuck["command"]) for stuck in host.fact("restarts") or []]
+    return lines + [_line(its, "restart with", its["command"]) for its in host.fact("restarts") or []]
 
 
 def _line(row, what, why):

@@ -102,8 +102,13 @@ def _legible(value):
 
 def natural(name):
     """A key that sorts web2 before web10."""
-    # Digits stand at odd places, so that they are compared with digits only.
-    return [int(part) if index % 2 else part for index, part in enumerate(_DIGITS.split(name))]
+    # Digits stand at odd places, so that they are compared with digits only. Python refuses to read very long numbers.
+    return [_number(part) if index % 2 else part for index, part in enumerate(_DIGITS.split(name))]
+
+
+def _number(digits):
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _action(action):
