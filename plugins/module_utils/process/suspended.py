@@ -38,6 +38,8 @@ MOST_MAPPINGS = 4096
 _MOST_FRAMES = 256
 # What a thread that runs a coroutine has used of its stack before, below its stack pointer, in bytes.
 _USED_BEFORE = 1 << 16
+# Bytes at the upper end of a thread's stack that hold its control block.
+_TOP_OF_A_STACK = 8192
 # An instruction that calls is 2 to 7 bytes long.
 _LONGEST_CALL = 7
 
@@ -74,6 +76,9 @@ def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
     for index, mapping in enumerate(candidates):
         if index == MOST_MAPPINGS:
             return Suspended(stacks, False)
+        if find_control_block(via, max(mapping.start, mapping.end - _TOP_OF_A_STACK), mapping.end) is not None:
+            # As most threads' stacks: nothing lies right above it.
+            continue
         if mapping.end - mapping.start > left:
             complete = False
             continue
