@@ -29,7 +29,8 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
             if os.fstat(descriptor).st_size > _LARGEST:
                 raise OSError(errno.EFBIG, f"it is longer than {_LARGEST} bytes")
             with open(descriptor, "rb", closefd=False) as stream:
-                return stream.read(_LARGEST)
+                # With a number of bytes, Python would ask for so much memory first.
+                return stream.read()
         finally:
             os.close(descriptor)
     except OSError as error:
