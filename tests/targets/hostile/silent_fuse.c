@@ -31,8 +31,9 @@ static void fall_silent(int number)
 
 static void answer(const struct fuse_in_header *request, int error, const void *data, size_t size)
 {
-	struct fuse_out_header header = {
-		.len = sizeof header + (error ? 0 : size), .error = -error, .unique = request->unique};
+	struct fuse_out_header header = {.len = sizeof header + (error ? 0 : size),
+					 .error = -error,
+					 .unique = request->unique};
 	struct iovec parts[] = {{&header, sizeof header}, {(void *)data, error ? 0 : size}};
 
 	if (writev(device, parts, 2) < 0 && errno != ENOENT)
@@ -55,9 +56,11 @@ static void serve(const struct fuse_in_header *request)
 	switch (request->opcode) {
 	case FUSE_INIT: {
 		const struct fuse_init_in *in = body;
-		struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION,
-		                            .max_readahead = in->max_readahead, .max_write = 1 << 16,
-		                            .flags = in->flags & FUSE_ASYNC_READ};
+		struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION,
+					    .minor = FUSE_KERNEL_MINOR_VERSION,
+					    .max_readahead = in->max_readahead,
+					    .max_write = 1 << 16,
+					    .flags = in->flags & FUSE_ASYNC_READ};
 		answer(request, 0, &out, sizeof out);
 		break;
 	}
@@ -117,7 +120,8 @@ int main(int count, char **arguments)
 		return 1;
 	}
 	length = status.st_size;
-	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device);
+	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other",
+		 device);
 	if (mount("silent", arguments[1], "fuse.silent", MS_NOSUID | MS_NODEV, options)) {
 		perror("silent_fuse: mount");
 		return 1;

@@ -31,10 +31,12 @@ static void fail(const char *what)
 static void keep_faults(void)
 {
 	struct uffdio_api api = {.api = UFFD_API};
-	struct uffdio_register area = {.range = {(uintptr_t)ulp_state, SIZE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct uffdio_register area = {.range = {(uintptr_t)ulp_state, SIZE},
+				       .mode = UFFDIO_REGISTER_MODE_MISSING};
 	int faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 
-	if (mmap(ulp_state, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (mmap(ulp_state, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		 -1, 0) == MAP_FAILED)
 		fail("mmap");
 	if (faults < 0 || ioctl(faults, UFFDIO_API, &api) || ioctl(faults, UFFDIO_REGISTER, &area))
 		fail("userfaultfd");
@@ -44,7 +46,8 @@ static void map_file(const char *path)
 {
 	int file = open(path, O_RDONLY);
 
-	if (file < 0 || mmap(ulp_state, SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED)
+	if (file < 0 ||
+	    mmap(ulp_state, SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED)
 		fail(path);
 	close(file);
 	kill(atoi(getenv("SERVER")), SIGUSR1);
