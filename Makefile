@@ -247,7 +247,7 @@ lint-changelog: venv
 
 lint-copy:
 	@rm -rf $(LINTED) && mkdir -p $(LINTED)
-	@git ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do \
+	@git ls-files -co --exclude-standard -z -- . ':!tests/fuzz/corpus' | while IFS= read -r -d '' file; do \
 		if test -e "$$file"; then printf '%s\0' "$$file"; fi; done | tar -c --null -T - | tar -x -C $(LINTED)
 	@cd $(LINTED) && git init -q . && git add -A && git -c user.name=lint -c user.email=lint@localhost commit -q -m lint
 

@@ -71,12 +71,12 @@ TWICE = r"""
 #include <unistd.h>
 int main(int count, char **paths)
 {
-	for (int i = 1; i < count; i++)
-		if (!dlopen(paths[i], RTLD_NOW))
-			return 1;
-	puts("ready");
-	fflush(stdout);
-	return read(0, &count, 1) < 0;
+    for (int i = 1; i < count; i++)
+        if (!dlopen(paths[i], RTLD_NOW))
+            return 1;
+    puts("ready");
+    fflush(stdout);
+    return read(0, &count, 1) < 0;
 }
 """
 

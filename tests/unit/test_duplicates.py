@@ -135,24 +135,24 @@ PLUS_PLUS = r"""
 #include <string>
 struct Base { virtual ~Base() {} virtual int value() { return 3; } };
 template <typename T> struct Counted {
-	static int count;
-	static int next() { static int calls; return ++calls + ++count; }
+    static int count;
+    static int next() { static int calls; return ++calls + ++count; }
 };
 template <typename T> int Counted<T>::count;
 inline int shared_variable = 5;
 inline int twice(int k) { static std::map<int, std::string> seen; seen[k] = "x"; return k * 2 + (int)seen.size(); }
 extern "C" __attribute__((noinline)) int NAME(int k)
 {
-	Base *base = new Base;
-	try {
-		if (k > 100)
-			throw std::runtime_error("too much");
-		k += base->value() + Counted<int>::next() + shared_variable++ + twice(k);
-	} catch (const std::exception &) {
-		k = 0;
-	}
-	delete base;
-	return k;
+    Base *base = new Base;
+    try {
+        if (k > 100)
+            throw std::runtime_error("too much");
+        k += base->value() + Counted<int>::next() + shared_variable++ + twice(k);
+    } catch (const std::exception &) {
+        k = 0;
+    }
+    delete base;
+    return k;
 }
 """
 

@@ -106,17 +106,17 @@ static __attribute__((noinline)) int named(int k) { state++; return k + 1; }
 int (*pointer)(int) = named;
 int choose(int k)
 {
-	switch (k) {
-	case 0: state = 3; break;
-	case 1: state += 4; break;
-	case 2: state *= k; break;
-	case 3: state ^= 77; break;
-	case 4: state -= 8; break;
-	case 5: state |= 64; break;
-	case 6: state = pointer(state) + 1; break;
-	case 7: state = ~state; break;
-	}
-	return state;
+    switch (k) {
+    case 0: state = 3; break;
+    case 1: state += 4; break;
+    case 2: state *= k; break;
+    case 3: state ^= 77; break;
+    case 4: state -= 8; break;
+    case 5: state |= 64; break;
+    case 6: state = pointer(state) + 1; break;
+    case 7: state = ~state; break;
+    }
+    return state;
 }
 """
 
@@ -151,17 +151,17 @@ int count;
 int pong(int x);
 int __attribute__((noinline)) ping(int x)
 {
-	count++;
-	if (__builtin_expect(x > 100, 0)) { count *= 3; __builtin_prefetch(&count); return pong(x - 1); }
-	return 7;
+    count++;
+    if (__builtin_expect(x > 100, 0)) { count *= 3; __builtin_prefetch(&count); return pong(x - 1); }
+    return 7;
 }
 int __attribute__((noinline)) pong(int x) { count += 2; return x > 0 ? ping(x - 1) : 8; }
 __attribute__((cold, noipa)) void never(void) { count = 0; }
 int __attribute__((noinline)) rare(int x)
 {
-	count++;
-	if (x > 100) { never(); return common(x - 1); }
-	return 7;
+    count++;
+    if (x > 100) { never(); return common(x - 1); }
+    return 7;
 }
 int __attribute__((noinline)) common(int x) { count += 2; return x > 0 ? rare(x - 1) : 8; }
 """

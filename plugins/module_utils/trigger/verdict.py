@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 from .. import abi
 from . import outcome
 from .outcome import Row
 from .progress import renewed
 from .standing import standing
+
+_ERROR_NUMBER = re.compile(r"\berror ([0-9]{1,3})\b")
 
 
 def verdict(job, subject, answer, done):
@@ -48,7 +53,7 @@ def _failed(row, answer, done):
     """``row`` with the reason why the runtime did not do what it was asked for."""
     result = answer.result
     what = abi.error_sentence(result.error)
-    detail = f" ({result.detail})" if result.detail else ""
+    detail = f" ({_spelled(result.detail)})" if result.detail else ""
     if result.error == abi.TEXT_UNWRITABLE and done == outcome.PATCHED:
         # The runtime tries that before all else; what a process has denied itself it does not get back.
         return row._replace(
@@ -58,3 +63,8 @@ def _failed(row, answer, done):
         )
     tries = f", after {answer.attempts} attempts" if abi.is_retryable(result.error) else ""
     return row._replace(reason=f"process {row.pid} ({row.name}): {what}{detail}{tries}")
+
+
+def _spelled(detail):
+    """What the runtime says with the number of an error, in words: it calls no function that has them."""
+    return _ERROR_NUMBER.sub(lambda match: os.strerror(int(match.group(1))), detail)

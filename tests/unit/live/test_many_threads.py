@@ -28,46 +28,46 @@ static sem_t release;
 
 static void *sleeper(void *nothing)
 {
-	pause();
-	return nothing;
+    pause();
+    return nothing;
 }
 
 static int wait_inside(void)
 {
-	while (sem_wait(&release))
-		;
-	return 0;
+    while (sem_wait(&release))
+        ;
+    return 0;
 }
 
 static void *insider(void *nothing)
 {
-	call(wait_inside);
-	pause();
-	return nothing;
+    call(wait_inside);
+    pause();
+    return nothing;
 }
 
 int main(int count, char **words)
 {
-	pthread_attr_t small;
-	pthread_t thread;
-	char line[16];
+    pthread_attr_t small;
+    pthread_t thread;
+    char line[16];
 
-	(void)count;
-	pthread_attr_init(&small);
-	pthread_attr_setstacksize(&small, 32768);
-	for (int i = atoi(words[1]); i > 0; i--)
-		if (pthread_create(&thread, &small, sleeper, 0))
-			return 1;
-	if (pthread_create(&thread, 0, insider, 0))
-		return 1;
-	puts("ready");
-	fflush(stdout);
-	if (fgets(line, sizeof line, stdin))
-		sem_post(&release);
-	puts("released");
-	fflush(stdout);
-	for (;;)
-		pause();
+    (void)count;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 32768);
+    for (int i = atoi(words[1]); i > 0; i--)
+        if (pthread_create(&thread, &small, sleeper, 0))
+            return 1;
+    if (pthread_create(&thread, 0, insider, 0))
+        return 1;
+    puts("ready");
+    fflush(stdout);
+    if (fgets(line, sizeof line, stdin))
+        sem_post(&release);
+    puts("released");
+    fflush(stdout);
+    for (;;)
+        pause();
 }
 """
 LIBRARY = """
