@@ -143,7 +143,9 @@ def _definitions(image: ElfImage, renamed: dict[str, str]) -> dict[str, _Definit
         # The names of variables at the top are not mangled.  A copy that the compiler has made of a function is local.
         mangled = is_data or name.startswith("_Z")
         copied = not is_data and name != symbol.name.partition("@")[0]
-        vague = unique or (mangled and (copied or (exported and symbol.binding == "STB_WEAK")))
+        # `ulp post` has moved what .dynsym says of a function, and not what .symtab does.
+        weak = symbol.binding == "STB_WEAK" and (exported or not is_data)
+        vague = unique or (mangled and (copied or weak))
         made = _Definition(
             frozenset((symbol.value,)), is_data, is_data and _is_constant(image, symbol), unique, vague, exported)
         known = names.get(name)
