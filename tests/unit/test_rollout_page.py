@@ -48,8 +48,8 @@ class Page(HTMLParser):
         self.close()
         assert self.inside == []
 
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
         if tag not in ("meta", "input"):
             self.inside.append(tag)
 

@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong, one sentence, and exit."""
         more = "" if message.endswith("?") else f"; see {self._chosen().prog} --help"
         complain(self._mistyped() or f"{message}{more}")
-        sys.exit(WRONG_USAGE)
+        raise SystemExit(WRONG_USAGE)
 
     def _chosen(self):
         """The parser of the verb that was given, or this one."""

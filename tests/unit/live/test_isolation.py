@@ -231,8 +231,8 @@ def test_unexpected_exception_after_the_request(padded, start, monkeypatch, faul
     victim = start(padded)
 
     def verdict(*_arguments):
+        yield 0.0
         raise ValueError("not that")
-        yield
 
     monkeypatch.setattr(exchange, "verdict", verdict)
     row = rows_of(dispatch(padded.container, PATCH, pids(victim), Options()))[victim.pid]
