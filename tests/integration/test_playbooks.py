@@ -138,10 +138,11 @@ def test_runtime_role_installs_a_given_build_and_removes_it(tmp_path):
     variables = {
         "ulp_runtime_build": BUILD, "ulp_runtime_directory": place, "ulp_runtime_command": tmp_path / "ulp",
         "ulp_runtime_build_directory": tmp_path / "build", "ulp_runtime_install_packages": "false",
+        "ulp_runtime_share_directory": tmp_path / "share",
     }
     playbook = tmp_path / "play.yml"
     playbook.write_text("[{hosts: all, gather_facts: false, roles: [libpulp.livepatch.ulp_runtime]}]\n")
-    assert succeed(playbook, **variables).changed == 3
+    assert succeed(playbook, **variables).changed == 6
     assert succeed(playbook, **variables).changed == 0
     for name in ("libpulp.so", "trm.o"):
         assert (place / name).read_bytes() == (BUILD / name).read_bytes()
@@ -153,7 +154,8 @@ def test_runtime_role_installs_a_given_build_and_removes_it(tmp_path):
     assert (place / "libpulp.so").stat().st_ino != inode
     # What is not the role's stays, and so does its directory.
     (place / "other-library.so").write_bytes(b"not ours")
-    assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 1
+    # The runtime, the manual and completions, and the directories of those.
+    assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 3
     assert [entry.name for entry in place.iterdir()] == ["other-library.so"]
     (place / "other-library.so").unlink()
     assert succeed(playbook, ulp_runtime_state="absent", **variables).changed == 1
@@ -165,6 +167,7 @@ def test_runtime_role_builds_from_the_collection_once(tmp_path):
     variables = {
         "ulp_runtime_directory": tmp_path / "lib", "ulp_runtime_command": tmp_path / "ulp",
         "ulp_runtime_build_directory": tmp_path / "var" / "build", "ulp_runtime_install_packages": "false",
+        "ulp_runtime_share_directory": tmp_path / "share",
     }
     playbook = tmp_path / "play.yml"
     playbook.write_text("[{hosts: all, gather_facts: false, roles: [libpulp.livepatch.ulp_runtime]}]\n")
