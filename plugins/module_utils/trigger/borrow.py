@@ -16,6 +16,7 @@ from ..process.errors import NotMapped, ProcessGone, ProcessUnpatchable
 from ..process.maps import read_maps
 from ..process.procfs import confirm, thread_ids
 from ..process.runtime import Result
+from ..process.subject import goes_on_without
 from ..tracee.diversion import Diversion
 from ..tracee.errors import StepFailed, StrangeStack, ThreadRefused
 from .answer import await_result
@@ -182,7 +183,7 @@ class Borrower:
                     subject.pid, tid, self.contents is not None, self.options.seccomp
                 )
             diversion = Diversion(
-                subject.pid, tid, state.entry, state.request, nonce, read_maps(subject.via), self.permitted[tid],
+                subject.pid, tid, state.entry, state.request, nonce, self._mappings(), self.permitted[tid],
                 0 if self.only is None else abi.BLOCK_CATCH_UP,
             )
             self.space.write(state.request, self.build(nonce))
@@ -224,6 +225,20 @@ class Borrower:
         if result.stage == abi.STAGE_REFUSED and result.error != abi.BUSY:
             self.refusals.note(tid, (result.error, result.detail))
         return result
+
+    def _mappings(self):
+        """The mappings of the process.
+
+        :raises NotMapped: the main thread, through which they were to be read, has ended, but not the process.
+        """
+        subject = self.subject
+        found = read_maps(subject.via)
+        if not found and goes_on_without(subject.via, subject.pid):
+            # Without a map, every stack would look strange, and no thread could serve.
+            raise NotMapped(
+                subject.pid, f"the main thread of process {subject.pid} ({subject.name}) has ended; run again"
+            )
+        return found
 
     def _await(self, nonce, deadline, delivery):
         """As answer.await_result()."""

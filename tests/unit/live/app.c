@@ -34,6 +34,7 @@ int answer_after(void (*work)(void));
 #define PERIOD_NS 100000000L
 
 static long count;
+static volatile int leaves; /* the main thread is to end, alone */
 static const char *mode;
 static int inside[2];
 static int empty[2];
@@ -400,6 +401,9 @@ static int obey(char *command)
 		say("%ld\n", count);
 	} else if (!strncmp(command, "become ", 7)) {
 		become(command + 7);
+	} else if (!strcmp(command, "leave")) {
+		leaves = 1;
+		say("leaving\n", 0);
 	} else if (!strcmp(command, "deep")) {
 		go_deep();
 	} else if (!strncmp(command, "part ", 5)) {
@@ -556,13 +560,13 @@ int main(int argc, char **argv)
 	say("ready\n", 0);
 	if (!strcmp(mode, "commands") || !strcmp(mode, "occupied"))
 		serve(NULL);
+	leaves = !strcmp(mode, "orphan");
 	/* The thread that answers is not the one to be borrowed first: it comes second. */
 	if (pthread_create(&server, NULL, serve, NULL))
 		return 2;
-	if (!strcmp(mode, "orphan"))
-		pthread_exit(NULL);
-	for (;;) {
+	while (!leaves) {
 		once();
 		__atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST);
 	}
+	pthread_exit(NULL);
 }

@@ -24,6 +24,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import suspended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, source, untouched
@@ -80,6 +81,23 @@ def test_somebody_else_is_faster(layout, start, trigger):
     row = trigger(layout, veto=overtake).apply(victim.pid)
     assert (row.outcome, row.changed) == ("already_patched", False)
     assert row.held_us > 0
+    assert victim.ask("answer") == "5001"
+
+
+def test_main_thread_ends_before_another_is_borrowed(layout, start, trigger):
+    """Its map of the memory, through which stacks are judged, is empty from then on.
+
+    Seen to fail, with a stack "whose end cannot be told", where an empty map is taken for the process's.
+    """
+    victim = start(layout, "nanosleep")
+
+    def leave():
+        if read_stat(victim.pid).state not in ENDED_STATES:
+            assert victim.ask("leave") == "leaving"
+            victim.wait(lambda: read_stat(victim.pid).state in ENDED_STATES, "the main thread's end")
+
+    row = trigger(layout, veto=leave).apply(victim.pid)
+    assert row.outcome in ("patched", "pending"), row
     assert victim.ask("answer") == "5001"
 
 
