@@ -3,7 +3,7 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
-#include "arch/x86_64/system_call.h"
+#include "system_call.h"
 #include "runtime/address_space.h"
 
 /*

@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "arch/x86_64/system_call.h"
+#include "system_call.h"
 #include "runtime/clock.h"
 #include "runtime/image_table.h"
 

@@ -2,7 +2,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "arch/x86_64/system_call.h"
+#include "system_call.h"
 #include "runtime/descriptor.h"
 
 static bool describe(int number, struct stat *found)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "arch.h"
 #include "runtime/freestanding.h"
 
 /* Neither address need be aligned. */
@@ -28,7 +29,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size)
 	const unsigned char *source = from;
 
 	if (size > SHORT) {
-		__asm__ volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(size) : : "memory");
+		ulp_copy_long(target, source, size);
 		return to;
 	}
 	for (; size >= 8; size -= 8, target += 8, source += 8)
@@ -56,7 +57,7 @@ void *memset(void *to, int byte, size_t size)
 	unsigned char *target = to;
 
 	if (size > SHORT) {
-		__asm__ volatile("rep stosb" : "+D"(target), "+c"(size) : "a"(byte) : "memory");
+		ulp_fill_long(target, byte, size);
 		return to;
 	}
 	for (; size >= 8; size -= 8, target += 8)

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arch/x86_64/arch.h"
+#include "arch.h"
 #include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/hook.h"

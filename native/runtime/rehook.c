@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "arch/x86_64/arch.h"
+#include "arch.h"
 #include "runtime/checksum.h"
 #include "runtime/format.h"
 #include "runtime/function.h"

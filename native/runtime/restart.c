@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <sys/syscall.h>
 
-#include "arch/x86_64/arch.h"
-#include "arch/x86_64/system_call.h"
+#include "arch.h"
+#include "system_call.h"
 #include "runtime/restart.h"
 #include "runtime/safe_point.h"
 
@@ -33,14 +33,6 @@
 
 /* Words at the upper end of an alternate stack, where a signal frame begins. */
 #define WATCHED_WORDS 32
-
-/* struct sigaction as rt_sigaction(2) has it on x86-64 */
-struct kernel_action {
-	uint64_t handler;
-	uint64_t flags;
-	uint64_t restorer;
-	uint64_t mask;
-};
 
 void ulp_restart_block_signals(void)
 {
@@ -68,7 +60,7 @@ static bool cancellation_point(const struct ulp_block *block)
 static struct ending ending_signals(const struct ulp_block *block)
 {
 	struct ending ending = {0, false};
-	struct kernel_action action;
+	struct ulp_kernel_action action;
 
 	if (!block->interrupted || block->interrupted == ERESTARTNOINTR)
 		return ending;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
 
-#include "arch/x86_64/arch.h"
+#include "arch.h"
 #include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/publish.h"

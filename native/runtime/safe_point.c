@@ -2,7 +2,7 @@
 #include <elf.h>
 #include <string.h>
 
-#include "arch/x86_64/arch.h"
+#include "arch.h"
 #include "runtime/blocked_calls.h"
 #include "runtime/image_table.h"
 #include "runtime/safe_point.h"
@@ -102,7 +102,7 @@ bool ulp_safe_point_learn(void)
 	if (c_library_image)
 		return true;
 	library = image_named("libc.so.6");
-	dynamic_loader = image_named("ld-linux-x86-64.so.2");
+	dynamic_loader = image_named(ULP_LOADER_NAME);
 	if (!library || !dynamic_loader)
 		return false;
 	c_library_image = library;

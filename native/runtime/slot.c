@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "arch/x86_64/system_call.h"
+#include "system_call.h"
 #include "runtime/slot.h"
 
 /* A slot must be within a signed 32-bit distance of all the text that jumps through it. */

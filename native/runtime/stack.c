@@ -4,8 +4,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "arch/x86_64/arch.h"
-#include "arch/x86_64/system_call.h"
+#include "arch.h"
+#include "system_call.h"
 #include "runtime/address_space.h"
 #include "runtime/stack.h"
 #include "runtime/unwind.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
 
-#include "arch/x86_64/arch.h"
-#include "arch/x86_64/layout.h"
+#include "arch.h"
 #include "runtime/checksum.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "arch/x86_64/system_call.h"
+#include "system_call.h"
 #include "runtime/text.h"
 
 #define PAGE 4096ull

@@ -4,8 +4,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "arch/x86_64/arch.h"
-#include "arch/x86_64/system_call.h"
+#include "arch.h"
+#include "system_call.h"
 #include "runtime/address_space.h"
 #include "runtime/clock.h"
 #include "runtime/thread_table.h"

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "arch/x86_64/arch.h"
+#include "arch.h"
 
 /*
  * From the next universe of `domain` on, the library counts as inside: its text, or, of a

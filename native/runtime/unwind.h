@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "arch/x86_64/unwind_registers.h"
+#include "arch.h"
 #include "runtime/frame_description.h"
 
 struct ulp_unwinder {

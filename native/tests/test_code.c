@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "arch/x86_64/arch.h"
+#include "arch.h"
 #include "check.h"
 #include "runtime/image_table.h"
 

@@ -19,6 +19,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf, FileProblem, UlpError
 
 NATIVE = Path(__file__).resolve().parents[2] / "native"
+TRM = NATIVE / "arch" / "x86_64" / "trm.S"
 
 SOURCE = r"""
 #include <stdlib.h>
@@ -64,7 +65,7 @@ def test_relocations_packed_as_relr_are_read(compile_library):
 def test_the_descriptor_of_trm_is_found(compile_file, compile_library, tmp_path):
     trm = tmp_path / "trm.o"
     subprocess.run(
-        ["gcc", "-c", "-I", str(NATIVE / "include"), "-o", str(trm), str(NATIVE / "trm" / "trm.S")], check=True)
+        ["gcc", "-c", "-I", str(NATIVE / "include"), "-o", str(trm), str(TRM)], check=True)
     path = compile_library(SOURCE, str(trm))
     image = ElfImage.open(path)
     descriptor = next(symbol for symbol in image.symbols() if symbol.name == "descriptor")
@@ -80,7 +81,7 @@ def test_the_descriptor_of_trm_is_found_where_its_note_was_moved(compile_library
     """
     trm = tmp_path / "trm.o"
     subprocess.run(
-        ["gcc", "-c", "-I", str(NATIVE / "include"), "-o", str(trm), str(NATIVE / "trm" / "trm.S")], check=True)
+        ["gcc", "-c", "-I", str(NATIVE / "include"), "-o", str(trm), str(TRM)], check=True)
     for number, more in enumerate(("", "const char filling[1 << 20] = {1};\n")):
         path = compile_library(SOURCE + more, str(trm), name=f"library{number}.so")
         image = ElfImage.open(path)

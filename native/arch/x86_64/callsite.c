@@ -2,8 +2,8 @@
 /* Which function did the call before this return address name? And edits of saved registers. */
 #include <string.h>
 
-#include "arch/x86_64/arch.h"
-#include "arch/x86_64/layout.h"
+#include "arch.h"
+#include "layout.h"
 #include "runtime/image_table.h"
 
 static int32_t displacement_at(const unsigned char *code)
@@ -93,23 +93,23 @@ bool ulp_callsite_before(uint64_t address)
 #define SYSCALL_INSTRUCTION_SIZE 2
 #define EINTR_FROM_KERNEL        (-4)
 
-void ulp_registers_fail_with_eintr(uint64_t registers[27])
+void ulp_registers_fail_with_eintr(uint64_t registers[ULP_REGISTERS])
 {
 	registers[REG_RIP / 8] += SYSCALL_INSTRUCTION_SIZE;
 	registers[REG_RAX / 8] = (uint64_t)(int64_t)EINTR_FROM_KERNEL;
 }
 
-uint64_t ulp_registers_instruction(const uint64_t registers[27])
+uint64_t ulp_registers_instruction(const uint64_t registers[ULP_REGISTERS])
 {
 	return registers[REG_RIP / 8];
 }
 
-uint64_t ulp_registers_stack_pointer(const uint64_t registers[27])
+uint64_t ulp_registers_stack_pointer(const uint64_t registers[ULP_REGISTERS])
 {
 	return registers[REG_RSP / 8];
 }
 
-uint64_t ulp_registers_system_call(const uint64_t registers[27])
+uint64_t ulp_registers_system_call(const uint64_t registers[ULP_REGISTERS])
 {
 	return registers[REG_ORIG_RAX / 8];
 }

@@ -2,7 +2,7 @@
 /* Emission of stubs, and of what stands in a function's padding. */
 #include <string.h>
 
-#include "arch/x86_64/arch.h"
+#include "arch.h"
 
 #define NOP 0x90
 

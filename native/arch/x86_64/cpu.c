@@ -2,8 +2,8 @@
 /* Which instructions may save vector state here. */
 #include <cpuid.h>
 
-#include "arch/x86_64/arch.h"
-#include "arch/x86_64/layout.h"
+#include "arch.h"
+#include "layout.h"
 
 /* Read by the assembly. */
 __attribute__((visibility("hidden"))) uint32_t ulp_cpu_save = ULP_SAVE_FXSAVE;

@@ -3,8 +3,6 @@
 #ifndef ULP_ARCH_LAYOUT_H
 #define ULP_ARCH_LAYOUT_H
 
-#define ULP_STUB_POOL_SIZE (4 << 20)
-
 /*
  * The vector state that code called from the slow path may destroy, as bits of
  * XCR0: SSE, AVX, and the three of AVX-512.  x87 is left out: neither the runtime

@@ -16,7 +16,7 @@
  */
 #include <cet.h>
 
-#include "arch/x86_64/layout.h"
+#include "layout.h"
 
 /* DW_CFA_expression: register \reg lies at breg\base + \offset (two-byte SLEB128). */
 .macro saved_at reg, base, offset

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <ucontext.h>
 
-#include "arch/x86_64/unwind_registers.h"
+#include "arch.h"
 
 bool ulp_signal_return(const unsigned char *instruction)
 {

@@ -14,7 +14,7 @@
  */
 #include <cet.h>
 
-#include "arch/x86_64/layout.h"
+#include "layout.h"
 
 	/* With the stubs: code that a thread passes on its way into a function. */
 	.section ulp_entering, "ax", @progbits

@@ -11,7 +11,7 @@
  */
 #include <cet.h>
 
-#include "arch/x86_64/layout.h"
+#include "machine.h"
 
 	.section ulp_entering, "ax", @progbits
 	.balign 4096

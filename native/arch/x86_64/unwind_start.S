@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* void ulp_unwind_start(uint64_t registers[17]): see unwind_registers.h. */
+/* void ulp_unwind_start(uint64_t registers[17]): see arch.h. */
 #include <cet.h>
 
 	.text

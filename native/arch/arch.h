@@ -1,7 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the runtime asks of the architecture.  Nothing outside arch/ knows an
- * opcode or a byte of code.
+ * What the runtime asks of an architecture: the checklist for a port.  Nothing outside arch/
+ * knows an opcode, a register or a byte of code.
+ *
+ * Each architecture has a folder here, which meson knows by host_machine.cpu_family().  There,
+ *
+ *   machine.h    has the values of the next paragraph and the inline functions,
+ *   meson.build  names the sources (arch_sources, and what tests look at alone), trm.o's
+ *                (trm_source) and the compiler's options (arch_c_args),
+ *   trm.S        is linked into libraries: a universe slot of their own, and the note that
+ *                leads to it (struct ulp_trm in ulp/abi.h).
+ *
+ * The values: ULP_STUB_POOL_SIZE (bytes, so few that every stub reaches the runtime's data),
+ * ULP_REGISTERS (words of the registers as PTRACE_GETREGS gives them), ULP_UNWIND_REGISTERS,
+ * ULP_UNWIND_STACK_POINTER and ULP_UNWIND_RETURN_ADDRESS (registers as frame descriptions number
+ * them), ULP_SIGNAL_RETURN_SIZE (bytes that ulp_signal_return() compares), ULP_SIGNAL_FRAME_SEGMENTS
+ * (a word by which a signal's frame is recognized), ULP_LOADER_NAME (of the dynamic loader's file),
+ * struct ulp_kernel_action (struct sigaction as rt_sigaction(2) has it).
+ *
+ * The inline functions:
+ *
+ *   uint64_t ulp_thread_pointer(void);
+ *   long ulp_system_call_6(long number, long a, long b, long c, long d, long e, long f);
+ *       calls nothing; returns what the kernel returns, -4095 to -1 where it fails
+ *   void ulp_copy_long(void *to, const void *from, size_t size);
+ *   void ulp_fill_long(void *to, int byte, size_t size);
+ *       of more than 512 bytes, ascending, neither by a call
+ *
+ * Every function below is called on threads of a foreign program, so what CONTRIBUTING.md and
+ * docs/runtime.md say of the runtime holds for it: no call of the C library, no lock, and a frame
+ * description that is right at each instruction.
  */
 #ifndef ULP_ARCH_H
 #define ULP_ARCH_H
@@ -12,9 +40,21 @@
 
 #include <ulp/abi.h>
 
+#include "machine.h"
+
 /* ---- stub_pool.S, slow_path.S, request_entry.S */
+
+/* Room for stubs: ULP_STUB_POOL_SIZE bytes of code, under one frame description that holds in every stub. */
 extern unsigned char ulp_stub_pool[];
+/*
+ * Where the core diverts a thread to (ulp/abi.h, "diversion"): calls ulp_entry() with the block,
+ * then loads each register from it, and is out of it with one instruction.
+ */
 void ulp_request_entry(void);
+/*
+ * Where a stub leads a thread whose number is behind: saves all that may carry something into a
+ * function, asks ulp_universe_enter() where to go on, and goes there as if nothing had happened.
+ */
 void ulp_slow_path(void);
 /* The section with the stubs and the slow path; the linker sets its ends. */
 extern unsigned char ulp_entering_start[] __asm__("__start_ulp_entering")
@@ -33,6 +73,8 @@ extern unsigned char ulp_entering_end[] __asm__("__stop_ulp_entering")
 bool ulp_unmask(const uint64_t *mask);
 
 /* ---- cpu.c */
+
+/* Finds out how the slow path is to save vector registers here.  Called once, by the constructor. */
 void ulp_cpu_detect(void);
 
 /* ---- code.c: stubs */
@@ -116,19 +158,33 @@ uint64_t ulp_callsite_target(uint64_t return_address);
 /* Whether the bytes before `address` may be a call; all of the 7 before it must be readable. */
 bool ulp_callsite_before(uint64_t address);
 
-/* The word of a signal's frame that has the segments of 64-bit user code: cs, gs, fs, ss (asm/sigcontext.h). */
-#define ULP_SIGNAL_FRAME_SEGMENTS 0x002b000000000033ull
+/* ---- callsite.c: the registers of a diverted thread, in its block */
 
 /* The interrupted system call in `registers` is to fail with EINTR, not to be made again. */
-void ulp_registers_fail_with_eintr(uint64_t registers[27]);
-uint64_t ulp_registers_instruction(const uint64_t registers[27]);
-uint64_t ulp_registers_stack_pointer(const uint64_t registers[27]);
+void ulp_registers_fail_with_eintr(uint64_t registers[ULP_REGISTERS]);
+uint64_t ulp_registers_instruction(const uint64_t registers[ULP_REGISTERS]);
+uint64_t ulp_registers_stack_pointer(const uint64_t registers[ULP_REGISTERS]);
 /* The number of the system call that the thread was in. */
-uint64_t ulp_registers_system_call(const uint64_t registers[27]);
+uint64_t ulp_registers_system_call(const uint64_t registers[ULP_REGISTERS]);
 
-static inline uint64_t ulp_thread_pointer(void)
-{
-	return (uint64_t)__builtin_thread_pointer();
-}
+/* ---- unwind_start.S */
+
+/*
+ * The registers as the caller of this function has them, once it has returned: those that a
+ * callee must preserve, the stack pointer, and in place of the return address the instruction.
+ * The others are set to 0.
+ */
+void ulp_unwind_start(uint64_t registers[ULP_UNWIND_REGISTERS]);
+
+/* ---- signal_frame.c */
+
+/* Whether the code at `instruction` is what a signal handler returns to. */
+bool ulp_signal_return(const unsigned char *instruction);
+
+/*
+ * Where the kernel has saved the registers, in the order of their numbers, relative to the stack
+ * pointer that a handler returns with.
+ */
+extern const uint16_t ulp_signal_registers[ULP_UNWIND_REGISTERS];
 
 #endif

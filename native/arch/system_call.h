@@ -6,22 +6,12 @@
 #ifndef ULP_ARCH_SYSTEM_CALL_H
 #define ULP_ARCH_SYSTEM_CALL_H
 
-/* Returns what the kernel returns: a negative error number, from -4095 on, where it fails. */
-static inline long ulp_system_call_6(long number, long a, long b, long c, long d, long e, long f)
-{
-	register long fourth __asm__("r10") = d;
-	register long fifth __asm__("r8") = e;
-	register long sixth __asm__("r9") = f;
-	long result;
+#include "machine.h"
 
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth), "r"(sixth)
-			 : "rcx", "r11", "memory");
-	return result;
-}
-
-/* Arguments that are not given are 0. */
+/*
+ * Returns what the kernel returns: a negative error number, from -4095 on, where it fails.
+ * Arguments that are not given are 0.
+ */
 #define ULP_SYSTEM_CALL_(number, a, b, c, d, e, f, ...)                                            \
 	ulp_system_call_6((long)(number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e),   \
 			  (long)(f))
