@@ -182,9 +182,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.descri
     describe,
     parse_description,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import target_fields
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import sign
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import pair_fields, target_fields
 
 
 def pack_container(module):
@@ -213,7 +213,7 @@ def pack_container(module):
         "patch_id": result.patch_id,
         "patch_build_id": result.patch_build_id,
         "targets": [target_fields(target) for target in result.targets],
-        "functions": [pair._asdict() for pair in result.functions],
+        "functions": [pair_fields(pair) for pair in result.functions],
         "duplicates": result.duplicates,
         "warnings": result.warnings,
         "diff": {"before": result.before, "after": result.after},

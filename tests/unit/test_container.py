@@ -374,7 +374,8 @@ def test_an_honest_forgery_is_read(container):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (set_item(["format_version"], 2), "has livepatch format 2, but this version of ulp reads format 1"),
+    (set_item(["format_version"], 3), "has livepatch format 3, but this version of ulp reads formats 1 and 2"),
+    (set_item(["format_version"], 2), "it has format 2, but nothing of that format"),
     (set_item(["format_version"], "1"), "no format version"),
     (set_item(["patch_id"], "xyz"), "its patch ID is malformed"),
     (set_item(["patch_build_id"], "00" * 20), "its build ID is not the one"),

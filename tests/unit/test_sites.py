@@ -11,7 +11,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.jumps import jumped_imports
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import Target
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import Target
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import Beside, ResolvedLibrary, sites
 
 LIBRARY = r"""

@@ -10,9 +10,10 @@ from ..counted import counted
 from ..elf.post import post_process
 from ..errors import BadSignature
 from ..livepatch.description import parse_description
-from ..livepatch.dump import dump, target_fields
+from ..livepatch.dump import dump
 from ..livepatch.pack import pack
 from ..livepatch.signature import sign, signature_path, verify
+from ..livepatch.target import target_fields
 from .output import DONE, REFUSED, complain, show
 from .report import dump_lines
 

@@ -76,10 +76,18 @@ def dump_lines(metadata):
         lines.append(f"  patch library with build ID {metadata['patch_build_id']}")
     for target in metadata["targets"]:
         lines.append(f"  for {target['soname']} with build ID {target['build_id']}, built as {target['path']}")
-        lines.extend(f"    {pair['old']} is replaced by {pair['new']}" for pair in target["functions"])
+        for pair in target["functions"]:
+            lines.append(f"    {pair['old']} is replaced by {pair['new']}{_diverted(pair['sites'])}")
+        lines.extend(f"    {guard['name']} is a guard{_diverted(guard['sites'])}" for guard in target["guards"])
     lines.extend(f"  needs the livepatch {patch_id}" for patch_id in metadata["dependencies"])
     lines.extend(f"  {key}: {_listed(value)}" for key, value in sorted(metadata["labels"].items()))
     return lines
+
+
+def _diverted(sites):
+    """Where a function without padding is diverted, from the ``sites`` that a livepatch has for it."""
+    places = [f"{site['kind']} at {site['offset']:#x}" for site in sites]
+    return f", diverted by {' or '.join(places)}" if places else ""
 
 
 def _listed(value):

@@ -16,11 +16,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
 
-from ..abi import BUILD_ID_SIZE, LARGEST_OFFSET, PATCH_ID_SIZE
+from ..abi import PATCH_ID_SIZE
 from ..elf.image import SHF_ALLOC, ElfImage, Section
 from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
 from ..errors import BadContainer, BadElf
+from .members import FORMAT_VERSION, LATEST_FORMAT_VERSION, damaged, is_integer, require_fields
+from .target import BUILD_ID, Target, decode_target, encode_target, needed_format
 
 if TYPE_CHECKING:
     import os
@@ -28,39 +30,15 @@ if TYPE_CHECKING:
     from ..elf.contents import FileContents
 
 SECTION_NAME = ".ulp"
-FORMAT_VERSION = 1
 
 _NO_PATCH_ID = "0" * (2 * PATCH_ID_SIZE)
 _PATCH_ID = re.compile(rf"[0-9a-f]{{{2 * PATCH_ID_SIZE}}}")
-_BUILD_ID = re.compile(rf"([0-9a-f]{{2}}){{1,{BUILD_ID_SIZE}}}")
 # Bytes of metadata, and how many lists and dictionaries may lie one in the other: a writer of JSON calls itself for
 # each, and needs a stack.
 LARGEST_METADATA = 1 << 24
 DEEPEST_METADATA = 64
 # Longer ones are no number that anybody needs, and cost the square of their length.
 _MOST_DIGITS = 20
-
-
-class FunctionPair(NamedTuple):
-    """A function and what replaces it; offsets are link-time addresses, relative to the load bias, in bytes.
-
-    ``old_offset`` is that of the old function's first instruction, not of its padding.
-    """
-
-    old: str
-    new: str
-    old_offset: int
-    old_size: int
-    new_offset: int
-
-
-class Target(NamedTuple):
-    """A library whose functions are replaced; ``build_id`` in hex, ``functions`` ascending by old offset."""
-
-    soname: str
-    path: str
-    build_id: str
-    functions: list[FunctionPair]
 
 
 class Container(NamedTuple):
@@ -130,12 +108,10 @@ def build_container(
     :raises BadElf: the library has no build ID, or cannot take one more section.
     """
     metadata = {
-        "format_version": FORMAT_VERSION,
+        "format_version": needed_format(targets),
         "patch_id": _NO_PATCH_ID,
         "patch_build_id": image.require_build_id().hex(),
-        "targets": [
-            dict(target._asdict(), functions=[pair._asdict() for pair in target.functions]) for target in targets
-        ],
+        "targets": [encode_target(target) for target in targets],
         "dependencies": sorted(dependencies),
         "labels": labels or {},
     }
@@ -168,27 +144,24 @@ def _read(image: ElfImage, path: object) -> Container:
         raise BadContainer(
             f"{path} is not a livepatch: it has no section {SECTION_NAME}; make one with ulp pack")
     if image.type != "ET_DYN" or section.flags & SHF_ALLOC:
-        raise _damaged(path, f"it is not a shared library with a separate section {SECTION_NAME}")
+        raise damaged(path, f"it is not a shared library with a separate section {SECTION_NAME}")
     if section.size > LARGEST_METADATA:
-        raise _damaged(path, f"its metadata are {section.size} bytes long, and may have {LARGEST_METADATA}")
+        raise damaged(path, f"its metadata are {section.size} bytes long, and may have {LARGEST_METADATA}")
     contents = image.section_data(section)
     try:
         metadata = parse_metadata(contents.decode("utf-8"))
     except ValueError as error:
-        raise _damaged(path, f"its metadata cannot be read as JSON: {error}") from error
+        raise damaged(path, f"its metadata cannot be read as JSON: {error}") from error
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
-    if not _is_integer(version):
-        raise _damaged(path, "its metadata have no format version")
-    if version != FORMAT_VERSION:
+    if version is None or not is_integer(version):
+        raise damaged(path, "its metadata have no format version")
+    if not FORMAT_VERSION <= version <= LATEST_FORMAT_VERSION:
         raise BadContainer(
-            f"{path} has livepatch format {version}, but this version of ulp reads format {FORMAT_VERSION}")
+            f"{path} has livepatch format {version}, but this version of ulp reads formats {FORMAT_VERSION} and"
+            f" {LATEST_FORMAT_VERSION}")
     container = _decode(path, metadata, image)
     _check_patch_id(image, section, contents, metadata)
     return container
-
-
-def _damaged(path: object, what: str) -> BadContainer:
-    return BadContainer(f"{path} is a damaged livepatch: {what}")
 
 
 def _integer(digits: str) -> int:
@@ -197,49 +170,48 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _check_patch_id(image: ElfImage, section: Section, contents: bytes, metadata: dict[str, Any]) -> None:
     try:
         canonical = canonical_json(metadata)
     except ValueError as error:
-        raise _damaged(image.name, "its metadata hold what JSON cannot") from error
+        raise damaged(image.name, "its metadata hold what JSON cannot") from error
     if canonical != contents:
-        raise _damaged(image.name, "its metadata are not in canonical form")
+        raise damaged(image.name, "its metadata are not in canonical form")
     unnamed = canonical_json(dict(metadata, patch_id=_NO_PATCH_ID))
     digest = hashlib.sha256(image.data[:section.offset])
     digest.update(unnamed)
     digest.update(image.data[section.offset + section.size:])
     if digest.hexdigest() != metadata["patch_id"]:
-        raise _damaged(image.name, "its contents do not match its patch ID")
+        raise damaged(image.name, "its contents do not match its patch ID")
 
 
 def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Container:
-    fields = _fields(path, metadata, "the metadata", {
+    fields = require_fields(path, metadata, "the metadata", {
         "format_version": int, "patch_id": str, "patch_build_id": str, "targets": list, "dependencies": list,
         "labels": dict,
     })
     if not is_patch_id(fields["patch_id"]):
-        raise _damaged(path, "its patch ID is malformed")
+        raise damaged(path, "its patch ID is malformed")
     if not all(is_patch_id(dependency) for dependency in fields["dependencies"]):
-        raise _damaged(path, "the patch ID of a dependency is malformed")
+        raise damaged(path, "the patch ID of a dependency is malformed")
     build_id = image.build_id
-    if build_id is None or build_id.hex() != fields["patch_build_id"] or not _BUILD_ID.fullmatch(build_id.hex()):
-        raise _damaged(path, "its build ID is not the one that its metadata name")
-    targets = [_decode_target(path, target, image) for target in fields["targets"]]
+    if build_id is None or build_id.hex() != fields["patch_build_id"] or not BUILD_ID.fullmatch(build_id.hex()):
+        raise damaged(path, "its build ID is not the one that its metadata name")
+    version = fields["format_version"]
+    targets = [decode_target(path, target, image, version) for target in fields["targets"]]
     if not targets:
-        raise _damaged(path, "it names no target library")
+        raise damaged(path, "it names no target library")
     if len({target.build_id for target in targets}) < len(targets):
-        raise _damaged(path, "it names a target library twice")
+        raise damaged(path, "it names a target library twice")
+    if version != needed_format(targets):
+        raise damaged(path, f"it has format {version}, but nothing of that format")
     try:
         image_text = image.text_range
     except BadElf as error:
-        raise _damaged(path, "its library has no code") from error
+        raise damaged(path, "its library has no code") from error
     return Container(
         path=str(path),
-        format_version=fields["format_version"],
+        format_version=version,
         patch_id=fields["patch_id"],
         patch_build_id=fields["patch_build_id"],
         targets=targets,
@@ -248,36 +220,3 @@ def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Containe
         image_text=image_text,
         jumps=jumped_imports(image),
     )
-
-
-def _decode_target(path: object, value: object, image: ElfImage) -> Target:
-    fields = _fields(path, value, "a target", {"soname": str, "path": str, "build_id": str, "functions": list})
-    if not _BUILD_ID.fullmatch(fields["build_id"]):
-        raise _damaged(path, "the build ID of a target is malformed")
-    functions = []
-    for function in fields["functions"]:
-        pair = FunctionPair(**_fields(path, function, "a function", {
-            "old": str, "new": str, "old_offset": int, "old_size": int, "new_offset": int}))
-        if not 0 <= pair.old_offset <= LARGEST_OFFSET:
-            raise _damaged(path, f"the offset of the function {pair.old} is out of range")
-        if not 0 <= pair.old_size <= LARGEST_OFFSET:
-            raise _damaged(path, f"the size of the function {pair.old} is out of range")
-        if not image.is_executable_address(pair.new_offset):
-            raise _damaged(path, f"the function {pair.new} does not lie in its code")
-        functions.append(pair)
-    offsets = [pair.old_offset for pair in functions]
-    if not offsets:
-        raise _damaged(path, f"it names no function of {fields['soname']}")
-    if offsets != sorted(set(offsets)):
-        raise _damaged(path, f"the functions of {fields['soname']} are not in order")
-    return Target(fields["soname"], fields["path"], fields["build_id"], functions)
-
-
-def _fields(path: object, value: object, what: str, kinds: dict[str, type]) -> dict[str, Any]:
-    """``value``, checked to be a dict of exactly these keys with values of these types."""
-    if not isinstance(value, dict) or set(value) != set(kinds):
-        raise _damaged(path, f"{what} should have exactly the keys {', '.join(sorted(kinds))}")
-    for key, kind in kinds.items():
-        if not isinstance(value[key], kind) or isinstance(value[key], bool):
-            raise _damaged(path, f"{key} of {what} is of the wrong type")
-    return value

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .container import Container, Target, read_container
+from .container import Container, read_container
+from .target import target_fields
 
 if TYPE_CHECKING:
     import os
@@ -17,8 +18,8 @@ def dump(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The metadata of the container at ``path``, as a JSON-able dict.
 
     Keys: ``path``, ``format_version``, ``patch_id``, ``patch_build_id``, ``targets`` (each with ``soname``, ``path``,
-    ``build_id`` and ``functions``: ``old``, ``new``, ``old_offset``, ``old_size``, ``new_offset``),
-    ``dependencies``, ``labels``.
+    ``build_id``, ``functions``: ``old``, ``new``, ``old_offset``, ``old_size``, ``new_offset``, ``sites``,
+    ``old_digest``, and ``guards``), ``dependencies``, ``labels``.
 
     :raises FileProblem: it cannot be read.
     :raises BadElf: it is not a sound ELF file.
@@ -38,7 +39,3 @@ def metadata_fields(container: Container) -> dict[str, Any]:
         "labels": container.labels,
     }
 
-
-def target_fields(target: Target) -> dict[str, Any]:
-    """A container.Target as a JSON-able dict."""
-    return dict(target._asdict(), functions=[pair._asdict() for pair in target.functions])

@@ -26,7 +26,7 @@ from ..elf.relocations import R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT
 if TYPE_CHECKING:
     from ..elf.image import ElfImage
     from ..elf.symbols import Symbol
-    from .container import FunctionPair
+    from .target import FunctionPair
 
 _DATA = ("STT_OBJECT", "STT_COMMON", "STT_TLS")
 _CODE = ("STT_FUNC", "STT_GNU_IFUNC")
@@ -65,7 +65,7 @@ def duplicates(patch: ElfImage, target: ElfImage, pairs: list[FunctionPair]) -> 
 
     :param patch: ElfImage of the patch library.
     :param target: ElfImage of a target.
-    :param pairs: list of container.FunctionPair, all of this target.
+    :param pairs: list of target.FunctionPair, all of this target.
     :return: list of Duplicate, by name.
     """
     same = {pair.old for pair in pairs if pair.old == pair.new}

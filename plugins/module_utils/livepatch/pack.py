@@ -21,8 +21,6 @@ from ..elf.unseen import UnseenEntries, unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..printable import printable, some
 from .container import (
-    FunctionPair,
-    Target,
     build_container,
     canonical_json,
     is_patch_id,
@@ -32,6 +30,7 @@ from .container import (
 from .description import Description, TargetDescription
 from .dump import metadata_fields
 from .duplicates import duplicates
+from .target import FunctionPair, Target
 
 # What compilers append to the name of a copy that they made of a function.
 _CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
@@ -41,7 +40,7 @@ class PackResult(NamedTuple):
     """What ``pack`` did.
 
     ``changed`` says whether the container at ``path`` was (in check mode: would be) written; ``patch_id`` is hex;
-    ``targets`` is a list of container.Target; ``duplicates`` are the names that patch library and target both define,
+    ``targets`` is a list of target.Target; ``duplicates`` are the names that patch library and target both define,
     and that were allowed; ``warnings`` are sentences for the patch author; ``before`` and ``after`` are text about the
     container at ``path`` to compare, empty when there is none; ``data`` are its bytes.
     """
@@ -59,7 +58,7 @@ class PackResult(NamedTuple):
 
     @property
     def functions(self) -> list[FunctionPair]:
-        """All pairs of all targets, a list of container.FunctionPair."""
+        """All pairs of all targets, a list of target.FunctionPair."""
         return [pair for target in self.targets for pair in target.functions]
 
 

@@ -21,7 +21,7 @@ from ..elf.jumps import jumped_imports
 from ..elf.patchable import PatchableFunction
 from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
-from ..livepatch.container import Target
+from ..livepatch.target import Target
 from ..printable import some
 from ..process.mapped import LoadedLibrary
 

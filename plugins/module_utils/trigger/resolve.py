@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from ..livepatch.container import Target
+from ..livepatch.target import Target
 from ..process.mapped import LoadedLibrary
 from ..process.maps import Mapping
 

@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sites: places where a function that was compiled without padding can be diverted.
+
+A site is one instruction.  Its first bytes become a jump, and no boundary between instructions behind it moves, so
+that a thread that stands inside the function just goes on.  Three kinds, by what is written:
+
+``pun``
+    One byte, the opcode of ``jmp rel32`` (E9).  The four bytes behind it stay, and are the displacement.
+``wide``
+    E9 and as many bytes of the displacement as the instruction has, by one store inside an aligned word of 8 bytes.
+``short``
+    ``jmp rel8`` (EB) to a gap, bytes that nobody executes, which takes a ``jmp rel32``; by one store as well.
+
+The instruction moves to a cell, from which the old function goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..abi import LARGEST_OFFSET
+from .members import is_integer
+
+PUN = "pun"
+WIDE = "wide"
+SHORT = "short"
+KINDS = (PUN, WIDE, SHORT)
+
+# What becomes of the instruction in the cell: it is copied as it is, its displacement is made to lead to the same
+# place, or it is a jump and another one to its target stands for it.
+PLAIN = "plain"
+RIP_RELATIVE = "rip_relative"
+JUMP = "jump"
+INSTRUCTIONS = (PLAIN, RIP_RELATIVE, JUMP)
+
+JUMP_SIZE = 5  # bytes of jmp rel32
+SHORT_JUMP_SIZE = 2  # bytes of jmp rel8
+WORD = 8  # bytes that one store of the processor writes at once, where they are aligned
+LONGEST_INSTRUCTION = 15  # bytes, Intel SDM volume 2, 2.3.11
+# A function has hardly more places: endbr64 and six pushes, each with three kinds and some gaps.
+MOST_SITES = 64
+RETURN_ADDRESS = 8  # bytes: what the CFA is above the stack pointer at a function's first instruction
+_LARGEST_FRAME = 1 << 31  # bytes: what sub imm32 can take
+
+
+class Gap(NamedTuple):
+    """Bytes that nobody executes: ``offset`` is their link-time address, ``original`` what they are (5 bytes)."""
+
+    offset: int
+    original: bytes
+
+
+class Site(NamedTuple):
+    """A place where a function can be diverted; see the module's text.
+
+    ``kind``: one of KINDS.  ``offset``: the link-time address of the instruction, ``length`` its length in bytes.
+    ``original``: the bytes at the site that must be there before it is changed: the instruction, and for a pun and a
+    wide site no fewer than 5, since those behind it are the rest of the displacement.
+    ``instruction``: one of INSTRUCTIONS; ``displacement``: the position in the instruction where a displacement
+    begins, 0 for a plain one; it is 4 bytes long, or as long as what is left of a jump.
+    ``cfa_before``, ``cfa_after``: bytes from the stack pointer to the canonical frame address before and after the
+    instruction; ``cfa_before`` is 8 at a function's start, and 8 more behind each push.
+    ``gap``: Gap of a short site, else None; no other site of the container has it.
+    """
+
+    kind: str
+    offset: int
+    length: int
+    original: bytes
+    instruction: str
+    displacement: int
+    cfa_before: int
+    cfa_after: int
+    gap: Gap | None = None
+
+    @property
+    def end(self) -> int:
+        """The link-time address behind the instruction."""
+        return self.offset + self.length
+
+
+def site_fields(site: Site) -> dict[str, Any]:
+    """A Site as a JSON-able dict, as a container holds it: bytes in hex, and a ``gap`` only where there is one."""
+    fields: dict[str, Any] = dict(site._asdict(), original=site.original.hex())
+    if site.gap is None:
+        del fields["gap"]
+    else:
+        fields["gap"] = {"offset": site.gap.offset, "original": site.gap.original.hex()}
+    return fields
+
+
+def decode_site(fields: Any) -> Site:
+    """The Site that a JSON value stands for.
+
+    :raises ValueError: it is none that ``site_fields`` could have given; the message says what is wrong.
+    """
+    kind = fields.get("kind") if isinstance(fields, dict) else None
+    if kind not in KINDS:
+        raise ValueError(f"its kind is none of {', '.join(KINDS)}")
+    expected = set(Site._fields) if kind == SHORT else set(Site._fields) - {"gap"}
+    if set(fields) != expected:
+        raise ValueError(f"it should have exactly the keys {', '.join(sorted(expected))}")
+    for key in ("offset", "length", "displacement", "cfa_before", "cfa_after"):
+        if not is_integer(fields[key]):
+            raise ValueError(f"its {key} is not a whole number")
+    site = Site(**dict(
+        fields, original=_decode_bytes(fields["original"]), gap=_decode_gap(fields["gap"]) if kind == SHORT else None))
+    problem = _problem(site)
+    if problem:
+        raise ValueError(problem)
+    return site
+
+
+def _decode_bytes(value: object) -> bytes:
+    try:
+        if isinstance(value, str):
+            decoded = bytes.fromhex(value)
+            if decoded.hex() == value:
+                return decoded
+    except ValueError:
+        pass
+    raise ValueError("its original bytes are not in hexadecimal")
+
+
+def _decode_gap(value: Any) -> Gap:
+    if not isinstance(value, dict) or set(value) != set(Gap._fields) or not is_integer(value["offset"]):
+        raise ValueError("its gap is malformed")
+    gap = Gap(value["offset"], _decode_bytes(value["original"]))
+    if not 0 <= gap.offset <= LARGEST_OFFSET - JUMP_SIZE or len(gap.original) != JUMP_SIZE:
+        raise ValueError("its gap is out of range")
+    return gap
+
+
+def _problem(site: Site) -> str | None:
+    """What does not fit together in a Site whose members have the right types, or None."""
+    if not 0 <= site.offset <= LARGEST_OFFSET:
+        return "its offset is out of range"
+    if not 1 <= site.length <= LONGEST_INSTRUCTION:
+        return "no instruction is as long as it says"
+    if len(site.original) != (site.length if site.kind == SHORT else max(site.length, JUMP_SIZE)):
+        return "its original bytes are too few or too many"
+    if not (site.cfa_before >= RETURN_ADDRESS and site.cfa_after >= RETURN_ADDRESS
+            and max(site.cfa_before, site.cfa_after) <= _LARGEST_FRAME):
+        return "its canonical frame address is out of range"
+    if site.cfa_before % 8 or site.cfa_after % 8:
+        return "its canonical frame address is not aligned"
+    return _problem_of_instruction(site) or _problem_of_store(site)
+
+
+def _problem_of_instruction(site: Site) -> str | None:
+    if site.instruction == PLAIN:
+        return "a plain instruction has no displacement" if site.displacement else None
+    if site.instruction == RIP_RELATIVE:
+        fits = 1 <= site.displacement <= site.length - 4
+        return None if fits else "its displacement does not lie in the instruction"
+    if site.instruction == JUMP:
+        whole = {b"\xe9": (JUMP_SIZE, 1), b"\xeb": (SHORT_JUMP_SIZE, 1)}.get(site.original[:1])
+        return None if (site.length, site.displacement) == whole else "its instruction is not a jump"
+    return f"its instruction is none of {', '.join(INSTRUCTIONS)}"
+
+
+def _problem_of_store(site: Site) -> str | None:
+    """What keeps the bytes that change from being written at once."""
+    if site.kind == PUN:
+        return None
+    if site.length < SHORT_JUMP_SIZE:
+        return "its instruction has a single byte"
+    written = SHORT_JUMP_SIZE if site.gap is not None else min(site.length, JUMP_SIZE)
+    if site.offset % WORD + written > WORD:
+        return "what is written there crosses an aligned word"
+    if site.gap is not None and not -128 <= site.gap.offset - (site.offset + SHORT_JUMP_SIZE) <= 127:
+        return "its gap is out of reach"
+    return None
