@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.instructions import instruction_starts
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.code import instruction_starts
 
 LINE = re.compile(r"^\s+([0-9a-f]+):\t((?:[0-9a-f]{2} )+)\s*\t(\S+)", re.MULTILINE)
 

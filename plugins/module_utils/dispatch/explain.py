@@ -13,6 +13,7 @@ import os
 import shlex
 from typing import Any, NamedTuple
 
+from ..arch.elf_format import NAME
 from ..counted import counted
 from ..defaults import ASSUME_ERRNO
 from ..errors import MissingDependency, UlpError
@@ -165,7 +166,7 @@ class _Inquiry:
 
     def _runtime(self):
         self._subject = yield from examining(self._pid, self._files)
-        return (f"it runs a dynamically linked x86-64 program on the GNU C library, and has the livepatch runtime"
+        return (f"it runs a dynamically linked {NAME} program on the GNU C library, and has the livepatch runtime"
                 f" {self._subject.state.version}")
 
     def _hold(self):

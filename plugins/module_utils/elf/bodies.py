@@ -21,9 +21,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Pattern, Sequence
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
+from ..arch.code import REL32, instruction_starts, may_leave
 from ..errors import BadElf, NotPatchable
-from .computed_jumps import may_leave
-from .instructions import REL32, instruction_starts
 from .jumps import JUMP8, JUMP32
 from .slots import JUMP_BY_SLOT, imported_slots, slots_of_own_functions
 from .symbols import is_function

@@ -18,7 +18,7 @@ import re
 import struct
 from typing import TYPE_CHECKING
 
-from .instructions import REL32
+from ..arch.code import REL32
 
 if TYPE_CHECKING:
     from .image import ElfImage

@@ -16,6 +16,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from ..arch import elf_format
+
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
@@ -26,7 +28,6 @@ SECTION_HEADER_SIZE = _SECTION_HEADER.size
 
 ELFCLASS64 = 2
 ELFDATA2LSB = 1
-EM_X86_64 = 62
 
 _FILE_TYPES = {0: "ET_NONE", 1: "ET_REL", 2: "ET_EXEC", 3: "ET_DYN", 4: "ET_CORE"}
 _SEGMENT_TYPES = {
@@ -66,7 +67,7 @@ _SECTION_TYPES = {
     0x6FFFFFFD: "SHT_GNU_verdef",
     0x6FFFFFFE: "SHT_GNU_verneed",
     0x6FFFFFFF: "SHT_GNU_versym",
-    0x70000001: "SHT_X86_64_UNWIND",
+    **elf_format.SECTION_TYPES,
 }
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A validated view of one ELF file for x86-64.
+"""A validated view of one ELF file of the architecture that the core is for.
 
 Whatever is wrong with the file becomes one BadElf sentence.  Headers, notes,
 symbols and relocations are decoded by the modules of these names.
@@ -15,12 +15,13 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..arch.address_space import END_OF_LINKED_SPACE
+from ..arch.elf_format import MACHINE, NAME
 from ..atomic_file import read_file
 from ..errors import BadElf
 from .headers import (
     ELFCLASS64,
     ELFDATA2LSB,
-    EM_X86_64,
     HEADER_SIZE,
     PROGRAM_HEADER_SIZE,
     SECTION_HEADER_SIZE,
@@ -111,7 +112,7 @@ class ElfImage:
         """Read and check the file at ``path``.
 
         :raises FileProblem: it cannot be read, or is no regular file.
-        :raises BadElf: it is not a sound x86-64 ELF library or executable.
+        :raises BadElf: it is not a sound ELF library or executable.
         """
         return cls(read_file(path), path)
 
@@ -133,10 +134,10 @@ class ElfImage:
         if len(self.data) < HEADER_SIZE:
             raise self.bad("is a truncated ELF file: it ends inside the ELF header")
         if ident[4] != ELFCLASS64:
-            raise self.bad("is not a 64-bit ELF file; only x86-64 is supported")
+            raise self.bad(f"is not a 64-bit ELF file; only {NAME} is supported")
         machine = int.from_bytes(ident[18:20], "little" if ident[5] == ELFDATA2LSB else "big")
-        if ident[5] != ELFDATA2LSB or machine != EM_X86_64:
-            raise self.bad(f"is built for another architecture (ELF machine {machine}); only x86-64 is supported")
+        if ident[5] != ELFDATA2LSB or machine != MACHINE:
+            raise self.bad(f"is built for another architecture (ELF machine {machine}); only {NAME} is supported")
         if ident[6] != 1:
             raise self.bad(f"has ELF version {ident[6]}; only version 1 exists")
 
@@ -170,7 +171,7 @@ class ElfImage:
             if segment.type == "PT_LOAD":
                 if segment.filesz > segment.memsz:
                     raise self.bad("is damaged: a segment is larger in the file than in memory")
-                if segment.vaddr + segment.memsz >= 1 << 47:
+                if segment.vaddr + segment.memsz >= END_OF_LINKED_SPACE:
                     raise self.bad("is damaged: a segment lies outside the address space")
         return segments
 
@@ -385,6 +386,6 @@ class ElfImage:
     def relative_addresses(self) -> dict[int, int]:
         """Every place that the loader fills with an address of this file: {place: address}, both link-time.
 
-        From R_X86_64_RELATIVE relocations and from DT_RELR, where the file's contents are the addend.
+        From R_RELATIVE relocations and from DT_RELR, where the file's contents are the addend.
         """
         return read_relative_addresses(self)

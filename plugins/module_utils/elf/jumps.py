@@ -19,10 +19,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Callable, Container, Iterable, Iterator, Mapping, NamedTuple
 
 from ..abi import PAD_BEFORE
+from ..arch.code import REL32, computed_jumps, instruction_starts, may_leave, thunks
+from ..arch.elf_format import R_ADDRESS
 from .code_addresses import far_addresses, near_addresses
-from .computed_jumps import computed_jumps, may_leave, thunks
-from .instructions import REL32, instruction_starts
-from .relocations import R_X86_64_64
 from .slots import (
     CHOSEN,
     chosen_slots,
@@ -255,7 +254,7 @@ class _Graph:
         for target, places in uses.jumps.items():
             for place in places:
                 self._jump(place, target)
-        tables = {relocation.offset for relocation in self._image.relocations() if relocation.type == R_X86_64_64}
+        tables = {relocation.offset for relocation in self._image.relocations() if relocation.type == R_ADDRESS}
         # A word to which no instruction is seen to refer is read in a way that is not known.
         values = set(uses.loads)
         values.update(address for slot, address in own.items() if slot in tables or slot not in uses.used)

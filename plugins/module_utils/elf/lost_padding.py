@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
+from ..arch.code import ENDBR64
 from ..errors import BadElf
-from .instructions import ENDBR64
 from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, is_nops
 from .symbols import is_function, symbol_label
 

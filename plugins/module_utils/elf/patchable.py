@@ -16,8 +16,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import LARGEST_OFFSET, PAD_BEFORE, PAD_ENTRY
+from ..arch.code import ENDBR64
 from .code_addresses import far_addresses, near_addresses
-from .instructions import ENDBR64
 from .jumps import find_jumps
 from .symbols import Symbol, is_function, symbol_label
 
@@ -222,7 +222,7 @@ def addresses_taken(image: ElfImage) -> set[int]:
     """The link-time addresses that the library itself takes: a superset.
 
     From relative relocations (tables of function pointers, vtables) and from RIP-relative ``lea`` in code.  What
-    goes through .dynsym (GOT, R_X86_64_64) is not in it.
+    goes through .dynsym (GOT, R_ADDRESS) is not in it.
     """
     return near_addresses(image).union(_words(image).values())
 

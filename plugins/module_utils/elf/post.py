@@ -18,6 +18,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import PAD_BEFORE
+from ..arch.address_space import END_OF_LINKED_SPACE
 from ..atomic_file import back_up_file, read_file, replace_file
 from ..errors import BadElf, NotPatchable, UlpError
 from ..printable import printable, some
@@ -217,7 +218,7 @@ def _move_symbols(image: ElfImage, data: bytearray, exported: set[int]) -> list[
     for symbol in image.dynamic_symbols():
         if is_function(symbol) and symbol.value in exported:
             trampoline = symbol.value - PAD_BEFORE
-            if symbol.size >= 1 << 47:
+            if symbol.size >= END_OF_LINKED_SPACE:
                 raise image.bad(f"is damaged: the function {symbol_label(symbol)} is larger than the address space")
             _SYMBOL_VALUE_AND_SIZE.pack_into(
                 data, section.offset + symbol.index * _SYMBOL_SIZE + _SYMBOL_VALUE_OFFSET,

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The dynamic relocations of an ELF file.
 
-There can be tens of thousands, so they are decoded with struct.  Sources: the System V gABI, chapter 5 (dynamic
-section, DT_RELR), and its AMD64 supplement (relocation types).
+There can be tens of thousands, so they are decoded with struct.  Source: the System V gABI, chapter 5 (dynamic
+section, DT_RELR); arch.elf_format has the types.
 """
 
 from __future__ import annotations
@@ -12,14 +12,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
+from ..arch.elf_format import R_RELATIVE
+
 if TYPE_CHECKING:
     from .image import ElfImage
-
-R_X86_64_64 = 1
-R_X86_64_GLOB_DAT = 6
-R_X86_64_JUMP_SLOT = 7
-R_X86_64_RELATIVE = 8
-R_X86_64_IRELATIVE = 37
 
 DT_PLTRELSZ = 2
 DT_RELA = 7
@@ -63,7 +59,7 @@ def read_relative_addresses(image: ElfImage) -> dict[int, int]:
     """As ElfImage.relative_addresses()."""
     addresses = {
         relocation.offset: relocation.addend & 0xFFFFFFFFFFFFFFFF
-        for relocation in _relocations(image) if relocation.type == R_X86_64_RELATIVE
+        for relocation in _relocations(image) if relocation.type == R_RELATIVE
     }
     for count, place in enumerate(_relr_places(image)):
         if count == _MOST_RELOCATIONS:

@@ -19,8 +19,8 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
-from .instructions import REL32
-from .relocations import R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_IRELATIVE, R_X86_64_JUMP_SLOT
+from ..arch.code import REL32
+from ..arch.elf_format import R_ADDRESS, R_GLOB_DAT, R_IRELATIVE, R_JUMP_SLOT
 from .symbols import is_function
 
 if TYPE_CHECKING:
@@ -70,13 +70,13 @@ def slots_of_own_functions(image: ElfImage) -> dict[int, int]:
     symbols = image.dynamic_symbols()
     slots = {}
     for relocation in image.relocations():
-        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_64):
+        if relocation.type in (R_GLOB_DAT, R_JUMP_SLOT, R_ADDRESS):
             if relocation.symbol >= len(symbols):
                 raise image.bad("is damaged: a relocation refers to a symbol that does not exist")
             symbol = symbols[relocation.symbol]
             if is_function(symbol):
                 slots[relocation.offset] = symbol.value + (
-                    relocation.addend if relocation.type == R_X86_64_64 else 0)
+                    relocation.addend if relocation.type == R_ADDRESS else 0)
     return slots
 
 
@@ -85,8 +85,8 @@ def chosen_slots(image: ElfImage) -> set[int]:
     symbols = image.dynamic_symbols()
     return {
         relocation.offset for relocation in image.relocations()
-        if relocation.type == R_X86_64_IRELATIVE or (
-            relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_64)
+        if relocation.type == R_IRELATIVE or (
+            relocation.type in (R_GLOB_DAT, R_JUMP_SLOT, R_ADDRESS)
             and relocation.symbol < len(symbols) and symbols[relocation.symbol].defined
             and symbols[relocation.symbol].type == "STT_GNU_IFUNC")
     }
@@ -98,7 +98,7 @@ def imported_slots(image: ElfImage) -> dict[int, str]:
     return {
         relocation.offset: symbols[relocation.symbol].name
         for relocation in image.relocations()
-        if relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_64)
+        if relocation.type in (R_GLOB_DAT, R_JUMP_SLOT, R_ADDRESS)
         and relocation.symbol < len(symbols) and not symbols[relocation.symbol].defined
     }
 

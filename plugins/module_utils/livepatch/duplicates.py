@@ -19,9 +19,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
+from ..arch.code import REL32
+from ..arch.elf_format import R_ADDRESS, R_GLOB_DAT, R_JUMP_SLOT
 from ..elf.image import SHF_WRITE
-from ..elf.instructions import REL32
-from ..elf.relocations import R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT
 
 if TYPE_CHECKING:
     from ..elf.image import ElfImage
@@ -188,7 +188,7 @@ def _calls_itself(patch: ElfImage, definition: _Definition, name: str) -> str | 
     """What is wrong with a new function that has the name of the old one, or None: no code of its library calls it."""
     symbols = patch.dynamic_symbols()
     by_name = any(
-        relocation.type in (R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, R_X86_64_64)
+        relocation.type in (R_GLOB_DAT, R_JUMP_SLOT, R_ADDRESS)
         and relocation.symbol < len(symbols) and symbols[relocation.symbol].name == name
         for relocation in patch.relocations())
     if by_name or any(

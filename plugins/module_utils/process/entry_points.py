@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..abi import PAD_BEFORE
-from ..elf.instructions import may_end_with_call
+from ..arch.code import may_end_with_call
 
 _LONGEST_CALL = 7  # bytes, without prefixes
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from .. import abi
+from ..arch.address_space import END_OF_USER_SPACE
 from .errors import StateUnreadable, StateUnsettled
 from .memory import read_memory, read_present
 from .runtime import PatchedLibrary, read_state
@@ -32,8 +33,6 @@ _SLOT = struct.Struct("<Q")
 _DENSE = 512
 # How often the runtime may change its hooks while we look at them.
 _LOOKS = 20
-# User space ends below (Documentation/arch/x86/x86_64/mm.rst), with five levels of page tables.
-_ADDRESSES = 1 << 56
 
 
 class Undone(NamedTuple):
@@ -86,7 +85,7 @@ def hooks_of(via, state, library, others=0):
     address, count = library.hooks, library.hooks_count
     while address:
         # Each hook has a stub of its own.
-        if not (address < _ADDRESSES and 0 < count <= state.stubs_size // abi.STUB_SIZE - others - len(hooks)):
+        if not (address < END_OF_USER_SPACE and 0 < count <= state.stubs_size // abi.STUB_SIZE - others - len(hooks)):
             raise _damaged(state)
         data = read_memory(via, address, abi.HOOKS.size + count * abi.HOOK.size)
         hooks += abi.HOOK.unpack_array(data, abi.HOOKS.size, count)
@@ -97,7 +96,7 @@ def hooks_of(via, state, library, others=0):
                 and library.text_start <= start
                 and start + hook.relied.bit_length() <= library.text_end
                 and state.text_start <= hook.stub <= state.text_end - abi.STUB_SIZE
-                and hook.slot < _ADDRESSES):
+                and hook.slot < END_OF_USER_SPACE):
             raise _damaged(state)
     return hooks
 

@@ -10,14 +10,12 @@ import errno
 import os
 from itertools import accumulate
 
+from ..arch.address_space import END_OF_USER_SPACE
 from .errors import NotMapped, ProcessForbidden, ProcessGone
 from .procfs import explained
 
 # Kernel: UIO_MAXIOV, the longest vector.
 VECTOR_LIMIT = 1024
-# User space ends below, with five levels of page tables (Documentation/arch/x86/x86_64/mm.rst). Addresses come from
-# other processes' memory: a larger number would be another one by the time that the kernel sees it.
-END_OF_USER_SPACE = 1 << 56
 # Bytes: more than we want of any process at once.
 LARGEST_READ = 1 << 26
 
@@ -52,6 +50,8 @@ process_vm_writev = _bind("process_vm_writev")
 
 def require_user_space(pid, address, size):
     """Make sure that a process can have memory there; raises NotMapped."""
+    # Addresses come from other processes' memory: a larger number would be another one by the time that the kernel
+    # sees it.
     if not (address >= 0 and 0 <= size <= LARGEST_READ and address + size <= END_OF_USER_SPACE):
         raise _unmapped(pid, address, size)
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
+from ..arch.address_space import PAGE_SIZE
 from .maps import Mapping
 from .survey import Survey
 
 # What is executable and belongs to the kernel.
 _KERNELS = ("[vdso]", "[vsyscall]", "[uprobes]")
-_PAGE = 0xFFF
 # More than any linker writes: four, and some tools add a few.
 _MOST_SEGMENTS = 32
 
@@ -56,7 +56,7 @@ class Loaded:
         :param file: (device, inode).
         """
         return 0 < len(seen.data) <= _MOST_SEGMENTS and all(
-            self._shows((base + segment.vaddr) & ~_PAGE, segment.offset & ~_PAGE, file) for segment in seen.data
+            self._shows((base + segment.vaddr) & -PAGE_SIZE, segment.offset & -PAGE_SIZE, file) for segment in seen.data
         )
 
     def _shows(self, address, offset, file):
@@ -92,7 +92,7 @@ def _biases(seen, mapping):
     """The load biases that a file may have by one of its mappings: a page of the file may be in two segments."""
     return {
         mapping.start - mapping.offset + segment.offset - segment.vaddr for segment in seen.data[:_MOST_SEGMENTS]
-        if segment.offset & ~_PAGE <= mapping.offset < segment.offset + segment.memsz
+        if segment.offset & -PAGE_SIZE <= mapping.offset < segment.offset + segment.memsz
     }
 
 

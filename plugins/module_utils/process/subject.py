@@ -12,6 +12,7 @@ import os
 import time
 from typing import NamedTuple
 
+from ..arch.elf_format import NAME
 from .errors import (
     KernelThread,
     ProcessDead,
@@ -158,7 +159,7 @@ def without_runtime(pid, via, name, mappings):
             pid, f"process {pid} ({name}) was started without the livepatch runtime, and its program {program.obstacle}"
         )
     if program is not None and not program.native:
-        return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than x86-64")
+        return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than {NAME}")
     if _is_static(program):
         return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a statically linked program: no library to patch")
     if runs_on_musl(mappings):

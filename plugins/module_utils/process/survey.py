@@ -18,11 +18,12 @@ from __future__ import annotations
 import struct
 from typing import Iterable, NamedTuple
 
+from ..arch.address_space import PAGE_SIZE
+from ..arch.elf_format import MACHINE
 from ..elf.contents import read_piece
 from ..elf.headers import (
     ELFCLASS64,
     ELFDATA2LSB,
-    EM_X86_64,
     HEADER_SIZE,
     PROGRAM_HEADER_SIZE,
     SECTION_HEADER_SIZE,
@@ -63,8 +64,8 @@ class LoadedSegment(NamedTuple):
 class Survey(NamedTuple):
     """What a first look at an ELF file tells.
 
-    ``native``: it is 64-bit, little endian, for x86-64; if not, nothing else is known, but ``obstacle``: why nobody can
-    tell what the file is, words that go on after its name, or None.
+    ``native``: it is 64-bit, little endian, and for the core's architecture; if not, nothing else is known, but
+    ``obstacle``: why nobody can tell what the file is, words that go on after its name, or None.
     """
 
     native: bool
@@ -85,7 +86,7 @@ class Survey(NamedTuple):
         """
         for segment in self.segments:
             if segment.offset <= mapping.offset + (mapping.end - mapping.start) - 1:
-                page = segment.offset & ~0xFFF
+                page = segment.offset & -PAGE_SIZE
                 if page <= mapping.offset < segment.offset + segment.memsz:
                     return mapping.start - mapping.offset + segment.offset - segment.vaddr
         return None
@@ -145,7 +146,7 @@ def _survey(reader):
     header = decode_header(data)
     if header.segment_count > _MOST_SEGMENTS:
         raise _Excess
-    if header.machine != EM_X86_64:
+    if header.machine != MACHINE:
         return FOREIGN
     segments = decode_program_headers(
         _table(reader, header.segments, header.segment_count, header.segment_size, PROGRAM_HEADER_SIZE)

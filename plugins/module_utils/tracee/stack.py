@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import struct
 
+from ..arch.address_space import PAGE_SIZE
 from ..process.maps import mapping_at
 from ..process.procfs import read_bytes, text_lines
 
@@ -31,9 +32,8 @@ HEAP = "[heap]"
 # glibc: HEAP_MAX_SIZE; a thread's own heap begins at a multiple of it, right behind what is reserved for another one.
 ARENA_ALIGNMENT = 64 << 20
 # Kernel: stack_guard_gap, how many bytes stay free between a stack that grows and what is below.
-GROWTH_GAP = 256 * 4096
+GROWTH_GAP = 256 * PAGE_SIZE
 
-_PAGE = 4096
 # Bytes: so far below a stack pointer a guard region is looked for.
 _FARTHEST_GUARD = 1 << 30
 # Documentation/admin-guide/mm/pagemap.rst: 8 bytes for each page, of which bit 58 says that it is in a guard region.
@@ -88,18 +88,18 @@ def end_of_guard_region(pid, start, stack_pointer):
     :return: an absolute address.
     """
     # The mapping may be as large as the address space, and the thread is held meanwhile.
-    start = max(start, stack_pointer - _FARTHEST_GUARD & -_PAGE)
-    count = (stack_pointer - start) // _PAGE + 1
+    start = max(start, stack_pointer - _FARTHEST_GUARD & -PAGE_SIZE)
+    count = (stack_pointer - start) // PAGE_SIZE + 1
     try:
         descriptor = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            entries = os.pread(descriptor, count * _ENTRY, start // _PAGE * _ENTRY)
+            entries = os.pread(descriptor, count * _ENTRY, start // PAGE_SIZE * _ENTRY)
         finally:
             os.close(descriptor)
     except OSError:
         return None
     last = entries[_GUARD_BYTE::_ENTRY].translate(_IS_GUARD).rfind(1)
-    return start + (last + 1) * _PAGE if last >= 0 else None
+    return start + (last + 1) * PAGE_SIZE if last >= 0 else None
 
 
 def room_below(pid, mappings, tid_is_main, stack_pointer, thread_pointer):
