@@ -23,8 +23,8 @@ struct ulp_function {
 	struct ulp_stub_record *stubs; /* newest first */
 	uint32_t library;              /* index into ulp_state.libraries */
 	uint32_t domain;
-	uint32_t flags;  /* ULP_SITE_* */
-	uint32_t hooked; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE: what is switched on */
+	uint32_t flags;               /* ULP_SITE_* */
+	uint32_t hooked;              /* of ULP_SITE_HOPS: what is switched on */
 	struct ulp_version *versions; /* of the applied patches, newest first */
 	uint64_t jumped_since;        /* from this universe on code of a patch library may jump
 	                                 to it; 0: none does */

@@ -2,12 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arch.h"
 #include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/hook.h"
 #include "runtime/hook_table.h"
 #include "runtime/request.h"
+#include "runtime/site.h"
 #include "runtime/slot.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
@@ -15,7 +15,7 @@
 /* The functions of one library that are to be hooked by this request. */
 struct hooks {
 	struct ulp_function **function;
-	uint32_t *missing; /* of ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE, not switched on yet */
+	uint32_t *missing; /* of ULP_SITE_HOPS, not switched on yet */
 	uint32_t count;
 	struct ulp_function *created; /* those that are new, ascending */
 	struct ulp_hooks *table;      /* what is shown of those */
@@ -40,17 +40,12 @@ static enum ulp_error unexpected(uint64_t address, const struct ulp_library *lib
 }
 
 /* Whether what is to be switched on at a function that is hooked already can be: nobody else is there. */
-static bool is_free(const struct ulp_function *function, uint32_t kinds)
+static bool is_free(const struct ulp_function *function, uint32_t hops)
 {
-	const unsigned char *memory = (const unsigned char *)(function->address - ULP_PAD_BEFORE);
-	struct ulp_code_parts parts = ulp_code_parts(ulp_function_endbr(function));
-	uint32_t bits = (kinds & ULP_SITE_ENTRY ? parts.entry : 0) |
-			(kinds & ULP_SITE_TRAMPOLINE ? parts.trampoline : 0);
+	struct ulp_site_layout layout = ulp_site_of(function)->layout(function);
 
-	for (unsigned i = 0; i < ULP_HOOK_CODE; i++)
-		if (bits & 1u << i && memory[i] != function->shown->original[i])
-			return false;
-	return true;
+	return !hops || !ulp_site_differing(&layout, ulp_site_bytes(&layout, hops),
+					    function->shown->original);
 }
 
 /* Looks at everything, and changes nothing that anybody could notice. */
@@ -72,12 +67,9 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 		const struct ulp_request_site *site = &sites[i];
 		uint64_t address = library->base + site->function;
 		struct ulp_function *function = ulp_function_find(address);
-		uint32_t kinds = site->flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE);
+		uint32_t hops = site->flags & ULP_SITE_HOPS;
 
 		if (!function) {
-			if (!ulp_code_hookable(address, site->flags & ULP_SITE_ENDBR,
-					       site->flags & ULP_SITE_TRAMPOLINE))
-				return unexpected(address, library, detail);
 			function = &hooks->created[hooks->created_count];
 			function->address = address;
 			function->shown =
@@ -85,8 +77,10 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 			function->library = library_index;
 			function->domain = library->domain;
 			function->flags = site->flags;
+			if (!ulp_site_of(function)->is_hookable(function, hops))
+				return unexpected(address, library, detail);
 			ulp_hook_note(function);
-		} else if (!is_free(function, kinds & ~function->hooked)) {
+		} else if (!is_free(function, hops & ~function->hooked)) {
 			return unexpected(address, library, detail);
 		} else {
 			__atomic_or_fetch(&function->flags,
@@ -97,10 +91,10 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 			__atomic_store_n(&function->jumped_since,
 					 ulp_state.domains[library->domain].universe + 1,
 					 __ATOMIC_RELAXED);
-		kinds &= ~function->hooked;
-		if (kinds || !function->stubs) {
+		hops &= ~function->hooked;
+		if (hops || !function->stubs) {
 			hooks->function[hooks->count] = function;
-			hooks->missing[hooks->count++] = kinds;
+			hooks->missing[hooks->count++] = hops;
 		}
 	}
 	return ULP_OK;
@@ -114,83 +108,69 @@ static bool writable(const struct ulp_text *text, uint64_t address)
 	return ulp_text_write(text, address, &byte, 1);
 }
 
-static bool write_patch(const struct ulp_text *text, const struct ulp_code_patch *patch)
-{
-	return ulp_text_write(text, patch->address, patch->bytes, patch->size);
-}
-
-/*
- * Takes back what write_created() wrote, which nobody could get to: a later request must find the
- * padding as ulp_code_hookable() wants it.
- */
+/* Takes back what write_created() wrote, which nobody could get to: a later request must find the site hookable. */
 static void take_back(const struct ulp_text *text, struct hooks *hooks)
 {
 	for (uint32_t i = 0; i < hooks->created_count && hooks->created[i].stubs; i++) {
 		struct ulp_function *function = &hooks->created[i];
+		struct ulp_site_layout layout = ulp_site_of(function)->layout(function);
 
 		/* Where it cannot be written any more, the function can't be hooked any more. */
-		(void)ulp_text_write(text, function->address - ULP_PAD_BEFORE + 2,
-				     &function->shown->original[2], ULP_PAD_BEFORE - 2);
+		(void)ulp_site_write(text, &layout, ulp_site_bytes(&layout, 0),
+				     function->shown->original);
 		ulp_stub_discard(function->stubs);
 	}
 	ulp_slots_unmap(hooks->slots, hooks->created_count);
 }
 
-/* Stub, slot and the jump through it, all of it still dead code. */
+/* Stub, slot and the way to it, all of it still dead code. */
 static enum ulp_error write_created(const struct ulp_text *text, struct hooks *hooks)
 {
 	for (uint32_t i = 0; i < hooks->created_count; i++) {
 		struct ulp_function *function = &hooks->created[i];
 		struct ulp_stub_record *stub = ulp_stub_write(text, function, 0, 0);
-		struct ulp_code_patch jump[2];
-		unsigned count;
+		struct ulp_site_layout layout = ulp_site_of(function)->layout(function);
 
 		/* Whether it can be written was tried before. */
 		if (!stub)
 			return ULP_NO_MEMORY;
 		function->slot = &hooks->slots[i];
 		ulp_stub_put_in_place(function, stub);
-		ulp_hook_update(function);
-		if (!ulp_code_slot_jump(function->address, ulp_function_endbr(function),
-					(uint64_t)function->slot, jump, &count))
+		if (!ulp_hook_update(function))
 			return ULP_NO_MEMORY;
-		for (unsigned k = 0; k < count; k++)
-			if (!write_patch(text, &jump[k]))
-				return ULP_TEXT_UNWRITABLE;
+		if (!ulp_site_write(text, &layout, ulp_site_bytes(&layout, 0),
+				    function->shown->code))
+			return ULP_TEXT_UNWRITABLE;
 	}
 	return ULP_OK;
 }
 
-/* The first byte of each entry hop is written a barrier before the second: see arch.h. */
+/* One step of one function: written, unless it belongs to no hop that is to be switched on. */
+static bool take_step(const struct ulp_text *text, struct ulp_function *function, unsigned step,
+		      uint32_t hops)
+{
+	struct ulp_site_layout layout = ulp_site_of(function)->layout(function);
+	unsigned char code[ULP_HOOK_CODE];
+
+	if (step >= layout.step_count || !(layout.step[step].hop & hops))
+		return true;
+	/* It was within reach when the way to the slot was written. */
+	(void)ulp_site_of(function)->encode(function, code);
+	if (!ulp_site_write_single(text, &layout, layout.step[step].bytes, code))
+		return false;
+	if (ulp_site_decides(&layout, step))
+		function->hooked |= layout.step[step].hop;
+	return true;
+}
+
 static enum ulp_error switch_on(const struct ulp_text *text, struct hooks *hooks)
 {
-	for (unsigned byte = 0; byte < 2; byte++) {
+	for (unsigned step = 0; step < ULP_SITE_STEPS; step++) {
 		if (!ulp_text_barrier())
 			return ULP_NO_BARRIER;
-		for (uint32_t i = 0; i < hooks->count; i++) {
-			struct ulp_function *function = hooks->function[i];
-			struct ulp_code_patch hop[2];
-
-			if (!(hooks->missing[i] & ULP_SITE_ENTRY))
-				continue;
-			ulp_code_entry_hop(function->address, ulp_function_endbr(function), hop);
-			if (!write_patch(text, &hop[byte]))
+		for (uint32_t i = 0; i < hooks->count; i++)
+			if (!take_step(text, hooks->function[i], step, hooks->missing[i]))
 				return ULP_TEXT_UNWRITABLE;
-			if (byte == 1)
-				function->hooked |= ULP_SITE_ENTRY;
-		}
-	}
-	for (uint32_t i = 0; i < hooks->count; i++) {
-		struct ulp_function *function = hooks->function[i];
-		struct ulp_code_patch hop;
-
-		if (hooks->missing[i] & ULP_SITE_TRAMPOLINE) {
-			ulp_code_trampoline_hop(function->address, ulp_function_endbr(function),
-						&hop);
-			if (!write_patch(text, &hop))
-				return ULP_TEXT_UNWRITABLE;
-		}
-		function->hooked |= hooks->missing[i];
 	}
 	return ulp_text_barrier() ? ULP_OK : ULP_NO_BARRIER;
 }
@@ -199,7 +179,7 @@ static void show(const struct hooks *hooks)
 {
 	ulp_state_begin_change();
 	for (uint32_t i = 0; i < hooks->count; i++)
-		ulp_hook_update(hooks->function[i]);
+		(void)ulp_hook_update(hooks->function[i]);
 	ulp_state_end_change();
 }
 

@@ -18,8 +18,11 @@ struct ulp_hook *ulp_hook_table_entries(struct ulp_hooks *table);
 
 /* Notes where the function is and what stands there, before anything of it is written. */
 void ulp_hook_note(struct ulp_function *function);
-/* Notes what the function's slot jump leads through, and which of its hooks are switched on, as it is now. */
-void ulp_hook_update(struct ulp_function *function);
+/*
+ * Notes the function's slot, and what its site relies on with the hops that are on now.  Returns
+ * false, having noted nothing, if the slot is not within reach of the site.
+ */
+bool ulp_hook_update(struct ulp_function *function);
 
 /* Shows the first `count` of the table as part of the library. */
 void ulp_hook_table_show(struct ulp_library *library, struct ulp_hooks *table, uint32_t count);

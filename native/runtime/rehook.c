@@ -1,62 +1,53 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include "arch.h"
 #include "runtime/checksum.h"
 #include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/publish.h"
 #include "runtime/rehook.h"
+#include "runtime/site.h"
 #include "runtime/state.h"
 
-static const unsigned char *memory_of(const struct ulp_hook *hook)
+static struct ulp_site_layout layout_of(const struct ulp_function *function)
 {
-	return (const unsigned char *)(hook->function - ULP_PAD_BEFORE);
+	return ulp_site_of(function)->layout(function);
 }
 
-/* The bytes, of those that the hook relies on, that are not as it left them: bit i for byte i. */
-static uint32_t differing(const struct ulp_hook *hook)
+/* The bytes, of those that the hook relies on, that are not as it left them. */
+static uint32_t differing(const struct ulp_function *function, const struct ulp_site_layout *layout)
 {
-	const unsigned char *memory = memory_of(hook);
-	uint32_t bits = 0;
-
-	for (unsigned i = 0; i < ULP_HOOK_CODE; i++)
-		if (hook->relied & 1u << i && memory[i] != hook->code[i])
-			bits |= 1u << i;
-	return bits;
+	return ulp_site_differing(layout, function->shown->relied, function->shown->code);
 }
 
-static bool is_original(const struct ulp_hook *hook, uint32_t bits)
+static bool is_original(const struct ulp_function *function, const struct ulp_site_layout *layout,
+			uint32_t bytes)
 {
-	const unsigned char *memory = memory_of(hook);
-
-	for (unsigned i = 0; i < ULP_HOOK_CODE; i++)
-		if (bits & 1u << i && memory[i] != hook->original[i])
-			return false;
-	return true;
+	return !ulp_site_differing(layout, bytes, function->shown->original);
 }
 
-/* Whether anybody can still get to the slot jump: a hop is there whose first, or only, own byte is ours. */
-static bool is_reachable(const struct ulp_hook *hook, const struct ulp_code_parts *parts,
-			 uint32_t bits)
+/* Whether anybody can still get to the code behind the hops: the byte that decides is there of one. */
+static bool is_reachable(const struct ulp_hook *hook, const struct ulp_site_layout *layout,
+			 uint32_t bytes)
 {
-	uint32_t entry = hook->relied & parts->entry & parts->starts;
-	uint32_t trampoline = hook->relied & parts->trampoline & ~parts->starts;
-
-	return (entry & ~bits) || (trampoline & ~bits);
+	for (unsigned i = 0; i < layout->step_count; i++)
+		if (ulp_site_decides(layout, i) && hook->relied & layout->step[i].bytes & ~bytes)
+			return true;
+	return false;
 }
 
 /*
- * A slot jump that threads may be executing is put back only where all of its instructions still begin
+ * Code that threads may be executing is put back only where all of its instructions still begin
  * where they did, or a single byte makes them begin there: a thread between two nops would go on in
- * the middle of the jump.
+ * the middle of a jump.
  */
-static bool can_be_put_back(const struct ulp_function *function, uint32_t bits)
+static bool can_be_put_back(const struct ulp_function *function,
+			    const struct ulp_site_layout *layout, uint32_t bytes)
 {
 	const struct ulp_hook *hook = function->shown;
-	struct ulp_code_parts parts = ulp_code_parts(ulp_function_endbr(function));
 
-	return is_original(hook, bits) &&
-	       (!is_reachable(hook, &parts, bits) || !(bits & parts.slot_jump & ~parts.starts)) &&
+	return is_original(function, layout, bytes) &&
+	       (!is_reachable(hook, layout, bytes) ||
+		!(bytes & ulp_site_bytes(layout, 0) & ~layout->starts)) &&
 	       ulp_checksum((const void *)hook->stub, ULP_STUB_SIZE) == hook->stub_checksum;
 }
 
@@ -74,14 +65,16 @@ struct examination {
 static bool examine(struct ulp_function *function, void *argument)
 {
 	struct examination *examination = argument;
-	uint32_t bits;
+	struct ulp_site_layout layout;
+	uint32_t bytes;
 
 	if (function->domain != examination->domain)
 		return true;
-	bits = differing(function->shown);
-	if (bits || !holds_stub(function))
+	layout = layout_of(function);
+	bytes = differing(function, &layout);
+	if (bytes || !holds_stub(function))
 		examination->undone = true;
-	if (!can_be_put_back(function, bits))
+	if (!can_be_put_back(function, &layout, bytes))
 		examination->refused = function;
 	return !examination->refused;
 }
@@ -102,54 +95,32 @@ enum ulp_error ulp_hooks_examine(uint32_t domain, bool *undone, char *detail)
 	return ULP_UNEXPECTED_CODE;
 }
 
-/* One part of every hook of the domain after the other, as when they were made: see arch.h. */
-enum step {
-	SLOT_JUMP,
-	ENTRY_SECOND,
-	ENTRY_FIRST,
-	TRAMPOLINE,
-	STEPS,
-};
-
+/* One step of every hook of the domain after the other, as when they were made. */
 struct putting_back {
 	const struct ulp_text *text;
 	uint32_t domain;
-	enum step step;
+	unsigned step;
 	bool failed;
 };
-
-static uint32_t bytes_of(enum step step, const struct ulp_code_parts *parts)
-{
-	switch (step) {
-	case SLOT_JUMP:
-		return parts->slot_jump;
-	case ENTRY_SECOND:
-		return parts->entry & ~parts->starts;
-	case ENTRY_FIRST:
-		return parts->entry & parts->starts;
-	default:
-		return parts->trampoline;
-	}
-}
 
 static bool put_back(struct ulp_function *function, void *argument)
 {
 	struct putting_back *how = argument;
 	const struct ulp_hook *hook = function->shown;
-	struct ulp_code_parts parts = ulp_code_parts(ulp_function_endbr(function));
-	uint32_t bits;
+	struct ulp_site_layout layout;
+	uint32_t bytes;
 
 	if (function->domain != how->domain)
 		return true;
-	if (how->step == SLOT_JUMP && !holds_stub(function))
+	layout = layout_of(function);
+	if (how->step == 0 && !holds_stub(function))
 		__atomic_store_n(function->slot, hook->stub, __ATOMIC_SEQ_CST);
-	bits = differing(hook) & bytes_of(how->step, &parts);
+	if (how->step >= layout.step_count)
+		return true;
+	bytes = differing(function, &layout) & layout.step[how->step].bytes;
 	/* Somebody may have come since they were looked at. */
-	how->failed = !is_original(hook, bits);
-	for (unsigned i = 0; i < ULP_HOOK_CODE && !how->failed; i++)
-		if (bits & 1u << i)
-			how->failed = !ulp_text_write(how->text, (uint64_t)&memory_of(hook)[i],
-						      &hook->code[i], 1);
+	how->failed = !is_original(function, &layout, bytes) ||
+		      !ulp_site_write_single(how->text, &layout, bytes, hook->code);
 	return !how->failed;
 }
 
@@ -159,7 +130,7 @@ enum ulp_error ulp_hooks_put_back(const struct ulp_text *text, uint32_t domain, 
 	bool undone;
 	enum ulp_error error;
 
-	for (how.step = SLOT_JUMP; how.step < STEPS && !how.failed; how.step++) {
+	for (; how.step < ULP_SITE_STEPS && !how.failed; how.step++) {
 		ulp_function_each(put_back, &how);
 		if (!ulp_text_barrier())
 			return ULP_NO_BARRIER;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdlib.h>
 
-#include "arch.h"
 #include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/publish.h"
 #include "runtime/revert.h"
 #include "runtime/settle.h"
+#include "runtime/site.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
 #include "runtime/text.h"
@@ -53,7 +53,7 @@ static bool write_older(struct ulp_function *function, void *argument)
 	if (version != function->versions)
 		return true; /* a newer patch covers it, before and after */
 	target = version->older ? version->older->target
-				: ulp_code_resume(function->address, ulp_function_endbr(function));
+				: ulp_site_of(function)->old_version(function);
 	next->stub = ulp_stub_write(revert->text, function, revert->universe, target);
 	if (!next->stub)
 		revert->error = ULP_TEXT_UNWRITABLE;

@@ -3,6 +3,7 @@
 
 #include "arch.h"
 #include "runtime/checksum.h"
+#include "runtime/site.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
 
@@ -58,9 +59,8 @@ struct ulp_stub_record *ulp_stub_write(const struct ulp_text *text,
 		.function = (uint64_t)function,
 		.from = (uint32_t)from,
 		.replacement = replacement,
-		.older = function->stubs
-				 ? ulp_code_chain(function->stubs->address)
-				 : ulp_code_resume(function->address, ulp_function_endbr(function)),
+		.older = function->stubs ? ulp_code_chain(function->stubs->address)
+					 : ulp_site_of(function)->old_version(function),
 	};
 
 	if (!record)

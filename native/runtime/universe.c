@@ -2,6 +2,7 @@
 #include "runtime/bodies.h"
 #include "runtime/function.h"
 #include "runtime/safe_point.h"
+#include "runtime/site.h"
 #include "runtime/stack.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
@@ -212,7 +213,7 @@ static enum proof prove_by_call(const struct entry *entry)
 {
 	const struct ulp_function *function = entry->function;
 	uint64_t target = ulp_callsite_target(*entry->return_address);
-	bool by_name = target >= function->address - ULP_PAD_BEFORE && target <= function->address;
+	bool by_name = ulp_site_of(function)->is_called_by(function, target);
 
 	/* A thread with an older number is in no patch library's code: what would lead there leads on. */
 	if (function->flags & ULP_SITE_CYCLE ||

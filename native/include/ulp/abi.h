@@ -286,6 +286,9 @@ struct ulp_request_site {
 #define ULP_SITE_CYCLE      16u /* by jumps alone it may lead back to itself */
 #define ULP_SITE_JUMPED     32u /* code of this patch library may jump, not call, to it */
 
+/* The ways into a function, hops, that can be switched on. */
+#define ULP_SITE_HOPS (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)
+
 /* Every replaced function must also be a site with ULP_SITE_ENTRY. */
 struct ulp_request_replacement {
 	uint32_t function; /* relative to the library's base */

@@ -20,6 +20,7 @@ from ..arch.address_space import END_OF_USER_SPACE
 from .errors import StateUnreadable, StateUnsettled
 from .memory import read_memory, read_present
 from .runtime import PatchedLibrary, read_state
+from .sites import kind_of
 
 # What is at a hook that is not as the runtime left it.
 BREAKPOINT = "breakpoint"  # an int3: a probe or a debugger is there now
@@ -91,7 +92,7 @@ def hooks_of(via, state, library, others=0):
         hooks += abi.HOOK.unpack_array(data, abi.HOOKS.size, count)
         address, count = abi.HOOKS.unpack(data)
     for hook in hooks:
-        start = hook.function - abi.PAD_BEFORE
+        start = kind_of(hook).start(hook)
         if not (0 < hook.relied < 1 << abi.HOOK_CODE
                 and library.text_start <= start
                 and start + hook.relied.bit_length() <= library.text_end
@@ -125,7 +126,7 @@ def _undone(via, hooks):
     if not hooks:
         return []
     codes, slots, stubs = _read(via, [
-        [(hook.function - abi.PAD_BEFORE, hook.relied.bit_length()) for _library, hook in hooks],
+        [(kind_of(hook).start(hook), hook.relied.bit_length()) for _library, hook in hooks],
         [(hook.slot, _SLOT.size) for _library, hook in hooks],
         [(hook.stub, abi.STUB_SIZE) for _library, hook in hooks],
     ])
@@ -181,15 +182,4 @@ def _described(library, hook, code, differing, passes, whole):
         what = ORIGINAL
     else:
         what = CHANGED
-    return Undone(library, hook.function, what, whole and original and not _is_in_use(hook, differing))
-
-
-def _is_in_use(hook, differing):
-    """Whether threads may stand in the middle of a slot jump that is not as it was left; see rehook.c."""
-    endbr = hook.relied >> 2 & 1
-    entry = abi.PAD_BEFORE + 4 if endbr else abi.PAD_BEFORE
-    starts = {2, 9} if endbr else {8}
-    if not any(2 <= index < abi.PAD_BEFORE and index not in starts for index in differing):
-        return False
-    hops = [index for index in (1, entry) if hook.relied >> index & 1]
-    return any(index not in differing for index in hops)
+    return Undone(library, hook.function, what, whole and original and not kind_of(hook).is_in_use(hook, differing))

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A site: the place at a function where whoever enters it is led to its newest stub.  There are
+ * several kinds.  A kind says what is written there and in what order, how the old version of the
+ * function is reached, and what else must be in memory for it; who hooks, verifies, puts back and
+ * undoes goes by that alone.
+ *
+ * Bytes of a site are counted as in struct ulp_hook: bit i stands for byte i of `code`.
+ */
+#ifndef ULP_SITE_H
+#define ULP_SITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ulp/abi.h>
+
+#include "runtime/function.h"
+#include "runtime/text.h"
+
+#define ULP_SITE_STEPS 5
+
+/*
+ * One step of hooking, each a barrier behind the one before.  The steps of a hop, a way into the
+ * function, switch it on; the last of them decides.
+ */
+struct ulp_site_step {
+	uint32_t bytes;
+	uint32_t hop; /* of ULP_SITE_HOPS; 0: code that nobody comes to before a hop is on */
+};
+
+struct ulp_site_layout {
+	uint64_t address; /* of byte 0 */
+	unsigned size;    /* how many bytes there are */
+	unsigned step_count;
+	struct ulp_site_step step[ULP_SITE_STEPS];
+	uint32_t starts; /* the bytes at which an instruction begins once it is hooked */
+};
+
+struct ulp_site_kind {
+	struct ulp_site_layout (*layout)(const struct ulp_function *function);
+
+	/* Whether a function that was never hooked can be, in these hops: what stands there is what must. */
+	bool (*is_hookable)(const struct ulp_function *function, uint32_t hops);
+
+	/* What the bytes become, by the function's slot.  False: it is not within reach. */
+	bool (*encode)(const struct ulp_function *function, unsigned char code[ULP_HOOK_CODE]);
+
+	/* Where the function as it was before goes on. */
+	uint64_t (*old_version)(const struct ulp_function *function);
+
+	/* Whether a call of `address` is a call of the function. */
+	bool (*is_called_by)(const struct ulp_function *function, uint64_t address);
+};
+
+extern const struct ulp_site_kind ulp_site_padding;
+
+const struct ulp_site_kind *ulp_site_of(const struct ulp_function *function);
+
+/* The bytes of all steps of these hops; 0: of the code that they lead to. */
+uint32_t ulp_site_bytes(const struct ulp_site_layout *layout, uint32_t hops);
+
+/* Those of `bytes` that are not in memory as in `expected`. */
+uint32_t ulp_site_differing(const struct ulp_site_layout *layout, uint32_t bytes,
+			    const unsigned char expected[ULP_HOOK_CODE]);
+
+/* Writes `bytes` of `code`, those that follow each other at once. */
+bool ulp_site_write(const struct ulp_text *text, const struct ulp_site_layout *layout,
+		    uint32_t bytes, const unsigned char code[ULP_HOOK_CODE]);
+
+/* The same, byte by byte, and only where another byte is there: code that threads may be executing. */
+bool ulp_site_write_single(const struct ulp_text *text, const struct ulp_site_layout *layout,
+			   uint32_t bytes, const unsigned char code[ULP_HOOK_CODE]);
+
+/* Whether the step is the one that switches its hop on. */
+bool ulp_site_decides(const struct ulp_site_layout *layout, unsigned step);
+
+#endif
