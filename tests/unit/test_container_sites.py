@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils.command.report import dump_lines
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.section import append_section
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import Gap, Site
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadContainer
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
     build_container,
@@ -21,12 +22,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.contai
     parse_container,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import metadata_fields
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.site import (
-    Gap,
-    Site,
-    decode_site,
-    site_fields,
-)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.site import decode_site, site_fields
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import FunctionPair, Guard, Target
 
 PUN = Site("pun", 0x1000, 1, b"\x55\x48\x89\xe5\x53", "plain", 0, 8, 16)

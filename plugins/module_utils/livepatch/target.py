@@ -13,8 +13,9 @@ import re
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple
 
 from ..abi import BUILD_ID_SIZE, LARGEST_OFFSET
+from ..elf.site import Site
 from .members import FORMAT_VERSION, LATEST_FORMAT_VERSION, Members, damaged, decode_members, leave_out_empty
-from .site import MOST_SITES, Site, decode_site, site_fields
+from .site import MOST_SITES, decode_site, site_fields
 
 if TYPE_CHECKING:
     from ..elf.image import ElfImage
