@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/apply.h"
+#include "runtime/binding.h"
 #include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/hook.h"
@@ -45,9 +46,9 @@ static enum ulp_error load_patch(const struct ulp_request *request, uint32_t pat
 	enum ulp_error error;
 
 	if (patch != ULP_NONE) {
-		object->base = patch_base[patch];
-		object->text_start = ulp_state.patches[patch].text_start;
-		object->text_end = ulp_state.patches[patch].text_end;
+		/* It is never unloaded. */
+		if (!ulp_loader_find(patch_base[patch], object))
+			return ULP_PATCH_MISMATCH;
 	} else {
 		error = ulp_loader_load(path, object, detail);
 		if (error)
@@ -213,6 +214,8 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 		error = ulp_hooks_examine(domain, &undone, detail);
 	if (!error)
 		error = load_patch(request, patch, &object, detail);
+	if (!error)
+		error = ulp_bindings_fill(request, &object, detail);
 	if (!error)
 		error = ulp_targets_add(request, &domain);
 	if (!error)

@@ -4,6 +4,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "runtime/address_space.h"
 #include "runtime/format.h"
 #include "runtime/image_table.h"
 #include "runtime/loader.h"
@@ -34,8 +35,10 @@ static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id
 
 static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
 {
-	*object = (struct ulp_object){
-		.base = info->dlpi_addr, .text_start = UINT64_MAX, .read_start = UINT64_MAX};
+	*object = (struct ulp_object){.base = info->dlpi_addr,
+				      .text_start = UINT64_MAX,
+				      .read_start = UINT64_MAX,
+				      .tls_module = info->dlpi_tls_modid};
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
 		uint64_t start = info->dlpi_addr + segment->p_vaddr;
@@ -52,6 +55,10 @@ static void describe(const struct dl_phdr_info *info, struct ulp_object *object)
 				object->read_start = start;
 			if (start + segment->p_memsz > object->read_end)
 				object->read_end = start + segment->p_memsz;
+		}
+		if (segment->p_type == PT_GNU_RELRO) {
+			object->relro_start = start & ~(ULP_PAGE - 1);
+			object->relro_end = (start + segment->p_memsz) & ~(ULP_PAGE - 1);
 		}
 		if (segment->p_type == PT_NOTE && !object->build_id)
 			object->build_id = find_build_id((const char *)start, segment->p_memsz,
@@ -95,7 +102,7 @@ static uint64_t base_of(void *handle)
 	return map->l_addr;
 }
 
-static bool find(uint64_t base, struct ulp_object *object)
+bool ulp_loader_find(uint64_t base, struct ulp_object *object)
 {
 	struct wanted wanted = {.base = base, .object = object};
 
@@ -126,7 +133,7 @@ enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char
 	}
 	if (in_memory)
 		ulp_memory_file_loaded();
-	if (!find(base_of(handle), object)) {
+	if (!ulp_loader_find(base_of(handle), object)) {
 		ulp_format(detail, ULP_DETAIL_SIZE, "%s was loaded but cannot be found", path);
 		dlclose(handle);
 		return ULP_LOAD_FAILED;
@@ -136,22 +143,46 @@ enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char
 	return ULP_OK;
 }
 
+/* A handle of the object at `base`, which ulp_loader_find() has found; NULL if there is none. */
+static void *open_found(uint64_t base)
+{
+	/* RTLD_NOLOAD raises the count of what is loaded already; no name is the program itself. */
+	void *handle = dlopen(*found_name ? found_name : NULL, RTLD_LAZY | RTLD_NOLOAD);
+
+	if (handle && base_of(handle) != base) {
+		dlclose(handle);
+		return NULL;
+	}
+	return handle;
+}
+
 enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object)
 {
-	void *handle;
-
-	if (!find(base, object))
+	if (!ulp_loader_find(base, object) || !open_found(base))
 		return ULP_LIBRARY_CHANGED;
-	/* RTLD_NOLOAD raises the count of what is loaded already; no name is the program itself. */
-	handle = dlopen(*found_name ? found_name : NULL, RTLD_LAZY | RTLD_NOLOAD);
-	if (!handle)
-		return ULP_LIBRARY_CHANGED;
-	if (base_of(handle) != base) {
-		dlclose(handle);
-		return ULP_LIBRARY_CHANGED;
-	}
 	keep(object);
 	return ULP_OK;
+}
+
+static uint64_t look_up(void *handle, const char *name, const char *version)
+{
+	return (uint64_t)(*version ? dlvsym(handle, name, version) : dlsym(handle, name));
+}
+
+uint64_t ulp_loader_symbol(uint64_t base, const char *name, const char *version)
+{
+	struct ulp_object object;
+	uint64_t address = look_up(RTLD_DEFAULT, name, version);
+	void *handle;
+
+	if (address || !ulp_loader_find(base, &object))
+		return address;
+	handle = open_found(base);
+	if (handle) {
+		address = look_up(handle, name, version);
+		dlclose(handle);
+	}
+	return address;
 }
 
 /* The word of the linkage table in which the loader leaves the address of its function, psABI, figure 5.2. */

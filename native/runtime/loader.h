@@ -14,6 +14,10 @@ struct ulp_object {
 	uint64_t text_end;
 	uint64_t read_start; /* over the segments that are there to be read */
 	uint64_t read_end;
+	uint64_t relro_start; /* whole pages, writable until the loader had filled them */
+	uint64_t relro_end;
+	uint64_t
+		tls_module; /* as __tls_get_addr() counts them; 0: it has no thread-local storage */
 	const uint8_t *build_id; /* in the object's own memory; NULL if it has none */
 	uint32_t build_id_size;
 };
@@ -29,6 +33,16 @@ enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char
  * ULP_LIBRARY_CHANGED if there is none.
  */
 enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object);
+
+/* Describes the object that is loaded at `base`; returns false if there is none. */
+bool ulp_loader_find(uint64_t base, struct ulp_object *object);
+
+/*
+ * The address of what the object at `base` means by `name` with `version` ("" for any), in the
+ * loader's order: the program and all that came with it, then the object and what it needs.  0 if
+ * there is none.
+ */
+uint64_t ulp_loader_symbol(uint64_t base, const char *name, const char *version);
 
 /*
  * The function of the loader through which the object with code at `text` jumps to another one's

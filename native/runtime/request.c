@@ -39,6 +39,17 @@ const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
 	return at(request, library->bodies);
 }
 
+const struct ulp_request_binding *ulp_request_bindings(const struct ulp_request *request,
+						       const struct ulp_request_library *library)
+{
+	return at(request, library->bindings);
+}
+
+const uint8_t *ulp_request_replaced(const struct ulp_request *request, uint32_t index)
+{
+	return at(request, request->replaced + index * ULP_PATCH_ID_SIZE);
+}
+
 const uint32_t *ulp_request_excepted(const struct ulp_request *request)
 {
 	return at(request, request->excepted);
@@ -82,6 +93,24 @@ static bool bodies_inside(const struct ulp_request *request,
 	return end <= library->text_end - library->base;
 }
 
+static bool bindings_inside(const struct ulp_request *request,
+			    const struct ulp_request_library *library)
+{
+	const struct ulp_request_binding *binding = ulp_request_bindings(request, library);
+
+	if (library->binding_count == 0)
+		return true;
+	if (library->bindings % 8 != 0 ||
+	    !table_inside(request, library->bindings, library->binding_count, sizeof *binding))
+		return false;
+	for (uint32_t i = 0; i < library->binding_count; i++)
+		if (binding[i].kind < ULP_BIND_ADDRESS || binding[i].kind > ULP_BIND_TLS_WORDS ||
+		    binding[i].slot % 8 != 0 || !string_inside(request, binding[i].name) ||
+		    !string_inside(request, binding[i].version))
+			return false;
+	return true;
+}
+
 static bool library_inside(const struct ulp_request *request,
 			   const struct ulp_request_library *library)
 {
@@ -92,7 +121,7 @@ static bool library_inside(const struct ulp_request *request,
 	    library->replacements % 8 != 0 ||
 	    !table_inside(request, library->replacements, library->replacement_count,
 			  sizeof(struct ulp_request_replacement)) ||
-	    !bodies_inside(request, library))
+	    !bodies_inside(request, library) || !bindings_inside(request, library))
 		return false;
 	const struct ulp_request_site *site = ulp_request_sites(request, library);
 
@@ -123,6 +152,14 @@ static bool exceptions_inside(const struct ulp_request *request)
 	       table_inside(request, request->excepted, request->excepted_count, sizeof(uint32_t));
 }
 
+static bool replaced_inside(const struct ulp_request *request)
+{
+	return request->replaced_count == 0 ||
+	       (request->operation != ULP_SETTLE &&
+		table_inside(request, request->replaced, request->replaced_count,
+			     ULP_PATCH_ID_SIZE));
+}
+
 static bool well_formed(const struct ulp_request *request)
 {
 	if (request->magic != ULP_REQUEST_MAGIC || request->abi_version != ULP_ABI_VERSION ||
@@ -130,6 +167,7 @@ static bool well_formed(const struct ulp_request *request)
 	    request->patch_build_id_size > ULP_BUILD_ID_SIZE || request->libraries % 8 != 0 ||
 	    !string_inside(request, request->patch_path) ||
 	    !string_inside(request, request->patch_name) || !exceptions_inside(request) ||
+	    !replaced_inside(request) ||
 	    !table_inside(request, request->libraries, request->library_count,
 			  sizeof(struct ulp_request_library)))
 		return false;

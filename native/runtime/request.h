@@ -19,6 +19,10 @@ ulp_request_replacements(const struct ulp_request *request,
 			 const struct ulp_request_library *library);
 const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
 					  const struct ulp_request_library *library);
+const struct ulp_request_binding *ulp_request_bindings(const struct ulp_request *request,
+						       const struct ulp_request_library *library);
+/* The ID, ULP_PATCH_ID_SIZE bytes, of a patch that is to be taken back as well. */
+const uint8_t *ulp_request_replaced(const struct ulp_request *request, uint32_t index);
 const uint32_t *ulp_request_excepted(const struct ulp_request *request);
 const char *ulp_request_string(const struct ulp_request *request, uint32_t offset);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Every name that the runtime imports, or ever imported for what it does on the way into a function,
- * around a fork, or on a borrowed thread.
+ * around a fork, or on a borrowed thread; but dlsym and dlvsym, by which the others are found here.
  */
 #define EVERY_NAME(X)                                                                              \
 	X(pthread_attr_init)                                                                       \

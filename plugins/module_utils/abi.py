@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from .printable import printable
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 
 STATE_MAGIC = 0x4554415453504C55
 REQUEST_MAGIC = 0x5453455551504C55
@@ -63,6 +63,12 @@ SITE_CYCLE = 16
 SITE_JUMPED = 32
 SITE_HOPS = SITE_ENTRY | SITE_TRAMPOLINE
 
+BIND_ADDRESS = 1
+BIND_WORD = 2
+BIND_SYMBOL = 3
+BIND_TLS = 4
+BIND_TLS_WORDS = 5
+
 BLOCK_RED_ZONE = 128
 BLOCK_XSTATE = 256
 BLOCK_CATCH_UP = 1
@@ -93,6 +99,7 @@ DOMAINS_DIFFER = 26
 ALREADY_APPLIED = 27
 NOT_APPLIED = 28
 WORKER_LOST = 29
+BINDING_FAILED = 30
 
 # The number of an error below this one means: another thread, or a moment later, may serve.
 FIRST_FINAL_ERROR = 16
@@ -117,6 +124,7 @@ ERROR_NAMES = {
     ALREADY_APPLIED: "ALREADY_APPLIED",
     NOT_APPLIED: "NOT_APPLIED",
     WORKER_LOST: "WORKER_LOST",
+    BINDING_FAILED: "BINDING_FAILED",
 }
 
 ERROR_SENTENCES = {
@@ -139,6 +147,7 @@ ERROR_SENTENCES = {
     ALREADY_APPLIED: "the patch is already applied",
     NOT_APPLIED: "the patch is not applied",
     WORKER_LOST: "the thread that carried out an earlier request was killed at its work; restart the process",
+    BINDING_FAILED: "what the livepatch refers to in the target library is not to be found",
 }
 
 
@@ -339,6 +348,8 @@ REQUEST = Layout(
     ("excepted", "I"),
     ("excepted_count", "I"),
     ("suspended", "Q"),
+    ("replaced", "I"),
+    ("replaced_count", "I"),
 )
 
 REQUEST_LIBRARY = Layout(
@@ -357,6 +368,8 @@ REQUEST_LIBRARY = Layout(
     ("replacement_count", "I"),
     ("bodies", "I"),
     ("body_count", "I"),
+    ("bindings", "I"),
+    ("binding_count", "I"),
     ("reserved", "I"),
 )
 
@@ -367,6 +380,17 @@ REQUEST_REPLACEMENT = Layout(
     ("function", "I"),
     ("reserved", "I"),
     ("replacement", "Q"),
+)
+
+REQUEST_BINDING = Layout(
+    "ulp_request_binding",
+    ("slot", "Q"),
+    ("offset", "Q"),
+    ("addend", "q"),
+    ("kind", "I"),
+    ("name", "I"),
+    ("version", "I"),
+    ("reserved", "I"),
 )
 
 BLOCK = Layout(
@@ -383,7 +407,8 @@ TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))
 
 LAYOUTS = (
     DOMAIN, LIBRARY, HOOK, HOOKS, BODY, BODIES, PATCH, RESULT, THREAD, MESSAGES, STATE,
-    REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, BLOCK, TRM,
+    REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, REQUEST_BINDING, BLOCK,
+    TRM,
 )
 
 # The bytes of the state block up to the first array: all that a first look needs.

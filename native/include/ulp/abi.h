@@ -11,7 +11,7 @@
 #ifndef ULP_ABI_H
 #define ULP_ABI_H
 
-#define ULP_ABI_VERSION 4u
+#define ULP_ABI_VERSION 5u
 
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
 #define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
@@ -254,6 +254,10 @@ struct ulp_request {
 	uint32_t excepted;       /* offset of uint32_t[]: IDs of threads of which `settled` is not true; */
 	uint32_t excepted_count; /* with ULP_SETTLE alone, at most ULP_EXCEPTED */
 	uint64_t suspended;      /* for the domain's, with ULP_APPLY and ULP_REVERT */
+	uint32_t replaced;       /* offset of uint8_t[][ULP_PATCH_ID_SIZE]: applied patches of the same
+	                            domain that are taken back in the same publish, with ULP_APPLY
+	                            and ULP_REVERT */
+	uint32_t replaced_count;
 };
 
 struct ulp_request_library {
@@ -271,6 +275,8 @@ struct ulp_request_library {
 	uint32_t replacement_count;
 	uint32_t bodies; /* offset of struct ulp_body[], relative to base, ascending and disjoint */
 	uint32_t body_count;
+	uint32_t bindings; /* offset of struct ulp_request_binding[] */
+	uint32_t binding_count;
 	uint32_t reserved;
 };
 
@@ -294,6 +300,26 @@ struct ulp_request_replacement {
 	uint32_t function; /* relative to the library's base */
 	uint32_t reserved;
 	uint64_t replacement; /* relative to the patch library's load bias */
+};
+
+/* What the words of the patch library at `slot` are filled with before anything is published. */
+enum ulp_binding {
+	ULP_BIND_ADDRESS   = 1, /* base + offset */
+	ULP_BIND_WORD      = 2, /* what the word at base + offset holds, such as one of the GOT */
+	ULP_BIND_SYMBOL    = 3, /* what the loader finds for name and version, as the library would */
+	ULP_BIND_TLS       = 4, /* two words, as __tls_get_addr() takes them: the library's TLS module
+	                         ID, offset */
+	ULP_BIND_TLS_WORDS = 5, /* the two words at base + offset, which are of that kind */
+};
+
+struct ulp_request_binding {
+	uint64_t slot;    /* relative to the patch library's load bias; a multiple of 8 */
+	uint64_t offset;  /* relative to the library's base, or in its thread-local storage */
+	int64_t  addend;  /* is added to the value, or to the second word */
+	uint32_t kind;    /* enum ulp_binding */
+	uint32_t name;    /* offset of the name: looked up with ULP_BIND_SYMBOL, else only shown */
+	uint32_t version; /* offset of the symbol's version, "": any */
+	uint32_t reserved;
 };
 
 /* -------------------------------------------------------------- diversion */
@@ -373,6 +399,7 @@ enum ulp_error {
 	ULP_ALREADY_APPLIED = 27,
 	ULP_NOT_APPLIED     = 28,
 	ULP_WORKER_LOST     = 29, /* the worker of an earlier request was killed at its work */
+	ULP_BINDING_FAILED  = 30, /* what a word of the patch library stands for is not there */
 };
 
 #endif /* __ASSEMBLER__ */

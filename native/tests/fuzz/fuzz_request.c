@@ -40,6 +40,16 @@ static void read_library(const struct ulp_request *request,
 		 library->replacement_count * sizeof(struct ulp_request_replacement));
 	read_all(ulp_request_bodies(request, library),
 		 library->body_count * sizeof(struct ulp_body));
+	for (uint32_t i = 0; i < library->binding_count; i++) {
+		const struct ulp_request_binding *binding =
+			&ulp_request_bindings(request, library)[i];
+
+		read_all(binding, sizeof *binding);
+		read_all(ulp_request_string(request, binding->name),
+			 strlen(ulp_request_string(request, binding->name)));
+		read_all(ulp_request_string(request, binding->version),
+			 strlen(ulp_request_string(request, binding->version)));
+	}
 }
 
 static void read_request(const struct ulp_request *request)
@@ -50,6 +60,8 @@ static void read_request(const struct ulp_request *request)
 	read_all(ulp_request_string(request, request->patch_name),
 		 strlen(ulp_request_string(request, request->patch_name)));
 	read_all(ulp_request_excepted(request), request->excepted_count * sizeof(uint32_t));
+	for (uint32_t i = 0; i < request->replaced_count; i++)
+		read_all(ulp_request_replaced(request, i), ULP_PATCH_ID_SIZE);
 	for (uint32_t i = 0; i < request->library_count; i++)
 		read_library(request, &ulp_request_libraries(request)[i]);
 }

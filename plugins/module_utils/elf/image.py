@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .symbols import Symbol
 
 PF_X = 1
+PF_W = 2
 SHF_WRITE = 1
 SHF_ALLOC = 2
 SHF_EXECINSTR = 4
@@ -268,6 +269,14 @@ class ElfImage:
     def is_executable_address(self, vaddr: int) -> bool:
         """Whether link-time address ``vaddr`` lies in an executable segment."""
         return any(segment.vaddr <= vaddr < segment.vaddr + segment.memsz for segment in self.executable_segments())
+
+    def is_writable_range(self, vaddr: int, size: int) -> bool:
+        """Whether the ``size`` bytes at link-time address ``vaddr`` lie in one writable segment, RELRO or not."""
+        return any(
+            segment.type == "PT_LOAD" and segment.flags & PF_W
+            and segment.vaddr <= vaddr and vaddr + size <= segment.vaddr + segment.memsz
+            for segment in self.segments
+        )
 
     # --------------------------------------------------------------- notes
 

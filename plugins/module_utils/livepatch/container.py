@@ -22,7 +22,7 @@ from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
 from ..errors import BadContainer, BadElf
 from .members import FORMAT_VERSION, LATEST_FORMAT_VERSION, damaged, is_integer, require_fields
-from .target import BUILD_ID, Target, decode_target, encode_target, needed_format
+from .target import BUILD_ID, Target, decode_target, encode_target, needed_format, require_separate_words
 
 if TYPE_CHECKING:
     import os
@@ -203,6 +203,7 @@ def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Containe
         raise damaged(path, "it names no target library")
     if len({target.build_id for target in targets}) < len(targets):
         raise damaged(path, "it names a target library twice")
+    require_separate_words(path, targets)
     if version != needed_format(targets):
         raise damaged(path, f"it has format {version}, but nothing of that format")
     try:

@@ -19,7 +19,7 @@ def dump(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Keys: ``path``, ``format_version``, ``patch_id``, ``patch_build_id``, ``targets`` (each with ``soname``, ``path``,
     ``build_id``, ``functions``: ``old``, ``new``, ``old_offset``, ``old_size``, ``new_offset``, ``sites``,
-    ``old_digest``, and ``guards``), ``dependencies``, ``labels``.
+    ``old_digest``, ``guards``, and ``bindings``: the fields of binding.Binding), ``dependencies``, ``labels``.
 
     :raises FileProblem: it cannot be read.
     :raises BadElf: it is not a sound ELF file.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple
 
 from ..abi import BUILD_ID_SIZE, LARGEST_OFFSET
 from ..elf.site import Site
+from .binding import MEMBERS as BINDING_MEMBERS
+from .binding import Binding, fault_of, overlap_of
 from .members import FORMAT_VERSION, LATEST_FORMAT_VERSION, Members, damaged, decode_members, leave_out_empty
 from .site import MOST_SITES, decode_site, site_fields
 
@@ -57,7 +59,8 @@ class Guard(NamedTuple):
 class Target(NamedTuple):
     """A library whose functions are replaced.
 
-    ``build_id`` in hex; ``functions`` ascending by old offset; ``guards`` ascending by offset.
+    ``build_id`` in hex; ``functions`` ascending by old offset; ``guards`` ascending by offset; ``bindings``, what words
+    of the patch library stand for in this target, ascending by slot.
     """
 
     soname: str
@@ -65,6 +68,7 @@ class Target(NamedTuple):
     build_id: str
     functions: list[FunctionPair]
     guards: tuple[Guard, ...] = ()
+    bindings: tuple[Binding, ...] = ()
 
     @property
     def has_sites(self) -> bool:
@@ -73,7 +77,7 @@ class Target(NamedTuple):
 
 
 _TARGET_MEMBERS = Members(
-    "a target", {"soname": str, "path": str, "build_id": str, "functions": list}, {"guards": list})
+    "a target", {"soname": str, "path": str, "build_id": str, "functions": list}, {"guards": list, "bindings": list})
 _FUNCTION_MEMBERS = Members(
     "a function", {"old": str, "new": str, "old_offset": int, "old_size": int, "new_offset": int},
     {"sites": list, "old_digest": str})
@@ -82,7 +86,7 @@ _GUARD_MEMBERS = Members("a guard", {"name": str, "offset": int, "size": int, "s
 
 def needed_format(targets: list[Target]) -> int:
     """The oldest format that can say what there is to say."""
-    needed = any(target.has_sites or target.guards for target in targets)
+    needed = any(target.has_sites or target.guards or target.bindings for target in targets)
     return LATEST_FORMAT_VERSION if needed else FORMAT_VERSION
 
 
@@ -92,6 +96,7 @@ def target_fields(target: Target) -> dict[str, Any]:
         target._asdict(),
         functions=[pair_fields(pair) for pair in target.functions],
         guards=[dict(guard._asdict(), sites=_all_site_fields(guard.sites)) for guard in target.guards],
+        bindings=[binding._asdict() for binding in target.bindings],
     )
 
 
@@ -135,7 +140,10 @@ def decode_target(path: object, value: object, image: ElfImage, version: int) ->
     starts = [guard.offset for guard in guards]
     if starts != sorted(set(starts)) or not set(starts).isdisjoint(offsets):
         raise damaged(path, f"the guards of {fields['soname']} are not in order")
-    target = Target(fields["soname"], fields["path"], fields["build_id"], functions, guards)
+    bindings = tuple(_decode_binding(path, binding, image, version) for binding in fields.get("bindings", ()))
+    if list(bindings) != sorted(bindings, key=lambda binding: binding.slot):
+        raise damaged(path, f"the bindings of {fields['soname']} are not in order")
+    target = Target(fields["soname"], fields["path"], fields["build_id"], functions, guards, bindings)
     if target.has_sites != all(pair.sites for pair in functions) or (guards and not target.has_sites):
         raise damaged(path, f"only some functions of {fields['soname']} have sites")
     _check_overlaps(path, target)
@@ -162,6 +170,21 @@ def _decode_guard(path: object, value: object, version: int) -> Guard:
     fields["sites"] = _decode_sites(
         path, fields["name"], fields["offset"], fields["size"], fields["sites"], fields["digest"])
     return Guard(**fields)
+
+
+def _decode_binding(path: object, value: object, image: ElfImage, version: int) -> Binding:
+    binding = Binding(**decode_members(path, value, BINDING_MEMBERS, version))
+    fault = fault_of(binding, image)
+    if fault is not None:
+        raise damaged(path, fault)
+    return binding
+
+
+def require_separate_words(path: object, targets: list[Target]) -> None:
+    """Make sure that no two bindings of a livepatch fill the same word; raises BadContainer."""
+    overlap = overlap_of([binding for target in targets for binding in target.bindings])
+    if overlap is not None:
+        raise damaged(path, overlap)
 
 
 def _check_extent(path: object, name: str, offset: int, size: int) -> None:

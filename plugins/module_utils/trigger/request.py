@@ -21,6 +21,7 @@ from ..elf.jumps import jumped_imports
 from ..elf.patchable import PatchableFunction
 from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
+from ..livepatch.binding import KINDS
 from ..livepatch.target import Target
 from ..printable import some
 from ..process.mapped import LoadedLibrary
@@ -183,7 +184,7 @@ class _Writer:
         return self.add(os.fsencode(text) + b"\0")
 
 
-def build_request(operation, nonce, container, path, libraries, settled, suspended=0):
+def build_request(operation, nonce, container, path, libraries, settled, suspended=0, replaced=()):
     """The bytes of a request.
 
     :param operation: abi.APPLY or abi.REVERT.
@@ -193,6 +194,7 @@ def build_request(operation, nonce, container, path, libraries, settled, suspend
     :param libraries: list of ResolvedLibrary; may be empty for a revert.
     :param settled: progress.Settled, of the domain concerned.
     :param suspended: how many stacks are suspended inside.
+    :param replaced: patch IDs in hex of those that are taken back in the same publish.
     :raises NotPatchable: a function that is to be replaced cannot be hooked.
     """
     writer = _Writer(abi.REQUEST.size)
@@ -204,6 +206,7 @@ def build_request(operation, nonce, container, path, libraries, settled, suspend
     patch_path = writer.add_string(path)
     patch_name = writer.add_string(os.path.basename(container.path))
     excepted = writer.add(struct.pack(f"<{len(settled.excepted)}I", *settled.excepted))
+    replaced_table = writer.add(b"".join(map(bytes.fromhex, replaced)))
     build_id = bytes.fromhex(container.patch_build_id)
     header = abi.REQUEST.pack(
         magic=abi.REQUEST_MAGIC,
@@ -224,6 +227,8 @@ def build_request(operation, nonce, container, path, libraries, settled, suspend
         excepted=excepted,
         excepted_count=len(settled.excepted),
         suspended=suspended,
+        replaced=replaced_table,
+        replaced_count=len(replaced),
     )
     return header + bytes(writer.data)
 
@@ -239,6 +244,7 @@ def _library(writer, resolved, jumps, beside):
     ))
     ranges = resolved.bodies.ranges if resolved.bodies is not None else ()
     body_table = writer.add(b"".join(abi.BODY.pack(start=start, end=end) for start, end in ranges))
+    bindings = _bindings(writer, resolved.target.bindings)
     build_id = bytes.fromhex(resolved.target.build_id)
     trm = resolved.image.trm_descriptor()
     return abi.REQUEST_LIBRARY.pack(
@@ -256,7 +262,22 @@ def _library(writer, resolved, jumps, beside):
         replacement_count=len(replacements),
         bodies=body_table,
         body_count=len(ranges),
+        bindings=bindings,
+        binding_count=len(resolved.target.bindings),
     )
+
+
+def _bindings(writer, bindings):
+    """The offset of the table of ``bindings``, a sequence of livepatch.binding.Binding."""
+    # Many refer to the same few names and versions.
+    strings = {text: writer.add_string(text) for text in sorted(
+        {binding.name for binding in bindings} | {binding.version for binding in bindings})}
+    return writer.add(b"".join(
+        abi.REQUEST_BINDING.pack(
+            slot=binding.slot, offset=binding.offset, addend=binding.addend, kind=KINDS[binding.kind],
+            name=strings[binding.name], version=strings[binding.version],
+        ) for binding in bindings
+    ))
 
 
 def _library_flags(resolved):
