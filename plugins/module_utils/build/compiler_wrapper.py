@@ -1,0 +1,256 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs in place of a compiler while a build is recorded.
+
+It runs the real compiler first, with the arguments as they are, so that the build gets what it would get without it.
+Then it writes one record, a JSON file:
+
+- for each source file that was compiled, how, and where its *shadow object* is: the same file compiled again with a
+  section for each function and each variable (``-ffunction-sections -fdata-sections``);
+- for each file that was linked, which object files went into it, as the linker itself tells (``--trace``).
+
+It is started with Python's standard library alone, once for each call of the compiler.
+Source: gcc(1), "Overall Options"; ld(1), ``--trace``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+from .archives import member_digests
+
+RECORDS = "ULP_BUILD_RECORDS"
+WRAPPERS = "ULP_BUILD_WRAPPERS"
+
+C_FAMILY = (".c", ".i", ".cc", ".cp", ".cxx", ".cpp", ".CPP", ".c++", ".C", ".ii")
+ASSEMBLY = (".S", ".s", ".sx", ".asm")
+_INPUTS = (".o", ".lo", ".obj", ".a", ".so")
+
+# Options whose argument is the next word.
+_WITH_ARGUMENT = {
+    "-o", "-x", "-I", "-D", "-U", "-L", "-l", "-B", "-T", "-u", "-z", "-e", "-h", "-include", "-imacros", "-isystem",
+    "-iquote", "-idirafter", "-iprefix", "-iwithprefix", "-isysroot", "-MF", "-MT", "-MQ", "-MJ", "-Xlinker",
+    "-Xassembler", "-Xpreprocessor", "-Xclang", "-mllvm", "--param", "-aux-info", "-dumpbase", "-dumpdir", "-wrapper",
+    "-target", "-arch", "-soname", "-rpath", "-G",
+}
+# What does not lead to an object or a linked file.
+_OTHER_STEPS = ("-E", "-S", "-M", "-MM", "-fsyntax-only", "--version", "-v", "-V", "-###", "--help", "-dumpversion",
+                "-dumpmachine")
+# Options that name or make a file besides the object: the second compilation must leave that of the first alone.
+_OWN_FILE_PAIRS = ("-o", "-MF", "-MT", "-MQ", "-MJ", "-aux-info", "-dumpbase", "-dumpdir")
+_OWN_FILE = re.compile(
+    r"-M[DMPGF].*|-MD|-Wp,-M.*|-save-temps.*|-fdump-.*|-gsplit-dwarf.*|-fstack-usage|--coverage|-ftest-coverage"
+    r"|-ftime-trace.*|-frecord-command-line")
+_LINKING = re.compile(r"-Wl,.*|-l.+|-L.+|-shared|-static|-static-.*|-r|-pie|-no-pie|-rdynamic|-nostdlib|-nostartfiles"
+                      r"|-nodefaultlibs|-fuse-ld=.*|-s")
+_SHADOW = ["-ffunction-sections", "-fdata-sections", "-g", "-w"]
+
+# What configure scripts and CMake compile to learn about the compiler.
+_PROBE = re.compile(r"conftest|CMakeScratch|CMakeTmp|CMakeTests|meson-private|TryCompile")
+_MEMBER = re.compile(r"\(?([^()]+)\)?\(?([^()]*)\)?$")
+
+
+def expanded(arguments, depth=0):
+    """The arguments with those of ``@file`` in their place."""
+    words = []
+    for word in arguments:
+        if word.startswith("@") and depth < 8 and os.path.isfile(word[1:]):
+            import shlex
+
+            with open(word[1:], encoding="utf-8", errors="surrogateescape") as stream:
+                words += expanded(shlex.split(stream.read()), depth + 1)
+        else:
+            words.append(word)
+    return words
+
+
+class Command:
+    """What the arguments of a compiler ask for.
+
+    ``sources`` and ``inputs`` (objects, archives, libraries) are paths as given; ``output`` is None when the compiler
+    chooses; ``step`` is ``compile``, ``link`` or ``other``.
+    """
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.sources = []
+        self.inputs = []
+        self.output = None
+        self.step = "link"
+        position = 0
+        while position < len(arguments):
+            word = arguments[position]
+            following = arguments[position + 1] if position + 1 < len(arguments) else None
+            if word == "-o":
+                self.output = following
+            elif word.startswith("-o") and len(word) > 2:
+                self.output = word[2:]
+            elif word == "-c":
+                self.step = "compile"
+            elif word in _OTHER_STEPS:
+                self.step = "other"
+                return
+            elif not word.startswith("-"):
+                extension = os.path.splitext(word)[1]
+                if extension in C_FAMILY or extension in ASSEMBLY:
+                    self.sources.append(word)
+                elif extension in _INPUTS or ".so." in word:
+                    self.inputs.append(word)
+            position += 2 if word in _WITH_ARGUMENT else 1
+        if not self.sources and (self.step == "compile" or not self.inputs):
+            self.step = "other"
+
+    def shadow_arguments(self, source):
+        """The arguments that compile ``source`` again, but for its output."""
+        words = []
+        position = 0
+        while position < len(self.arguments):
+            word = self.arguments[position]
+            pair = word in _WITH_ARGUMENT
+            mine = self.arguments[position:position + 2] if pair else [word]
+            position += len(mine)
+            if word in _OWN_FILE_PAIRS or _OWN_FILE.fullmatch(word) or word == "-c":
+                continue
+            if word.startswith("-o") and self.output == word[2:]:
+                continue
+            if _LINKING.fullmatch(word) or word in ("-l", "-L", "-Xlinker", "-z", "-T", "-soname", "-rpath"):
+                continue
+            if not pair and (word in self.inputs or (word in self.sources and word != source)):
+                continue
+            words += mine
+        return [*words, "-c"]
+
+
+def digest(path):
+    """SHA-256 in hex of a file's bytes, or None when it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except OSError:
+        return None
+
+
+def _real_compiler(name):
+    wrappers = os.path.realpath(os.environ[WRAPPERS])
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        candidate = os.path.join(directory, name)
+        if os.path.realpath(directory) != wrappers and os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return candidate
+    return None
+
+
+def _record(kind, key, fields):
+    directory = os.environ[RECORDS]
+    name = f"{kind}-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:24]}"
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as stream:
+        json.dump(fields, stream)
+    os.replace(temporary, os.path.join(directory, name + ".json"))
+    return name
+
+
+def _shadow_name(key):
+    return os.path.join(
+        os.environ[RECORDS], f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:24]}.o")
+
+
+def _record_source(compiler, command, source, output):
+    """Compile a source file again, and write its record; returns (its key, its shadow object or None)."""
+    key = f"{output}\0{os.path.abspath(source)}"
+    fields = {
+        "source": os.path.normpath(os.path.join(os.getcwd(), source)),
+        "directory": os.getcwd(),
+        "compiler": compiler,
+        "arguments": command.shadow_arguments(source),
+        "output": output,
+        "digest": digest(output) if command.step == "compile" else None,
+        "shadow": None,
+        "messages": "",
+    }
+    if os.path.splitext(source)[1] in C_FAMILY:
+        shadow = _shadow_name(key)
+        done = subprocess.run([compiler, *fields["arguments"], *_SHADOW, "-o", shadow], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if done.returncode == 0:
+            fields["shadow"] = shadow
+        else:
+            fields["messages"] = done.stdout.decode("utf-8", "replace")[-4000:]
+    _record("unit", key, fields)
+    return key, fields["shadow"]
+
+
+def _record_link(compiler, command, output):
+    shadows = {}
+    keys = []
+    for source in command.sources:
+        key, shadow = _record_source(compiler, command, source, output)
+        keys.append(key)
+        if shadow:
+            shadows[source] = shadow
+    _record("link", output, {
+        "output": output,
+        "directory": os.getcwd(),
+        "compiler": compiler,
+        "arguments": command.arguments,
+        "units": keys,
+        "inputs": _linked(compiler, command, shadows),
+    })
+
+
+def _linked(compiler, command, shadows):
+    """[path, member or None, SHA-256 or None] of each object file that the linker takes."""
+    scratch = os.path.join(os.environ[RECORDS], f".trace.{os.getpid()}")
+    words = [shadows.get(word, word) for word in command.arguments]
+    try:
+        done = subprocess.run([compiler, *words, "-o", scratch, "-w", "-Wl,--trace,--trace"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    finally:
+        if os.path.exists(scratch):
+            os.unlink(scratch)
+    lines = done.stdout.decode("utf-8", "surrogateescape").splitlines() if done.returncode == 0 else command.inputs
+    found = []
+    for line in lines:
+        match = _MEMBER.match(line.strip())
+        if match is None:
+            continue
+        path, member = match.groups()
+        path = os.path.normpath(os.path.join(os.getcwd(), path))
+        if not os.path.isfile(path) or path in shadows.values():
+            continue
+        with open(path, "rb") as stream:
+            magic = stream.read(18)
+        relocatable = magic[:4] == b"\x7fELF" and magic[16:18] == b"\1\0"
+        archive = magic[:8] in (b"!<arch>\n", b"!<thin>\n")
+        if relocatable or (archive and (member or done.returncode)):
+            for sha in [digest(path)] if relocatable else member_digests(path, member) if member else [None]:
+                if [path, member or None, sha] not in found:
+                    found.append([path, member or None, sha])
+    return found
+
+
+def main(name, arguments):
+    """Run the compiler called ``name``, record what it did, and return its exit status."""
+    compiler = _real_compiler(name)
+    if compiler is None:
+        sys.stderr.write(f"{name}: not found\n")
+        return 127
+    command = Command(expanded(arguments))
+    probe = _PROBE.search(" ".join([*command.sources, command.output or "", os.getcwd()]))
+    if command.step == "other" or probe or not os.environ.get(RECORDS):
+        os.execv(compiler, [compiler, *arguments])
+    status = subprocess.run([compiler, *arguments], check=False).returncode
+    if status:
+        return status if status > 0 else 128 - status
+    if command.step == "compile":
+        for source in command.sources:
+            output = command.output or os.path.splitext(os.path.basename(source))[0] + ".o"
+            _record_source(compiler, command, source, os.path.normpath(os.path.join(os.getcwd(), output)))
+    else:
+        _record_link(compiler, command, os.path.normpath(os.path.join(os.getcwd(), command.output or "a.out")))
+    return 0

@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a build with compilers that record what they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+from typing import Any, NamedTuple
+
+from ..errors import FileProblem
+from .compiler_wrapper import RECORDS, WRAPPERS
+from .errors import BuildFailed
+
+_COMPILER = re.compile(r"(?:[a-z0-9_]+-linux-gnu-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|c99|c89)(?:-[0-9.]+)?")
+
+# A diff changes the time of what these are made from: they would make everything anew, where they are installed at all.
+_AUTOTOOLS = "AUTOMAKE=: AUTOCONF=: ACLOCAL=: AUTOHEADER=: MAKEINFO=:"
+
+
+class Unit(NamedTuple):
+    """One source file that was compiled.
+
+    ``key`` is the same for the same file in both builds; ``shadow`` is the path of its shadow object, None for assembly
+    or where the second compilation failed (``messages`` says why); ``digest`` is the SHA-256 of the object itself.
+    """
+
+    key: str
+    source: str
+    directory: str
+    compiler: str
+    arguments: list[str]
+    output: str
+    digest: str | None
+    shadow: str | None
+    messages: str
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return os.path.basename(self.source)
+
+
+class Link(NamedTuple):
+    """One file that was linked; ``inputs`` are [path, archive's member or None, SHA-256 or None]."""
+
+    output: str
+    directory: str
+    compiler: str
+    arguments: list[str]
+    units: list[str]
+    inputs: list[list[str | None]]
+
+
+class Records(NamedTuple):
+    """What a build has done: {key: Unit} and {output: Link}."""
+
+    units: dict[str, Unit]
+    links: dict[str, Link]
+
+    def followed_by(self, later: Records) -> Records:
+        """These records, with those of a later build of the same tree in place of what it made anew."""
+        return Records({**self.units, **later.units}, {**self.links, **later.links})
+
+
+def write_wrappers(directory: str) -> None:
+    """Fill ``directory`` with a wrapper for each compiler that PATH leads to."""
+    os.makedirs(directory, exist_ok=True)
+    names = set()
+    for place in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        if place and os.path.isdir(place) and os.path.realpath(place) != os.path.realpath(directory):
+            names.update(name for name in os.listdir(place) if _COMPILER.fullmatch(name))
+    here = os.path.dirname(os.path.abspath(__file__))
+    package = os.path.dirname(here)
+    root, module = os.path.dirname(package), f"{os.path.basename(package)}.{os.path.basename(here)}.compiler_wrapper"
+    run = (f"import sys; sys.path.insert(0, {root!r}); sys.dont_write_bytecode = True;"
+           f" from {module} import main; sys.exit(main(sys.argv[1], sys.argv[2:]))")
+    for name in sorted(names):
+        path = os.path.join(directory, name)
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(f"#!/bin/sh\nexec {_quoted(sys.executable)} -SE -c {_quoted(run)} {_quoted(name)} \"$@\"\n")
+        os.chmod(path, stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def recording_environment(wrappers: str, records: str) -> dict[str, str]:
+    """The environment of a build that is recorded in the directory ``records``."""
+    os.makedirs(records, exist_ok=True)
+    environment = dict(os.environ)
+    # What the command `ulp` itself was started with is nothing to the build.
+    environment.pop("LD_PRELOAD", None)
+    environment.update({
+        RECORDS: records,
+        WRAPPERS: wrappers,
+        "PATH": wrappers + os.pathsep + environment.get("PATH", os.defpath),
+        "MAKEFLAGS": f"{environment.get('MAKEFLAGS', '')} {_AUTOTOOLS}".strip(),
+        "CCACHE_DISABLE": "1",
+        # The same messages and the same order of names wherever it is built.
+        "LC_ALL": "C.UTF-8",
+    })
+    return environment
+
+
+def read_records(directory: str) -> Records:
+    """What the compilers have recorded in ``directory``.
+
+    :raises BuildFailed: a record is damaged.
+    :raises FileProblem: the directory cannot be read.
+    """
+    units: dict[str, Unit] = {}
+    links: dict[str, Link] = {}
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        raise FileProblem("read", directory, error) from error
+    for name in names:
+        if not name.endswith(".json") or name.startswith("."):
+            continue
+        path = os.path.join(directory, name)
+        try:
+            with open(path, encoding="utf-8") as stream:
+                fields: dict[str, Any] = json.load(stream)
+            if name.startswith("unit-"):
+                unit = Unit(f"{fields['output']}\0{fields['source']}", **fields)
+                units[unit.key] = unit
+            else:
+                link = Link(**fields)
+                links[link.output] = link
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BuildFailed(f"the record {path} is damaged ({error}); remove the directory and build anew") from error
+    return Records(units, links)

@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a diff changes: recorded builds, line numbers that stay, objects compared."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.comparison import compare
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.errors import BadDiff
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.objects import ObjectFile
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.recording import (
+    read_records,
+    recording_environment,
+    write_wrappers,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.source_diff import apply_diffs
+
+SOURCE = """\
+#include <assert.h>
+static const int limits[3] = {1, 2, 3};
+static int calls;
+static inline int third(int value) { return value / 3; }
+int counted(int value)
+{
+    static int count = 7;
+    calls++;
+    return value + count++;
+}
+int limit(int index)
+{
+    return limits[index];
+}
+int share(int value)
+{
+    return third(value) + 1;
+}
+int checked(int value)
+{
+    assert(value > 5);
+    return value * 2;
+}
+int named(void)
+{
+    return __func__[0];
+}
+"""
+
+
+@pytest.fixture(name="difference", params=["gcc", "clang"])
+def fixture_difference(request, tmp_path):
+    """A function that compares SOURCE with itself after replacements of text in it."""
+
+    def difference(*replacements, source=SOURCE, suffix=".c", compiler=request.param):
+        if suffix == ".cc":
+            compiler = {"gcc": "g++", "clang": "clang++"}[compiler]
+        objects = []
+        for version in ("before", "after"):
+            text = source
+            if version == "after":
+                for old, new in replacements:
+                    assert old in text
+                    text = text.replace(old, new)
+            (tmp_path / version).mkdir(exist_ok=True)
+            (tmp_path / version / f"unit{suffix}").write_text(text, encoding="utf-8")
+            subprocess.run([compiler, "-O2", "-g", "-fPIC", "-ffunction-sections", "-fdata-sections", "-c",
+                            f"unit{suffix}"], cwd=tmp_path / version, check=True)
+            objects.append(ObjectFile(str(tmp_path / version / "unit.o")))
+        return compare(*objects)
+
+    return difference
+
+
+def test_the_same_source_is_the_same(difference):
+    assert difference().is_empty
+
+
+def test_a_caller_that_the_fix_was_inlined_into_is_changed(difference):
+    """Seen to fail with names compared instead of code."""
+    assert difference(("value / 3", "value / 4")).changed == ["share"]
+
+
+def test_a_constant_that_changes_is_told_apart_from_a_variable(difference):
+    found = difference(("{1, 2, 3}", "{1, 2, 4}"))
+    assert found.changed_constants == {"limits": "its initial value changes"}
+    assert not found.changed_variables
+    found = difference(("count = 7", "count = 8"))
+    assert list(found.changed_variables.values()) == ["its initial value changes"]
+
+
+def test_a_numbered_variable_is_the_same_by_its_users(difference):
+    """Seen to fail with variables compared by name: gcc numbers ``count`` anew, and the function counted as changed."""
+    found = difference(("static int calls;", "static int calls; extern int more(int), declarations(int);"))
+    assert found.is_empty
+
+
+def test_new_and_vanished_functions(difference):
+    found = difference(("int named(void)", "int other(void) { return 3; }\nint renamed(void)"))
+    assert sorted(found.new) == ["other", "renamed"]
+    assert found.gone == ["named"]
+
+
+def test_a_catch_of_another_type_is_a_change(difference):
+    """The code is the same, and only the exception table differs: seen to fail without looking at it."""
+    source = ("extern void call();\nint guarded() { try { call(); } catch (int) { return 1; } return 0; }\n"
+              "int other() { try { call(); } catch (char) { return 1; } return 0; }\n")
+    found = difference(("catch (int)", "catch (long)"), source=source, suffix=".cc")
+    assert found.changed == ["_Z7guardedv"]
+
+
+def test_a_constructor(difference):
+    source = "void call(int);\n__attribute__((constructor)) static void start(void) { call(1); }\n"
+    assert difference(("call(1)", "call(2)"), source=source).constructors == ["start"]
+    assert not difference(("void call", "int other(void) { return 3; }\nvoid call"), source=source).constructors
+
+
+def make_diff(tree, name, *replacements):
+    """A diff of tree/name, beside the tree."""
+    old = (tree / name).read_text()
+    new = old
+    for before, after in replacements:
+        assert before in new
+        new = new.replace(before, after)
+    (tree.parent / "new").write_text(new)
+    done = subprocess.run(["diff", "-u", "--label", f"a/{name}", "--label", f"b/{name}", str(tree / name),
+                           str(tree.parent / "new")], stdout=subprocess.PIPE, check=False)
+    path = tree.parent / "fix.patch"
+    path.write_bytes(done.stdout)
+    return str(path)
+
+
+@pytest.fixture(name="tree")
+def fixture_tree(tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "unit.c").write_text(SOURCE, encoding="utf-8")
+    return tree
+
+
+def test_lines_keep_their_numbers(tree):
+    """Seen to fail without #line: each function with an assertion below the fix counted as changed."""
+    compiling = ["gcc", "-O2", "-c", "-ffunction-sections", "-fdata-sections", "unit.c", "-o"]
+    diff = make_diff(
+        tree, "unit.c", ("    return limits", "    if (index > 2)\n        return 0;\n    return limits"))
+    subprocess.run([*compiling, "../1.o"], cwd=tree, check=True)
+    assert apply_diffs(str(tree), [diff]).files == ["unit.c"]
+    subprocess.run([*compiling, "../2.o"], cwd=tree, check=True)
+    assert compare(ObjectFile(f"{tree}/../1.o"), ObjectFile(f"{tree}/../2.o")).changed == ["limit"]
+
+
+def test_each_line_tells_its_old_number(tree):
+    """With several hunks, one that removes lines among them: what stands below each is numbered as before."""
+    diff = make_diff(
+        tree, "unit.c", ("    calls++;\n", ""),
+        ("    return limits", "    /* one */\n    /* two */\n    return limits"),
+        ("    return third", "    /* three */\n    return third"))
+    apply_diffs(str(tree), [diff])
+    text = (tree / "unit.c").read_text().replace("#include <assert.h>\n", "\n")
+    for place in ("    assert(value > 5)", "    return __func__"):
+        text = text.replace(place, "LINE __LINE__ ")
+    done = subprocess.run(["gcc", "-E", "-x", "c", "-"], input=text, text=True, stdout=subprocess.PIPE, check=True)
+    numbers = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("LINE")]
+    lines = SOURCE.split("\n")
+    assert numbers == [str(lines.index(line) + 1) for line in ("    assert(value > 5);", "    return __func__[0];")]
+
+
+def test_a_diff_that_does_not_apply_changes_nothing(tree):
+    diff = make_diff(tree, "unit.c", ("value / 3", "value / 4"))
+    apply_diffs(str(tree), [diff])
+    before = (tree / "unit.c").read_bytes()
+    with pytest.raises(BadDiff, match=r"fix\.patch does not apply to the source with -p1"):
+        apply_diffs(str(tree), [diff])
+    assert (tree / "unit.c").read_bytes() == before
+    with pytest.raises(BadDiff, match="does not exist"):
+        apply_diffs(str(tree), [diff + "s"])
+
+
+@pytest.mark.parametrize("commands", [
+    "gcc -O2 -fPIC -MD -MF unit.d -c unit.c -o unit.o\ngcc -shared -o libunit.so unit.o",
+    "gcc -O2 -fPIC -c unit.c\nar rc libpart.a unit.o\n"
+    "gcc -shared -o libunit.so -Wl,--whole-archive libpart.a -Wl,--no-whole-archive",
+    "gcc -O2 -fPIC -shared -o libunit.so unit.c",
+    "echo '-O2 -fPIC -shared' > options\nclang @options -olibunit.so unit.c",
+    "gcc -O2 -fPIC -c unit.c\nar rcT libthin.a unit.o\n"
+    "gcc -shared -o libunit.so -fuse-ld=gold -Wl,--whole-archive libthin.a -Wl,--no-whole-archive",
+])
+def test_what_a_build_does_is_recorded(tree, tmp_path, commands):
+    write_wrappers(str(tmp_path / "bin"))
+    environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
+    subprocess.run(["sh", "-e", "-c", commands], cwd=tree, env=environment, check=True)
+    records = read_records(str(tmp_path / "records"))
+    (unit,) = records.units.values()
+    assert unit.source == str(tree / "unit.c")
+    assert {"share", "checked"} <= set(compare(None, ObjectFile(unit.shadow)).new)
+    link = records.links[str(tree / "libunit.so")]
+    assert unit.key in link.units or unit.digest in [sha for _path, _member, sha in link.inputs]
+
+
+def test_a_compiler_that_fails_fails(tree, tmp_path):
+    write_wrappers(str(tmp_path / "bin"))
+    environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
+    done = subprocess.run(["gcc", "-c", "nothing.c"], cwd=tree, env=environment, check=False, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert b"nothing.c" in done.stderr
+    assert not read_records(str(tmp_path / "records")).units
