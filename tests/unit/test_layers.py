@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
-LAYERS = ("arch", "elf", "livepatch", "process", "tracee", "trigger", "dispatch", "build", "command")
+LAYERS = ("arch", "elf", "stock", "livepatch", "process", "tracee", "trigger", "dispatch", "build", "command")
 # On the controller: it knows nothing of the rest but what outcomes mean.
 APART = {"rollout": {"rollout", "trigger.outcome"}}
 FILES = sorted(CORE.rglob("*.py"))

@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All code of a library or program: where its functions are, and where its jumps and calls lead."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from typing import TYPE_CHECKING, Iterator, NamedTuple
+
+from ..arch.elf_format import R_IRELATIVE
+from ..elf.code_addresses import near_addresses
+from ..elf.symbols import is_function
+from ..elf.unwind import DescribedCode
+from .disassembler import direct_target, is_jump, is_padding, operation, outline
+
+if TYPE_CHECKING:
+    from ..elf.image import ElfImage
+    from ..elf.symbols import Symbol
+
+
+class Extent(NamedTuple):
+    """A piece of code that has unwind information of its own: a function, or a part of one; link-time addresses."""
+
+    start: int
+    end: int
+
+
+class Code:
+    """The code of one file.
+
+    Attributes: ``extents`` (list of Extent, ascending), ``calls`` and ``jumps`` ({link-time address: list of the
+    addresses of the instructions that lead there directly}), ``last`` ({end of an Extent: the mnemonic of the last
+    instruction in it that is no padding}), ``resolvers`` (set of the addresses of functions that choose an
+    implementation at load time, IFUNC), ``taken`` (set of the addresses that code or data refer to).
+    """
+
+    def __init__(self, image: ElfImage) -> None:
+        """
+        :param image: elf.image.ElfImage.
+        :raises BadElf: it is damaged.
+        :raises MissingDependency: Capstone is not installed.
+        """
+        self.image = image
+        self.extents = _extents(image)
+        self._starts = [extent.start for extent in self.extents]
+        self.functions: dict[int, list[Symbol]] = defaultdict(list)
+        self.resolvers = {
+            relocation.addend for relocation in image.relocations() if relocation.type == R_IRELATIVE}
+        for symbol in (*image.symbols(), *image.dynamic_symbols()):
+            if is_function(symbol):
+                self.functions[symbol.value].append(symbol)
+            elif symbol.type == "STT_GNU_IFUNC" and symbol.defined:
+                self.resolvers.add(symbol.value)
+        self.exported = {symbol.value for symbol in image.dynamic_symbols() if symbol.defined}
+        self.begins = sorted({*self._starts, *self.functions})
+        self.taken = near_addresses(image).union(image.relative_addresses().values())
+        self.calls: dict[int, list[int]] = defaultdict(list)
+        self.jumps: dict[int, list[int]] = defaultdict(list)
+        self.last: dict[int, str] = {}
+        self._sweep()
+        self._targets = sorted({*self.calls, *self.jumps})
+
+    def at(self, address: int) -> Extent | None:
+        """The Extent that holds ``address``, or None."""
+        index = bisect_right(self._starts, address) - 1
+        return self.extents[index] if index >= 0 and address < self.extents[index].end else None
+
+    def next_begin(self, address: int) -> int | None:
+        """Where the next function or part of one begins behind ``address``, or None."""
+        index = bisect_right(self.begins, address)
+        return self.begins[index] if index < len(self.begins) else None
+
+    def reached(self, start: int, end: int) -> list[int]:
+        """The addresses from ``start`` to before ``end`` to which a jump or call leads, ascending."""
+        return self._targets[bisect_left(self._targets, start):bisect_left(self._targets, end)]
+
+    def entering(self, address: int) -> list[int]:
+        """The addresses of the jumps and calls that lead to ``address``."""
+        return self.jumps.get(address, []) + self.calls.get(address, [])
+
+    def parts(self, function: Extent) -> list[Extent]:
+        """The pieces that belong to a function: itself, and what the compiler has moved away from it (``foo.cold``).
+
+        Such a piece is reached by jumps of the function alone: nobody calls it, exports it or takes its address.
+        """
+        found = [function]
+        for part in found:
+            for target in self._targets_from(part):
+                other = self.at(target)
+                if other is not None and other not in found and self._is_part(other, found):
+                    found.append(other)
+        return found
+
+    def _is_part(self, extent: Extent, parts: list[Extent]) -> bool:
+        if extent.start in self.calls or extent.start in self.exported or extent.start in self.taken:
+            return False
+        return all(
+            self.at(source) in parts or self.at(source) == extent for source in self.jumps.get(extent.start, ()))
+
+    def _targets_from(self, extent: Extent) -> Iterator[int]:
+        for _address, _size, mnemonic, operands in outline(*self.read(extent)):
+            target = direct_target(operands) if is_jump(mnemonic) else None
+            if target is not None and not extent.start <= target < extent.end:
+                yield target
+
+    def read(self, extent: Extent) -> tuple[bytes, int]:
+        """(the bytes of an Extent, its link-time address), as outline() and instructions() take them."""
+        return self.image.read(extent.start, extent.end - extent.start), extent.start
+
+    def _sweep(self) -> None:
+        """Find all direct jumps and calls, between one beginning and the next so that none is missed behind data."""
+        edges = sorted({*self.begins, *(extent.end for extent in self.extents)})
+        ends = {extent.end for extent in self.extents}
+        for section in self.image.code_sections():
+            data = self.image.section_data(section)
+            inner = edges[bisect_right(edges, section.address):bisect_left(edges, section.address + section.size)]
+            bounds = [section.address, *inner, section.address + section.size]
+            for start, end in zip(bounds, bounds[1:]):
+                last = self._sweep_piece(data[start - section.address:end - section.address], start)
+                if end in ends:
+                    self.last[end] = last
+
+    def _sweep_piece(self, code: bytes, address: int) -> str:
+        last = ""
+        for place, _size, mnemonic, operands in outline(code, address):
+            name = operation(mnemonic)
+            if name == "call":
+                target = direct_target(operands)
+                if target is not None:
+                    self.calls[target].append(place)
+            elif is_jump(mnemonic) or name == "xbegin":
+                target = direct_target(operands)
+                if target is not None:
+                    self.jumps[target].append(place)
+            elif is_padding(mnemonic):
+                continue
+            last = name
+        return last
+
+
+def _extents(image: ElfImage) -> list[Extent]:
+    described = DescribedCode(image)
+    found = {described.at(start) for start in described.starts()}
+    return sorted(Extent(*extent) for extent in found if extent is not None and extent[0] < extent[1])
