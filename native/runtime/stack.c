@@ -22,21 +22,42 @@
 /* What the C library gives a thread if there is no limit. */
 #define UNLIMITED_STACK (2ull << 20)
 
+/*
+ * 0: not known yet.  Whoever loads the runtime into a running process does so on another thread, so
+ * the main one is known by its stack, when it comes by.
+ */
 static uint64_t main_thread_pointer;
 static uint64_t main_stack_end;
 static uint64_t stack_size; /* of threads that ask for no other */
+
+static bool on_main_stack(uint64_t address)
+{
+	return address < main_stack_end && main_stack_end - address <= MAIN_STACK_REACH;
+}
+
+/* Also of a child, whose one thread was perhaps another in the parent.  0: it has not come by. */
+static uint64_t main_thread_by_stack(uint64_t own)
+{
+	uint64_t known = 0;
+
+	if (!__atomic_load_n(&main_thread_pointer, __ATOMIC_RELAXED) &&
+	    on_main_stack((uint64_t)__builtin_frame_address(0)))
+		__atomic_compare_exchange_n(&main_thread_pointer, &known, own, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return __atomic_load_n(&main_thread_pointer, __ATOMIC_RELAXED);
+}
 
 void ulp_stack_learn(char **argv)
 {
 	struct rlimit limit;
 
-	main_thread_pointer = ulp_thread_pointer();
 	/* Below the arguments is their number, at which the process begins (psABI, 3.4.1). */
 	main_stack_end = (uint64_t)(argv - 1);
 	stack_size = ulp_system_call(SYS_prlimit64, 0, RLIMIT_STACK, NULL, &limit) != 0 ||
 				     limit.rlim_cur == RLIM_INFINITY
 			     ? UNLIMITED_STACK
 			     : limit.rlim_cur;
+	main_thread_by_stack(ulp_thread_pointer());
 }
 
 bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument)
@@ -64,12 +85,11 @@ bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument)
 /* The end of the stack that `from` lies on, or 0. */
 static uint64_t end_of_stack(uint64_t from)
 {
-	uint64_t main_end = main_stack_end;
 	/* The C library puts a thread's control block at the upper end of its stack. */
 	uint64_t thread_end = ulp_thread_pointer();
 
-	if (from < main_end && main_end - from <= MAIN_STACK_REACH)
-		return main_end;
+	if (on_main_stack(from))
+		return main_stack_end;
 	if (from < thread_end && thread_end - from <= THREAD_STACK_REACH &&
 	    ulp_readable(from, thread_end - from))
 		return thread_end;
@@ -100,11 +120,14 @@ ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void
 /* Where stacks that somebody else made lie cannot be asked for: a sandboxed thread may come by. */
 uint64_t ulp_stack_known_end(uint64_t address)
 {
-	bool main_thread = ulp_thread_pointer() == main_thread_pointer;
-	uint64_t end = main_thread ? main_stack_end : ulp_thread_pointer();
+	uint64_t own = ulp_thread_pointer(), main_thread = main_thread_by_stack(own);
 
-	return address < end && end - address <= (main_thread ? MAIN_STACK_REACH : stack_size) ? end
-											       : 0;
+	if (own == main_thread)
+		return on_main_stack(address) ? main_stack_end : 0;
+	if (address >= own || own - address > stack_size)
+		return 0;
+	/* Of the main thread, while it is not known and on another stack, this would not be true. */
+	return main_thread || ulp_readable(address, own - address) ? own : 0;
 }
 
 /* A stack pointer may lie right behind the last word. */

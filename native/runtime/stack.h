@@ -32,7 +32,7 @@ bool ulp_stack_walk(ulp_frame_visitor *visit, void *argument);
  */
 bool ulp_stack_scan(uint64_t from, bool (*visit)(uint64_t word, void *argument), void *argument);
 
-/* Call once, on the main thread, with what the loader passes to a constructor. */
+/* Call once, with what the loader passes to a constructor; on any thread. */
 void ulp_stack_learn(char **argv);
 
 /* The end of the stack that the calling thread was started with if `address` lies there, else 0. Near misses count. */

@@ -19,6 +19,7 @@ divert:
 	movq	$0, 232(%r8)		/* signal mask */
 	mov	divert_flags(%rip), %rcx
 	mov	%rcx, 240(%r8)
+	movq	$0, 248(%r8)		/* the claim that a bootstrap expects */
 	mov	%r15, 0(%r8)
 	mov	%r14, 8(%r8)
 	mov	%r13, 16(%r8)

@@ -73,6 +73,15 @@ BLOCK_RED_ZONE = 128
 BLOCK_XSTATE = 256
 BLOCK_CATCH_UP = 1
 
+BOOTSTRAP_MAGIC = 0x544F4F42504C550A
+BOOTSTRAP_NONE = 0
+BOOTSTRAP_STARTED = 1
+BOOTSTRAP_WAITS = 2
+BOOTSTRAP_LOADED = 3
+BOOTSTRAP_NO_THREAD = 4
+BOOTSTRAP_NO_FILE = 5
+BOOTSTRAP_REFUSED = 6
+
 NOTE_TRM = 1
 NOTE_NAME = b"ulp\0"
 
@@ -400,7 +409,43 @@ BLOCK = Layout(
     ("nonce", "Q"),
     ("signal_mask", "Q"),
     ("flags", "Q"),
-    ("reserved", "Q"),
+    ("expected", "Q"),
+)
+
+BOOTSTRAP = Layout(
+    "ulp_bootstrap",
+    ("magic", "Q"),
+    ("size", "I"),
+    ("entry", "I"),
+    ("pthread_create", "Q"),
+    ("pthread_attr_init", "Q"),
+    ("pthread_attr_setstacksize", "Q"),
+    ("pthread_attr_setdetachstate", "Q"),
+    ("errno_location", "Q"),
+    ("register_atfork", "Q"),
+    ("cxa_finalize", "Q"),
+    ("dlopen", "Q"),
+    ("dlerror", "Q"),
+    ("system_call", "Q"),
+    ("c_library_start", "Q"),
+    ("c_library_end", "Q"),
+    ("words", "Q"),
+    ("detail_size", "I"),
+    ("has_avx", "B"),
+    ("brings_bytes", "B"),
+    ("reserved", "2s"),
+)
+
+BOOTSTRAP_WORDS = Layout(
+    "ulp_bootstrap_words",
+    ("claim", "Q"),
+    ("stage", "I"),
+    ("error", "i"),
+    ("thread", "I"),
+    ("worker", "I"),
+    ("descriptor", "i"),
+    ("reserved", "I"),
+    ("detail", "8s"),
 )
 
 TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))
@@ -408,7 +453,7 @@ TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))
 LAYOUTS = (
     DOMAIN, LIBRARY, HOOK, HOOKS, BODY, BODIES, PATCH, RESULT, THREAD, MESSAGES, STATE,
     REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, REQUEST_BINDING, BLOCK,
-    TRM,
+    BOOTSTRAP, BOOTSTRAP_WORDS, TRM,
 )
 
 # The bytes of the state block up to the first array: all that a first look needs.

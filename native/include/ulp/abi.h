@@ -344,8 +344,65 @@ struct ulp_block {
 	uint64_t nonce;
 	uint64_t signal_mask; /* of the thread, as PTRACE_GETSIGMASK gives it */
 	uint64_t flags;       /* ULP_BLOCK_* */
-	uint64_t reserved;
-	/* ULP_BLOCK_XSTATE: the NT_X86_XSTATE image as PTRACE_GETREGSET gives it */
+	uint64_t expected;    /* of a bootstrap: the claim that nonce takes the place of */
+			      /* ULP_BLOCK_XSTATE: the NT_X86_XSTATE image as PTRACE_GETREGSET gives it */
+};
+
+/* --------------------------------------------------------------- bootstrap */
+
+/*
+ * Code that loads the runtime into a process that was started without it.  It is built with the
+ * runtime, and lies in the section ".ulp.bootstrap" of libpulp.so, which is never loaded.  The core
+ * fills in the words of its head, writes it into unused bytes of a page of code, and diverts a
+ * thread to `entry` as described above.  That thread makes a claim (nonce in the block takes the
+ * place of expected in the words), starts a worker, which calls dlopen(), and goes back.
+ */
+#define ULP_BOOTSTRAP_MAGIC 0x544f4f42504c550aull /* "\nULPBOOT" */
+
+struct ulp_bootstrap {
+	uint64_t magic;
+	uint32_t size;  /* bytes, with this head; the path of the runtime follows, NUL-terminated */
+	uint32_t entry; /* from the head's start */
+	/* From here on the core fills in: addresses of functions of the C library, and of the words. */
+	uint64_t pthread_create;
+	uint64_t pthread_attr_init;
+	uint64_t pthread_attr_setstacksize;
+	uint64_t pthread_attr_setdetachstate;
+	uint64_t errno_location;
+	uint64_t register_atfork;
+	uint64_t cxa_finalize;
+	uint64_t dlopen;
+	uint64_t dlerror;
+	uint64_t system_call; /* syscall() */
+	uint64_t c_library_start;
+	uint64_t c_library_end;
+	uint64_t words;        /* address of struct ulp_bootstrap_words */
+	uint32_t detail_size;  /* bytes for words->detail */
+	uint8_t  has_avx;      /* the processor has AVX, and the kernel uses it */
+	uint8_t  brings_bytes; /* there is no path: the core gives the runtime's bytes */
+	uint8_t  reserved[2];
+};
+
+enum ulp_bootstrap_stage {
+	ULP_BOOTSTRAP_NONE      = 0,
+	ULP_BOOTSTRAP_STARTED   = 1, /* the claim is made */
+	ULP_BOOTSTRAP_WAITS     = 2, /* for the bytes, in the file with the descriptor in words */
+	ULP_BOOTSTRAP_LOADED    = 3,
+	ULP_BOOTSTRAP_NO_THREAD = 4, /* error: what pthread_create() returned */
+	ULP_BOOTSTRAP_NO_FILE   = 5, /* error: of memfd_create(2), or 0: the bytes did not come */
+	ULP_BOOTSTRAP_REFUSED   = 6, /* dlopen() failed; detail is what dlerror() said */
+};
+
+/* In unused bytes of a page of data, all zero at first. */
+struct ulp_bootstrap_words {
+	uint64_t claim; /* upper half: start time of the process in clock ticks; lower half: nonce, not 0 */
+	uint32_t stage; /* enum ulp_bootstrap_stage */
+	int32_t  error;
+	uint32_t thread; /* TID of the diverted thread, and of the worker, in their PID namespace */
+	uint32_t worker;
+	int32_t  descriptor;
+	uint32_t reserved;
+	char     detail[8]; /* NUL-terminated; really detail_size bytes */
 };
 
 /* ------------------------------------------------------------------- trm.o */
