@@ -204,10 +204,11 @@ def test_every_call_but_those_that_are_looked_for_kills(seen, launch, patched, c
     Seen to fail (the program is killed) without brk, getrandom, munmap or membarrier on the list, and, where the file
     is unseen, without memfd_create.
     """
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.system_calls import NUMBERS
     from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
 
     listed = seccomp_check.NEEDED + seccomp_check.TOLERATED + (() if seen else seccomp_check.NEEDED_FOR_BYTES)
-    numbers = sorted({number for _name, number, _arguments in listed}.union(ITS_OWN))
+    numbers = sorted({NUMBERS[name] for name, _arguments in listed}.union(ITS_OWN))
     victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {container.parent}")))
     victim.ask(f"only {KILL:#x} {','.join(map(str, numbers))}")
     patched(victim)

@@ -61,7 +61,7 @@ def test_time_out_is_as_without_us(call, blocking):
     """Guards the restart of an interrupted call: without it, the call gives EINTR, or ends early, or late.
 
     For those whose time-out starts anew see test_hazard_interruptions.py. Seen to fail with interruption() in
-    tracee/registers.py always 0.
+    tracee/interruption.py always 0.
     """
     in_time = 0
     for attempt, times in enumerate(TIMES):
@@ -86,7 +86,7 @@ def test_time_out_is_as_without_us(call, blocking):
 def test_input_ends_it_as_without_us(call, blocking):
     """Guards that the call waits again after the diversion, and takes what comes then.
 
-    Seen to fail with interruption() in tracee/registers.py always 0.
+    Seen to fail with interruption() in tracee/interruption.py always 0.
     """
     for change, version in blocking.changes:
         blocking.block(call, UNHURRIED)
@@ -150,7 +150,7 @@ def test_signal_during_the_diversion_is_not_lost(call, blocking):
 def test_idle_in_its_own_read(blocking):
     """Guards the same for the read in which the victim waits for its next command.
 
-    Seen to fail with interruption() in tracee/registers.py always 0: the read fails, and the victim ends.
+    Seen to fail with interruption() in tracee/interruption.py always 0: the read fails, and the victim ends.
     """
     blocking.patch.apply(blocking.victim)
     assert blocking.victim.number("version") == 2

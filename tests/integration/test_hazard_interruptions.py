@@ -71,7 +71,7 @@ def blocking(request, variant, target, start, livepatch, tmp_path):
 def test_input_ends_it_as_without_us(call, blocking):
     """Guards that the call waits again after the diversion, and takes what comes then.
 
-    Seen to fail for io_uring_enter (EINTR) without its number among those of tracee/registers.py.
+    Seen to fail for io_uring_enter (EINTR) without its number among those of tracee/interruption.py.
     """
     for change, version in blocking.changes:
         blocking.block(call, UNHURRIED)
@@ -103,7 +103,7 @@ def test_time_out_that_starts_anew(call, blocking):
     """Guards the one difference that is documented: result and errno are as without us, and the limit starts anew.
 
     The kernel ends these calls with EINTR for having been stopped, and does not tell how much of the limit is left.
-    Seen to fail (EINTR) for each without its number among those of tracee/registers.py.
+    Seen to fail (EINTR) for each without its number among those of tracee/interruption.py.
     """
     anew = 0
     for attempt, times in enumerate(TIMES):
@@ -126,7 +126,7 @@ def test_io_uring_enter_that_submits_and_waits(blocking):
     """Guards what is documented for io_uring_enter when it submits, too: it gives the number, perhaps before the event.
 
     The kernel gives the number submitted as soon as the thread is stopped: to make the call again would submit again.
-    Seen to fail (the read of the next command does) with interruption() in tracee/registers.py always 0.
+    Seen to fail (the read of the next command does) with interruption() in tracee/interruption.py always 0.
     """
     for change, version in blocking.changes:
         blocking.block("io_uring_enter_submitting", UNHURRIED)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import struct
 
+from ..arch.system_calls import AUDIT_ARCHITECTURE, NUMBERS
+
 _INSTRUCTION = struct.Struct("<HBBI")
 _DATA = struct.Struct("<iIQ6Q")
-
-AUDIT_ARCH_X86_64 = 0xC000003E
 
 ALLOW = 0x7FFF0000
 LOG = 0x7FFC0000
@@ -20,9 +20,9 @@ _WORD = 0xFFFFFFFF
 
 
 def encode(number, arguments=()):
-    """struct seccomp_data of x86-64 system call ``number`` with up to six integer ``arguments``."""
+    """struct seccomp_data of system call ``number`` with up to six integer ``arguments``."""
     values = [argument & 0xFFFFFFFFFFFFFFFF for argument in arguments]
-    return _DATA.pack(number, AUDIT_ARCH_X86_64, 0, *(values + [0] * (6 - len(values))))
+    return _DATA.pack(number, AUDIT_ARCHITECTURE, 0, *(values + [0] * (6 - len(values))))
 
 
 def evaluate(program, data):
@@ -122,12 +122,15 @@ def denied(programs, calls, accepted=(ALLOW, LOG)):
     """The first of ``calls`` that a thread with these filters may not make, or None.
 
     :param programs: all the thread's filters; every one must accept the call.
-    :param calls: (name, number, arguments) triples.
+    :param calls: (name, arguments) pairs; what the architecture does not have is not called.
     :param accepted: verdicts that will do.
     :return: the name.
     :raises ValueError: as evaluate.
     """
-    for name, number, arguments in calls:
+    for name, arguments in calls:
+        number = NUMBERS[name]
+        if number is None:
+            continue
         data = encode(number, arguments)
         for program in programs:
             if evaluate(program, data) & _ACTION not in accepted:

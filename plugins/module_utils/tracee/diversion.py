@@ -16,27 +16,33 @@ import ctypes
 from typing import NamedTuple
 
 from .. import abi
+from ..arch.registers import (
+    EXTENDED_STATE_ALIGNMENT,
+    EXTENDED_STATE_LIMIT,
+    EXTENDED_STATE_NOTE,
+    SYSTEM_CALL_INSTRUCTION,
+    Registers,
+)
 from ..process.maps import mapping_at
 from ..process.memory import IoVector, process_vm_readv, process_vm_writev
-from . import registers as regs
 from . import requests
 from .custody import Custody, held
 from .errors import StepFailed, StrangeStack, ThreadRefused
+from .interruption import ERESTART_RESTARTBLOCK, interruption, make_again
 from .requests import request
 from .restart import make_original_call_again
 from .rseq import RseqConfiguration
 from .stack import MAIN_STACK, SIGNAL_FRAME_PART, lowest_of_alternate_stack, lowest_of_main_stack, room_below
 
-NT_X86_XSTATE = 0x202
-XSTATE_LIMIT = 16384
 # Bytes of stack that the entry needs below the block.
 ENTRY_STACK = 24576
 # How much of a stack to search for the frame of a signal, piece by piece; in bytes.
 SEARCHED = 1 << 20
 PIECE = 1 << 15
-# But 33, by which the C library makes every thread take part in setuid(): it waits, with a lock held, for all of them.
-_ALL_SIGNALS = (1 << 64) - 1 - (1 << 32)
-_SYSCALL_INSTRUCTION = b"\x0f\x05"
+# With it the C library makes every thread take part in setuid() (nptl(7)): it waits, with a lock held, for all of them.
+_SETXID_SIGNAL = 33
+# A signal mask as PTRACE_SETSIGMASK takes it: bit n - 1 for each signal n, of 1 to 64 (signal(7)).
+_ALL_SIGNALS_BUT_SETXID = (1 << 64) - 1 - (1 << _SETXID_SIGNAL - 1)
 
 
 class Diverted(NamedTuple):
@@ -72,13 +78,13 @@ class Diversion:
         if pid == tid and self.main_stack is not None:
             self.lowest = lowest_of_main_stack(pid, mappings, self.main_stack)
         self.custody = Custody(pid, tid)
-        self.registers = regs.Registers()
+        self.registers = Registers()
         self.mask = ctypes.c_uint64()
-        self.all_signals = ctypes.c_uint64(_ALL_SIGNALS)
+        self.all_signals = ctypes.c_uint64(_ALL_SIGNALS_BUT_SETXID)
         self.rseq = RseqConfiguration()
-        self.block = ctypes.create_string_buffer(abi.BLOCK_XSTATE + XSTATE_LIMIT)
+        self.block = ctypes.create_string_buffer(abi.BLOCK_XSTATE + EXTENDED_STATE_LIMIT)
         self.block_address = ctypes.addressof(self.block)
-        self.xstate = IoVector(self.block_address + abi.BLOCK_XSTATE, XSTATE_LIMIT)
+        self.xstate = IoVector(self.block_address + abi.BLOCK_XSTATE, EXTENDED_STATE_LIMIT)
         self.interrupted = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["interrupted"])
         self.saved_mask = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["signal_mask"])
         ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["nonce"]).value = nonce
@@ -105,32 +111,33 @@ class Diversion:
     def _divert(self):
         pid, tid, registers = self.pid, self.tid, self.registers
         request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
-        if registers.cs != regs.USER_CS:
+        if registers.executes_other_code:
             raise self._refusal("executes 32-bit code")
         if int.from_bytes(self._read(self.nonce_address, 8), "little") != self.nonce:
             # Nothing is where it was then; the thread may have been in execve(2) itself when it was stopped.
             raise self._refusal("does not have the request: its program, or another tool, has replaced it")
-        if registers.orig_rax == regs.NO_SYSTEM_CALL and self._in_critical_section():
+        if registers.system_call is None and self._in_critical_section():
             raise self._refusal("is inside a restartable sequence")
-        self.xstate.length = XSTATE_LIMIT
-        request(requests.GETREGSET, pid, tid, NT_X86_XSTATE, ctypes.addressof(self.xstate))
+        self.xstate.length = EXTENDED_STATE_LIMIT
+        request(requests.GETREGSET, pid, tid, EXTENDED_STATE_NOTE, ctypes.addressof(self.xstate))
         size = self.xstate.length
-        block = (registers.rsp - abi.BLOCK_RED_ZONE - abi.BLOCK_XSTATE - size) & ~63
+        block = (registers.stack_pointer - abi.BLOCK_RED_ZONE - abi.BLOCK_XSTATE - size) & -EXTENDED_STATE_ALIGNMENT
         self._check_room(registers, block, size)
         request(requests.GETSIGMASK, pid, tid, 8, ctypes.addressof(self.mask))
-        entered = registers.rsp, registers.rip
-        interrupted = regs.interruption(registers)
-        if interrupted == regs.ERESTART_RESTARTBLOCK and not self.restarts:
+        entered = registers.stack_pointer, registers.instruction_pointer
+        interrupted = interruption(registers)
+        if interrupted == ERESTART_RESTARTBLOCK and not self.restarts:
             make_original_call_again(pid, tid, registers)
             raise self._refusal("sleeps in a call that restart_syscall goes on with, which its seccomp filter denies")
         if interrupted:
-            if self._read(registers.rip - regs.SYSTEM_CALL_SIZE, regs.SYSTEM_CALL_SIZE) != _SYSCALL_INSTRUCTION:
+            size_of_call = len(SYSTEM_CALL_INSTRUCTION)
+            if self._read(registers.instruction_pointer - size_of_call, size_of_call) != SYSTEM_CALL_INSTRUCTION:
                 raise self._refusal("was stopped in a system call that it did not make by the instruction syscall")
-            regs.make_again(registers, interrupted)
+            make_again(registers, interrupted)
         self.interrupted.value = interrupted
         self.saved_mask.value = self.mask.value
         ctypes.memmove(self.block_address, ctypes.addressof(registers), ctypes.sizeof(registers))
-        regs.divert(registers, self.entry, block)
+        registers.divert(self.entry, block)
         self._write(block, abi.BLOCK_XSTATE + size, entered)
         request(requests.SETREGS, pid, tid, 0, ctypes.addressof(registers))
         # From here on the thread carries the request out, whatever becomes of us.
@@ -140,8 +147,8 @@ class Diversion:
         return interrupted
 
     def _check_room(self, registers, block, size):
-        pointer = registers.rsp
-        room = room_below(self.tid, self.mappings, self.pid == self.tid, pointer, registers.fs_base)
+        pointer = registers.stack_pointer
+        room = room_below(self.tid, self.mappings, self.pid == self.tid, pointer, registers.thread_pointer)
         needed = pointer - block
         stack = self.main_stack
         main = self.pid == self.tid and stack is not None and stack.start < pointer <= stack.end
@@ -187,7 +194,7 @@ class Diversion:
         section = self._read(pointer, 32)
         start = int.from_bytes(section[8:16], "little")
         length = int.from_bytes(section[16:24], "little")
-        return 0 <= self.registers.rip - start < length
+        return 0 <= self.registers.instruction_pointer - start < length
 
     def _read(self, address, size, buffer=None):
         buffer = self.word if buffer is None else buffer

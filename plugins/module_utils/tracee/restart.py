@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import ctypes
 
-from . import registers as regs
 from . import requests
+from .interruption import ERESTARTSYS, make_again
 from .requests import request
 
 
 def make_original_call_again(pid, tid, registers):
     """Have the thread make its call anew, with its whole time limit.
 
-    :param registers: of the thread (registers.Registers), as it was stopped in the call.
+    :param registers: of the thread (arch.registers.Registers), as it was stopped in the call.
     :raises ThreadRefused: the kernel does not let its registers be set.
     """
-    regs.make_again(registers, regs.ERESTARTSYS)
-    registers.orig_rax = regs.NO_SYSTEM_CALL
+    make_again(registers, ERESTARTSYS)
+    registers.forget_call()
     request(requests.SETREGS, pid, tid, 0, ctypes.addressof(registers))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 import errno
 
+from ..arch.registers import Registers
 from ..process.procfs import read_bytes, text_lines
 from ..process.seccomp import denied
-from . import registers as regs
 from . import requests
 from .custody import Custody, held
 from .errors import StepFailed
+from .interruption import ERESTART_RESTARTBLOCK, interruption
 from .requests import request
 from .restart import make_original_call_again
 
@@ -45,13 +46,13 @@ def fetch_filters(pid, tid):
     """
     custody = Custody(pid, tid)
     data = ctypes.create_string_buffer(_INSTRUCTION * _INSTRUCTION_LIMIT)
-    registers = regs.Registers()
+    registers = Registers()
 
     def fetch():
         with custody:
             programs = _programs(pid, tid, data)
             request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
-            if regs.interruption(registers) == regs.ERESTART_RESTARTBLOCK and not may_restart(programs):
+            if interruption(registers) == ERESTART_RESTARTBLOCK and not may_restart(programs):
                 make_original_call_again(pid, tid, registers)
         return programs
 
@@ -61,7 +62,7 @@ def fetch_filters(pid, tid):
 def may_restart(programs):
     """Whether the kernel may go on with a sleep of a thread with these filters; as fetch_filters() gives them."""
     try:
-        return denied(programs, (("restart_syscall", regs.RESTART_SYSCALL, ()),)) is None
+        return denied(programs, (("restart_syscall", ()),)) is None
     except ValueError:
         return False
 

@@ -18,7 +18,7 @@ import os
 
 from ..process.errors import ProcessError
 from ..process.procfs import PF_IO_WORKER, read_stat, read_system_call, thread_ids
-from ..tracee.registers import EINTR_WHEN_STOPPED
+from ..tracee.interruption import EINTR_WHEN_STOPPED
 
 # More threads than these are not looked at in one round.
 ROUND = 64

@@ -16,10 +16,12 @@ import time
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.x86_64 import registers
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import Mapping
-from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import custody, registers, stack
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import custody, stack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadEnded, ThreadRefused
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.interruption import interruption, make_again
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, settle
 
 NO_PID = 2 ** 22 + 1
@@ -217,6 +219,7 @@ sys.path[:0] = {path!r}
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.interruption import interruption, make_again
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
@@ -270,7 +273,7 @@ def test_injector_dies_after(step, mode, number, padded, start, trigger):
 
 
 @pytest.mark.parametrize(
-    ("call", "result", "interruption", "again"),
+    ("call", "result", "error", "again"),
     [
         (0, -512, 512, 0),
         (35, -516, 516, 219),
@@ -285,17 +288,17 @@ def test_injector_dies_after(step, mode, number, padded, start, trigger):
         (-1, -512, 0, None),
     ],
 )
-def test_interrupted_calls(call, result, interruption, again):
+def test_interrupted_calls(call, result, error, again):
     found = registers.Registers(orig_rax=call % 2**64, rax=result % 2**64, rip=0x1002)
-    assert registers.interruption(found) == interruption
-    if interruption:
-        registers.make_again(found, interruption)
+    assert interruption(found) == error
+    if error:
+        make_again(found, error)
         assert (found.rax, found.rip) == (again, 0x1000)
 
 
 def test_diverted_registers():
     found = registers.Registers(eflags=0x40F02, cs=0x33)
-    registers.divert(found, 0x5000, 0x7000)
+    found.divert(0x5000, 0x7000)
     assert (found.rip, found.rsp, found.rbx, found.rax) == (0x5000, 0x7000, 0x7000, 0)
     assert found.orig_rax == 2**64 - 1
     assert found.eflags == 0x40F02 & ~(registers.FLAG_TRAP | registers.FLAG_DIRECTION | registers.FLAG_ALIGNMENT)
