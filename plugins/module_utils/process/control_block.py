@@ -16,6 +16,8 @@ from .memory import read_memory
 CHUNK = 1 << 18
 _ALIGNMENT = 64
 _SELF = 16
+# glibc, nptl/descr.h: where struct pthread has the thread's TID, in all versions that we know of.
+_TID = 0x2D0
 
 
 def has_control_block(pid, address, end):
@@ -40,3 +42,17 @@ def find_control_block(pid, address, end):
             if data.startswith(own, position) and data.startswith(own, position + _SELF):
                 return start + position
     return None
+
+
+def owner(pid, control_block):
+    """The TID, in the process's own PID namespace, of the thread that a control block belongs to.
+
+    To be certain, compare it with that of a thread that exists: another C library may have something else there.
+
+    :param pid: the process, or a thread of it that has not ended.
+    :return: None where it cannot be read.
+    """
+    try:
+        return int.from_bytes(read_memory(pid, control_block + _TID, 4), "little")
+    except StateUnreadable:
+        return None

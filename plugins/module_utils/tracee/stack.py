@@ -24,7 +24,9 @@ import os
 import struct
 
 from ..arch.address_space import PAGE_SIZE
+from ..process.control_block import find_control_block, owner
 from ..process.maps import mapping_at
+from ..process.namespaces import inner_thread_id
 from ..process.procfs import read_bytes, text_lines
 
 MAIN_STACK = "[stack]"
@@ -34,6 +36,8 @@ ARENA_ALIGNMENT = 64 << 20
 # Kernel: stack_guard_gap, how many bytes stay free between a stack that grows and what is below.
 GROWTH_GAP = 256 * PAGE_SIZE
 
+# Bytes: so far above a stack pointer the control block of a thread is looked for. Few stacks are larger.
+_FARTHEST_CONTROL_BLOCK = 1 << 24
 # Bytes: so far below a stack pointer a guard region is looked for.
 _FARTHEST_GUARD = 1 << 30
 # Documentation/admin-guide/mm/pagemap.rst: 8 bytes for each page, of which bit 58 says that it is in a guard region.
@@ -132,3 +136,39 @@ def room_below(pid, mappings, tid_is_main, stack_pointer, thread_pointer):
         return 0
     below = mapping_at(mappings, mapping.start - 1)
     return room if below is not None and below.permissions.startswith("---") else 0
+
+
+def has_no_known_end(pid, tid, mappings, stack_pointer):
+    """Whether room_below() would be 0 for a thread that is blocked, as far as can be told without stopping it.
+
+    The thread's fs base can't be seen from outside.  But it leads to a control
+    block, and where none lies above the stack pointer, it does not lead there.
+
+    :param pid: the process.
+    :param tid: the thread.
+    :param mappings: of the process, ascending (maps.Mapping).
+    :param stack_pointer: the thread's.
+    :return: False where only the fs base could tell.
+    :raises ProcessGone, ProcessForbidden: as procfs.read_bytes().
+    """
+    mapping = mapping_at(mappings, stack_pointer - 1)
+    if mapping is None:
+        # It may be newer than the map.
+        return False
+    thread_pointer = 0  # anywhere else
+    if mapping.writable and not mapping.inode and mapping.path not in (MAIN_STACK, HEAP):
+        end = min(mapping.end, stack_pointer + _FARTHEST_CONTROL_BLOCK)
+        control_block = find_control_block(tid, stack_pointer, end)
+        if control_block is None and end < mapping.end:
+            return False
+        if control_block is not None and not _is_of_the_main_thread(control_block, pid, tid):
+            thread_pointer = control_block
+    return not room_below(tid, mappings, tid == pid, stack_pointer, thread_pointer)
+
+
+def _is_of_the_main_thread(control_block, pid, tid):
+    """Whether that is the main thread's control block, and not that of ``tid``.
+
+    The loader puts it into memory with which the kernel may join a mapping right below: that of a coroutine's stack.
+    """
+    return tid != pid and owner(tid, control_block) == inner_thread_id(pid, pid)

@@ -18,7 +18,7 @@ from ..process.procfs import confirm, thread_ids
 from ..process.runtime import Result
 from ..process.subject import goes_on_without
 from ..tracee.diversion import Diversion
-from ..tracee.errors import StepFailed, StrangeStack, ThreadRefused
+from ..tracee.errors import StepFailed, ThreadRefused
 from .answer import await_result
 from .delivery import Delivery
 from .refusals import Refusals
@@ -80,6 +80,7 @@ class Borrower:
         self.barred = set()  # TIDs that the kernel does not let us trace
         self.pause_when_busy = _PAUSE
         self.refusals = Refusals(subject.via, subject.pid, files)
+        self.mappings_of_round = None  # what is read once for all threads that are looked at in one round
 
     def run(self):
         """Ask until the request is carried out or has failed for good, or the limits are reached.
@@ -106,6 +107,7 @@ class Borrower:
             tids = candidates(self.subject.pid, round_number) if self.only is None else [self.only]
             if tids and self.barred.issuperset(tids):
                 return result
+            self.mappings_of_round = None
             for tid in tids:
                 if tid in self.barred or self._is_foreseen(tid):
                     continue
@@ -140,9 +142,18 @@ class Borrower:
 
     def _is_foreseen(self, tid):
         try:
-            return self.refusals.are_foreseen(tid)
+            foreseen = self.refusals.are_foreseen(tid, self._mappings_of_round)
         except ProcessGone:
             return True
+        if foreseen and not self.attempts:
+            # Nobody has refused yet, so it is the stack.
+            self.refusal = f"thread {tid} of process {self.subject.pid} is on a stack whose end cannot be told"
+        return foreseen
+
+    def _mappings_of_round(self):
+        if self.mappings_of_round is None:
+            self.mappings_of_round = self._mappings()
+        return self.mappings_of_round
 
     def _require_usual_stack(self, result):
         """Raise ProcessUnpatchable if all threads are on stacks that the program has made itself."""
@@ -195,6 +206,7 @@ class Borrower:
             self.refusal = str(error)
             if error.error == errno.EPERM:
                 self.barred.add(tid)
+            self.refusals.note(tid, StepFailed, (error.step, error.error))
             return None
         except ProcessGone:
             # The thread has ended since it was listed, or the whole process: which, the next line says.
@@ -203,7 +215,7 @@ class Borrower:
             return None
         except ThreadRefused as error:
             self.refusal = str(error)
-            self.refusals.note(tid, type(error), isinstance(error, StrangeStack))
+            self.refusals.note(tid, type(error))
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
         delivery = None if self.contents is None else Delivery(subject.pid, subject.via, self.contents)
@@ -223,7 +235,7 @@ class Borrower:
                 f" {self.options.timeout:g} seconds; it will not get them, and nothing was changed"
             )
         if result.stage == abi.STAGE_REFUSED and result.error != abi.BUSY:
-            self.refusals.note(tid, (result.error, result.detail))
+            self.refusals.note(tid, result.error, result.detail)
         return result
 
     def _mappings(self):

@@ -5,8 +5,10 @@
 
 A thread's answer depends on its frames.  Of one that is blocked these can be
 read without stopping it, so whoever stands where another one has refused is
-left in peace.  One that runs may be anywhere the next time: it is asked again
-for as long as the options say, unless it is the stack itself that will not do.
+left in peace.  So is one on a stack whose end cannot be told, which can be
+seen from outside, too.  A thread that runs may be anywhere the next time: it is
+asked again for as long as the options say, unless it is the stack itself that
+will not do.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from collections import Counter
 from ..errors import UlpError
 from ..process.procfs import read_system_call
 from ..process.unwinder import unwind
+from ..tracee.errors import StrangeStack
+from ..tracee.stack import has_no_known_end
 
 # How often to ask the same frames: a moment later another reason may be gone that nobody sees from outside.
 SAME_FRAMES = 3
 # How often in a row to stop threads whose answers had all been given before.
 MOST_IN_VAIN = 50
+# How often to stop blocked threads without hearing a new reason, however their frames differ.
+MOST_FOR_THE_SAME_REASONS = 500
 # How often to ask a thread that was only ever seen on a stack of the program's own.
 STRANGE_STACK = 5
 
@@ -40,13 +46,22 @@ class Refusals:
         self._places = {}  # {TID: (procfs.SystemCall, its frames, or what stands for them)}
         self._given: Counter = Counter()  # {frames: how often a thread with them refused}
         self._strange: Counter[int] = Counter()  # {TID: how often in a row it was on a stack of the program's own}
-        self._answers = set()  # (frames or None, reason)
+        self._answers = set()  # (frames or None, kind, detail)
         self._in_vain = 0
+        self._reasons = set()
+        self._same_reasons = 0
+        self._on_known_stack = {}  # {TID: (procfs.SystemCall, whether the end of its stack can be told there)}
 
-    def are_foreseen(self, tid):
-        """Whether thread ``tid`` would refuse, as far as can be told without stopping it; raises ProcessGone."""
+    def are_foreseen(self, tid, mappings):
+        """Whether thread ``tid`` would refuse, as far as can be told without stopping it.
+
+        :param mappings: function that gives the mappings of the process (maps.Mapping), ascending.
+        :raises ProcessGone: the thread has ended.
+        """
         where = read_system_call(self._pid, tid)
         self._asked_at[tid] = where
+        if where is not None and not self._is_on_known_stack(tid, where, mappings):
+            return True
         if not self._answers:
             return False
         frames = self._frames(tid, where)
@@ -54,28 +69,43 @@ class Refusals:
             return self._strange[tid] >= STRANGE_STACK
         return self._given[frames] >= SAME_FRAMES
 
-    def note(self, tid, reason, strange_stack=False):
+    def _is_on_known_stack(self, tid, where, mappings):
+        """Whether the end of the stack of thread ``tid``, which is blocked at ``where``, can be told."""
+        seen = self._on_known_stack.get(tid)
+        if seen is None or seen[0] != where:
+            known = not has_no_known_end(self._pid, tid, mappings(), where.stack_pointer)
+            seen = self._on_known_stack[tid] = (where, known)
+            self._strange[tid] = 0 if known else max(self._strange[tid], 1)
+        return seen[1]
+
+    def note(self, tid, kind, detail=None):
         """Thread ``tid`` could not serve, where are_foreseen() has seen it last.
 
-        :param reason: in words that are the same for every thread.
-        :param strange_stack: whether that is because its stack was not made by the C library.
+        :param kind: what kept it from it: the class of an exception, or the number of an error.
+        :param detail: what tells one such answer from another.
         """
+        strange_stack = kind is StrangeStack
         frames = self._frames(tid, self._asked_at.get(tid))
         if frames is not None:
             self._given[frames] += 1
         self._strange[tid] = self._strange[tid] + 1 if strange_stack else 0  # a usual one is worth asking for
-        answer = (frames, reason)
-        repeated = answer in self._answers and (frames is not None or strange_stack)
-        self._in_vain = self._in_vain + 1 if repeated else 0
+        answer = (frames, kind, detail)
+        at_rest = frames is not None or strange_stack
+        self._in_vain = self._in_vain + 1 if at_rest and answer in self._answers else 0
         self._answers.add(answer)
+        if kind not in self._reasons:
+            self._reasons.add(kind)
+            self._same_reasons = 0
+        elif at_rest:
+            self._same_reasons += 1
 
     @property
     def repeat_themselves(self):
         """Whether nothing new was heard for so long that nothing is to be expected."""
-        return self._in_vain >= MOST_IN_VAIN
+        return self._in_vain >= MOST_IN_VAIN or self._same_reasons >= MOST_FOR_THE_SAME_REASONS
 
     def all_for_their_stacks(self, tids):
-        """Whether each of the threads was on a stack of the program's own the last time that it was asked."""
+        """Whether each of the threads was on a stack of the program's own the last time that it was seen or asked."""
         return bool(tids) and all(self._strange[tid] for tid in tids)
 
     def _frames(self, tid, where):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,12 @@ LIMIT = 1 << 20
 def fixture_only(monkeypatch):
     """A function that lets no thread be borrowed but one."""
     return lambda tid: monkeypatch.setattr(borrow, "candidates", lambda pid, round_number=0: [tid])
+
+
+def switches(victim, thread):
+    """How often the thread has been taken off its processor; one that sleeps is when it is stopped and goes on."""
+    text = Path(f"/proc/{victim.pid}/task/{thread}/status").read_text(encoding="ascii")
+    return sum(int(line.split()[1]) for line in text.splitlines() if "ctxt_switches:" in line)
 
 
 def test_main_thread_near_the_limit_of_its_stack(padded, start, trigger):
@@ -46,11 +53,15 @@ def test_main_thread_with_enough_below(padded, start, trigger):
 def test_stack_without_a_guard_page(padded, start, trigger, only):
     """Guards what the program keeps below a stack that it brought itself (pthread_attr_setstack(3)).
 
-    Seen to fail, with 1,500 bytes of it overwritten, when the mapping's start counted as the stack's.
+    Seen to fail, with 1,500 bytes of it overwritten, when the mapping's start counted as the stack's.  Such a thread is
+    not even stopped: seen to fail, 20 switches later, without has_no_known_end().
     """
     victim = start(padded)
-    only(victim.start_thread(f"part {SMALL}", PAUSE))
+    thread = victim.start_thread(f"part {SMALL}", PAUSE)
+    only(thread)
+    before = switches(victim, thread)
     row = trigger(padded, retries=3).apply(victim.pid)
+    assert switches(victim, thread) == before
     assert victim.ask("damage") == "0"
     assert (row.outcome, row.changed) == ("failed", False)
     assert "on a stack whose end cannot be told" in row.reason
@@ -60,11 +71,15 @@ def test_stack_without_a_guard_page(padded, start, trigger, only):
 def test_stack_of_one_of_several_coroutines(padded, start, trigger, only):
     """Guards stacks that lie one above the other in one mapping, with one guard page for all.
 
-    Seen to fail, with 900 bytes of the other one overwritten, when a guard page below the mapping was enough.
+    Seen to fail, with 900 bytes of the other one overwritten, when a guard page below the mapping was enough.  Nor is
+    such a thread stopped: seen to fail, eight switches later, without has_no_known_end().
     """
     victim = start(padded)
-    only(victim.start_thread("coroutine", PAUSE))
+    thread = victim.start_thread("coroutine", PAUSE)
+    only(thread)
+    before = switches(victim, thread)
     row = trigger(padded, retries=3).apply(victim.pid)
+    assert switches(victim, thread) == before
     assert victim.ask("damage") == "0"
     assert (row.outcome, row.changed) == ("failed", False)
     assert "on a stack whose end cannot be told" in row.reason
