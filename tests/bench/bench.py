@@ -314,6 +314,31 @@ print(json.dumps(samples[1:]))
 """
 
 
+def measure_functions(count):
+    """CPU seconds to classify so many functions of a library; a list."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder, "many.c"), Path(folder, "libmany.so")
+        functions = (f"int function{number}(int x) {{ return x + {number}; }}\n" for number in range(count))
+        source.write_text("".join(functions))
+        run("gcc", "-O1", "-shared", "-fPIC", "-falign-functions=16", *PADDING, source, "-o", library)
+        return json.loads(run(sys.executable, "-c", FUNCTIONS, ROOT, library))
+
+
+FUNCTIONS = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from plugins.module_utils.elf.image import ElfImage
+from plugins.module_utils.elf.patchable import patchable_functions
+samples = []
+for _each in range(5):
+    start = time.process_time()
+    patchable_functions(ElfImage.open(sys.argv[2]))
+    samples.append(time.process_time() - start)
+# The first one imports, too.
+print(json.dumps(samples[1:]))
+"""
+
+
 def measure_starts(runs):
     """CPU seconds of whole commands, one after the other, beside an interpreter that imports the three libraries."""
     with tempfile.TemporaryDirectory() as folder:
@@ -348,6 +373,7 @@ def main():
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 16, 64, 256])
     parser.add_argument("--examined", type=int, nargs="*", default=[100, 500, 2000])
     parser.add_argument("--processes", type=int, default=200)
+    parser.add_argument("--functions", type=int, default=10000)
     parser.add_argument("--starts", type=int, default=15)
     options = parser.parse_args()
 
@@ -373,6 +399,9 @@ def main():
         median = statistics.median(samples)
         print(f"{threads:>8} {median:15.3f} {median / int(threads):10.6f}")
 
+    functions = measure_functions(options.functions)
+    print(f"\nclassify {options.functions} functions of a library: {statistics.median(functions):.3f} s on a processor")
+
     starts = measure_starts(options.starts)
     base = statistics.median(starts["import of the three libraries"])
     print(f"\n{'a whole command':42} {'median s':>10} {'ratio':>7}   seconds on a processor")
@@ -382,7 +411,7 @@ def main():
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
     samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination,
-               "starts_s": starts}
+               "functions_s": functions, "starts_s": starts}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 
