@@ -1,16 +1,40 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Machine code: what of an architecture is asked when code is read, by ``elf`` and ``process``.
+"""Machine code: what is asked of it when it is read, by ``elf`` and ``process``.
 
-An architecture supplies each name of ``__all__``; the docstrings in x86_64/ say what they do.
+An architecture supplies each name of ``__all__``; the docstrings of the functions in x86_64/ say what they find.
+They take bytes and give offsets into these.  Where they may err, they find too much, never too little.
 """
 
 from __future__ import annotations
 
+from .x86_64.addresses import distances, near_addresses
 from .x86_64.computed_jumps import computed_jumps, may_leave, thunks
-from .x86_64.instructions import ENDBR64, REL32, instruction_starts, may_end_with_call
+from .x86_64.instructions import ENDBR64, instruction_starts, may_end_with_call
+from .x86_64.jumps import (
+    calls,
+    calls_and_jumps,
+    jumps_through_words,
+    long_jumps,
+    may_jump_indirectly,
+    short_jumps,
+)
+from .x86_64.linkage import (
+    CALLS,
+    COMPARES,
+    JUMPS,
+    LOADS,
+    TRM_FUNCTION_SIZES,
+    is_trm_function,
+    stub_entries,
+    word_references,
+    word_use,
+)
 
 __all__ = [
-    "ENDBR64", "REL32", "computed_jumps", "instruction_starts", "may_end_with_call", "may_leave", "thunks",
+    "CALLS", "COMPARES", "ENDBR64", "JUMPS", "LOADS", "TRM_FUNCTION_SIZES", "calls", "calls_and_jumps",
+    "computed_jumps", "distances", "instruction_starts", "is_trm_function", "jumps_through_words", "long_jumps",
+    "may_end_with_call", "may_jump_indirectly", "may_leave", "near_addresses", "short_jumps", "stub_entries", "thunks",
+    "word_references", "word_use",
 ]

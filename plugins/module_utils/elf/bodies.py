@@ -18,13 +18,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Pattern, Sequence
+from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
-from ..arch.code import REL32, instruction_starts, may_leave
+from ..arch.code import (
+    calls,
+    instruction_starts,
+    jumps_through_words,
+    long_jumps,
+    may_jump_indirectly,
+    may_leave,
+    short_jumps,
+)
 from ..errors import BadElf, NotPatchable
-from .jumps import JUMP8, JUMP32
-from .slots import JUMP_BY_SLOT, imported_slots, slots_of_own_functions
+from .slots import imported_slots, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
 
@@ -35,9 +42,6 @@ if TYPE_CHECKING:
 # What compilers call the parts of a function that they moved away: gcc, and clang with -fsplit-machine-functions or
 # -fbasic-block-sections.
 _MOVED_PART = re.compile(r"\.(?:cold|eh|__part)(?=\.|$)")
-# Intel SDM volume 2, CALL: e8 and 4 bytes of displacement; JMP: ff /4.
-_CALL = re.compile(rb"(?=\xe8(....))", re.DOTALL)
-_INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
 
 
 class Bodies(NamedTuple):
@@ -87,7 +91,7 @@ def bodies(image: ElfImage, functions: list[PatchableFunction], roots: Iterable[
         code = image.read(start, end - start)
         begins = instruction_starts(code)
         waiting.extend(extents.moved_parts(start))
-        if not anywhere and _INDIRECT_JUMP.search(code):
+        if not anywhere and may_jump_indirectly(code):
             # As that of a switch: it may lead to a part that was moved away as well.
             anywhere = True
             waiting.extend(extents.nameless())
@@ -122,7 +126,7 @@ def _require_no_way_back(image: ElfImage, extents: _Extents, found: Bodies, star
         seen.add(extent)
         code = image.read(extent[0], extent[1] - extent[0])
         begins = instruction_starts(code)
-        for target in _targets(_CALL, code, extent[0], begins):
+        for target in _targets(calls(code), extent[0], begins):
             if extents.is_seen(target) and found.hold(target):
                 raise NotPatchable(
                     f"{image.name}: {extents.label(start)}, to which a function that is replaced jumps, has no padding"
@@ -256,12 +260,10 @@ class _Slots:
 
     def jumps(self, code: bytes, start: int, begins: set[int] | None) -> Iterator[int]:
         """The targets of the jumps through such words in ``code``, which stands at ``start``."""
-        for match in JUMP_BY_SLOT.finditer(code):
-            if begins is None or match.start() in begins:
-                slot = start + match.end(1) + REL32.unpack(match.group(1))[0]
-                target = self._target(slot)
-                if target is not None and self._image.is_executable_address(target):
-                    yield target
+        for slot in _targets(jumps_through_words(code), start, begins):
+            target = self._target(slot)
+            if target is not None and self._image.is_executable_address(target):
+                yield target
 
     def _target(self, slot: int) -> int | None:
         if slot in self._filled:
@@ -276,22 +278,17 @@ class _Slots:
             return None
 
 
-def _targets(pattern: Pattern[bytes], code: bytes, start: int, begins: set[int] | None) -> Iterator[int]:
-    """Where the calls or jumps with 4 bytes of displacement lead to that ``pattern`` finds in ``code``."""
-    for match in pattern.finditer(code):
-        if begins is None or match.start() in begins:
-            yield start + match.end(1) + REL32.unpack(match.group(1))[0]
+def _targets(found: Iterable[tuple[int, int]], start: int, begins: set[int] | None) -> Iterator[int]:
+    """Where the calls or jumps lead that were ``found`` in code at ``start``, as (place, target), if they are any."""
+    for place, target in found:
+        if begins is None or place in begins:
+            yield start + target
 
 
 def _jumps_out(code: bytes, start: int, begins: set[int] | None) -> Iterator[int]:
     """The targets outside of ``code`` of the direct jumps in it; too many when it cannot be decoded."""
-    for target in _targets(JUMP32, code, start, begins):
-        if not start < target < start + len(code):
-            yield target
-    for match in JUMP8.finditer(code):
-        if begins is None or match.start() in begins:
-            displacement = match.group(1)[0]
-            target = start + match.start() + 2 + displacement - (256 if displacement > 127 else 0)
+    for found in (long_jumps(code), short_jumps(code)):
+        for target in _targets(found, start, begins):
             if not start < target < start + len(code):
                 yield target
 

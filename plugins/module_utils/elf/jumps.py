@@ -13,13 +13,12 @@ there are none, but never misses one.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Callable, Container, Iterable, Iterator, Mapping, NamedTuple
 
 from ..abi import PAD_BEFORE
-from ..arch.code import REL32, computed_jumps, instruction_starts, may_leave, thunks
+from ..arch.code import computed_jumps, instruction_starts, long_jumps, may_leave, short_jumps, thunks
 from ..arch.elf_format import R_ADDRESS
 from .code_addresses import far_addresses, near_addresses
 from .slots import (
@@ -36,10 +35,6 @@ from .unwind import DescribedCode
 
 if TYPE_CHECKING:
     from .image import ElfImage, Section
-
-# A look-ahead finds overlapping matches too: a byte scan cannot know where instructions begin.
-JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
-JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
 
 # Stands for wherever a computed jump may lead.
 _ANYWHERE = -1
@@ -100,24 +95,22 @@ def jumped_imports(image: ElfImage) -> frozenset[str]:
 def _direct_jumps(
     image: ElfImage, section: Section, functions: _Functions, wanted: Container[int], far: range | None = None,
 ) -> Iterator[tuple[int, int]]:
-    """(address, target) of what looks like a jump with 1 or 4 bytes of displacement in a section.
+    """(address, target) of what looks like a direct jump in a section.
 
     :param functions: _Functions.
     :param wanted: the targets that count.
-    :param far: range of targets that count for jumps with 4 bytes, too.
+    :param far: range of targets that count, too, for jumps that reach far.
     """
     data = image.section_data(section)
     base = section.address
-    for match in JUMP32.finditer(data):
-        target = base + match.end(1) + REL32.unpack(match.group(1))[0]
+    for place, offset in long_jumps(data):
+        target = base + offset
         if target in wanted or (far is not None and target in far):
-            yield base + match.start(), target
-    for match in JUMP8.finditer(data):
-        displacement = match.group(1)[0]
-        target = base + match.start() + 2 + displacement - (256 if displacement > 127 else 0)
-        # Two bytes look like a jump often enough: here it pays to ask whether they are an instruction.
-        if target in wanted and functions.may_be_instruction(base + match.start()):
-            yield base + match.start(), target
+            yield base + place, target
+    for place, offset in short_jumps(data):
+        # So little looks like a jump often enough: here it pays to ask whether it is an instruction.
+        if base + offset in wanted and functions.may_be_instruction(base + place):
+            yield base + place, base + offset
 
 
 class _Functions:

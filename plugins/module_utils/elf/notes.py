@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
+from ..arch.code import TRM_FUNCTION_SIZES, is_trm_function
 from ..errors import BadElf
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ _PF_W = 2
 
 _NOTE = struct.Struct("<III")
 _TRM = struct.Struct("<Qq")
-_LOCATE = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?\x48\x8b\x05....\xc3", re.DOTALL)
-_LOCATE_SIZE = 8
-_LOCATE_SIZE_ENDBR = 12
 # Bytes, of all segments together: a linker writes some hundred.
 _LONGEST_NOTES = 1 << 20
 
@@ -103,7 +100,7 @@ def _find_moved_from(image: ElfImage) -> int:
 
 
 def _is_trm_descriptor(image: ElfImage, address: int) -> bool:
-    """Whether a struct ulp_trm is there, which leads to the function of trm.S: mov slot(%rip), %rax; ret."""
+    """Whether a struct ulp_trm is there, which leads to the function of trm.S."""
     from ..abi import TRM
 
     try:
@@ -111,8 +108,7 @@ def _is_trm_descriptor(image: ElfImage, address: int) -> bool:
         function = address + 8 + distance
         if version != 1 or not image.is_executable_address(function):
             return False
-        return _LOCATE.match(image.read(function, _LOCATE_SIZE)) is not None or (
-            _LOCATE.match(image.read(function, _LOCATE_SIZE_ENDBR)) is not None)
+        return any(is_trm_function(image.read(function, size)) for size in TRM_FUNCTION_SIZES)
     except BadElf:
         return False
 

@@ -9,8 +9,7 @@ jumps through the word, or loads it into a register first.  The stubs of the
 linkers that are known are told from other code.  Whatever else uses the word
 may jump.
 
-Sources: the AMD64 supplement of the System V ABI (PLT, relocation types); Intel
-SDM volume 2 for the instructions.
+Sources: the System V gABI, chapter 5 (dynamic linking); arch.code for the instructions and stubs.
 """
 
 from __future__ import annotations
@@ -19,26 +18,12 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
 
-from ..arch.code import REL32
+from ..arch.code import JUMPS, LOADS, stub_entries, word_references, word_use
 from ..arch.elf_format import R_ADDRESS, R_GLOB_DAT, R_IRELATIVE, R_JUMP_SLOT
 from .symbols import is_function
 
 if TYPE_CHECKING:
     from .image import ElfImage, Section
-
-JUMP_BY_SLOT = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
-
-# An opcode, a ModRM byte for an operand relative to RIP, and the displacement; no immediate follows.
-_REFERENCE = re.compile(rb"(?=([\x00-\xff])([\x05\x0d\x15\x1d\x25\x2d\x35\x3d])(....))", re.DOTALL)
-_REFERENCE_SIZE = 6
-
-# What stands before the jump through the word in a stub: an endbr64, mold's number of the word for the loader, and
-# a bnd prefix.
-_STUB = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?(?:\x41\xbb....)?\xf2?\Z", re.DOTALL)
-_LONGEST_STUB = 11
-# lld with -z retpolineplt loads the word into r11, and goes on by a call (lazily) or a jump.
-_RETPOLINE_LOAD = b"\x4c\x8b\x1d"
-_RETPOLINE_GOES_ON = (b"\xe8", b"\xe9")
 
 # The compilers' thunks, where they are to come from another file (-mindirect-branch=thunk-extern, -mretpoline).
 _THUNK_NAME = re.compile(r"thunk|retpoline")
@@ -123,43 +108,32 @@ def slot_uses(image: ElfImage, slots: Mapping[int, Any]) -> SlotUses:
     for section in image.code_sections():
         data = image.section_data(section)
         linkage = is_linkage(section)
-        behind = section.address + _REFERENCE_SIZE
-        for match in _REFERENCE.finditer(data):
-            slot = match.start() + behind + REL32.unpack(match.group(3))[0]
+        for place, offset in word_references(data):
+            slot = section.address + offset
             if slot not in slots:
                 continue
-            position = match.start()
             uses.used.add(slot)
             if linkage:
-                _in_linkage(uses, data, section.address, position, slots[slot])
+                _in_linkage(uses, data, section.address, place, slots[slot])
             else:
-                _in_function(uses, data, section.address, position, slots[slot])
+                _in_function(uses, data, section.address, place, slots[slot])
     return uses
 
 
-def _in_function(uses: SlotUses, data: bytes, base: int, position: int, target: Any) -> None:
-    opcode, operation = data[position], data[position + 1] >> 3 & 7
-    if opcode == 0xFF and operation == 2:
-        # A call leaves a frame.
-        return
-    if opcode == 0xFF and operation in (4, 6):
-        # A jump; or a push, behind which a return may follow.
-        uses.jumps[target].add(base + position)
-    elif not (opcode in (0x39, 0x3B, 0x85) and position and data[position - 1] & 0xF0 == 0x40):
-        # Anything but a comparison of 64 bits with it, which only asks whether it is there.
-        uses.loads[target].add(base + position)
+def _in_function(uses: SlotUses, data: bytes, base: int, place: int, target: Any) -> None:
+    # A call leaves a frame, and a comparison asks only whether the function is there.
+    use = word_use(data, place)
+    if use == JUMPS:
+        uses.jumps[target].add(base + place)
+    elif use == LOADS:
+        uses.loads[target].add(base + place)
 
 
-def _in_linkage(uses: SlotUses, data: bytes, base: int, position: int, target: Any) -> None:
-    if data[position] == 0xFF and data[position + 1] == 0x25:
-        first = max(0, position - _LONGEST_STUB)
-        before = _STUB.search(data[first:position])
-        start = first + before.start() if before else position
-        for entry in range(start, position + 1):
-            uses.stubs[base + entry] = target
-    elif (data[max(0, position - 1):position + 2] == _RETPOLINE_LOAD
-            and data[position + _REFERENCE_SIZE:position + _REFERENCE_SIZE + 1] in _RETPOLINE_GOES_ON):
-        uses.stubs[base + position - 1] = target
-    else:
+def _in_linkage(uses: SlotUses, data: bytes, base: int, place: int, target: Any) -> None:
+    entries = stub_entries(data, place)
+    if entries is None:
         # A stub of a kind that is not known: who knows how it is entered.
-        uses.jumps[target].add(base + position)
+        uses.jumps[target].add(base + place)
+        return
+    for entry in entries:
+        uses.stubs[base + entry] = target

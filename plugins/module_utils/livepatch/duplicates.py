@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
-from ..arch.code import REL32
+from ..arch.code import calls_and_jumps
 from ..arch.elf_format import R_ADDRESS, R_GLOB_DAT, R_JUMP_SLOT
 from ..elf.image import SHF_WRITE
 
@@ -47,9 +47,6 @@ _EVERYWHERE = re.compile(
     # What <iostream> of libstdc++ defines wherever it is included: it counts its users.
     r"|_ZStL8__ioinit")
 _START_FILES = re.compile(r"crt\w*\.(?:c|S|s|o)|crtstuff\.c")
-
-# A look-ahead finds overlapping matches too: CALL e8 and JMP e9, with 4 bytes of displacement.
-_CALL_OR_JUMP = re.compile(rb"(?=[\xe8\xe9](....))", re.DOTALL)
 
 
 class Duplicate(NamedTuple):
@@ -192,7 +189,7 @@ def _calls_itself(patch: ElfImage, definition: _Definition, name: str) -> str | 
         and relocation.symbol < len(symbols) and symbols[relocation.symbol].name == name
         for relocation in patch.relocations())
     if by_name or any(
-            section.address + match.end(1) + REL32.unpack(match.group(1))[0] in definition.addresses
-            for section in patch.code_sections() for match in _CALL_OR_JUMP.finditer(patch.section_data(section))):
+            section.address + target in definition.addresses
+            for section in patch.code_sections() for _place, target in calls_and_jumps(patch.section_data(section))):
         return "new functions with the name of the old one, which new code calls by that name"
     return None
