@@ -8,7 +8,7 @@ set -euo pipefail
 
 # A plain server, reached by ssh as any other, with the service that is patched. No compiler.
 packages=systemd,systemd-sysv,dbus,python3,python3-apt,ca-certificates,procps,openssh-server,nginx
-core=python3-pyelftools,python3-ptrace,python3-psutil
+core=python3-pyelftools,python3-ptrace
 
 fail() {
 	echo "$*" >&2

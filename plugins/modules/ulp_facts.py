@@ -66,7 +66,7 @@ ansible_facts:
           description: The versions of the runtime that processes have loaded.
           type: list
           elements: str
-          sample: [1.0.0]
+          sample: [1.1.0]
         processes:
           description: The processes that have the runtime, ascending by process ID.
           type: list
@@ -101,7 +101,7 @@ ansible_facts:
             runtime_version:
               description: Version of its runtime.
               type: str
-              sample: 1.0.0
+              sample: 1.1.0
             threads:
               description: How many threads it has.
               type: int

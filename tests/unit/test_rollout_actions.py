@@ -70,8 +70,9 @@ def test_whatever_is_left_is_in_an_action(word, direction, status):
         assert bool(in_actions) == (bool(left) or not well), (document["hosts"], document["actions"])
 
 
-def test_probe_is_not_cured_by_a_restart():
-    reason = f"process %d (nginx): function f of libz.so.1 cannot be hooked, {outcome.BREAKPOINT_SET}; remove that"
+@pytest.mark.parametrize("words", [outcome.BREAKPOINT_SET, outcome.BREAKPOINTS_SET])
+def test_probe_is_not_cured_by_a_restart(words):
+    reason = f"process %d (nginx): function f of libz.so.1 cannot be hooked, {words}; remove that"
     document = reported({
         "web1": done(row(7, "failed", reason % 7)),
         "web2": done(row(8, "not_patchable", reason % 8), restarts=[stuck(8, "nginx.service")]),

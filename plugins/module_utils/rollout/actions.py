@@ -107,7 +107,7 @@ def _host_reason(host, kind):
 
 def _on_process(host, row):
     now = row["outcome"]
-    if outcome.BREAKPOINT_SET in row["reason"]:
+    if any(words in row["reason"] for words in (outcome.BREAKPOINT_SET, outcome.BREAKPOINTS_SET)):
         return REMOVE_PROBE
     if outcome.MEANINGS[now].restart:
         return RESTART_UNIT if row["unit"] else RESTART_CONTAINER if row["container"] else RESTART_PROCESS

@@ -22,6 +22,7 @@ NOT_REACHED = "not_reached"
 # In the reason of a process that somebody else has a breakpoint in: a restart does not take it off.
 PROBES = "a probe (perf, bpftrace, SystemTap) or a debugger"
 BREAKPOINT_SET = f"a breakpoint is set at its entry, as {PROBES} does"
+BREAKPOINTS_SET = f"breakpoints are set at their entries, as {PROBES} does"
 
 OUTCOMES = (
     PATCHED,

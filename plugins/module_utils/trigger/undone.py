@@ -9,17 +9,25 @@ from typing import NamedTuple
 
 from ..errors import MissingDependency, UlpError
 from ..process.hooks import BREAKPOINT, ORIGINAL, UNMAPPED, undone_hooks
-from .outcome import BREAKPOINT_SET, PROBES
+from .outcome import BREAKPOINT_SET, BREAKPOINTS_SET, PROBES
 
 # How many functions one sentence names.
 _NAMED = 3
+# Of one function, and of several.
 _FOUND = {
-    BREAKPOINT: BREAKPOINT_SET,
-    ORIGINAL: f"its old code is back, as it is when {PROBES} has taken a breakpoint off its entry, or"
-    " the program has restored its code",
-    UNMAPPED: "the memory of its entry cannot be read any more",
+    BREAKPOINT: (BREAKPOINT_SET, BREAKPOINTS_SET),
+    ORIGINAL: (
+        f"its old code is back, as it is when {PROBES} has taken a breakpoint off its entry, or the program has"
+        " restored its code",
+        f"their old code is back, as it is when {PROBES} has taken breakpoints off their entries, or the program has"
+        " restored its code",
+    ),
+    UNMAPPED: (
+        "the memory of its entry cannot be read any more",
+        "the memory of their entries cannot be read any more",
+    ),
 }
-_CHANGED = "something else has changed the code at its entry"
+_CHANGED = "something else has changed the code at its entry", "something else has changed the code at their entries"
 
 
 class Undoing(NamedTuple):
@@ -41,7 +49,7 @@ class Undoing(NamedTuple):
     def reason(self):
         """What has happened, in words."""
         are = "is not as we left it" if len(self.functions) == 1 else "are not as we left them"
-        return f"{self.who} {are}: {describe(self.found)}"
+        return f"{self.who} {are}: {describe(self.found, len(self.functions))}"
 
     @property
     def repaired(self):
@@ -59,9 +67,9 @@ class Undoing(NamedTuple):
         return "restart the process"
 
 
-def describe(found):
-    """What was found at an entry (see process.hooks), in words."""
-    return _FOUND.get(found, _CHANGED)
+def describe(found, functions=1):
+    """What was found at the entries of so many functions (see process.hooks), in words."""
+    return _FOUND.get(found, _CHANGED)[functions != 1]
 
 
 def undoing(subject, domain, files):
