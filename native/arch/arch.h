@@ -11,7 +11,8 @@
  *   trm.S        is linked into libraries: a universe slot of their own, and the note that
  *                leads to it (struct ulp_trm in ulp/abi.h).
  *
- * The values: ULP_STUB_POOL_SIZE (bytes, so few that every stub reaches the runtime's data),
+ * The values: ULP_STUB_POOL_SIZE and ULP_CELL_POOL_SIZE (bytes, so few that every stub and cell reaches
+ * the runtime's data), ULP_ADDRESS_END (where the addresses of user space end),
  * ULP_REGISTERS (words of the registers as PTRACE_GETREGS gives them), ULP_UNWIND_REGISTERS,
  * ULP_UNWIND_STACK_POINTER and ULP_UNWIND_RETURN_ADDRESS (registers as frame descriptions number
  * them), ULP_SIGNAL_RETURN_SIZE (bytes that ulp_signal_return() compares), ULP_SIGNAL_FRAME_SEGMENTS
@@ -56,7 +57,9 @@ void ulp_request_entry(void);
  * function, asks ulp_universe_enter() where to go on, and goes there as if nothing had happened.
  */
 void ulp_slow_path(void);
-/* The section with the stubs and the slow path; the linker sets its ends. */
+/* Room for cells: ULP_CELL_POOL_SIZE bytes of code, under one frame description that holds in every cell. */
+extern unsigned char ulp_cell_pool[];
+/* The section with the stubs, the cells and the slow path; the linker sets its ends. */
 extern unsigned char ulp_entering_start[] __asm__("__start_ulp_entering")
 	__attribute__((visibility("hidden")));
 extern unsigned char ulp_entering_end[] __asm__("__stop_ulp_entering")
@@ -145,6 +148,35 @@ struct ulp_code_parts ulp_code_parts(bool endbr);
 
 /* Switching post's trampoline on: a single byte. */
 void ulp_code_trampoline_hop(uint64_t function, bool endbr, struct ulp_code_patch *hop);
+
+/* ---- pun.c: functions without padding; see struct ulp_request_pun */
+
+struct ulp_code_pun {
+	uint64_t function;
+	uint64_t site;
+	unsigned char code[ULP_PUN_CODE];
+	unsigned length;
+	enum ulp_pun_instruction instruction;
+	unsigned displacement;
+	uint32_t frame_before, frame_after;
+};
+
+/* Where the jump leads. */
+uint64_t ulp_code_pun_landing(const struct ulp_code_pun *pun);
+
+/*
+ * Writes into `code` a cell that will stand at `address`: the way to the slot, and the old version, from
+ * the function as it is in memory.  Returns false if it can't be moved there: something else than
+ * endbr64, nops and pushes stands before the site, or what an instruction refers to is not within reach.
+ */
+bool ulp_code_cell(const struct ulp_code_pun *pun, uint64_t slot, uint64_t address,
+		   unsigned char code[ULP_CELL_SIZE]);
+
+/* The code of a landing, which leads to the cell at `cell`.  A single instruction. */
+void ulp_code_landing(uint64_t cell, unsigned char code[ULP_LANDING_SIZE]);
+
+/* What stands in a page of landings where there is none. */
+#define ULP_CODE_TRAP 0xcc
 
 /* ---- callsite.c */
 

@@ -19,7 +19,8 @@ struct ulp_version {
 struct ulp_function {
 	uint64_t address;
 	struct ulp_hook *shown; /* the same for a reader outside, see hook_table.h */
-	uint64_t *slot; /* what its padding jumps through; holds the newest stub's address */
+	uint64_t *slot; /* what the way to a stub goes through; holds the newest stub's address */
+	struct ulp_pun *pun;           /* with ULP_SITE_PUN, see site_pun.h */
 	struct ulp_stub_record *stubs; /* newest first */
 	uint32_t library;              /* index into ulp_state.libraries */
 	uint32_t domain;

@@ -6,11 +6,13 @@
 #include "runtime/function.h"
 #include "runtime/hook.h"
 #include "runtime/hook_table.h"
+#include "runtime/landing.h"
 #include "runtime/request.h"
 #include "runtime/site.h"
 #include "runtime/slot.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
+#include "runtime/universe.h"
 
 /* The functions of one library that are to be hooked by this request. */
 struct hooks {
@@ -23,8 +25,14 @@ struct hooks {
 	uint64_t *slots;
 };
 
-static void forget(struct hooks *hooks)
+static void forget(const struct ulp_text *text, struct hooks *hooks)
 {
+	for (uint32_t i = 0; hooks->created && i < hooks->created_count; i++) {
+		struct ulp_function *function = &hooks->created[i];
+
+		if (ulp_site_of(function)->discard)
+			ulp_site_of(function)->discard(text, function);
+	}
 	free(hooks->function);
 	free(hooks->missing);
 	free(hooks->created);
@@ -44,8 +52,12 @@ static bool is_free(const struct ulp_function *function, uint32_t hops)
 {
 	struct ulp_site_layout layout = ulp_site_of(function)->layout(function);
 
-	return !hops || !ulp_site_differing(&layout, ulp_site_bytes(&layout, hops),
-					    function->shown->original);
+	if (!hops)
+		return true;
+	return !ulp_site_differing(&layout, ulp_site_bytes(&layout, hops),
+				   function->shown->original) &&
+	       (!ulp_site_of(function)->is_unchanged ||
+		ulp_site_of(function)->is_unchanged(function));
 }
 
 /* Looks at everything, and changes nothing that anybody could notice. */
@@ -55,6 +67,7 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 {
 	const struct ulp_library *library = &ulp_state.libraries[library_index];
 	const struct ulp_request_site *sites = ulp_request_sites(request, wanted);
+	enum ulp_error error;
 
 	hooks->function = calloc(wanted->site_count + 1, sizeof *hooks->function);
 	hooks->missing = calloc(wanted->site_count + 1, sizeof *hooks->missing);
@@ -77,9 +90,11 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 			function->library = library_index;
 			function->domain = library->domain;
 			function->flags = site->flags;
-			if (!ulp_site_of(function)->is_hookable(function, hops))
+			error = ulp_site_of(function)->plan(function, hops, request, wanted);
+			if (error == ULP_UNEXPECTED_CODE)
 				return unexpected(address, library, detail);
-			ulp_hook_note(function);
+			if (error)
+				return error;
 		} else if (!is_free(function, hops & ~function->hooked)) {
 			return unexpected(address, library, detail);
 		} else {
@@ -92,6 +107,9 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 					 ulp_state.domains[library->domain].universe + 1,
 					 __ATOMIC_RELAXED);
 		hops &= ~function->hooked;
+		/* Threads entered unseen while its hook was undone. */
+		if (hops && function->stubs && ulp_site_of(function)->goes_when_reverted)
+			ulp_universe_grow(function->domain);
 		if (hops || !function->stubs) {
 			hooks->function[hooks->count] = function;
 			hooks->missing[hooks->count++] = hops;
@@ -120,21 +138,31 @@ static void take_back(const struct ulp_text *text, struct hooks *hooks)
 				     function->shown->original);
 		ulp_stub_discard(function->stubs);
 	}
-	ulp_slots_unmap(hooks->slots, hooks->created_count);
+	if (hooks->slots)
+		ulp_slots_unmap(hooks->slots, hooks->created_count);
 }
 
 /* Stub, slot and the way to it, all of it still dead code. */
-static enum ulp_error write_created(const struct ulp_text *text, struct hooks *hooks)
+static enum ulp_error write_created(const struct ulp_text *text, struct hooks *hooks, char *detail)
 {
 	for (uint32_t i = 0; i < hooks->created_count; i++) {
 		struct ulp_function *function = &hooks->created[i];
-		struct ulp_stub_record *stub = ulp_stub_write(text, function, 0, 0);
-		struct ulp_site_layout layout = ulp_site_of(function)->layout(function);
+		struct ulp_stub_record *stub;
+		struct ulp_site_layout layout;
+		enum ulp_error error = ULP_OK;
 
+		if (ulp_site_of(function)->prepare)
+			error = ulp_site_of(function)->prepare(text, function, detail);
+		else
+			function->slot = &hooks->slots[i];
+		if (error)
+			return error;
+		ulp_hook_note(function);
+		layout = ulp_site_of(function)->layout(function);
+		stub = ulp_stub_write(text, function, 0, 0);
 		/* Whether it can be written was tried before. */
 		if (!stub)
 			return ULP_NO_MEMORY;
-		function->slot = &hooks->slots[i];
 		ulp_stub_put_in_place(function, stub);
 		if (!ulp_hook_update(function))
 			return ULP_NO_MEMORY;
@@ -156,7 +184,7 @@ static bool take_step(const struct ulp_text *text, struct ulp_function *function
 		return true;
 	/* It was within reach when the way to the slot was written. */
 	(void)ulp_site_of(function)->encode(function, code);
-	if (!ulp_site_write_single(text, &layout, layout.step[step].bytes, code))
+	if (!ulp_site_write_step(text, &layout, step, layout.step[step].bytes, code))
 		return false;
 	if (ulp_site_decides(&layout, step))
 		function->hooked |= layout.step[step].hop;
@@ -183,6 +211,14 @@ static void show(const struct hooks *hooks)
 	ulp_state_end_change();
 }
 
+static bool needs_slots(const struct hooks *hooks)
+{
+	for (uint32_t i = 0; i < hooks->created_count; i++)
+		if (!ulp_site_of(&hooks->created[i])->prepare)
+			return true;
+	return false;
+}
+
 static enum ulp_error hook(const struct ulp_text *text, struct ulp_library *library,
 			   struct hooks *hooks, char *detail)
 {
@@ -193,13 +229,14 @@ static enum ulp_error hook(const struct ulp_text *text, struct ulp_library *libr
 	if (!writable(text, hooks->function[0]->address) || !writable(text, ulp_state.stubs_start))
 		return ULP_TEXT_UNWRITABLE;
 	if (hooks->created_count) {
-		hooks->slots = ulp_slots_map(library, hooks->created_count);
-		if (!hooks->slots) {
+		if (needs_slots(hooks))
+			hooks->slots = ulp_slots_map(library, hooks->created_count);
+		if (needs_slots(hooks) && !hooks->slots) {
 			ulp_format(detail, ULP_DETAIL_SIZE, "no memory within reach of %s",
 				   library->name);
 			return ULP_NO_MEMORY;
 		}
-		error = write_created(text, hooks);
+		error = write_created(text, hooks, detail);
 		/* From here on the functions stay: what is switched on is only added to. */
 		if (!error && !ulp_function_publish(hooks->created, hooks->created_count))
 			error = ULP_NO_MEMORY;
@@ -252,8 +289,9 @@ enum ulp_error ulp_hook_libraries(const struct ulp_text *text, const struct ulp_
 	if (!hooks)
 		return ULP_NO_MEMORY;
 	error = hook_all(text, request, hooks, detail);
+	ulp_landings_close();
 	for (uint32_t i = 0; i < request->library_count; i++)
-		forget(&hooks[i]);
+		forget(text, &hooks[i]);
 	free(hooks);
 	return error;
 }

@@ -22,6 +22,7 @@ void ulp_hook_note(struct ulp_function *function)
 	struct ulp_site_layout layout = ulp_site_of(function)->layout(function);
 
 	shown->function = function->address;
+	shown->start = layout.address;
 	memcpy(shown->original, (const void *)layout.address, layout.size);
 	memcpy(shown->code, shown->original, layout.size);
 }

@@ -56,8 +56,7 @@ static bool prepare_for_fork(void)
 	return prepared;
 }
 
-/* Returns a negative error number if it fails. */
-static long create(const char *name)
+long ulp_memory_file_create(const char *name, struct ulp_descriptor *created)
 {
 	char shown[NAME_SIZE];
 	long number;
@@ -66,8 +65,8 @@ static long create(const char *name)
 	number = ulp_system_call(SYS_memfd_create, shown, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
 	if (number == -EINVAL)
 		number = ulp_system_call(SYS_memfd_create, shown, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	file = ulp_descriptor_of((int)number);
-	return file.number >= 0 ? 0 : number;
+	*created = ulp_descriptor_of((int)number);
+	return created->number >= 0 ? 0 : number;
 }
 
 /* The core seals it when all is written, or only forbids further seals: it gave up. */
@@ -105,7 +104,7 @@ enum ulp_error ulp_memory_file_receive(struct ulp_result *result, const char *na
 			   ULP_PATCHES);
 		return ULP_FULL;
 	}
-	error = create(name);
+	error = ulp_memory_file_create(name, &file);
 	if (error < 0) {
 		ulp_format(result->detail, sizeof result->detail, "memfd_create: error %d",
 			   (int)-error);

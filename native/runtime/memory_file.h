@@ -8,6 +8,14 @@
 
 #include <ulp/abi.h>
 
+#include "runtime/descriptor.h"
+
+/*
+ * Makes an empty file in memory; maps show it as /memfd:ulp:NAME.  Returns 0, or a negative error number
+ * of the kernel, and then `*file` is none.
+ */
+long ulp_memory_file_create(const char *name, struct ulp_descriptor *file);
+
 /*
  * Makes an empty file without a name, tells the core its number in `result`, and waits
  * until the core has filled and sealed it.  On failure nothing is left of it.  Does nothing

@@ -35,6 +35,11 @@ static bool is_reachable(const struct ulp_hook *hook, const struct ulp_site_layo
 	return false;
 }
 
+static bool is_whole(const struct ulp_function *function)
+{
+	return !ulp_site_of(function)->is_whole || ulp_site_of(function)->is_whole(function);
+}
+
 /*
  * Code that threads may be executing is put back only where all of its instructions still begin
  * where they did, or a single byte makes them begin there: a thread between two nops would go on in
@@ -45,7 +50,7 @@ static bool can_be_put_back(const struct ulp_function *function,
 {
 	const struct ulp_hook *hook = function->shown;
 
-	return is_original(function, layout, bytes) &&
+	return is_original(function, layout, bytes) && is_whole(function) &&
 	       (!is_reachable(hook, layout, bytes) ||
 		!(bytes & ulp_site_bytes(layout, 0) & ~layout->starts)) &&
 	       ulp_checksum((const void *)hook->stub, ULP_STUB_SIZE) == hook->stub_checksum;
@@ -68,7 +73,8 @@ static bool examine(struct ulp_function *function, void *argument)
 	struct ulp_site_layout layout;
 	uint32_t bytes;
 
-	if (function->domain != examination->domain)
+	/* What is not hooked now relies on nothing. */
+	if (function->domain != examination->domain || !function->shown->relied)
 		return true;
 	layout = layout_of(function);
 	bytes = differing(function, &layout);
@@ -110,7 +116,7 @@ static bool put_back(struct ulp_function *function, void *argument)
 	struct ulp_site_layout layout;
 	uint32_t bytes;
 
-	if (function->domain != how->domain)
+	if (function->domain != how->domain || !hook->relied)
 		return true;
 	layout = layout_of(function);
 	if (how->step == 0 && !holds_stub(function))
@@ -120,7 +126,7 @@ static bool put_back(struct ulp_function *function, void *argument)
 	bytes = differing(function, &layout) & layout.step[how->step].bytes;
 	/* Somebody may have come since they were looked at. */
 	how->failed = !is_original(function, &layout, bytes) ||
-		      !ulp_site_write_single(how->text, &layout, bytes, hook->code);
+		      !ulp_site_write_step(how->text, &layout, how->step, bytes, hook->code);
 	return !how->failed;
 }
 

@@ -10,6 +10,13 @@
 /* endbr64 and the two nops: a function may be no longer. */
 #define LONGEST_ENTRY 6
 
+/* Intel SDM volume 2, 2.3.11, and JMP: e9 rel32. */
+#define LONGEST_INSTRUCTION 15
+#define LONGEST_JUMP        5
+
+/* endbr64, nops and pushes before the instruction of a pun. */
+#define LONGEST_WAY_IN 32
+
 static const void *at(const struct ulp_request *request, uint32_t offset)
 {
 	return (const char *)request + offset;
@@ -31,6 +38,12 @@ ulp_request_replacements(const struct ulp_request *request,
 			 const struct ulp_request_library *library)
 {
 	return at(request, library->replacements);
+}
+
+const struct ulp_request_pun *ulp_request_puns(const struct ulp_request *request,
+					       const struct ulp_request_library *library)
+{
+	return at(request, library->puns);
 }
 
 const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
@@ -73,14 +86,14 @@ static bool string_inside(const struct ulp_request *request, uint32_t offset)
 	       memchr(at(request, offset), 0, request->size - offset) != NULL;
 }
 
-/* Only a program has bodies; they are ascending, and in its text. */
+/* They are ascending, and in the text; who has none has nothing to be inside of. */
 static bool bodies_inside(const struct ulp_request *request,
 			  const struct ulp_request_library *library)
 {
 	const struct ulp_body *body = ulp_request_bodies(request, library);
 	uint64_t end = library->text_start - library->base;
 
-	if (!(library->flags & ULP_LIBRARY_PROGRAM))
+	if (!(library->flags & ULP_LIBRARY_BY_BODIES))
 		return library->body_count == 0;
 	if (library->bodies % 8 != 0 || library->body_count == 0 ||
 	    !table_inside(request, library->bodies, library->body_count, sizeof *body))
@@ -111,6 +124,55 @@ static bool bindings_inside(const struct ulp_request *request,
 	return true;
 }
 
+/* A pun and its function, which ends where the text does at the latest; what is moved fits into a cell. */
+static bool pun_inside(const struct ulp_request_pun *pun, uint64_t start, uint64_t end)
+{
+	uint64_t function_end = (uint64_t)pun->function + pun->size;
+	unsigned moved = pun->instruction == ULP_PUN_RELATIVE ? 4 : 0;
+
+	if (pun->instruction == ULP_PUN_JUMP)
+		moved = pun->length == 2 ? 1 : 4;
+	return pun->function >= start && function_end <= end && pun->site >= pun->function &&
+	       pun->site - pun->function <= LONGEST_WAY_IN &&
+	       pun->site + LONGEST_JUMP <= function_end && pun->length >= 1 &&
+	       pun->length <= LONGEST_INSTRUCTION && pun->site + pun->length <= function_end &&
+	       pun->instruction <= ULP_PUN_JUMP && pun->displacement + moved <= pun->length &&
+	       pun->written >= 1 && pun->written <= LONGEST_JUMP && pun->written <= pun->length;
+}
+
+/* Ascending by function, and each of a site that wants them. */
+static bool puns_inside(const struct ulp_request *request,
+			const struct ulp_request_library *library)
+{
+	const struct ulp_request_pun *pun = ulp_request_puns(request, library);
+
+	if (!(library->flags & ULP_LIBRARY_STOCK))
+		return library->pun_count == 0;
+	if (!table_inside(request, library->puns, library->pun_count, sizeof *pun))
+		return false;
+	for (uint32_t i = 0; i < library->pun_count; i++)
+		if ((i > 0 && pun[i].function < pun[i - 1].function) ||
+		    !pun_inside(&pun[i], library->text_start - library->base,
+				library->text_end - library->base))
+			return false;
+	return true;
+}
+
+/* A stock library's functions have no padding; others have. */
+static bool site_inside(const struct ulp_request_library *library,
+			const struct ulp_request_site *site)
+{
+	uint64_t address = library->base + site->function;
+
+	if (library->flags & ULP_LIBRARY_STOCK)
+		return (site->flags & (ULP_SITE_PUN | ULP_SITE_HOPS)) ==
+			       (ULP_SITE_PUN | ULP_SITE_ENTRY) &&
+		       address >= library->text_start && address < library->text_end;
+	return !(site->flags & ULP_SITE_PUN) && site->flags & ULP_SITE_HOPS &&
+	       address >= library->text_start + ULP_PAD_BEFORE &&
+	       address + LONGEST_ENTRY <= library->text_end;
+}
+
 static bool library_inside(const struct ulp_request *request,
 			   const struct ulp_request_library *library)
 {
@@ -121,20 +183,16 @@ static bool library_inside(const struct ulp_request *request,
 	    library->replacements % 8 != 0 ||
 	    !table_inside(request, library->replacements, library->replacement_count,
 			  sizeof(struct ulp_request_replacement)) ||
-	    !bodies_inside(request, library) || !bindings_inside(request, library))
+	    !puns_inside(request, library) || !bodies_inside(request, library) ||
+	    !bindings_inside(request, library))
 		return false;
 	const struct ulp_request_site *site = ulp_request_sites(request, library);
 
 	/* Ascending, and in the library's text: what comes behind searches and writes there. */
-	for (uint32_t i = 0; i < library->site_count; i++) {
-		uint64_t address = library->base + site[i].function;
-
+	for (uint32_t i = 0; i < library->site_count; i++)
 		if ((i > 0 && site[i].function <= site[i - 1].function) ||
-		    address < library->text_start + ULP_PAD_BEFORE ||
-		    address + LONGEST_ENTRY > library->text_end ||
-		    !(site[i].flags & (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)))
+		    !site_inside(library, &site[i]))
 			return false;
-	}
 	const struct ulp_request_replacement *replacement =
 		ulp_request_replacements(request, library);
 

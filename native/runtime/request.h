@@ -17,6 +17,8 @@ const struct ulp_request_site *ulp_request_sites(const struct ulp_request *reque
 const struct ulp_request_replacement *
 ulp_request_replacements(const struct ulp_request *request,
 			 const struct ulp_request_library *library);
+const struct ulp_request_pun *ulp_request_puns(const struct ulp_request *request,
+					       const struct ulp_request_library *library);
 const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
 					  const struct ulp_request_library *library);
 const struct ulp_request_binding *ulp_request_bindings(const struct ulp_request *request,

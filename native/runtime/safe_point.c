@@ -7,7 +7,7 @@
 #include "runtime/image_table.h"
 #include "runtime/safe_point.h"
 #include "runtime/stack.h"
-#include "runtime/state.h"
+#include "runtime/entering.h"
 
 /* Two pages, on every kernel so far. */
 #define VDSO_SIZE 8192
@@ -315,8 +315,7 @@ static bool note_word(uint64_t word, void *argument)
 	struct rest *rest = argument;
 
 	/* What a signal interrupted need not be a call. */
-	rest->elsewhere = word == ULP_SIGNAL_FRAME_SEGMENTS ||
-			  (word >= ulp_state.text_start && word < ulp_state.text_end);
+	rest->elsewhere = word == ULP_SIGNAL_FRAME_SEGMENTS || ulp_entering(word);
 	if (in_rest(rest, word) && ulp_callsite_before(word)) {
 		rest->in_c_library += within(&rest->c_library, word);
 		rest->elsewhere |= !within(&rest->c_library, word);
@@ -393,8 +392,7 @@ bool ulp_safe_point(const struct ulp_block *block, enum ulp_wait wait, const cha
 			*why = "it is in the memory allocator";
 			return false;
 		}
-		if (frame->instruction >= ulp_state.text_start &&
-		    frame->instruction < ulp_state.text_end) {
+		if (ulp_entering(frame->instruction)) {
 			*why = "it is deciding on its universe";
 			return false;
 		}

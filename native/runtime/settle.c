@@ -4,6 +4,7 @@
 #include "runtime/state.h"
 #include "runtime/stub.h"
 #include "runtime/text.h"
+#include "runtime/unhook.h"
 #include "runtime/universe.h"
 
 /* The core has seen that no thread is left in versions older than `settled`, or keeps a number since. */
@@ -61,6 +62,19 @@ void ulp_settle_domain(uint32_t domain_index, const struct ulp_request *request)
 	give_up_old_versions(domain_index);
 }
 
+/* Once nothing is replaced for anybody any more, who goes through a hook might as well not. */
+static enum ulp_error undo_hooks(uint32_t domain_index)
+{
+	const struct ulp_domain *domain = &ulp_state.domains[domain_index];
+
+	if (domain->floor < domain->universe)
+		return ULP_OK;
+	give_up_old_versions(domain_index);
+	return ulp_universe_given_up(domain_index) == domain->universe
+		       ? ulp_hooks_undo(domain_index)
+		       : ULP_OK;
+}
+
 enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe)
 {
 	uint32_t patch = ulp_state_find_patch(request->patch_id);
@@ -75,6 +89,7 @@ enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe)
 	} else {
 		raise_floor(domain, request);
 		*universe = domain->floor;
+		return undo_hooks(ulp_state.patches[patch].domain);
 	}
 	return ULP_OK;
 }

@@ -3,8 +3,7 @@
 
 const struct ulp_site_kind *ulp_site_of(const struct ulp_function *function)
 {
-	(void)function;
-	return &ulp_site_padding;
+	return function->flags & ULP_SITE_PUN ? &ulp_site_pun : &ulp_site_padding;
 }
 
 uint32_t ulp_site_bytes(const struct ulp_site_layout *layout, uint32_t hops)
@@ -44,11 +43,17 @@ bool ulp_site_write(const struct ulp_text *text, const struct ulp_site_layout *l
 	return true;
 }
 
-bool ulp_site_write_single(const struct ulp_text *text, const struct ulp_site_layout *layout,
-			   uint32_t bytes, const unsigned char code[ULP_HOOK_CODE])
+bool ulp_site_write_step(const struct ulp_text *text, const struct ulp_site_layout *layout,
+			 unsigned step, uint32_t bytes, const unsigned char code[ULP_HOOK_CODE])
 {
-	uint32_t differing = ulp_site_differing(layout, bytes, code);
+	uint32_t differing = ulp_site_differing(layout, bytes & layout->step[step].bytes, code);
+	unsigned count = 0;
 
+	if (layout->step[step].at_once && differing) {
+		while (layout->step[step].bytes & 1u << count)
+			count++;
+		return ulp_text_store(layout->address, code, count);
+	}
 	for (unsigned i = 0; i < layout->size; i++)
 		if (differing & 1u << i && !ulp_text_write(text, layout->address + i, &code[i], 1))
 			return false;

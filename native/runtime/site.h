@@ -27,6 +27,7 @@
 struct ulp_site_step {
 	uint32_t bytes;
 	uint32_t hop; /* of ULP_SITE_HOPS; 0: code that nobody comes to before a hop is on */
+	bool at_once; /* all bytes by one store of the processor; else each by its own */
 };
 
 struct ulp_site_layout {
@@ -41,7 +42,19 @@ struct ulp_site_kind {
 	struct ulp_site_layout (*layout)(const struct ulp_function *function);
 
 	/* Whether a function that was never hooked can be, in these hops: what stands there is what must. */
-	bool (*is_hookable)(const struct ulp_function *function, uint32_t hops);
+	enum ulp_error (*plan)(struct ulp_function *function, uint32_t hops,
+			       const struct ulp_request *request,
+			       const struct ulp_request_library *library);
+
+	/*
+	 * Makes what the site needs elsewhere, and gives the function its slot.  NULL: it needs nothing
+	 * but a slot near the library.
+	 */
+	enum ulp_error (*prepare)(const struct ulp_text *text, struct ulp_function *function,
+				  char *detail);
+
+	/* Takes back what was planned and prepared, where nothing has led to it yet.  NULL: nothing was. */
+	void (*discard)(const struct ulp_text *text, struct ulp_function *function);
 
 	/* What the bytes become, by the function's slot.  False: it is not within reach. */
 	bool (*encode)(const struct ulp_function *function, unsigned char code[ULP_HOOK_CODE]);
@@ -51,9 +64,19 @@ struct ulp_site_kind {
 
 	/* Whether a call of `address` is a call of the function. */
 	bool (*is_called_by)(const struct ulp_function *function, uint64_t address);
+
+	/* Whether what the site needs elsewhere is as it was left.  NULL: it needs nothing. */
+	bool (*is_whole)(const struct ulp_function *function);
+
+	/* Whether a function whose hook was undone can be hooked again.  NULL: none is undone. */
+	bool (*is_unchanged)(const struct ulp_function *function);
+
+	/* Whether the hook is undone once nothing of its domain is replaced any more, for no thread. */
+	bool goes_when_reverted;
 };
 
 extern const struct ulp_site_kind ulp_site_padding;
+extern const struct ulp_site_kind ulp_site_pun;
 
 const struct ulp_site_kind *ulp_site_of(const struct ulp_function *function);
 
@@ -68,9 +91,9 @@ uint32_t ulp_site_differing(const struct ulp_site_layout *layout, uint32_t bytes
 bool ulp_site_write(const struct ulp_text *text, const struct ulp_site_layout *layout,
 		    uint32_t bytes, const unsigned char code[ULP_HOOK_CODE]);
 
-/* The same, byte by byte, and only where another byte is there: code that threads may be executing. */
-bool ulp_site_write_single(const struct ulp_text *text, const struct ulp_site_layout *layout,
-			   uint32_t bytes, const unsigned char code[ULP_HOOK_CODE]);
+/* The same of code that threads may be executing: `bytes` of one step, as that says, where they differ. */
+bool ulp_site_write_step(const struct ulp_text *text, const struct ulp_site_layout *layout,
+			 unsigned step, uint32_t bytes, const unsigned char code[ULP_HOOK_CODE]);
 
 /* Whether the step is the one that switches its hop on. */
 bool ulp_site_decides(const struct ulp_site_layout *layout, unsigned step);

@@ -33,10 +33,16 @@ static struct ulp_site_layout layout_of(const struct ulp_function *function)
 	};
 }
 
-static bool is_hookable(const struct ulp_function *function, uint32_t hops)
+static enum ulp_error plan(struct ulp_function *function, uint32_t hops,
+			   const struct ulp_request *request,
+			   const struct ulp_request_library *library)
 {
+	(void)request;
+	(void)library;
 	return ulp_code_hookable(function->address, ulp_function_endbr(function),
-				 hops & ULP_SITE_TRAMPOLINE);
+				 hops & ULP_SITE_TRAMPOLINE)
+		       ? ULP_OK
+		       : ULP_UNEXPECTED_CODE;
 }
 
 static void put(const struct ulp_function *function, const struct ulp_code_patch *patch,
@@ -78,7 +84,7 @@ static bool is_called_by(const struct ulp_function *function, uint64_t address)
 
 const struct ulp_site_kind ulp_site_padding = {
 	.layout = layout_of,
-	.is_hookable = is_hookable,
+	.plan = plan,
 	.encode = encode,
 	.old_version = old_version,
 	.is_called_by = is_called_by,

@@ -56,6 +56,20 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 	return ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_EXEC) == 0;
 }
 
+bool ulp_text_store(uint64_t address, const void *bytes, size_t size)
+{
+	uint64_t word = address & ~7ull, page = address & ~(PAGE - 1), value;
+
+	if (address + size > word + sizeof value)
+		return false;
+	memcpy(&value, (const void *)word, sizeof value);
+	memcpy((unsigned char *)&value + (address - word), bytes, size);
+	if (ulp_system_call(SYS_mprotect, page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
+		return false;
+	__atomic_store_n((uint64_t *)word, value, __ATOMIC_SEQ_CST);
+	return ulp_system_call(SYS_mprotect, page, PAGE, PROT_READ | PROT_EXEC) == 0;
+}
+
 static bool write_through(const struct ulp_descriptor *memory, uint64_t address, const void *bytes,
 			  size_t size)
 {

@@ -26,6 +26,12 @@ void ulp_text_close(struct ulp_text *text);
 bool ulp_text_write(const struct ulp_text *text, uint64_t address, const void *bytes, size_t size);
 
 /*
+ * Writes up to 8 bytes within one aligned word by one store of the processor.  Returns false, having
+ * written nothing, where the process may not make its code writable for that moment.
+ */
+bool ulp_text_store(uint64_t address, const void *bytes, size_t size);
+
+/*
  * Returns when every thread of the process has executed a serializing instruction:
  * none can still run on code that was fetched before.
  */

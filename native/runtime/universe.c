@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "runtime/bodies.h"
+#include "runtime/entering.h"
 #include "runtime/function.h"
 #include "runtime/safe_point.h"
 #include "runtime/site.h"
@@ -12,8 +13,8 @@ struct text {
 	uint64_t start;
 	uint64_t end;
 	uint64_t since; /* no thread with an older number executes it as a part of the library */
-	const struct ulp_library *program; /* whose bodies alone count; NULL: all of it counts */
-	uint64_t resolver;                 /* as in struct ulp_library */
+	const struct ulp_library *by_bodies; /* whose bodies alone count; NULL: all of it counts */
+	uint64_t resolver;                   /* as in struct ulp_library */
 	uint32_t domain;
 };
 
@@ -68,7 +69,7 @@ bool ulp_universe_add_library(uint32_t domain, const struct ulp_library *library
 	const struct text text = {
 		.start = library->text_start,
 		.end = library->text_end,
-		.program = library->flags & ULP_LIBRARY_PROGRAM ? library : NULL,
+		.by_bodies = library->flags & ULP_LIBRARY_BY_BODIES ? library : NULL,
 		.resolver = library->resolver,
 		.domain = domain,
 	};
@@ -110,7 +111,7 @@ static bool inside(const struct entry *entry, uint64_t address)
 	for (uint32_t i = 0; i < count; i++)
 		if (texts[i].domain == entry->function->domain && texts[i].since <= entry->number &&
 		    address >= texts[i].start && address < texts[i].end &&
-		    (!texts[i].program || ulp_bodies_hold(texts[i].program, address)))
+		    (!texts[i].by_bodies || ulp_bodies_hold(texts[i].by_bodies, address)))
 			return true;
 	return false;
 }
@@ -131,15 +132,14 @@ static bool bound_by(const struct entry *entry, uint64_t function)
 }
 
 /*
- * The stubs and the slow path count as inside: a thread that was interrupted there may
+ * What leads into a function counts as inside: a thread that was interrupted there may
  * have its decision behind it, and what a signal handler does now must not overturn it.
  * Whoever was interrupted in a function that the slow path calls has its return address
  * there.
  */
 static bool inside_or_entering(const struct entry *entry, uint64_t address)
 {
-	return inside(entry, address) ||
-	       (address >= ulp_state.text_start && address < ulp_state.text_end);
+	return inside(entry, address) || ulp_entering(address);
 }
 
 enum proof {

@@ -3,6 +3,7 @@
 
 #include "runtime/address_space.h"
 #include "runtime/image_table.h"
+#include "runtime/landing.h"
 #include "runtime/stack.h"
 #include "runtime/unwind.h"
 #include "runtime/unwind_expression.h"
@@ -376,6 +377,24 @@ static bool step_over_signal(struct ulp_unwinder *unwinder)
 	return arrive(unwinder, registers, registers[ULP_UNWIND_STACK_POINTER], true);
 }
 
+/* A landing of a pun, which no description covers: nothing of the function's frame is there but pushes. */
+static bool step_over_landing(struct ulp_unwinder *unwinder)
+{
+	uint32_t frame = ulp_landing_frame(unwinder->registers[ULP_UNWIND_RETURN_ADDRESS]);
+	uint64_t registers[ULP_UNWIND_REGISTERS], cfa;
+
+	/* Nothing is called there. */
+	if (!frame || !unwinder->interrupted)
+		return false;
+	cfa = unwinder->registers[ULP_UNWIND_STACK_POINTER] + frame;
+	for (unsigned i = 0; i < ULP_UNWIND_REGISTERS; i++)
+		registers[i] = unwinder->registers[i];
+	registers[ULP_UNWIND_STACK_POINTER] = cfa;
+	return ulp_unwind_read(unwinder, cfa - sizeof(uint64_t),
+			       &registers[ULP_UNWIND_RETURN_ADDRESS]) &&
+	       arrive(unwinder, registers, cfa, false);
+}
+
 bool ulp_unwind_step(struct ulp_unwinder *unwinder)
 {
 	const struct ulp_frame_description *description = &unwinder->description;
@@ -383,7 +402,7 @@ bool ulp_unwind_step(struct ulp_unwinder *unwinder)
 	struct rules rules;
 
 	if (!unwinder->described)
-		return step_over_signal(unwinder);
+		return step_over_landing(unwinder) || step_over_signal(unwinder);
 	if (description->return_column != ULP_UNWIND_RETURN_ADDRESS ||
 	    !find_rules(description,
 			unwinder->registers[ULP_UNWIND_RETURN_ADDRESS] - !unwinder->interrupted,

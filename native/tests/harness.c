@@ -31,6 +31,7 @@ const void *tail;
 uint32_t every_site;
 uint32_t settled;
 uint64_t settled_keeps;
+const struct stock_site *stock;
 
 struct ulp_state *runtime_state(void)
 {
@@ -153,6 +154,71 @@ static uint32_t describe_bodies(struct ulp_body *body, const uint64_t *functions
 	return count;
 }
 
+/* The bytes of a function that nobody has hooked yet, as they were when they were first asked for. */
+struct pristine {
+	uint64_t function;
+	uint32_t size;
+	unsigned char code[256];
+};
+
+static const struct pristine *pristine(uint64_t function)
+{
+	static struct pristine all[64];
+	const ElfW(Sym) *symbol = NULL;
+	unsigned i = 0;
+	Dl_info info;
+
+	while (all[i].function && all[i].function != function)
+		i++;
+	CHECK(i < 63);
+	if (!all[i].function) {
+		CHECK(dladdr1((void *)function, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol);
+		all[i].function = function;
+		all[i].size = (uint32_t)symbol->st_size;
+		CHECK(all[i].size + 8 <= sizeof all[i].code);
+		memcpy(all[i].code, (const void *)function, all[i].size + 8);
+	}
+	return &all[i];
+}
+
+static uint32_t describe_pun(struct ulp_request_pun *pun, const struct stock_site *site,
+			     uint64_t base)
+{
+	const struct pristine *function = pristine((uint64_t)site->function);
+	unsigned end = site->offset + 5;
+
+	pun->function = (uint32_t)(function->function - base);
+	pun->site = pun->function + site->offset;
+	pun->size = function->size > end ? function->size : end;
+	pun->checksum = ulp_checksum(function->code, pun->size);
+	pun->frame_before = site->before;
+	pun->frame_after = site->after;
+	pun->length = (uint8_t)site->length;
+	pun->instruction = (uint8_t)site->instruction;
+	pun->displacement = (uint8_t)site->displacement;
+	memcpy(pun->code, &function->code[site->offset], 5);
+	pun->code[0] = 0xe9;
+	pun->written = 1;
+	if (site->written) {
+		memcpy(pun->code, site->code, sizeof pun->code);
+		pun->written = (uint8_t)site->written;
+	}
+	return 1;
+}
+
+/* Those of one function after the other, as `sorted` has them. */
+static uint32_t describe_puns(struct ulp_request_pun *pun, const uint64_t *sorted, uint32_t count,
+			      uint64_t base)
+{
+	uint32_t described = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		for (const struct stock_site *site = stock; site->function; site++)
+			if ((uint64_t)site->function == sorted[i])
+				described += describe_pun(&pun[described], site, base);
+	return described;
+}
+
 static bool is_program(const struct object *object)
 {
 	const struct link_map *map = NULL;
@@ -203,15 +269,23 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 	for (uint32_t i = 0; i < count; i++, site++) {
 		site->function = (uint32_t)(sorted[i] - target.base);
 		site->flags = ULP_SITE_ENTRY | every_site | (endbr ? ULP_SITE_ENDBR : 0) |
+			      (stock ? ULP_SITE_PUN : 0) |
 			      (sorted[i] == (uint64_t)tail ? ULP_SITE_TAIL : 0);
 	}
 	library->site_count = count;
 	request->size = (uint32_t)((char *)site - (char *)request);
-	if (is_program(&target)) {
-		library->flags = ULP_LIBRARY_PROGRAM;
+	library->flags =
+		(is_program(&target) ? ULP_LIBRARY_PROGRAM : 0) | (stock ? ULP_LIBRARY_STOCK : 0);
+	if (library->flags) {
 		library->bodies = request->size;
 		library->body_count = describe_bodies((void *)site, sorted, count, target.base);
 		request->size += library->body_count * (uint32_t)sizeof(struct ulp_body);
+	}
+	if (stock) {
+		library->puns = request->size;
+		library->pun_count = describe_puns((void *)((char *)request + request->size),
+						   sorted, count, target.base);
+		request->size += library->pun_count * (uint32_t)sizeof(struct ulp_request_pun);
 	}
 	request->nonce = new_nonce();
 	seal(request);

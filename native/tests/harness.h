@@ -34,6 +34,21 @@ extern uint32_t every_site;
 extern uint32_t settled;
 extern uint64_t settled_keeps;
 
+/* Where a function without padding can be hooked. */
+struct stock_site {
+	const void *function;
+	unsigned offset; /* of the instruction, from the function's start on */
+	unsigned length;
+	enum ulp_pun_instruction instruction;
+	unsigned displacement;
+	uint32_t before, after; /* from the stack pointer to the canonical frame address */
+	unsigned char code[ULP_PUN_CODE]; /* what is written; all 0: e9 over the first byte */
+	unsigned written;
+};
+
+/* If set, the target of the next requests is a stock library; a function may have several, the last has none. */
+extern const struct stock_site *stock;
+
 /* The patch number n has the ID n, n, n, ...; its library is PATCH_PATH. */
 void apply(unsigned char patch, const char *path, bool endbr, const void *const *functions,
 	   const struct pair *pairs);

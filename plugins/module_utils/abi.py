@@ -36,10 +36,18 @@ THREAD_WAYS = 4
 EXCEPTED = 32
 STUB_SIZE = 112
 HOOK_CODE = 20
+CELL_SIZE = 256
+LANDING_SIZE = 15
+PUN_CODE = 8
 
 DOMAIN_TLS_OF_LIBRARY = 1
 LIBRARY_POST_PROCESSED = 1
 LIBRARY_PROGRAM = 2
+LIBRARY_STOCK = 4
+LIBRARY_BY_BODIES = LIBRARY_PROGRAM | LIBRARY_STOCK
+
+HOOK_PADDING = 0
+HOOK_PUN = 1
 
 PATCH_APPLIED = 1
 PATCH_REVERTED = 2
@@ -61,7 +69,15 @@ SITE_TRAMPOLINE = 4
 SITE_TAIL = 8
 SITE_CYCLE = 16
 SITE_JUMPED = 32
+SITE_PUN = 64
 SITE_HOPS = SITE_ENTRY | SITE_TRAMPOLINE
+
+PUN_PLAIN = 0
+PUN_RELATIVE = 1
+PUN_JUMP = 2
+
+CELL_OLD = 16
+CELL_FRAMES = 64
 
 BIND_ADDRESS = 1
 BIND_WORD = 2
@@ -109,6 +125,7 @@ ALREADY_APPLIED = 27
 NOT_APPLIED = 28
 WORKER_LOST = 29
 BINDING_FAILED = 30
+NO_LANDING = 31
 
 # The number of an error below this one means: another thread, or a moment later, may serve.
 FIRST_FINAL_ERROR = 16
@@ -134,6 +151,7 @@ ERROR_NAMES = {
     NOT_APPLIED: "NOT_APPLIED",
     WORKER_LOST: "WORKER_LOST",
     BINDING_FAILED: "BINDING_FAILED",
+    NO_LANDING: "NO_LANDING",
 }
 
 ERROR_SENTENCES = {
@@ -156,6 +174,7 @@ ERROR_SENTENCES = {
     ALREADY_APPLIED: "the patch is already applied",
     NOT_APPLIED: "the patch is not applied",
     WORKER_LOST: "the thread that carried out an earlier request was killed at its work; restart the process",
+    NO_LANDING: "no jump over the start of a function would lead to free memory",
     BINDING_FAILED: "what the livepatch refers to in the target library is not to be found",
 }
 
@@ -260,6 +279,13 @@ HOOK = Layout(
     ("relied", "I"),
     ("code", f"{HOOK_CODE}s"),
     ("original", f"{HOOK_CODE}s"),
+    ("start", "Q"),
+    ("landing", "Q"),
+    ("cell", "Q"),
+    ("landing_checksum", "I"),
+    ("cell_checksum", "I"),
+    ("kind", "I"),
+    ("frame", "I"),
 )
 
 HOOKS = Layout("ulp_hooks", ("older", "Q"), ("older_count", "Q"))
@@ -379,6 +405,8 @@ REQUEST_LIBRARY = Layout(
     ("body_count", "I"),
     ("bindings", "I"),
     ("binding_count", "I"),
+    ("puns", "I"),
+    ("pun_count", "I"),
     ("reserved", "I"),
 )
 
@@ -399,6 +427,22 @@ REQUEST_BINDING = Layout(
     ("kind", "I"),
     ("name", "I"),
     ("version", "I"),
+    ("reserved", "I"),
+)
+
+REQUEST_PUN = Layout(
+    "ulp_request_pun",
+    ("function", "I"),
+    ("site", "I"),
+    ("size", "I"),
+    ("checksum", "I"),
+    ("frame_before", "I"),
+    ("frame_after", "I"),
+    ("code", f"{PUN_CODE}s"),
+    ("written", "B"),
+    ("length", "B"),
+    ("instruction", "B"),
+    ("displacement", "B"),
     ("reserved", "I"),
 )
 
@@ -452,7 +496,7 @@ TRM = Layout("ulp_trm", ("version", "Q"), ("locate", "q"))
 
 LAYOUTS = (
     DOMAIN, LIBRARY, HOOK, HOOKS, BODY, BODIES, PATCH, RESULT, THREAD, MESSAGES, STATE,
-    REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, REQUEST_BINDING, BLOCK,
+    REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, REQUEST_BINDING, REQUEST_PUN, BLOCK,
     BOOTSTRAP, BOOTSTRAP_WORDS, TRM,
 )
 

@@ -6,7 +6,13 @@
 /* As many as fit into the reach of a 32-bit displacement with ease. */
 #define ULP_STUB_POOL_SIZE (4 << 20)
 
+/* A cell for every function without padding that is ever hooked. */
+#define ULP_CELL_POOL_SIZE (1 << 20)
+
 #ifndef __ASSEMBLER__
+
+/* Documentation/arch/x86/x86_64/mm.rst; with five levels of page tables nothing is mapped above unasked, either. */
+#define ULP_ADDRESS_END ((1ull << 47) - 4096)
 
 #include <stddef.h>
 #include <stdint.h>

@@ -30,6 +30,9 @@
 #define ULP_EXCEPTED      32
 #define ULP_STUB_SIZE     112
 #define ULP_HOOK_CODE     20 /* ULP_PAD_BEFORE + endbr64 + ULP_PAD_ENTRY */
+#define ULP_CELL_SIZE     256
+#define ULP_LANDING_SIZE  15
+#define ULP_PUN_CODE      8
 
 /* trm.o puts an ELF note with this type and the name "ulp" into a library; see below. */
 #define ULP_NOTE_TRM 1
@@ -84,18 +87,23 @@ struct ulp_library {
 	uint32_t build_id_size;
 	uint8_t  build_id[ULP_BUILD_ID_SIZE];
 	char     name[ULP_NAME_SIZE];
-	uint64_t bodies; /* of a program: address of struct ulp_bodies; else 0 */
+	uint64_t bodies; /* by bodies: address of struct ulp_bodies; else 0 */
 	uint64_t hooks;  /* address of a struct ulp_hooks, and struct ulp_hook[hooks_count] behind it: the
 	                      newest; 0: nothing is hooked */
 	uint64_t hooks_count;
 };
 #define ULP_LIBRARY_POST_PROCESSED 1u
 #define ULP_LIBRARY_PROGRAM        2u /* the main executable */
+#define ULP_LIBRARY_STOCK          4u /* compiled without padding; its functions are hooked by puns */
+
+/* Of such, only bodies count as inside. */
+#define ULP_LIBRARY_BY_BODIES (ULP_LIBRARY_PROGRAM | ULP_LIBRARY_STOCK)
 
 /*
  * The outermost frames of every stack are a program's own, so its text as a whole can't be
- * what a thread is inside of.  Here only the code of the functions that were ever replaced
- * counts, and of those that they lead to by jumps.
+ * what a thread is inside of; and who enters a stock library is not seen but where it is hooked.
+ * Here only the code of the functions that were ever replaced counts, and of those that they lead
+ * to by jumps.
  */
 struct ulp_body {
 	uint64_t start;
@@ -114,13 +122,24 @@ struct ulp_bodies {
  */
 struct ulp_hook {
 	uint64_t function;      /* absolute address of its first instruction */
-	uint64_t slot;          /* address of the word that its padding jumps through */
+	uint64_t slot;          /* address of the word that the way to the stub goes through */
 	uint64_t stub;          /* what that word holds: the address of the newest stub */
 	uint32_t stub_checksum; /* CRC-32 of the ULP_STUB_SIZE bytes there */
-	uint32_t relied;        /* bit i: byte i from ULP_PAD_BEFORE before the function on must be
-	                              as in `code` */
+	uint32_t relied; /* bit i: byte i from `start` on must be as in `code`; 0: it is not hooked now */
 	uint8_t  code[ULP_HOOK_CODE];
 	uint8_t  original[ULP_HOOK_CODE]; /* what stood there before the function was hooked */
+	uint64_t start;   /* of `code`: of a pun the instruction, else ULP_PAD_BEFORE before the function */
+	uint64_t landing; /* of a pun: where its jump leads, ULP_LANDING_SIZE bytes; else 0 */
+	uint64_t cell;    /* of a pun: ULP_CELL_SIZE bytes; else 0 */
+	uint32_t landing_checksum;
+	uint32_t cell_checksum;
+	uint32_t kind;  /* enum ulp_hook_kind */
+	uint32_t frame; /* at `start`: bytes from the stack pointer to the canonical frame address */
+};
+
+enum ulp_hook_kind {
+	ULP_HOOK_PADDING = 0,
+	ULP_HOOK_PUN     = 1,
 };
 
 /* Each request adds one; struct ulp_hook[] follows, ascending by function. */
@@ -277,6 +296,8 @@ struct ulp_request_library {
 	uint32_t body_count;
 	uint32_t bindings; /* offset of struct ulp_request_binding[] */
 	uint32_t binding_count;
+	uint32_t puns; /* of a stock library: offset of struct ulp_request_pun[], ascending by function */
+	uint32_t pun_count;
 	uint32_t reserved;
 };
 
@@ -291,6 +312,7 @@ struct ulp_request_site {
 #define ULP_SITE_TAIL       8u  /* code of the library may jump, not call, to it */
 #define ULP_SITE_CYCLE      16u /* by jumps alone it may lead back to itself */
 #define ULP_SITE_JUMPED     32u /* code of this patch library may jump, not call, to it */
+#define ULP_SITE_PUN        64u /* it has no padding, and is hooked at one of its puns */
 
 /* The ways into a function, hops, that can be switched on. */
 #define ULP_SITE_HOPS (ULP_SITE_ENTRY | ULP_SITE_TRAMPOLINE)
@@ -320,6 +342,32 @@ struct ulp_request_binding {
 	uint32_t name;    /* offset of the name: looked up with ULP_BIND_SYMBOL, else only shown */
 	uint32_t version; /* offset of the symbol's version, "": any */
 	uint32_t reserved;
+};
+
+/*
+ * One place where a function without padding can be hooked; those of a function follow each other,
+ * the best first.  An instruction is overwritten with a jump, whole or in part; what stays of it and
+ * of what follows is the rest of the jump's displacement, and so determines where that leads.
+ */
+struct ulp_request_pun {
+	uint32_t function; /* address of its first instruction, relative to base */
+	uint32_t site;     /* address of the instruction, relative to base: at the start, or behind pushes */
+	uint32_t size;     /* bytes from the function's start to its end, or to that of the displacement */
+	uint32_t checksum; /* CRC-32 of those, as they are where nothing is hooked */
+	uint32_t frame_before;      /* bytes from the stack pointer to the canonical frame address, */
+	uint32_t frame_after;       /* before the instruction and after it */
+	uint8_t code[ULP_PUN_CODE]; /* the bytes from `site` on when it is hooked: e9, and the displacement */
+	uint8_t written;            /* of these, how many are not as they were: 1, or more in one store */
+	uint8_t length;             /* of the instruction */
+	uint8_t instruction;        /* enum ulp_pun_instruction */
+	uint8_t displacement;       /* where in the instruction its displacement begins, if it has one */
+	uint32_t reserved;
+};
+
+enum ulp_pun_instruction {
+	ULP_PUN_PLAIN    = 0, /* does the same anywhere */
+	ULP_PUN_RELATIVE = 1, /* has an operand relative to its own end, by 32 bits */
+	ULP_PUN_JUMP     = 2, /* jmp, by 8 or 32 bits */
 };
 
 /* -------------------------------------------------------------- diversion */
@@ -432,6 +480,19 @@ struct ulp_trm {
 #define ULP_PAD_BEFORE 14
 #define ULP_PAD_ENTRY  2
 
+/*
+ * A function f without padding, hooked at an instruction s: at f, or behind endbr64 and pushes.
+ *
+ *   s        e9 | s+1 to s+4 as they were: the displacement
+ *   landing  notrack jmp *(%rip); the cell's address.  s + 5 + displacement, in a page of its own
+ *   cell     +0   what the pushes did is undone, then notrack jmp *slot(%rip)
+ *            +16  the pushes, the instruction from s, then a jump to what follows it: the old version
+ *            +64  for each of its first 64 bytes, at a byte where an instruction begins: uint16_t, bytes from the
+ *                 stack pointer to the canonical frame address, divided by 8
+ */
+#define ULP_CELL_OLD    16
+#define ULP_CELL_FRAMES 64
+
 /* ------------------------------------------------------------------ errors */
 
 enum ulp_error {
@@ -457,6 +518,7 @@ enum ulp_error {
 	ULP_NOT_APPLIED     = 28,
 	ULP_WORKER_LOST     = 29, /* the worker of an earlier request was killed at its work */
 	ULP_BINDING_FAILED  = 30, /* what a word of the patch library stands for is not there */
+	ULP_NO_LANDING      = 31, /* where a function's puns would lead there is something else */
 };
 
 #endif /* __ASSEMBLER__ */

@@ -38,6 +38,9 @@ static void read_library(const struct ulp_request *request,
 		 library->site_count * sizeof(struct ulp_request_site));
 	read_all(ulp_request_replacements(request, library),
 		 library->replacement_count * sizeof(struct ulp_request_replacement));
+	if (library->pun_count)
+		read_all(ulp_request_puns(request, library),
+			 library->pun_count * sizeof(struct ulp_request_pun));
 	read_all(ulp_request_bodies(request, library),
 		 library->body_count * sizeof(struct ulp_body));
 	for (uint32_t i = 0; i < library->binding_count; i++) {

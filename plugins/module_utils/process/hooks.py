@@ -62,7 +62,7 @@ def undone_hooks(via, state, domain):
         for library in state.libraries:
             if library.domain == domain:
                 hooks += ((library, hook) for hook in hooks_of(via, state, library, len(hooks)))
-        found = _undone(via, hooks)
+        found = _undone(via, [(library, hook) for library, hook in hooks if hook.relied])
         if not found:
             return []
         # What a worker was changing meanwhile proves nothing.
@@ -79,7 +79,7 @@ def hooks_of(via, state, library, others=0):
     """What the runtime relies on at the functions of one library (runtime.PatchedLibrary).
 
     :param others: how many hooks other libraries of the process are known to have.
-    :return: list of named tuples of abi.HOOK.
+    :return: list of named tuples of abi.HOOK; one that relies on nothing is not hooked now.
     :raises: as undone_hooks().
     """
     hooks: list[Any] = []
@@ -92,9 +92,11 @@ def hooks_of(via, state, library, others=0):
         hooks += abi.HOOK.unpack_array(data, abi.HOOKS.size, count)
         address, count = abi.HOOKS.unpack(data)
     for hook in hooks:
-        start = kind_of(hook).start(hook)
-        if not (0 < hook.relied < 1 << abi.HOOK_CODE
-                and library.text_start <= start
+        kind = kind_of(hook)
+        if kind is None or not kind.is_sound(hook, state.text_start, state.text_end):
+            raise _damaged(state)
+        start = kind.start(hook)
+        if not (library.text_start <= start
                 and start + hook.relied.bit_length() <= library.text_end
                 and state.text_start <= hook.stub <= state.text_end - abi.STUB_SIZE
                 and hook.slot < END_OF_USER_SPACE):
@@ -125,18 +127,25 @@ def _undone(via, hooks):
     """Those of ``hooks``, pairs of PatchedLibrary and hook, that are not as they were left."""
     if not hooks:
         return []
+    needed = [kind_of(hook).elsewhere(hook) for _library, hook in hooks]
+    pieces = [(piece.address, piece.size) for some in needed for piece in some]
     codes, slots, stubs = _read(via, [
         [(kind_of(hook).start(hook), hook.relied.bit_length()) for _library, hook in hooks],
         [(hook.slot, _SLOT.size) for _library, hook in hooks],
         [(hook.stub, abi.STUB_SIZE) for _library, hook in hooks],
     ])
+    # Far from each other, as a rule.
+    read = dict(zip(pieces, read_present(via, pieces) if pieces else ()))
     found = []
-    for (library, hook), code, slot, stub in zip(hooks, codes, slots, stubs):
-        if code is None or slot is None or stub is None:
+    for (library, hook), code, slot, stub, elsewhere in zip(hooks, codes, slots, stubs, needed):
+        others = [read[piece.address, piece.size] for piece in elsewhere]
+        if code is None or slot is None or stub is None or None in others:
             found.append(Undone(library, hook.function, UNMAPPED, False))
             continue
         passes = slot == _SLOT.pack(hook.stub)
-        whole = crc32(stub) == hook.stub_checksum
+        whole = crc32(stub) == hook.stub_checksum and all(
+            crc32(other) == piece.checksum for other, piece in zip(others, elsewhere)
+        )
         if passes and whole and code == hook.code[:len(code)]:
             continue
         differing = [

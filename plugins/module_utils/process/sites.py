@@ -10,9 +10,17 @@ back without harm; what a kind writes, and in what order, only the runtime knows
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 
 from .. import abi
+
+
+class Piece(NamedTuple):
+    """Code of the runtime that a hook needs: ``size`` bytes at ``address`` with the CRC-32 ``checksum``."""
+
+    address: int
+    size: int
+    checksum: int
 
 
 class Padding:
@@ -33,6 +41,21 @@ class Padding:
         """
         return hook.function - abi.PAD_BEFORE
 
+    @staticmethod
+    def is_sound(hook: Any, text_start: int, text_end: int) -> bool:
+        """Whether ``hook`` can be what it says it is.
+
+        :param text_start, text_end: absolute addresses of the runtime's code.
+        """
+        del text_start, text_end
+        return 0 < hook.relied < 1 << abi.HOOK_CODE
+
+    @staticmethod
+    def elsewhere(hook: Any) -> tuple[Piece, ...]:
+        """What the hook needs besides its own bytes, its slot and its stub."""
+        del hook
+        return ()
+
     @classmethod
     def is_in_use(cls, hook: Any, differing: Iterable[int]) -> bool:
         """Whether threads may stand in the middle of code that is not as it was left.
@@ -46,7 +69,44 @@ class Padding:
         return any(index not in differing for index in hops)
 
 
+class Pun:
+    """An instruction of a function without padding (native/runtime/site_pun.c); methods as those of Padding.
+
+    Once nothing is replaced any more its hook is undone on purpose: then it relies on nothing.
+    """
+
+    _JUMP_SIZE = 5
+    # What may stand before the instruction: an endbr64, nops and pushes.
+    _LONGEST_WAY_IN = 32
+
+    @staticmethod
+    def start(hook: Any) -> int:
+        return hook.start
+
+    @classmethod
+    def is_sound(cls, hook: Any, text_start: int, text_end: int) -> bool:
+        return (hook.relied < 1 << cls._JUMP_SIZE
+                and 0 <= hook.start - hook.function <= cls._LONGEST_WAY_IN
+                and text_start <= hook.cell <= text_end - abi.CELL_SIZE
+                and hook.frame % 8 == 0 and 8 <= hook.frame <= 8 + 8 * cls._LONGEST_WAY_IN)
+
+    @staticmethod
+    def elsewhere(hook: Any) -> tuple[Piece, ...]:
+        return (
+            Piece(hook.landing, abi.LANDING_SIZE, hook.landing_checksum),
+            Piece(hook.cell, abi.CELL_SIZE, hook.cell_checksum),
+        )
+
+    @staticmethod
+    def is_in_use(hook: Any, differing: Iterable[int]) -> bool:
+        # A thread finds either the jump or the instruction that it stands for.
+        del hook, differing
+        return False
+
+
+_KINDS = {abi.HOOK_PADDING: Padding, abi.HOOK_PUN: Pun}
+
+
 def kind_of(hook: Any) -> Any:
-    """The kind of site of ``hook``, a named tuple of abi.HOOK."""
-    del hook
-    return Padding
+    """The kind of site of ``hook``, a named tuple of abi.HOOK: a class as Padding; None: it is not known."""
+    return _KINDS.get(hook.kind)

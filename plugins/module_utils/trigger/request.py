@@ -264,6 +264,8 @@ def _library(writer, resolved, jumps, beside):
         body_count=len(ranges),
         bindings=bindings,
         binding_count=len(resolved.target.bindings),
+        puns=0,
+        pun_count=0,
     )
 
 

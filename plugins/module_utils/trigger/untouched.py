@@ -67,7 +67,7 @@ def _difference(subject, resolved, sites):
     known = {
         hook.function
         for library in subject.state.libraries if library.base == base
-        for hook in hooks_of(subject.via, subject.state, library)
+        for hook in hooks_of(subject.via, subject.state, library) if hook.relied
     }
     by_address = {function.address: function for function in resolved.functions}
     wanted = [by_address[address] for address, _flags in sites if base + address not in known]

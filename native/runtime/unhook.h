@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Hooks that are undone: the code is again what it was before. */
+#ifndef ULP_UNHOOK_H
+#define ULP_UNHOOK_H
+
+#include <stdint.h>
+
+#include <ulp/abi.h>
+
+/*
+ * Undoes the hooks of a domain that go with a revert, if nothing of the domain is replaced any more for
+ * any thread: no livepatch is applied, and the stubs of older universes are given up.
+ */
+enum ulp_error ulp_hooks_undo(uint32_t domain);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A library without padding, stock.S, and where its functions can be hooked. */
+#ifndef STOCK_H
+#define STOCK_H
+
+#include "harness.h"
+
+int stock_plain(int x);
+int stock_relative(int x);
+int stock_jump(int x);
+int stock_frame(int x);
+int stock_pushes(void (*callback)(void *), void *argument, int x);
+int stock_endbr(int x);
+int stock_outer(void (*callback)(void *), void *argument, int x);
+
+static const struct stock_site stock_sites[] = {
+	{stock_plain, .length = 5, .before = 8, .after = 8},
+	{stock_relative, .length = 7, .instruction = ULP_PUN_RELATIVE, .displacement = 3,
+	 .before = 8, .after = 8},
+	{stock_jump, .length = 2, .instruction = ULP_PUN_JUMP, .displacement = 1, .before = 8,
+	 .after = 8},
+	{stock_frame, .length = 4, .before = 8, .after = 0x40},
+	{stock_pushes, .offset = 3, .length = 5, .before = 0x18, .after = 0x18},
+	{stock_endbr, .offset = 4, .length = 5, .before = 8, .after = 8},
+	{stock_outer, .offset = 1, .length = 5, .before = 0x10, .after = 0x10},
+	{NULL, .offset = 0},
+};
+
+#endif
