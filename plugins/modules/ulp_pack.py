@@ -29,6 +29,8 @@ options:
       - A description file. Its first line is the absolute path of the patch library; a line with C(@) and the absolute
         path of a target library follows, then lines C(old:new) with the names of functions.
       - Further target libraries, each with its functions, may follow. Lines that begin with C(!) are comments.
+      - A line C(#name:word) fills the pointer C(word) of the patch library with the address of a variable or function
+        of the target, also of a static one; C(#%name:word) does so for thread-local variables.
       - A target can also be a program, the main executable of processes, built with the same padding.
     type: path
   livepatch:

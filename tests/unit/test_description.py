@@ -35,7 +35,7 @@ def test_a_description_with_two_targets_and_comments(tmp_path):
     ("", 1, "the path of the patch library is missing"),
     ("! nothing\n", 2, "the path of the patch library is missing"),
     ("fix.so\n@/lib/one.so\na:b\n", 1, "the path of the patch library must be absolute, not fix.so"),
-    ("@/lib/one.so\na:b\n", 1, "the path of the patch library must come before the first @ line"),
+    ("@/lib/one.so\na:b\n", 1, "the path of the patch library must come before the first @ or # line"),
     ("/lib/fix.so\n", 2, "the line with @ and the path of the target library is missing"),
     ("/lib/fix.so\na:b\n", 2, "a line with @ and the path of the target library must come before the pairs"),
     ("/lib/fix.so\n@one.so\na:b\n", 2, "the path of the target library after @ must be absolute, not one.so"),
@@ -44,8 +44,11 @@ def test_a_description_with_two_targets_and_comments(tmp_path):
     ("/lib/fix.so\n@/lib/one.so\n@/lib/two.so\na:b\n", 2, "no old:new pair follows for the target /lib/one.so"),
     ("/lib/fix.so\n@/lib/one.so\na:b\n@/lib/one.so\na:b\n", 4, "the target /lib/one.so was already named in line 2"),
     ("/lib/fix.so\n@/lib/one.so\na:b\n\na:c\n", 5, "the function a was already replaced in line 3"),
-    ("/lib/fix.so\n@/lib/one.so\na:b\n#l:m\n", 4, "# lines (local variables) are not supported yet"),
-    ("# title\n/lib/fix.so\n", 1, "# lines (local variables) are not supported yet"),
+    ("/lib/fix.so\n@/lib/one.so\na:b\n#l\n", 4, "expected #name:word"),
+    ("/lib/fix.so\n@/lib/one.so\na:b\n#l:m:0x10\n", 4, "expected #name:word"),
+    ("/lib/fix.so\n@/lib/one.so\na:b\n#%l:m:0x10:here\n", 4, "expected an address in hexadecimal, not here"),
+    ("/lib/fix.so\n#l:m\n@/lib/one.so\na:b\n", 2, "a line with @ and the path of the target library must come"),
+    ("# title\n/lib/fix.so\n", 1, "the path of the patch library must come before"),
     ("/lib/fix.so\n@/lib/one.so\nab\n", 3, "expected old:new, the names of two functions, not ab"),
     ("/lib/fix.so\n@/lib/one.so\na:\n", 3, "expected old:new"),
     ("/lib/fix.so\n@/lib/one.so\n:b\n", 3, "expected old:new"),
@@ -57,6 +60,13 @@ def test_mistakes_are_reported_with_file_and_line(tmp_path, text, line, message)
     with pytest.raises(BadDescription) as caught:
         parse(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path}/patch.dsc:{line}: {message}")
+
+
+def test_lines_for_variables_and_functions_of_the_target(tmp_path):
+    description = parse(
+        tmp_path, b"/lib/fix.so\n@/lib/one.so\na:b\n#count:count_word\n# a.c/x : y :4010:0x0\n#%errors:ti:0:0\n")
+    assert [tuple(reference) for reference in description.targets[0].references] == [
+        ("count", "count_word", False, 0, 0, 4), ("a.c/x", "y", False, 0x4010, 0, 5), ("errors", "ti", True, 0, 0, 6)]
 
 
 def test_a_missing_description_is_reported(tmp_path):

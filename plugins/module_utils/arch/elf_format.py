@@ -6,7 +6,7 @@
 ``NAME`` is what messages call the architecture; ``MACHINE`` is its number in the ELF header; ``SECTION_TYPES`` names
 the section types of its own.  The relocations, by what the loader does: ``R_ADDRESS`` stores a symbol's address plus
 addend, ``R_GLOB_DAT`` and ``R_JUMP_SLOT`` the address alone, ``R_RELATIVE`` an address of the file itself,
-``R_IRELATIVE`` what an IFUNC resolver chooses.
+``R_IRELATIVE`` what an IFUNC resolver chooses, ``R_DTPMOD`` the TLS module ID of the object that defines a symbol.
 
 Files are 64-bit and little endian, with addends (RELA): others need more than a port.
 """
@@ -17,6 +17,7 @@ from .x86_64.elf_format import (
     MACHINE,
     NAME,
     R_ADDRESS,
+    R_DTPMOD,
     R_GLOB_DAT,
     R_IRELATIVE,
     R_JUMP_SLOT,
@@ -25,5 +26,6 @@ from .x86_64.elf_format import (
 )
 
 __all__ = [
-    "MACHINE", "NAME", "R_ADDRESS", "R_GLOB_DAT", "R_IRELATIVE", "R_JUMP_SLOT", "R_RELATIVE", "SECTION_TYPES",
+    "MACHINE", "NAME", "R_ADDRESS", "R_DTPMOD", "R_GLOB_DAT", "R_IRELATIVE", "R_JUMP_SLOT", "R_RELATIVE",
+    "SECTION_TYPES",
 ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..counted import counted
+from ..livepatch.binding import SYMBOL, TLS, TLS_WORDS, WORD
 from ..printable import printable
 
 
@@ -79,6 +80,7 @@ def dump_lines(metadata):
         for pair in target["functions"]:
             lines.append(f"    {pair['old']} is replaced by {pair['new']}{_diverted(pair['sites'])}")
         lines.extend(f"    {guard['name']} is a guard{_diverted(guard['sites'])}" for guard in target["guards"])
+        lines.extend(f"    {_bound(binding)}" for binding in target["bindings"])
     lines.extend(f"  needs the livepatch {patch_id}" for patch_id in metadata["dependencies"])
     lines.extend(f"  {key}: {_listed(value)}" for key, value in sorted(metadata["labels"].items()))
     return lines
@@ -88,6 +90,21 @@ def _diverted(sites):
     """Where a function without padding is diverted, from the ``sites`` that a livepatch has for it."""
     places = [f"{site['kind']} at {site['offset']:#x}" for site in sites]
     return f", diverted by {' or '.join(places)}" if places else ""
+
+
+def _bound(binding):
+    """One of the ``bindings`` of a livepatch, in words."""
+    name, where = binding["name"], f" at {binding['offset']:#x}"
+    if binding["version"]:
+        name += f"@{binding['version']}"
+    if binding["kind"] == SYMBOL:
+        where = ", found by name"
+    elif binding["kind"] in (WORD, TLS_WORDS):
+        where = f", through the word{where}"
+    elif binding["kind"] == TLS:
+        where = f" in thread-local storage{where}"
+    addend = f", plus {binding['addend']}" if binding["addend"] else ""
+    return f"the word at {binding['slot']:#x} leads to {name}{where}{addend}"
 
 
 def _listed(value):

@@ -6,19 +6,27 @@
     /usr/local/lib/fix.so
     @/usr/lib/x86_64-linux-gnu/libanswer.so.1
     answer:answer_fixed
+    #count:count_word
+    #%last_error:last_error_index
     ! a comment
 
 The first line is the patch library; every ``@`` line begins a target library,
-``old:new`` lines follow it.  Blank lines do not count.
+``old:new`` lines follow it.  A ``#`` line names a variable or function of the
+target, and the pointer in the patch library that is to lead there; with ``#%``
+it is a thread-local variable, and a ``tls_index``.  Behind them, both addresses
+may stand in hexadecimal; 0 stands for the name's.  Blank lines do not count.
 """
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+import re
+from typing import NamedTuple, Sequence
 
 from ..atomic_file import read_file
 from ..errors import BadDescription
+
+_HEXADECIMAL = re.compile(r"(?:0[xX])?[0-9a-fA-F]{1,16}")
 
 
 class FunctionName(NamedTuple):
@@ -29,12 +37,28 @@ class FunctionName(NamedTuple):
     line: int = 0
 
 
+class ReferenceName(NamedTuple):
+    """A ``#`` line: ``name`` in the target, ``word`` the variable of the patch library that gets its address.
+
+    ``offset`` and ``slot`` are their link-time addresses where the line has them, or 0; of a thread-local variable,
+    ``offset`` is the one in its TLS image.
+    """
+
+    name: str
+    word: str
+    thread_local: bool = False
+    offset: int = 0
+    slot: int = 0
+    line: int = 0
+
+
 class TargetDescription(NamedTuple):
     """A target library and its pairs; ``line`` is the number of the ``@`` line, 0 when there is no file."""
 
     path: str
     functions: list[FunctionName]
     line: int = 0
+    references: Sequence[ReferenceName] = ()
 
 
 class Description(NamedTuple):
@@ -71,11 +95,9 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
         if not line or line.startswith("!"):
             continue
         where = f"{path}:{number}: "
-        if line.startswith("#"):
-            raise BadDescription(where + "# lines (local variables) are not supported yet; remove the line")
         if livepatch is None:
-            if line.startswith("@"):
-                raise BadDescription(where + "the path of the patch library must come before the first @ line")
+            if line.startswith(("@", "#")):
+                raise BadDescription(where + "the path of the patch library must come before the first @ or # line")
             livepatch = _absolute(line, where, "the path of the patch library")
             livepatch_line = number
         elif line.startswith("@"):
@@ -84,9 +106,12 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
             for other in targets:
                 if other.path == target:
                     raise BadDescription(where + f"the target {target} was already named in line {other.line}")
-            targets.append(TargetDescription(target, [], number))
+            targets.append(TargetDescription(target, [], number, []))
         elif not targets:
             raise BadDescription(where + "a line with @ and the path of the target library must come before the pairs")
+        elif line.startswith("#"):
+            references = [*targets[-1].references, _reference(line, where, number)]
+            targets[-1] = targets[-1]._replace(references=references)
         else:
             _add_pair(targets[-1].functions, line, where, number)
     if livepatch is None:
@@ -133,6 +158,23 @@ def _add_pair(pairs: list[FunctionName], line: str, where: str, number: int) -> 
         if pair.old == old:
             raise BadDescription(where + f"the function {old} was already replaced in line {pair.line}")
     pairs.append(FunctionName(old, new, number))
+
+
+def _reference(line: str, where: str, number: int) -> ReferenceName:
+    thread_local = line.startswith("#%")
+    fields = [part.strip() for part in line[2 if thread_local else 1:].split(":")]
+    if len(fields) not in (2, 4) or any(len(part.split()) != 1 for part in fields):
+        raise BadDescription(
+            where + "expected #name:word, a name of the target and a pointer of the patch library, perhaps with both"
+            f" addresses behind them, not {line}")
+    offset, slot = (_address(part, where) for part in fields[2:]) if len(fields) == 4 else (0, 0)
+    return ReferenceName(fields[0], fields[1], thread_local, offset, slot, number)
+
+
+def _address(digits: str, where: str) -> int:
+    if not _HEXADECIMAL.fullmatch(digits):
+        raise BadDescription(where + f"expected an address in hexadecimal, not {digits}")
+    return int(digits, 16)
 
 
 def _check_pairs(targets: list[TargetDescription], path: str | os.PathLike[str]) -> None:

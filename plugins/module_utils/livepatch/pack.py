@@ -20,6 +20,7 @@ from ..elf.symbols import Symbol, is_function, symbol_label
 from ..elf.unseen import UnseenEntries, unseen_entries
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..printable import printable, some
+from .binding import ADDRESS, TLS, Binding, fault_of, overlap_of
 from .container import (
     build_container,
     canonical_json,
@@ -30,6 +31,7 @@ from .container import (
 from .description import Description, TargetDescription
 from .dump import metadata_fields
 from .duplicates import duplicates
+from .reference import meaning, word_of
 from .target import FunctionPair, Target
 
 # What compilers append to the name of a copy that they made of a function.
@@ -220,7 +222,30 @@ def _resolve_target(
     _check_duplicates(description.where(target.line), patch, image, pairs, warnings, allow_duplicates, allowed)
     pairs.sort(key=lambda pair: pair.old_offset)
     soname = image.soname or os.path.basename(target.path)
-    return Target(soname, target.path, image.require_build_id().hex(), pairs)
+    bindings = _bindings(description, target, image, patch)
+    return Target(soname, target.path, image.require_build_id().hex(), pairs, bindings=bindings)
+
+
+def _bindings(
+    description: Description, target: TargetDescription, image: ElfImage, patch: ElfImage,
+) -> tuple[Binding, ...]:
+    """What the ``#`` lines of a target ask for, ascending by slot."""
+    bindings = []
+    for reference in target.references:
+        try:
+            if reference.offset:
+                kind = TLS if reference.thread_local else ADDRESS
+                binding = Binding(0, kind, reference.name, offset=reference.offset)
+            else:
+                binding = meaning(image, reference.name, reference.thread_local)
+            slot = reference.slot or word_of(patch, reference.word, reference.thread_local)
+        except BadDescription as error:
+            raise BadDescription(description.where(reference.line) + str(error)) from error
+        bindings.append(binding._replace(slot=slot))
+        fault = fault_of(bindings[-1], patch) or overlap_of(bindings)
+        if fault is not None:
+            raise BadDescription(f"{description.where(reference.line)}{patch.name}: {fault}")
+    return tuple(sorted(bindings, key=lambda binding: binding.slot))
 
 
 def _check_duplicates(

@@ -21,7 +21,7 @@ from ..elf.jumps import jumped_imports
 from ..elf.patchable import PatchableFunction
 from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
-from ..livepatch.binding import KINDS
+from ..livepatch.binding import ADDRESS, KINDS, SYMBOL, WORD
 from ..livepatch.target import Target
 from ..printable import some
 from ..process.mapped import LoadedLibrary
@@ -54,8 +54,11 @@ def program_roots(match, functions, state, jumps):
         for start, end in hooked.bodies or ()
     )), frozenset())
     roots = {pair.old_offset for pair in match.target.functions}
+    bound = bound_functions(match.target)
+    jumps = jumps | bound.names
     for function in functions:
-        if earlier.hold(function.address) or not jumps.isdisjoint(_plain_names(function)):
+        led_to = function.address in bound.addresses or not jumps.isdisjoint(_plain_names(function))
+        if led_to or earlier.hold(function.address):
             roots.add(function.address)
     return frozenset(roots)
 
@@ -63,6 +66,23 @@ def program_roots(match, functions, state, jumps):
 def _plain_names(function):
     """The names of a PatchableFunction without versions."""
     return {name.partition("@")[0] for name in function.names}
+
+
+class BoundFunctions(NamedTuple):
+    """What new code reaches by bindings: it may call it, jump to it, or hand on its address."""
+
+    addresses: frozenset[int]  # link-time, of first instructions; some are those of variables
+    names: frozenset[str]  # of symbols
+
+
+def bound_functions(target):
+    """The BoundFunctions of a livepatch.target.Target."""
+    places = {binding.offset + binding.addend for binding in target.bindings if binding.kind == ADDRESS}
+    return BoundFunctions(
+        # A post-processed library exports the trampoline.
+        frozenset(places | {place + abi.PAD_BEFORE for place in places}),
+        frozenset(binding.name.partition("@")[0] for binding in target.bindings if binding.kind in (WORD, SYMBOL)),
+    )
 
 
 class Beside(NamedTuple):
@@ -109,6 +129,8 @@ def sites(resolved, jumps, beside=_ALONE):
     """
     replaced = {pair.old_offset: pair for pair in resolved.target.functions}
     bodies = resolved.bodies
+    bound = bound_functions(resolved.target)
+    jumps = jumps | bound.names
     chosen = {symbol.name for symbol in resolved.image.dynamic_symbols() if symbol.type == "STT_GNU_IFUNC"}
     found = []
     for function in resolved.functions:
@@ -126,7 +148,8 @@ def sites(resolved, jumps, beside=_ALONE):
             tail_target = bodies.lead_to(function.address)
         else:
             flags = abi.SITE_TRAMPOLINE if function.trampoline else 0
-            if pair is not None or function.address_taken or not resolved.post_processed:
+            address_taken = function.address_taken or function.address in bound.addresses
+            if pair is not None or address_taken or not resolved.post_processed:
                 flags |= abi.SITE_ENTRY
             tail_target = function.tail_target
         if not flags:
@@ -144,7 +167,7 @@ def sites(resolved, jumps, beside=_ALONE):
         if not beside.names.isdisjoint(names):
             flags |= abi.SITE_TAIL | (abi.SITE_CYCLE if beside.circular else 0)
         # From a replacement perhaps back to what it replaces, or to what may jump to that.
-        if not jumps.isdisjoint(names):
+        if function.address in bound.addresses or not jumps.isdisjoint(names):
             flags |= abi.SITE_JUMPED
         found.append((function.address, flags))
     if replaced:
