@@ -52,7 +52,7 @@ def test_name_that_begins_with_a_hyphen():
     (["mend", "F.ulp"], "argument operation: mend is none of patch, revert, check"),
     (["ptch", "F.ulp"], "check; did you mean patch?"),
     (["patch", "F.ulp", "--seccomp", "examin"], "did you mean examine?"),
-    (["patch", "F.ulp", "--no-such-option"], "ulp dispatch has no option --no-such-option; ulp dispatch --help"),
+    (["patch", "F.ulp", "--no-such-option"], "ulp dispatch has no option --no-such-option; for usage see ulp dispatch --help"),
     (["patch", "F.ulp", "--dry-rnu"], "ulp dispatch has no option --dry-rnu; did you mean --dry-run?"),
     # What is missing besides is not what is wrong.
     (["--exclud=web", "--exclide=web"], "ulp dispatch has no option --exclide; did you mean --exclude?"),
@@ -69,16 +69,16 @@ def test_wrong_usage(arguments, said, capsys):
 
 
 @pytest.mark.parametrize("arguments, said", [
-    ([], "the following arguments are required: VERB; see ulp --help"),
+    ([], "the following arguments are required: VERB; for usage see ulp --help"),
     (["lst"], "there is no verb lst; did you mean list?"),
-    (["--debug", "lst"], "the option --debug goes after the verb; ulp --help names the verbs"),
+    (["--debug", "lst"], "the option --debug goes after the verb; for usage see ulp --help"),
     (["dispach", "patch", "F.ulp"], "there is no verb dispach; did you mean dispatch?"),
-    (["xyzzy"], "there is no verb xyzzy; ulp --help names them all"),
+    (["xyzzy"], "there is no verb xyzzy; for usage see ulp --help"),
     (["l\x1bst"], "there is no verb l?st; did you mean list?"),
     (["--verion"], "ulp has no option --verion; did you mean --version?"),
     (["--json", "list"], "the option --json goes after the verb: ulp list --json"),
     (["trigger", "--porcess", "5", "F.ulp"], "ulp trigger has no option --porcess; did you mean --process?"),
-    (["dump", "F.ulp", "G.ulp"], "unrecognized arguments: G.ulp; see ulp dump --help"),
+    (["dump", "F.ulp", "G.ulp"], "unrecognized arguments: G.ulp; for usage see ulp dump --help"),
     (["list", "--exam", "3"], None),
 ])
 def test_what_was_meant(arguments, said, capsys):

@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Say what is wrong, one sentence, and exit."""
-        more = "" if message.endswith("?") else f"; see {self._chosen().prog} --help"
+        more = "" if message.endswith("?") else f"; {_usage_of(self._chosen())}"
         complain(self._mistyped() or f"{message}{more}")
         raise SystemExit(WRONG_USAGE)
 
@@ -63,8 +63,8 @@ class Parser(argparse.ArgumentParser):
         if self.verbs and verb and verb not in self.verbs:
             early = _option(self._given[0])
             if early is not None and any(_is_among(early, each.options) for each in self.verbs.values()):
-                return f"the option {early} goes after the verb; {self.prog} --help names the verbs"
-            return f"there is no verb {verb}; {meant(verb, self.verbs) or f'{self.prog} --help names them all'}"
+                return f"the option {early} goes after the verb; {_usage_of(self)}"
+            return f"there is no verb {verb}; {meant(verb, self.verbs) or _usage_of(self)}"
         chosen = self._chosen()
         for place, word in enumerate(self._given):
             if word == "--":
@@ -76,8 +76,7 @@ class Parser(argparse.ArgumentParser):
                 continue
             if before_verb and _is_among(option, chosen.options):
                 return f"the option {option} goes after the verb: {chosen.prog} {option}"
-            return (f"{chosen.prog} has no option {option};"
-                    f" {meant(option, chosen.options) or f'{chosen.prog} --help names them all'}")
+            return f"{chosen.prog} has no option {option}; {meant(option, chosen.options) or _usage_of(chosen)}"
         return None
 
 
@@ -120,6 +119,10 @@ def meant(word, names):
 
     alike = difflib.get_close_matches(word, names, n=1)
     return f"did you mean {alike[0]}?" if alike else None
+
+
+def _usage_of(parser):
+    return f"for usage see {parser.prog} --help"
 
 
 def _clause(text):
