@@ -290,12 +290,6 @@ def test_libraries_that_will_not_do(written, request, which, tmp_path):
     assert not (tmp_path / "fix.ulp").exists()
 
 
-def test_a_target_without_padding_is_refused(compile_library, patch):
-    target = compile_library("int f(int x) { return x; }", name="plain.so", padding=())
-    with pytest.raises(NotPatchable, match="was built without padding"):
-        pack(describe(str(patch), str(target), {"f": "new_visible"}))
-
-
 def test_dependencies_and_labels_are_checked(written):
     description = parse_description(written("visible:new_visible"))
     with pytest.raises(BadDescription, match="is not a patch ID"):

@@ -92,7 +92,7 @@ def fixture_assembled(tmp_path_factory):
                     directory / "cases.s"], check=True)
     image = ElfImage.open(directory / "cases.so")
     addresses = {symbol.name: symbol.value for symbol in image.symbols() if symbol.name in CASES}
-    found = SiteFinder(image).find(addresses.values())
+    found = SiteFinder(image, all_symbols(image)).find(addresses.values())
     return {name: (address, found[address]) for name, address in addresses.items()}
 
 
@@ -122,6 +122,10 @@ def test_what_becomes_of_the_instruction(assembled):
     assert (site.instruction, site.displacement) == ("jump", 1)
 
 
+def all_symbols(image):
+    return image.symbols() + image.dynamic_symbols()
+
+
 def listing(path, limit):
     """{address: bytes} of the instructions that objdump finds below the address ``limit``."""
     shown = subprocess.run(["objdump", "-d", "-w", f"--stop-address={limit}", path], check=True,
@@ -148,7 +152,7 @@ def test_libraries_of_the_distribution(name, least, limit):
     """Every site is an instruction that objdump sees, too, nothing jumps into it, and most functions have some."""
     path = LIBRARIES / name
     image = ElfImage.open(path)
-    finder = SiteFinder(image)
+    finder = SiteFinder(image, all_symbols(image))
     found = finder.find(extent.start for extent in finder.code.extents if extent.end < limit)
     instructions, rows = listing(path, limit), frames(path) if limit == 1 << 32 else {}
     with_sites = {address: each for address, each in found.items() if each.sites}
@@ -183,4 +187,4 @@ def test_libraries_of_the_distribution(name, least, limit):
 def test_functions_of_libc_that_cannot_be_diverted(name, why):
     image = ElfImage.open(LIBRARIES / "libc.so.6")
     address = image.find_dynamic_symbol(name).value
-    assert why in SiteFinder(image).find([address])[address].refusal
+    assert why in SiteFinder(image, all_symbols(image)).find([address])[address].refusal

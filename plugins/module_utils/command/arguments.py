@@ -94,6 +94,9 @@ def parser():
     pack.add_argument("--allow-duplicate", metavar="NAME", action="append", default=[],
                       help="accept that the patch library has a copy of this function or variable of the target;"
                       " a name or a pattern; may be given several times")
+    pack.add_argument("--symbols", metavar="FILE", action="append", default=[],
+                      help="find static functions of a stripped target without padding through this file: its debug"
+                      " file, or the same code built again; may be given several times")
 
     dump = verb("dump", "show what is in a livepatch")
     dump.add_argument("container", metavar="FILE.ulp", help="the livepatch")

@@ -48,7 +48,9 @@ def _post(arguments):
 
 def _pack(arguments):
     result = pack(
-        parse_description(arguments.description), arguments.output, allow_duplicates=arguments.allow_duplicate)
+        parse_description(arguments.description), arguments.output, allow_duplicates=arguments.allow_duplicate,
+        symbols=arguments.symbols,
+    )
     for warning in result.warnings:
         complain(warning)
     show(
@@ -59,9 +61,11 @@ def _pack(arguments):
             "patch_id": result.patch_id,
             "targets": [target_fields(target) for target in result.targets],
             "functions": [pair.old for pair in result.functions],
+            "guards": [guard.name for guard in result.guards],
             "duplicates": result.duplicates,
         },
         [f"{result.path}: {counted(len(result.functions), 'function')}, patch ID {result.patch_id}",
+         *_named("guards", [guard.name for guard in result.guards]),
          *_named("accepted duplicates", result.duplicates)],
     )
     return DONE

@@ -6,15 +6,17 @@
     /usr/local/lib/fix.so
     @/usr/lib/x86_64-linux-gnu/libanswer.so.1
     answer:answer_fixed
+    guard main
     #count:count_word
     #%last_error:last_error_index
     ! a comment
 
 The first line is the patch library; every ``@`` line begins a target library,
-``old:new`` lines follow it.  A ``#`` line names a variable or function of the
-target, and the pointer in the patch library that is to lead there; with ``#%``
-it is a thread-local variable, and a ``tls_index``.  Behind them, both addresses
-may stand in hexadecimal; 0 stands for the name's.  Blank lines do not count.
+``old:new`` and ``guard`` lines follow it.  A ``#`` line names a variable or
+function of the target, and the pointer in the patch library that is to lead
+there; with ``#%`` it is a thread-local variable, and a ``tls_index``.  Behind
+them, both addresses may stand in hexadecimal; 0 stands for the name's.  Blank
+lines do not count.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from ..atomic_file import read_file
 from ..errors import BadDescription
 
 _HEXADECIMAL = re.compile(r"(?:0[xX])?[0-9a-fA-F]{1,16}")
+
+# What a line begins with that names one.
+_GUARD = "guard"
 
 
 class FunctionName(NamedTuple):
@@ -52,13 +57,21 @@ class ReferenceName(NamedTuple):
     line: int = 0
 
 
+class GuardName(NamedTuple):
+    """A ``guard NAME`` line: a function that counts as inside without being replaced."""
+
+    name: str
+    line: int = 0
+
+
 class TargetDescription(NamedTuple):
-    """A target library and its pairs; ``line`` is the number of the ``@`` line, 0 when there is no file."""
+    """A target library, its pairs and guards; ``line`` is the number of the ``@`` line, 0 when there is no file."""
 
     path: str
     functions: list[FunctionName]
     line: int = 0
     references: Sequence[ReferenceName] = ()
+    guards: tuple[GuardName, ...] = ()
 
 
 class Description(NamedTuple):
@@ -113,7 +126,7 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
             references = [*targets[-1].references, _reference(line, where, number)]
             targets[-1] = targets[-1]._replace(references=references)
         else:
-            _add_pair(targets[-1].functions, line, where, number)
+            targets[-1] = _with_line(targets[-1], line, where, number)
     if livepatch is None:
         raise BadDescription(f"{path}:{number}: the path of the patch library is missing")
     if not targets:
@@ -122,22 +135,23 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
     return Description(livepatch, targets, str(path), livepatch_line)
 
 
-def describe(livepatch: str, target: str, functions: dict[str, str]) -> Description:
+def describe(livepatch: str, target: str, functions: dict[str, str], guards: Sequence[str] = ()) -> Description:
     """The Description of a patch with one target library, from parameters instead of a file.
 
     :param livepatch: absolute path of the patch library.
     :param target: absolute path of the target library.
     :param functions: dict of names of old functions to names of new ones.
+    :param guards: names of functions that count as inside without being replaced.
     :raises BadDescription: a path is not absolute, a name is malformed, or there is no function.
     """
     _absolute(livepatch, "", "the path of the patch library")
     _absolute(target, "", "the path of the target library")
     if not functions:
         raise BadDescription(f"no function of {target} is to be replaced; name at least one")
-    pairs: list[FunctionName] = []
-    for old, new in functions.items():
-        _add_pair(pairs, f"{old}:{new}", "", 0)
-    return Description(livepatch, [TargetDescription(target, pairs)])
+    described = TargetDescription(target, [])
+    for line in (*(f"{old}:{new}" for old, new in functions.items()), *(f"{_GUARD} {name}" for name in guards)):
+        described = _with_line(described, line, "", 0)
+    return Description(livepatch, [described])
 
 
 def _absolute(path: str, where: str, what: str) -> str:
@@ -150,14 +164,30 @@ def _absolute(path: str, where: str, what: str) -> str:
     return path
 
 
-def _add_pair(pairs: list[FunctionName], line: str, where: str, number: int) -> None:
+def _with_line(target: TargetDescription, line: str, where: str, number: int) -> TargetDescription:
+    """The TargetDescription with what a line below the ``@`` line says as well."""
+    words = line.split()
+    # Without a colon: a function may be called guard.
+    if words[0] == _GUARD and ":" not in line:
+        if len(words) != 2:
+            raise BadDescription(where + f"expected {_GUARD} and the name of a function, not {line}")
+        guard = GuardName(words[1], number)
+        _require_new(target, guard.name, where)
+        return target._replace(guards=(*target.guards, guard))
     old, separator, new = (part.strip() for part in line.partition(":"))
     if not separator or not old or not new or ":" in new or any(len(name.split()) > 1 for name in (old, new)):
         raise BadDescription(where + f"expected old:new, the names of two functions, not {line}")
-    for pair in pairs:
-        if pair.old == old:
-            raise BadDescription(where + f"the function {old} was already replaced in line {pair.line}")
-    pairs.append(FunctionName(old, new, number))
+    _require_new(target, old, where)
+    return target._replace(functions=[*target.functions, FunctionName(old, new, number)])
+
+
+def _require_new(target: TargetDescription, name: str, where: str) -> None:
+    for pair in target.functions:
+        if pair.old == name:
+            raise BadDescription(where + f"the function {name} was already replaced in line {pair.line}")
+    for guard in target.guards:
+        if guard.name == name:
+            raise BadDescription(where + f"the function {name} was already named as a guard in line {guard.line}")
 
 
 def _reference(line: str, where: str, number: int) -> ReferenceName:

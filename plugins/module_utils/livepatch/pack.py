@@ -11,13 +11,13 @@ import os
 from fnmatch import fnmatchcase
 from typing import Any, Collection, NamedTuple
 
-from ..abi import BUILD_ID_SIZE, PAD_BEFORE
+from ..abi import BUILD_ID_SIZE
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
-from ..elf.lost_padding import ENTRIES_LOST, REMEDY, functions_with_lost_entries
-from ..elf.patchable import PatchableFunction, is_post_processed, patchable_functions
-from ..elf.symbols import Symbol, is_function, symbol_label
-from ..elf.unseen import UnseenEntries, unseen_entries
+from ..elf.lost_padding import ENTRIES_LOST, functions_with_lost_entries
+from ..elf.patchable import patchable_functions
+from ..elf.separate_symbols import SeparateSymbols, symbols_of
+from ..elf.symbols import is_function
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..printable import printable, some
 from .binding import ADDRESS, TLS, Binding, fault_of, overlap_of
@@ -32,10 +32,8 @@ from .description import Description, TargetDescription
 from .dump import metadata_fields
 from .duplicates import duplicates
 from .reference import meaning, word_of
-from .target import FunctionPair, Target
-
-# What compilers append to the name of a copy that they made of a function.
-_CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
+from .target import FunctionPair, Guard, Target
+from .target_functions import PaddedFunctions, StockFunctions, TargetFunctions, names_of
 
 
 class PackResult(NamedTuple):
@@ -63,6 +61,11 @@ class PackResult(NamedTuple):
         """All pairs of all targets, a list of target.FunctionPair."""
         return [pair for target in self.targets for pair in target.functions]
 
+    @property
+    def guards(self) -> list[Guard]:
+        """All guards of all targets, a list of target.Guard."""
+        return [guard for target in self.targets for guard in target.guards]
+
 
 def default_destination(description: Description) -> str:
     """Where the container of a Description goes unless told: beside the description file or the patch library."""
@@ -74,7 +77,7 @@ def default_destination(description: Description) -> str:
 def pack(
     description: Description, destination: str | os.PathLike[str] | None = None,
     labels: dict[str, object] | None = None, dependencies: Collection[str] = (),
-    allow_duplicates: Collection[str] = (), check: bool = False,
+    allow_duplicates: Collection[str] = (), check: bool = False, symbols: Collection[str] = (),
 ) -> PackResult:
     """Make the container that a Description asks for.
 
@@ -84,11 +87,15 @@ def pack(
     :param dependencies: patch IDs in hex that must be applied before.
     :param allow_duplicates: names, or patterns as for fnmatch(3), that patch library and target may both define.
     :param check: write nothing, only tell.
+    :param symbols: paths of files with the symbol tables of targets without padding: debug files, or the same code
+        built again.
     :return: PackResult; equal input gives equal bytes, and an equal file is left alone.
     :raises FileProblem: a file cannot be read or written.
     :raises BadElf: a library is damaged, or has no build ID.
     :raises BadDescription: a function does not exist or is ambiguous, or a path is missing.
-    :raises NotPatchable: a function to be replaced cannot be, or the patch library has copies that do harm.
+    :raises NotPatchable: a function to be replaced cannot be, the patch library has copies that do harm, or a file
+        with symbols is for none of the targets.
+    :raises MissingDependency: a target was built without padding, and Capstone is not installed.
     """
     destination = str(destination or default_destination(description))
     _check_destination(description, destination)
@@ -100,10 +107,12 @@ def pack(
     patch = _open(description, description.livepatch, description.line, "patch library")
     warnings: list[str] = []
     allowed: dict[str, set[str]] = {}
+    symbol_files = _SymbolFiles(symbols)
     targets = [
-        _resolve_target(description, target, patch, warnings, allow_duplicates, allowed)
+        _resolve_target(description, target, patch, warnings, allow_duplicates, allowed, symbol_files)
         for target in description.targets
     ]
+    symbol_files.require_all_used()
     for index, target in enumerate(targets):
         for other in targets[:index]:
             if other.build_id == target.build_id:
@@ -194,24 +203,33 @@ def _open(
 
 def _resolve_target(
     description: Description, target: TargetDescription, patch: ElfImage, warnings: list[str],
-    allow_duplicates: Collection[str], allowed: dict[str, set[str]],
+    allow_duplicates: Collection[str], allowed: dict[str, set[str]], symbols: _SymbolFiles,
 ) -> Target:
     image = _open(description, target.path, target.line, "target library", program_allowed=True)
-    resolver = _TargetFunctions(image)
+    resolver = _functions_of(image, description.where(target.line), target, symbols)
     pairs = []
-    by_address: dict[int, str] = {}
+    wanted: dict[int, tuple[str, str]] = {}
+    named = [(pair.old, pair.line) for pair in target.functions] + list(target.guards)
+    for name, line in named:
+        where = description.where(line)
+        other, _where = wanted.setdefault(resolver.address(name, where), (name, where))
+        if other != name:
+            raise BadDescription(f"{where}{other} and {name} are two names of one function of {image.name}")
+    found = resolver.functions(wanted)
+    addresses = {name: address for address, (name, _where) in wanted.items()}
     for function in target.functions:
         where = description.where(function.line)
-        old = resolver.resolve(function.old, where)
-        other = by_address.setdefault(old.address, function.old)
-        if other != function.old:
-            raise BadDescription(f"{where}{other} and {function.old} are two names of one function of {image.name}")
+        old = found[addresses[function.old]]
         new_offset = _resolve_new(patch, function.new, where)
-        pairs.append(FunctionPair(function.old, function.new, old.address, old.size, new_offset))
+        pairs.append(FunctionPair(
+            function.old, function.new, old.address, old.size, new_offset, old.sites, old.digest))
         warnings.extend(
             f"{where}{image.name} also has {clone}, a copy of {function.old} that is not replaced"
             for clone in resolver.clones(function.old)
         )
+    guards = sorted((
+        Guard(guard.name, *found[addresses[guard.name]]) for guard in target.guards
+    ), key=lambda guard: guard.offset)
     unseen = resolver.unseen_entries()
     if unseen is not None:
         warnings.append(
@@ -223,7 +241,7 @@ def _resolve_target(
     pairs.sort(key=lambda pair: pair.old_offset)
     soname = image.soname or os.path.basename(target.path)
     bindings = _bindings(description, target, image, patch)
-    return Target(soname, target.path, image.require_build_id().hex(), pairs, bindings=bindings)
+    return Target(soname, target.path, image.require_build_id().hex(), pairs, tuple(guards), bindings)
 
 
 def _bindings(
@@ -246,6 +264,49 @@ def _bindings(
         if fault is not None:
             raise BadDescription(f"{description.where(reference.line)}{patch.name}: {fault}")
     return tuple(sorted(bindings, key=lambda binding: binding.slot))
+
+
+def _functions_of(
+    image: ElfImage, where: str, target: TargetDescription, symbols: _SymbolFiles,
+) -> TargetFunctions:
+    """Who finds functions in the target: with padding, or as the distribution ships it."""
+    patchable = patchable_functions(image)
+    if patchable:
+        if target.guards:
+            raise BadDescription(
+                f"{where}{image.name} was built with padding, so {target.guards[0].name} cannot be a guard; replace it"
+                " by a function of the same code instead")
+        return PaddedFunctions(image, patchable)
+    if functions_with_lost_entries(image, []):
+        raise NotPatchable(f"{image.name} was built with padding, {ENTRIES_LOST}")
+    return StockFunctions(image, symbols.of(image))
+
+
+class _SymbolFiles:
+    """The files with symbol tables that the author names; each is for one of the targets."""
+
+    def __init__(self, paths: Collection[str]) -> None:
+        self._refusals: dict[str, NotPatchable | None] = dict.fromkeys(paths)
+        self._used: set[str] = set()
+
+    def of(self, image: ElfImage) -> SeparateSymbols:
+        """The symbols of a target."""
+        found = []
+        for path in self._refusals:
+            try:
+                found.append(symbols_of(image, path))
+            except NotPatchable as error:
+                self._refusals[path] = error
+            else:
+                self._used.add(path)
+        return found[0] if found else symbols_of(image)
+
+    def require_all_used(self) -> None:
+        """Raise NotPatchable for a file that is for none of the targets."""
+        for path, refusal in self._refusals.items():
+            if path not in self._used:
+                raise refusal or NotPatchable(
+                    f"the symbols in {path} are not needed: no target was built without padding")
 
 
 def _check_duplicates(
@@ -279,92 +340,10 @@ def _check_duplicates(
             " found; pack it before it is stripped")
 
 
-class _TargetFunctions:
-    """Finds functions of a target library by name, in .symtab and .dynsym."""
-
-    def __init__(self, image: ElfImage) -> None:
-        self.image = image
-        self.patchable = {function.address: function for function in patchable_functions(image)}
-        if not self.patchable:
-            if functions_with_lost_entries(image, []):
-                raise NotPatchable(f"{image.name} was built with padding, {ENTRIES_LOST}")
-            raise NotPatchable(
-                f"{image.name} was built without padding, so none of its functions can be replaced; {REMEDY}")
-        self.refused = {name: function for function in self.patchable.values() if function.refusal is not None
-                        for name in function.names}
-        self.symbols: dict[str, list[Symbol]] = {}
-        for symbol in image.symbols() + image.dynamic_symbols():
-            if symbol.defined and symbol.type in ("STT_FUNC", "STT_GNU_IFUNC", "STT_NOTYPE", "STT_OBJECT"):
-                for name in _names(symbol):
-                    self.symbols.setdefault(name, []).append(symbol)
-
-    def resolve(self, name: str, where: str) -> PatchableFunction:
-        """The PatchableFunction called ``name``; BadDescription or NotPatchable when it cannot be replaced."""
-        symbols = self.symbols.get(name, [])
-        functions = [symbol for symbol in symbols if is_function(symbol)]
-        addresses = sorted({self._address(symbol) for symbol in functions})
-        if not addresses:
-            raise self._unknown(name, symbols, where)
-        if len(addresses) > 1:
-            places = ", ".join(f"{address:#x}" for address in addresses)
-            raise BadDescription(
-                f"{where}{self.image.name} has several functions called {name} (at {places}), and their names do not"
-                " tell which is meant")
-        function = self.patchable.get(addresses[0]) or self.refused.get(name)
-        if function is None:
-            lost = functions_with_lost_entries(self.image, list(self.patchable.values()))
-            raise NotPatchable(
-                f"{where}the function {name} of {self.image.name} cannot be replaced: it was compiled "
-                + (f"with padding, {ENTRIES_LOST}" if name in lost else "without padding"), [name])
-        if function.refusal is not None:
-            raise NotPatchable(
-                f"{where}the function {name} of {self.image.name} cannot be replaced: {function.refusal}", [name])
-        return function
-
-    def unseen_entries(self) -> UnseenEntries | None:
-        """Why a process that runs the library would be refused (elf.unseen.UnseenEntries), or None."""
-        if self.image.is_program or is_post_processed(self.image):
-            return None
-        return unseen_entries(self.image, list(self.patchable.values()))
-
-    def clones(self, name: str) -> list[str]:
-        """The names of the copies that the compiler made of the function ``name``."""
-        return sorted(other for other in self.symbols if other.startswith(tuple(name + s for s in _CLONE_SUFFIXES)))
-
-    def _address(self, symbol: Symbol) -> int:
-        """The function that a symbol leads to, through the trampoline of a post-processed library too."""
-        function = self.patchable.get(symbol.value + PAD_BEFORE)
-        return function.address if function is not None and function.trampoline else symbol.value
-
-    def _unknown(self, name: str, symbols: list[Symbol], where: str) -> UlpError:
-        if any(symbol.type == "STT_GNU_IFUNC" for symbol in symbols):
-            return NotPatchable(
-                f"{where}the function {name} of {self.image.name} cannot be replaced: it is chosen at load time"
-                " (IFUNC); replace the implementation that is chosen", [name])
-        if symbols:
-            return BadDescription(f"{where}{name} of {self.image.name} is not a function")
-        clones = self.clones(name)
-        if clones:
-            return BadDescription(f"{where}{self.image.name} has {name} only as {', '.join(clones)}")
-        hint = "" if self.image.symbols() else "; its symbol table is stripped, so only exported functions can be found"
-        return BadDescription(f"{where}{self.image.name} has no function {name}{hint}")
-
-
-def _names(symbol: Symbol) -> set[str]:
-    """The names by which a description may call a symbol: ``foo``, and with its version ``foo@V1`` or ``foo@@V1``."""
-    names = {symbol_label(symbol), symbol.name}
-    if symbol.version:
-        names.discard(symbol.name)
-        names.update((symbol_label(symbol), f"{symbol.name}@{symbol.version}"))
-        if not symbol.hidden:
-            names.add(f"{symbol.name}@@{symbol.version}")
-    return names
-
-
 def _resolve_new(patch: ElfImage, name: str, where: str) -> int:
     """The link-time address of the patch library's function ``name``, an exported one before a static one."""
     for table in (patch.dynamic_symbols(), patch.symbols()):
-        symbols = [symbol for symbol in table if symbol.defined and name in _names(symbol)]
+        symbols = [symbol for symbol in table if symbol.defined and name in names_of(symbol)]
         addresses = sorted({symbol.value for symbol in symbols if is_function(symbol)})
         if len(addresses) > 1:
             raise BadDescription(f"{where}{patch.name} has several functions called {name}")

@@ -36,9 +36,10 @@ class Code:
     implementation at load time, IFUNC), ``taken`` (set of the addresses that code or data refer to).
     """
 
-    def __init__(self, image: ElfImage) -> None:
+    def __init__(self, image: ElfImage, symbols: list[Symbol]) -> None:
         """
         :param image: elf.image.ElfImage.
+        :param symbols: its symbols, with those of its debug file.
         :raises BadElf: it is damaged.
         :raises MissingDependency: Capstone is not installed.
         """
@@ -48,7 +49,7 @@ class Code:
         self.functions: dict[int, list[Symbol]] = defaultdict(list)
         self.resolvers = {
             relocation.addend for relocation in image.relocations() if relocation.type == R_IRELATIVE}
-        for symbol in (*image.symbols(), *image.dynamic_symbols()):
+        for symbol in symbols:
             if is_function(symbol):
                 self.functions[symbol.value].append(symbol)
             elif symbol.type == "STT_GNU_IFUNC" and symbol.defined:

@@ -22,6 +22,7 @@ from ..elf.site import (
     WORD,
     Site,
 )
+from ..elf.symbols import Symbol
 from .code import Code, Extent
 from .disassembler import direct_target, instructions, is_jump, operation, outline
 from .gaps import Gaps
@@ -58,13 +59,14 @@ class _Place(NamedTuple):
 class SiteFinder:
     """Finds sites in one file."""
 
-    def __init__(self, image: ElfImage) -> None:
+    def __init__(self, image: ElfImage, symbols: list[Symbol]) -> None:
         """
         :param image: ElfImage of a library or program.
+        :param symbols: its symbols, with those of its debug file.
         :raises BadElf: it is damaged.
         :raises MissingDependency: Capstone is not installed.
         """
-        self.code = Code(image)
+        self.code = Code(image, symbols)
         self._image = image
         self._frames = FrameDescriptions(image)
 

@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds the functions of a target library that a description names."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from ..abi import PAD_BEFORE
+from ..elf.image import ElfImage
+from ..elf.lost_padding import ENTRIES_LOST, functions_with_lost_entries
+from ..elf.patchable import PatchableFunction, is_post_processed
+from ..elf.separate_symbols import SeparateSymbols
+from ..elf.site import Site
+from ..elf.symbols import Symbol, is_function, symbol_label
+from ..elf.unseen import UnseenEntries, unseen_entries
+from ..errors import BadDescription, NotPatchable, UlpError
+
+# What compilers append to the name of a copy that they made of a function.
+_CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
+
+
+class OldFunction(NamedTuple):
+    """A function of the target: ``address`` link-time, ``size`` in bytes; ``sites`` and ``digest`` as in Guard."""
+
+    address: int
+    size: int
+    sites: tuple[Site, ...] = ()
+    digest: str = ""
+
+
+class TargetFunctions:
+    """Finds functions of a target library by name."""
+
+    def __init__(self, image: ElfImage, symbols: list[Symbol]) -> None:
+        """
+        :param image: ElfImage of the target.
+        :param symbols: its symbols.
+        """
+        self.image = image
+        self.symbols: dict[str, list[Symbol]] = {}
+        for symbol in symbols:
+            if symbol.defined and symbol.type in ("STT_FUNC", "STT_GNU_IFUNC", "STT_NOTYPE", "STT_OBJECT"):
+                for name in names_of(symbol):
+                    self.symbols.setdefault(name, []).append(symbol)
+
+    def address(self, name: str, where: str) -> int:
+        """The link-time address of the function called ``name``.
+
+        :param where: what a message begins with: ``file:line: ``, or nothing.
+        :raises BadDescription: there is none, or more than one.
+        :raises NotPatchable: it can't be replaced.
+        """
+        symbols = self.symbols.get(name, [])
+        functions = [symbol for symbol in symbols if is_function(symbol)]
+        addresses = sorted({self._address(symbol) for symbol in functions})
+        if not addresses:
+            raise self._unknown(name, symbols, where)
+        if len(addresses) > 1:
+            places = ", ".join(f"{address:#x}" for address in addresses)
+            raise BadDescription(
+                f"{where}{self.image.name} has several functions called {name} (at {places}), and their names do not"
+                " tell which is meant")
+        return addresses[0]
+
+    def functions(self, wanted: dict[int, tuple[str, str]]) -> dict[int, OldFunction]:
+        """What there is at the addresses that address() gave.
+
+        :param wanted: {address: (name, where)}.
+        :return: {address: OldFunction}.
+        :raises NotPatchable: one can't be replaced.
+        """
+        raise NotImplementedError
+
+    def unseen_entries(self) -> UnseenEntries | None:
+        """Why a process that runs the library would be refused (elf.unseen.UnseenEntries), or None."""
+        return None
+
+    def clones(self, name: str) -> list[str]:
+        """The names of the copies that the compiler made of the function ``name``."""
+        return sorted(other for other in self.symbols if other.startswith(tuple(name + s for s in _CLONE_SUFFIXES)))
+
+    def refused(self, name: str, where: str, why: str) -> NotPatchable:
+        """A NotPatchable that says why the function called ``name`` can't be replaced."""
+        return NotPatchable(f"{where}the function {name} of {self.image.name} cannot be replaced: {why}", [name])
+
+    def _address(self, symbol: Symbol) -> int:
+        return symbol.value
+
+    def _unknown(self, name: str, symbols: list[Symbol], where: str) -> UlpError:
+        if any(symbol.type == "STT_GNU_IFUNC" for symbol in symbols):
+            return self.refused(
+                name, where, "it is chosen at load time (IFUNC); replace the implementation that is chosen")
+        if symbols:
+            return BadDescription(f"{where}{name} of {self.image.name} is not a function")
+        clones = self.clones(name)
+        if clones:
+            return BadDescription(f"{where}{self.image.name} has {name} only as {', '.join(clones)}")
+        return BadDescription(f"{where}{self.image.name} has no function {name}{self._hint()}")
+
+    def _hint(self) -> str:
+        """What an author can do about a function that has no name."""
+        return "" if self.image.symbols() else (
+            "; its symbol table is stripped, so only exported functions can be found")
+
+
+class PaddedFunctions(TargetFunctions):
+    """Those of a library that was compiled with padding."""
+
+    def __init__(self, image: ElfImage, patchable: list[PatchableFunction]) -> None:
+        """
+        :param image: ElfImage of the target.
+        :param patchable: its functions with padding.
+        """
+        super().__init__(image, image.symbols() + image.dynamic_symbols())
+        self._patchable = {function.address: function for function in patchable}
+        self._refused = {name: function for function in patchable if function.refusal is not None
+                         for name in function.names}
+
+    def functions(self, wanted: dict[int, tuple[str, str]]) -> dict[int, OldFunction]:
+        found = {}
+        for address, (name, where) in wanted.items():
+            function = self._patchable.get(address) or self._refused.get(name)
+            if function is None:
+                lost = functions_with_lost_entries(self.image, list(self._patchable.values()))
+                raise self.refused(name, where, "it was compiled " + (
+                    f"with padding, {ENTRIES_LOST}" if name in lost else "without padding"))
+            if function.refusal is not None:
+                raise self.refused(name, where, function.refusal)
+            found[address] = OldFunction(function.address, function.size)
+        return found
+
+    def unseen_entries(self) -> UnseenEntries | None:
+        if self.image.is_program or is_post_processed(self.image):
+            return None
+        return unseen_entries(self.image, list(self._patchable.values()))
+
+    def _address(self, symbol: Symbol) -> int:
+        """The function that a symbol leads to, through the trampoline of a post-processed library too."""
+        function = self._patchable.get(symbol.value + PAD_BEFORE)
+        return function.address if function is not None and function.trampoline else symbol.value
+
+
+class StockFunctions(TargetFunctions):
+    """Those of a library as the distribution ships it, without padding."""
+
+    def __init__(self, image: ElfImage, symbols: SeparateSymbols) -> None:
+        """
+        :param image: ElfImage of the target.
+        :param symbols: its symbols, with those of its debug file.
+        :raises MissingDependency: Capstone is not installed.
+        """
+        super().__init__(image, symbols.symbols)
+        # Only here, since nobody needs Capstone who only packs for libraries with padding.
+        from ..stock.sites import SiteFinder
+
+        self._finder = SiteFinder(image, symbols.symbols)
+        self._complete = len(symbols.symbols) > len(image.dynamic_symbols())
+
+    def functions(self, wanted: dict[int, tuple[str, str]]) -> dict[int, OldFunction]:
+        found = self._finder.find(wanted)
+        for address, (name, where) in wanted.items():
+            refusal = found[address].refusal
+            if refusal is not None:
+                raise self.refused(name, where, refusal)
+        return {
+            address: OldFunction(
+                address, each.size, each.sites, hashlib.sha256(self.image.read(address, each.size)).hexdigest())
+            for address, each in found.items()
+        }
+
+    def _hint(self) -> str:
+        return "" if self._complete else (
+            "; its symbol table is stripped, so only exported functions can be found: install its debug symbols, or"
+            " name a file that has them (--symbols, symbols)")
+
+
+def names_of(symbol: Symbol) -> set[str]:
+    """The names by which a description may call a symbol: ``foo``, and with its version ``foo@V1`` or ``foo@@V1``."""
+    names = {symbol_label(symbol), symbol.name}
+    if symbol.version:
+        names.discard(symbol.name)
+        names.update((symbol_label(symbol), f"{symbol.name}@{symbol.version}"))
+        if not symbol.hidden:
+            names.add(f"{symbol.name}@@{symbol.version}")
+    return names
