@@ -52,7 +52,8 @@ def test_name_that_begins_with_a_hyphen():
     (["mend", "F.ulp"], "argument operation: mend is none of patch, revert, check"),
     (["ptch", "F.ulp"], "check; did you mean patch?"),
     (["patch", "F.ulp", "--seccomp", "examin"], "did you mean examine?"),
-    (["patch", "F.ulp", "--no-such-option"], "ulp dispatch has no option --no-such-option; for usage see ulp dispatch --help"),
+    (["patch", "F.ulp", "--no-such-option"],
+     "ulp dispatch has no option --no-such-option; for usage see ulp dispatch --help"),
     (["patch", "F.ulp", "--dry-rnu"], "ulp dispatch has no option --dry-rnu; did you mean --dry-run?"),
     # What is missing besides is not what is wrong.
     (["--exclud=web", "--exclide=web"], "ulp dispatch has no option --exclide; did you mean --exclude?"),
