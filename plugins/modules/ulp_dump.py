@@ -101,6 +101,56 @@ targets:
           description: The replacement's address in the patch library, relative to the library's base.
           type: int
           sample: 4345
+        sites:
+          description: The places where a function without padding can be diverted, the best first.
+          type: list
+          elements: dict
+          contains:
+            kind:
+              description: How it is diverted there, V(pun), V(wide) or V(short).
+              type: str
+              sample: pun
+            offset:
+              description: The address of the instruction that is changed, relative to the library's base.
+              type: int
+              sample: 4446
+            length:
+              description: The instruction's length in bytes.
+              type: int
+              sample: 1
+            original:
+              description: The bytes that are there before, in hexadecimal.
+              type: str
+              sample: 554889e553
+        old_digest:
+          description: The SHA-256 of the bytes of a function without padding, in hexadecimal.
+          type: str
+          sample: ""
+    guards:
+      description: The functions of this library that count as inside without being replaced.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The function's name.
+          type: str
+          sample: handle
+        offset:
+          description: The function's address in the target library, relative to the library's base.
+          type: int
+          sample: 4480
+        size:
+          description: The function's size in bytes.
+          type: int
+          sample: 96
+        sites:
+          description: As those of a function.
+          type: list
+          elements: dict
+        digest:
+          description: The SHA-256 of the function's bytes, in hexadecimal.
+          type: str
+          sample: ""
 dependencies:
   description: The patch IDs of livepatches that must be applied before this one.
   returned: success

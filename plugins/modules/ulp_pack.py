@@ -19,6 +19,7 @@ author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
   - openssh-client, for O(signing_key)
+  - python3-capstone, for targets that were built without padding
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
   - libpulp.livepatch.attributes.changes
@@ -31,7 +32,10 @@ options:
       - Further target libraries, each with its functions, may follow. Lines that begin with C(!) are comments.
       - A line C(#name:word) fills the pointer C(word) of the patch library with the address of a variable or function
         of the target, also of a static one; C(#%name:word) does so for thread-local variables.
-      - A target can also be a program, the main executable of processes, built with the same padding.
+      - A line C(guard NAME) names a guard; see O(guards).
+      - A target can also be a program, the main executable of processes.
+      - Targets need no padding. For functions that were compiled without it, the module finds the places where they can
+        be diverted, or says why there are none.
     type: path
   livepatch:
     description: The absolute path of the patch library, instead of O(description).
@@ -43,6 +47,24 @@ options:
     description:
       - The names of the functions to replace, each with the name of its replacement, instead of O(description).
     type: dict
+  guards:
+    description:
+      - The names of functions of O(target) that are not replaced, but count as inside.
+      - A thread that is in a guard uses old functions only, or new functions only, until it leaves it.
+      - Only for targets that were built without padding.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
+  symbols:
+    description:
+      - Files with the symbol tables of stripped targets that were built without padding, to find static functions by.
+      - A debug file, the target before it was stripped, or the same code built again. A file for other code is refused.
+      - Debug files below C(/usr/lib/debug/.build-id) are found without this option.
+    type: list
+    elements: path
+    default: []
+    version_added: 1.1.0
   dest:
     description:
       - The livepatch to write.
@@ -143,6 +165,10 @@ targets:
       description: The functions of this library that are replaced; each as in RV(functions).
       type: list
       elements: dict
+    guards:
+      description: The functions of this library that count as inside without being replaced.
+      type: list
+      elements: dict
 functions:
   description: All functions that are replaced.
   returned: success
@@ -169,6 +195,15 @@ functions:
       description: The replacement's address in the patch library, relative to the library's base.
       type: int
       sample: 4345
+    sites:
+      description: The places where a function without padding can be diverted, the best first.
+      type: list
+      elements: dict
+      sample: []
+    old_digest:
+      description: The SHA-256 of the bytes of a function without padding, in hexadecimal.
+      type: str
+      sample: ""
 duplicates:
   description: The names that patch library and target both define, and that O(allow_duplicates) accepted.
   returned: success
@@ -195,7 +230,7 @@ def pack_container(module):
     if params["description"] is not None:
         description = parse_description(params["description"])
     else:
-        description = describe(params["livepatch"], params["target"], params["functions"])
+        description = describe(params["livepatch"], params["target"], params["functions"], params["guards"])
     result = pack(
         description,
         destination=params["dest"],
@@ -203,6 +238,7 @@ def pack_container(module):
         dependencies=params["dependencies"],
         allow_duplicates=params["allow_duplicates"],
         check=module.check_mode,
+        symbols=params["symbols"],
     )
     signed = None
     if params["signing_key"]:
@@ -230,6 +266,8 @@ def main():
             "livepatch": {"type": "path"},
             "target": {"type": "path"},
             "functions": {"type": "dict"},
+            "guards": {"type": "list", "elements": "str", "default": []},
+            "symbols": {"type": "list", "elements": "path", "default": []},
             "dest": {"type": "path"},
             "labels": {"type": "dict"},
             "dependencies": {"type": "list", "elements": "str", "default": []},
