@@ -207,7 +207,7 @@ def test_every_call_but_those_that_are_looked_for_kills(seen, launch, patched, c
     from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.system_calls import NUMBERS
     from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
 
-    listed = seccomp_check.NEEDED + seccomp_check.TOLERATED + (() if seen else seccomp_check.NEEDED_FOR_BYTES)
+    listed = seccomp_check.NEEDED + seccomp_check.TOLERATED + (() if seen else seccomp_check.NEEDED_FOR_MEMORY_FILE)
     numbers = sorted({NUMBERS[name] for name, _arguments in listed}.union(ITS_OWN))
     victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {container.parent}")))
     victim.ask(f"only {KILL:#x} {','.join(map(str, numbers))}")

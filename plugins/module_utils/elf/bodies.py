@@ -64,7 +64,12 @@ class Bodies(NamedTuple):
         return self.anywhere or address in self.jumped or address - PAD_BEFORE in self.jumped
 
 
-def bodies(image: ElfImage, functions: list[PatchableFunction], roots: Iterable[int]) -> Bodies:
+_COMPILE_IT = f"compile it with -fpatchable-function-entry={PAD_BEFORE + PAD_ENTRY},{PAD_BEFORE}"
+
+
+def bodies(
+    image: ElfImage, functions: list[PatchableFunction], roots: Iterable[int], remedy: str = _COMPILE_IT,
+) -> Bodies:
     """The code of the functions at ``roots``, and of all that jumps lead to from there.
 
     A function without padding may be among it.  A thread that enters by it is not seen to enter, and
@@ -73,6 +78,7 @@ def bodies(image: ElfImage, functions: list[PatchableFunction], roots: Iterable[
     :param image: ElfImage of the program.
     :param functions: what patchable.patchable_functions() gave for it.
     :param roots: link-time addresses of functions.
+    :param remedy: what to do about a function that threads could come back by, as words.
     :return: Bodies.
     :raises NotPatchable: nothing tells where one of the functions ends, or threads could come back to them by a
         function without padding.
@@ -108,11 +114,13 @@ def bodies(image: ElfImage, functions: list[PatchableFunction], roots: Iterable[
     result = Bodies(ranges, frozenset(jumped), computed)
     for start, end in sorted(found):
         if extents.is_unseen(start):
-            _require_no_way_back(image, extents, result, start, end)
+            _require_no_way_back(image, extents, result, start, end, remedy)
     return result
 
 
-def _require_no_way_back(image: ElfImage, extents: _Extents, found: Bodies, start: int, end: int) -> None:
+def _require_no_way_back(
+    image: ElfImage, extents: _Extents, found: Bodies, start: int, end: int, remedy: str,
+) -> None:
     """A thread that calls the function from ``start`` to ``end`` is inside already when it comes to what is replaced.
 
     It would keep the old versions for ever, and between two calls nobody could tell.
@@ -130,8 +138,7 @@ def _require_no_way_back(image: ElfImage, extents: _Extents, found: Bodies, star
             if extents.is_seen(target) and found.hold(target):
                 raise NotPatchable(
                     f"{image.name}: {extents.label(start)}, to which a function that is replaced jumps, has no padding"
-                    f" and leads to {extents.label(target)}, so that threads could come there unseen; compile it with"
-                    f" -fpatchable-function-entry={PAD_BEFORE + PAD_ENTRY},{PAD_BEFORE}", [])
+                    f" and leads to {extents.label(target)}, so that threads could come there unseen; {remedy}", [])
             called = extents.reached(target)
             if called is not None and extents.is_unseen(called[0]):
                 waiting.append(called)

@@ -11,11 +11,12 @@ from ..arch.code import may_end_with_call
 _LONGEST_CALL = 7  # bytes, without prefixes
 
 
-def entry_points(pid, libraries, files):
+def entry_points(pid, libraries, files, hooks=()):
     """The addresses through which a thread that follows them enters the libraries anew, through an entry check.
 
     :param libraries: mapped.LoadedLibrary of those that the runtime has hooked.
     :param files: mapped.MappedFiles.
+    :param hooks: those of libraries without padding (named tuples of abi.HOOK).
     :return: frozenset of absolute addresses.
     :raises StateUnreadable, BadElf: a library's file cannot be read any more.
     """
@@ -30,6 +31,10 @@ def entry_points(pid, libraries, files):
                 found.add(library.base + function.address - PAD_BEFORE)
             if function.address_taken or not post_processed:
                 found.add(library.base + function.address)
+        for hook in hooks:
+            start = hook.function - library.base
+            if image.is_executable_address(start) and not _may_be_return_address(image, start):
+                found.add(hook.function)
     return frozenset(found)
 
 

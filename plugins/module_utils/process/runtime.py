@@ -25,7 +25,7 @@ STATE_SYMBOL = "ulp_state"
 _READINGS = 20
 # As much as the runtime has, in bytes; what is read of a process is bounded by it.
 _LARGEST_STUB_POOL = 1 << 22
-# More than a request can name. There is one program.
+# More than a request can name, of all libraries together.
 _MOST_BODIES = 1 << 16
 
 
@@ -76,9 +76,10 @@ class PatchedLibrary(NamedTuple):
     hooked: int
     build_id: str  # hexadecimal
     name: str
-    bodies: tuple[tuple[int, int], ...] | None  # of a program: the code that alone counts as inside
+    bodies: tuple[tuple[int, int], ...] | None  # the code that alone counts as inside; None: all of it does
     hooks: int  # address of the newest table of hooks; 0: there is none
     hooks_count: int  # how many are in that
+    stock: bool = False  # compiled without padding
     resolver: int = 0  # the loader's function that finds where a jump out of it leads, the first time, or 0
 
     @property
@@ -243,15 +244,16 @@ def _require_block(pid, address, claims):
         raise
 
 
-def _read_bodies(pid, raw, claims):
-    """The bodies of one library, or None when it is no program.  A table, once shown, never changes."""
-    if not raw.flags & abi.LIBRARY_PROGRAM:
+def _read_bodies(pid, raw, claims, room):
+    """The bodies of one library, or None when all of it counts.  A table, once shown, never changes."""
+    if not raw.flags & abi.LIBRARY_BY_BODIES:
         return None
     if not raw.bodies:
         return ()
     claims.require_table(raw.bodies, abi.BODIES.size, "table of functions")
     count = abi.BODIES.unpack(read_memory(pid, raw.bodies, abi.BODIES.size)).count
-    if not count <= _MOST_BODIES:
+    # Each library could have a long table of its own.
+    if not count <= room:
         raise claims.refused("table of functions")
     claims.require_table(raw.bodies, abi.BODIES.size + count * abi.BODY.size, "table of functions")
     data = read_memory(pid, raw.bodies + abi.BODIES.size, count * abi.BODY.size)
@@ -287,8 +289,12 @@ def _excepted(raw):
 def _decoded(pid, address, header, domains, libraries, patches, claims):
     raw_libraries = abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
     if sum(raw.flags & abi.LIBRARY_PROGRAM for raw in raw_libraries) > abi.LIBRARY_PROGRAM:
-        # Each could have a long table of its own.
         raise claims.refused("program")
+    all_bodies: list[tuple | None] = []
+    room = _MOST_BODIES
+    for raw in raw_libraries:
+        all_bodies.append(_read_bodies(pid, raw, claims, room))
+        room -= len(all_bodies[-1] or ())
     raw_domains = abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
     hooked_again = {index: raw.hooked_again for index, raw in enumerate(raw_domains)}
     return RuntimeState(
@@ -317,10 +323,10 @@ def _decoded(pid, address, header, domains, libraries, patches, claims):
             PatchedLibrary(
                 raw.base, raw.text_start, raw.text_end, raw.domain,
                 bool(raw.flags & abi.LIBRARY_POST_PROCESSED), raw.hooked,
-                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), _read_bodies(pid, raw, claims),
-                raw.hooks, raw.hooks_count, raw.resolver,
+                raw.build_id[:raw.build_id_size].hex(), abi.text(raw.name), own_bodies,
+                raw.hooks, raw.hooks_count, bool(raw.flags & abi.LIBRARY_STOCK), raw.resolver,
             )
-            for raw in raw_libraries
+            for raw, own_bodies in zip(raw_libraries, all_bodies)
         ),
         patches=tuple(
             LoadedPatch(

@@ -18,6 +18,7 @@ from .reapply import reapply, require_repeatable
 from .request import ResolvedLibrary, program_roots, sites
 from .seccomp_check import foreseen, require_no_strict_thread
 from .sessions import with_sessions
+from .stock import code_of, hooked_before, puns, require_code, stock_functions
 from .undone import undoing
 from .untouched import require_untouched
 
@@ -76,6 +77,8 @@ def _with_repair(row, undone):
 def resolved_library(job, subject, match):
     """The request.ResolvedLibrary of a resolve.Match."""
     image = job.files.image(subject.via, match.library.mapping)
+    if match.target.has_sites:
+        return _stock_library(subject, match, image)
     functions = job.files.functions(subject.via, match.library.mapping)
     bodies = None
     if image.is_program:
@@ -89,3 +92,16 @@ def resolved_library(job, subject, match):
         job.files.is_post_processed(subject.via, match.library.mapping),
         bodies,
     )
+
+
+def _stock_library(subject, match, image):
+    """The same for a target without padding: where its functions can be hooked in this process is decided here."""
+    library = match.library
+    wanted = stock_functions(match.target)
+    require_code(library.path, image, wanted)
+    hooked = hooked_before(subject, library)
+    names = {function.address: function.name for function in wanted}
+    code = code_of(image, hooked.union(names), names)
+    resolved = ResolvedLibrary(match.target, library, image, code.functions, False, code.bodies, ())
+    offered = puns(resolved, subject.via, subject.pid, [each for each in wanted if each.address not in hooked])
+    return resolved._replace(puns=tuple(offered))

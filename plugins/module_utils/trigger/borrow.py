@@ -58,13 +58,14 @@ class Answer(NamedTuple):
 class Borrower:
     """Carries one request to one process."""
 
-    def __init__(self, subject, files, build, options, contents=None, only=None):
+    def __init__(self, subject, files, build, options, contents=None, only=None, makes_file=False):
         """
         :param subject: process.subject.Subject.
         :param files: process.mapped.MappedFiles.
         :param build: function of a nonce that gives the request's bytes.
         :param options: Options.
         :param contents: the bytes of the livepatch for a process that is to be given them; else None.
+        :param makes_file: whether the runtime is going to make a file in memory.
         :param only: the TID of the one thread that is to serve, and to catch up with it; None: whichever can.
         """
         self.subject = subject
@@ -72,6 +73,7 @@ class Borrower:
         self.build = build
         self.options = options
         self.contents = contents
+        self.makes_file = makes_file or contents is not None
         self.held_ns = 0
         self.attempts = 0
         self.refusal = ""
@@ -191,7 +193,7 @@ class Borrower:
         try:
             if tid not in self.permitted:
                 self.permitted[tid] = require_permitted(
-                    subject.pid, tid, self.contents is not None, self.options.seccomp
+                    subject.pid, tid, self.makes_file, self.options.seccomp
                 )
             diversion = Diversion(
                 subject.pid, tid, state.entry, state.request, nonce, self._mappings(), self.permitted[tid],

@@ -64,7 +64,6 @@ def examine_concerned(job, pid, via, name):
         why = _other_build(pid, name, resolution.others[0])
         return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
     subject = examine(pid, job.files)
-    _require_padding(pid, name, resolution.matches)
     if resolution.doubles:
         raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution.doubles))
     if resolution.others:
@@ -75,16 +74,6 @@ def examine_concerned(job, pid, via, name):
         if match.library.moved and match.library.base not in hooked:
             raise ProcessUnpatchable(pid, moved_away(pid, name, match.library))
     return subject, resolution, None
-
-
-def _require_padding(pid, name, matches):
-    stock = [match.library.name for match in matches if match.target.has_sites]
-    if stock:
-        raise ProcessUnpatchable(
-            pid,
-            f"process {pid} ({name}) runs {some(stock)}, compiled without padding, and this version of the runtime"
-            " cannot divert functions there",
-        )
 
 
 def with_besides(row, resolution):

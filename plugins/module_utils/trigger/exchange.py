@@ -74,7 +74,9 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
 def _ask(job, subject, operation, libraries, suspended, contents):
     """Have the request carried out; a borrow.Answer."""
     build = yield from prepared(job, subject, operation, libraries, suspended, contents)
-    return (yield from Borrower(subject, job.files, build, job.options, contents).run())
+    # Landings are pages of a memory file.
+    makes_file = contents is not None or any(library.puns is not None for library in libraries)
+    return (yield from Borrower(subject, job.files, build, job.options, contents, makes_file=makes_file).run())
 
 
 def _bring(job, subject, libraries, suspended, before):

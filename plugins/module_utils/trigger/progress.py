@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..errors import UlpError
 from ..process.entry_points import entry_points
+from ..process.hooks import hooks_of
 from ..process.migration import inside_domain, pending_threads
 from ..process.runtime import read_state
 from ..process.subject import at_rest
@@ -92,6 +93,10 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
     :return: process.migration.Migration.
     :raises ProcessGone: the process has ended.
     """
+    hooks = [
+        hook for library in subject.state.libraries if library.domain == patch.domain and library.stock
+        for hook in hooks_of(subject.via, subject.state, library)
+    ]
     hooked = {library.base for library in subject.state.libraries if library.domain == patch.domain}
 
     @lru_cache(maxsize=None)
@@ -100,7 +105,7 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
             library for library in files.libraries(subject.via, subject.mappings) if library.base in hooked
         ]
         try:
-            return entry_points(subject.via, libraries, files)
+            return entry_points(subject.via, libraries, files, hooks)
         except UlpError:
             # Without them, pointers to functions count as return addresses: a delay, not an error.
             return frozenset()
@@ -108,7 +113,7 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
     def frames(where, mappings):
         return unwind(subject.via, where, files, mappings)
 
-    inside = inside_domain(subject.state, patch.domain, pointers, frames)
+    inside = inside_domain(subject.state, patch.domain, pointers, frames, [hook.landing for hook in hooks])
     return (yield from pending_threads(
         subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated, by_stack
     ))

@@ -35,7 +35,8 @@ class ResolvedLibrary(NamedTuple):
     image: ElfImage
     functions: list[PatchableFunction]
     post_processed: bool
-    bodies: Bodies | None  # None: it is no program
+    bodies: Bodies | None  # None: all of its code counts as inside
+    puns: tuple[bytes, ...] | None = None  # with sites: where functions can be hooked here, as abi.REQUEST_PUN
 
 
 def program_roots(match, functions, state, jumps):
@@ -143,8 +144,10 @@ def sites(resolved, jumps, beside=_ALONE):
                 )
             continue
         if bodies is not None:
-            # Whatever else a program calls of its own makes no difference.
+            # Whatever else it calls of its own makes no difference.
             flags = abi.SITE_ENTRY if bodies.hold(function.address) else 0
+            if resolved.puns is not None:
+                flags |= abi.SITE_PUN
             tail_target = bodies.lead_to(function.address)
         else:
             flags = abi.SITE_TRAMPOLINE if function.trampoline else 0
@@ -154,7 +157,7 @@ def sites(resolved, jumps, beside=_ALONE):
             tail_target = function.tail_target
         if not flags:
             continue
-        if function.endbr:
+        if function.endbr and resolved.puns is None:
             flags |= abi.SITE_ENDBR
         if tail_target:
             flags |= abi.SITE_TAIL
@@ -268,6 +271,8 @@ def _library(writer, resolved, jumps, beside):
     ranges = resolved.bodies.ranges if resolved.bodies is not None else ()
     body_table = writer.add(b"".join(abi.BODY.pack(start=start, end=end) for start, end in ranges))
     bindings = _bindings(writer, resolved.target.bindings)
+    puns = resolved.puns or ()
+    pun_table = writer.add(b"".join(puns))
     build_id = bytes.fromhex(resolved.target.build_id)
     trm = resolved.image.trm_descriptor()
     return abi.REQUEST_LIBRARY.pack(
@@ -287,8 +292,8 @@ def _library(writer, resolved, jumps, beside):
         body_count=len(ranges),
         bindings=bindings,
         binding_count=len(resolved.target.bindings),
-        puns=0,
-        pun_count=0,
+        puns=pun_table,
+        pun_count=len(puns),
     )
 
 
@@ -307,7 +312,8 @@ def _bindings(writer, bindings):
 
 def _library_flags(resolved):
     if resolved.bodies is not None:
-        return abi.LIBRARY_PROGRAM
+        return (abi.LIBRARY_PROGRAM if resolved.image.is_program else 0) | (
+            abi.LIBRARY_STOCK if resolved.puns is not None else 0)
     return abi.LIBRARY_POST_PROCESSED if resolved.post_processed else 0
 
 

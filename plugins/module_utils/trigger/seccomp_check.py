@@ -47,8 +47,8 @@ NEEDED = (
     ("membarrier", ()),
     ("exit", ()),
 )
-# What a process that does not see the file needs besides.
-NEEDED_FOR_BYTES = (
+# What a process needs besides that does not see the livepatch's file, or has functions without padding.
+NEEDED_FOR_MEMORY_FILE = (
     ("memfd_create", ()),
     ("fcntl", ()),
 )
@@ -125,10 +125,10 @@ def foreseen(pid, tid, unexaminable):
     )
 
 
-def require_permitted(pid, tid, brings_bytes, unexaminable):
+def require_permitted(pid, tid, makes_file, unexaminable):
     """Make sure that no system call that the runtime needs is denied to thread ``tid``.
 
-    :param brings_bytes: whether the livepatch is to be loaded from bytes that the process is given.
+    :param makes_file: whether the runtime is going to make a file in memory.
     :param unexaminable: as foreseen().
     :return: whether the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2)).
     :raises ProcessUnpatchable: one is; the sentence names it.
@@ -145,7 +145,7 @@ def require_permitted(pid, tid, brings_bytes, unexaminable):
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that cannot be examined: {error}"
         ) from error
-    needed = NEEDED + NEEDED_FOR_BYTES if brings_bytes else NEEDED
+    needed = NEEDED + NEEDED_FOR_MEMORY_FILE if makes_file else NEEDED
     try:
         name = denied(programs, needed) or denied(programs, TOLERATED, (ALLOW, LOG, ERRNO))
     except ValueError as error:

@@ -16,6 +16,7 @@ from ..errors import UlpError
 from ..process.hooks import difference, hooks_of
 from ..process.memory import read_memory, read_present
 from .progress import renewed
+from .stock import stock_functions
 from .undone import describe
 
 _PAUSE = 0.002  # seconds
@@ -69,6 +70,8 @@ def _difference(subject, resolved, sites):
         for library in subject.state.libraries if library.base == base
         for hook in hooks_of(subject.via, subject.state, library) if hook.relied
     }
+    if resolved.puns is not None:
+        return _difference_of_stock(subject, resolved, known)
     by_address = {function.address: function for function in resolved.functions}
     wanted = [by_address[address] for address, _flags in sites if base + address not in known]
     memory = read_present(
@@ -78,6 +81,19 @@ def _difference(subject, resolved, sites):
         found = difference(code, resolved.image.read(function.address - PAD_BEFORE, _size(function)))
         if found is not None:
             return function, found
+    return None
+
+
+def _difference_of_stock(subject, resolved, known):
+    """The same of functions without padding, all bytes of each: those that are hooked need their code, too."""
+    by_address = {function.address: function for function in resolved.functions}
+    base = resolved.library.base
+    wanted = [each for each in stock_functions(resolved.target) if base + each.address not in known]
+    memory = read_present(subject.via, [(base + each.address, each.size) for each in wanted])
+    for each, code in zip(wanted, memory):
+        found = difference(code, resolved.image.read(each.address, each.size))
+        if found is not None:
+            return by_address[each.address], found
     return None
 
 

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Functions of the distribution's own libz, which nobody prepared, in a running Python."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.hooks import hooks_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
+
+LIBZ = Path("/lib/x86_64-linux-gnu/libz.so.1")
+PYTHON = "/usr/bin/python3"
+VICTIM = r"""
+import ctypes, sys
+z = ctypes.CDLL("libz.so.1")
+z.zlibVersion.restype = ctypes.c_char_p
+z.compressBound.restype = z.adler32.restype = ctypes.c_ulong
+print("ready", flush=True)
+for line in sys.stdin:
+    print(z.zlibVersion().decode(), z.compressBound(1000), z.adler32(1, b"abc", 3), flush=True)
+"""
+PATCH = r"""
+const char *new_version(void) { return "patched"; }
+unsigned long new_bound(unsigned long size) { return size + 1; }
+unsigned long new_adler(unsigned long adler, const unsigned char *bytes, unsigned size)
+{
+    return bytes ? adler + size : 1;
+}
+"""
+PAIRS = {"zlibVersion": "new_version", "compressBound": "new_bound", "adler32": "new_adler"}
+NEW = "patched 1001 4"
+
+pytestmark = pytest.mark.skipif(
+    not (LIBZ.exists() and os.access(PYTHON, os.X_OK)), reason="needs the distribution's libz and python3")
+
+
+@pytest.fixture(scope="module", name="container")
+def fixture_container(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("stock")
+    source = directory / "patch.c"
+    source.write_text(PATCH, encoding="utf-8")
+    patch = directory / "patch.so"
+    subprocess.run(["gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", source, "-o", patch], check=True)
+    description = directory / "stock.dsc"
+    pairs = "".join(f"{old}:{new}\n" for old, new in PAIRS.items())
+    description.write_text(f"{patch}\n@{LIBZ.resolve()}\n{pairs}", encoding="utf-8")
+    pack(parse_description(description), directory / "stock.ulp")
+    return read_container(directory / "stock.ulp")
+
+
+class Python:
+    """A Python that answers each line with what libz says."""
+
+    def __init__(self, runtime):
+        self.process = subprocess.Popen(
+            [PYTHON, "-I", "-c", VICTIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            env=dict(os.environ, LD_PRELOAD=str(runtime / "libpulp.so")))
+        self.pid = self.process.pid
+        assert self.line() == "ready"
+
+    def line(self):
+        assert select.select([self.process.stdout], [], [], 60)[0]
+        return self.process.stdout.readline().strip()
+
+    def ask(self):
+        self.process.stdin.write("?\n")
+        return self.line()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture(name="python")
+def fixture_python(runtime):
+    victim = Python(runtime)
+    yield victim
+    victim.kill()
+
+
+def text_of(state):
+    """The bytes of the one patched library's code."""
+    (library,) = state.libraries
+    return read_memory(state.pid, library.text_start, library.text_end - library.text_start)
+
+
+def test_applied_checked_reverted(python, container, files):
+    old = python.ask()
+    trigger = Trigger(container, files, Options())
+    for _each in range(3):
+        row = trigger.apply(python.pid)
+        assert (row.outcome, row.reason) == ("patched", "")
+        assert python.ask() == NEW
+        assert trigger.check(python.pid).outcome == "already_patched"
+        assert trigger.apply(python.pid).outcome == "already_patched"
+        hooked = text_of(examine(python.pid, files).state)
+        row = trigger.revert(python.pid)
+        assert (row.outcome, row.reason) == ("reverted", "")
+        assert python.ask() == old
+        state = examine(python.pid, files).state
+        (library,) = state.libraries
+        hooks = hooks_of(python.pid, state, library)
+        assert len(hooks) == len(PAIRS) and all(hook.kind == abi.HOOK_PUN and hook.relied == 0 for hook in hooks)
+        # One byte each was another one, and none is now.
+        code = text_of(state)
+        file = ElfImage.open(LIBZ.resolve())
+        assert code[:4096] == file.read(library.text_start - library.base, 4096)
+        assert sum(a != b for a, b in zip(code, hooked)) == len(PAIRS)
