@@ -8,7 +8,7 @@ entry it is, the search table tells, so that no file's .eh_frame is ever read as
 a whole.
 
 Sources: DWARF 5, section 6.4 (call frame information); LSB Core, chapter 10.6
-(.eh_frame, .eh_frame_hdr); psABI, figure 3.36 (DWARF register numbers).
+(.eh_frame, .eh_frame_hdr); arch.frames has the numbers of registers.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..arch.frames import RETURN_ADDRESS
 from ..errors import BadElf, MissingDependency
 from .unwind import EntryError, read_entry, search_table
 
 if TYPE_CHECKING:
     from .image import ElfImage
-
-STACK_POINTER = 7
-RETURN_ADDRESS = 16
 
 _HEADER = struct.Struct("<II")
 

@@ -1,23 +1,16 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thread's control block: it marks the upper end of a stack that the C library has made.
-
-glibc, sysdeps/x86_64/nptl/tls.h: the control block has its own address in its
-first and its third word.
-"""
+"""A thread's control block: it marks the upper end of a stack that the C library has made."""
 
 from __future__ import annotations
 
+from ..arch.frames import CONTROL_BLOCK_ALIGNMENT, CONTROL_BLOCK_TID, control_blocks
 from .errors import StateUnreadable
 from .memory import read_memory
 
 # Bytes read at once.
 CHUNK = 1 << 18
-_ALIGNMENT = 64
-_SELF = 16
-# glibc, nptl/descr.h: where struct pthread has the thread's TID, in all versions that we know of.
-_TID = 0x2D0
 
 
 def has_control_block(pid, address, end):
@@ -30,17 +23,17 @@ def has_control_block(pid, address, end):
 
 def find_control_block(pid, address, end):
     """The address of the first thread's control block between the addresses, or None; arguments as above."""
-    first = -(-address // _ALIGNMENT) * _ALIGNMENT
+    # So that none lies across two pieces.
+    first = -(-address // CONTROL_BLOCK_ALIGNMENT) * CONTROL_BLOCK_ALIGNMENT
     for start in range(first, end, CHUNK):
         size = min(CHUNK, end - start)
         try:
             data = read_memory(pid, start, size)
         except StateUnreadable:
             return None
-        for position in range(0, size - _SELF - 7, _ALIGNMENT):
-            own = (start + position).to_bytes(8, "little")
-            if data.startswith(own, position) and data.startswith(own, position + _SELF):
-                return start + position
+        found = next(control_blocks(data, start), None)
+        if found is not None:
+            return found
     return None
 
 
@@ -53,6 +46,6 @@ def owner(pid, control_block):
     :return: None where it cannot be read.
     """
     try:
-        return int.from_bytes(read_memory(pid, control_block + _TID, 4), "little")
+        return int.from_bytes(read_memory(pid, control_block + CONTROL_BLOCK_TID, 4), "little")
     except StateUnreadable:
         return None

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 from ..abi import PAD_BEFORE
-from ..arch.code import may_end_with_call
-
-_LONGEST_CALL = 7  # bytes, without prefixes
+from ..arch.code import LONGEST_CALL, may_end_with_call
 
 
 def entry_points(pid, libraries, files, hooks=()):
@@ -40,7 +38,7 @@ def entry_points(pid, libraries, files, hooks=()):
 
 def _may_be_return_address(image, address):
     """Whether the function before ``address`` may end with a call, of a function that never returns."""
-    before = address - _LONGEST_CALL
+    before = address - LONGEST_CALL
     while not image.is_executable_address(before):
         # It is the first one.
         before += 1

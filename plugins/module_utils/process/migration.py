@@ -25,6 +25,7 @@ from functools import cached_property
 from typing import Callable, NamedTuple
 
 from .. import abi
+from ..arch.frames import RED_ZONE, RESOLVER_SIZE, SIGNAL_POINTERS_SIZE, signal_pointers
 from ..elf.bodies import joined
 from .control_block import has_control_block
 from .errors import ProcessGone, StateUnreadable
@@ -55,16 +56,6 @@ _FEW = 16
 # Or as many more as cost so many lines of the map altogether: of a busy process each thread has run when the map is
 # read again.
 _MOST_LINES = 1 << 19
-
-# No variant of the loader's _dl_runtime_resolve is longer, in bytes; what comes behind delays, at the worst.
-RESOLVER_SIZE = 512
-
-# psABI: how many bytes code may use below its stack pointer.
-RED_ZONE = 128
-
-# struct sigcontext, asm/sigcontext.h: ... sp, ip, flags, then the segments cs, gs, fs and ss of 64-bit user code.
-_SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
-_FRAME_WORDS = 3
 
 
 class Migration(NamedTuple):
@@ -152,24 +143,6 @@ def counts(word, inside):
 def first_inside(data, inside):
     """A word (8 bytes) of ``data`` that counts, or None."""
     return next((word for _position, word in words_in(data, inside.ranges) if word not in inside.entry_points()), None)
-
-
-def signal_frames(data):
-    """What a signal interrupted, for every signal frame of the kernel in ``data``, the words of a stack.
-
-    A handler may run on an alternate stack (sigaltstack(2)): then the
-    interrupted frames lie elsewhere, and only the signal frame leads to them.
-
-    :return: list of (stack pointer, instruction pointer).
-    """
-    found = []
-    position = data.find(_SEGMENTS, _FRAME_WORDS * 8)
-    while position >= 0:
-        if position % 8 == 0:
-            stack_pointer, instruction_pointer, _flags = struct.unpack_from("<3Q", data, position - _FRAME_WORDS * 8)
-            found.append((stack_pointer, instruction_pointer))
-        position = data.find(_SEGMENTS, position + 1)
-    return found
 
 
 class _Census:
@@ -350,7 +323,11 @@ class _Census:
         return False
 
     def search_range(self, address, end, pointers):
-        """Whether a word between the addresses counts; adds the stack pointers in signal frames to ``pointers``."""
+        """Whether a word between the addresses counts; adds the stack pointers in signal frames to ``pointers``.
+
+        A handler may run on an alternate stack (sigaltstack(2)): then the interrupted frames lie elsewhere, and only
+        the signal frame leads to them.
+        """
         before = b""
         while address < end:
             size = min(CHUNK, end - address)
@@ -361,11 +338,11 @@ class _Census:
             if first_inside(data, self.inside) is not None:
                 return True
             joined = before + data
-            for stack_pointer, instruction_pointer in signal_frames(joined):
+            for stack_pointer, instruction_pointer in signal_pointers(joined):
                 if counts(instruction_pointer, self.inside):
                     return True
                 pointers.append(stack_pointer - RED_ZONE)
-            before = joined[-_FRAME_WORDS * 8:]
+            before = joined[-SIGNAL_POINTERS_SIZE:]
             address += size
         return False
 

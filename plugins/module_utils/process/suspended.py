@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..arch.code import LONGEST_CALL, looks_like_call
 from ..elf.bodies import joined
 from ..errors import UlpError
 from .control_block import find_control_block
@@ -40,8 +41,6 @@ _MOST_FRAMES = 256
 _USED_BEFORE = 1 << 16
 # Bytes at the upper end of a thread's stack that hold its control block.
 _TOP_OF_A_STACK = 8192
-# An instruction that calls is 2 to 7 bytes long.
-_LONGEST_CALL = 7
 
 
 class Suspended(NamedTuple):
@@ -187,9 +186,7 @@ def _top(via, frame, mappings, files):
 
 def _is_behind_call(via, address):
     try:
-        code = read_memory(via, address - _LONGEST_CALL, _LONGEST_CALL)
+        code = read_memory(via, address - LONGEST_CALL, LONGEST_CALL)
     except UlpError:
         return False
-    return code[-5] == 0xE8 or any(
-        code[-size] == 0xFF and code[1 - size] & 0x38 == 0x10 for size in range(2, _LONGEST_CALL + 1)
-    )
+    return looks_like_call(code)

@@ -10,32 +10,26 @@ as far as functions have saved them on the way.  So there are stacks that cannot
 be unwound from here: code that has no unwind information, or whose frames hang
 on a frame pointer that nobody has saved.
 
-Sources: DWARF 5, section 6.4.4 (call frame unwinding); psABI, figure 3.4
-(registers that belong to the caller) and figure 3.36 (their DWARF numbers);
-asm/sigcontext.h (the frame of a signal).
+Source: DWARF 5, section 6.4.4 (call frame unwinding); arch.frames has the registers, and the frame of a signal.
 """
 
 from __future__ import annotations
 
-import struct
-
-from ..elf.frames import RETURN_ADDRESS, STACK_POINTER
+from ..arch.frames import (
+    CALLEE_SAVED,
+    FRAME_POINTER,
+    RETURN_ADDRESS,
+    SIGNAL_CONTEXT,
+    SIGNAL_CONTEXT_SIZE,
+    STACK_POINTER,
+    interrupted_registers,
+)
 from ..errors import UlpError
 from .maps import is_loader, mapping_at, read_code_maps
 from .memory import read_memory
 
-# rbx, rbp, r12 to r15: a function gives them back as they were.
-_CALLEE_SAVED = frozenset((3, 6, 12, 13, 14, 15))
-_FRAME_POINTER = 6
 # More frames than this are no stack.
 _MOST_FRAMES = 4096
-
-# struct ucontext up to its struct sigcontext: flags, link, stack. The handler's caller has it at its stack pointer.
-_SIGNAL_CONTEXT = 40
-# r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, flags, then the segments cs, gs, fs, ss of 64-bit user code.
-_SIGNAL_REGISTERS = struct.Struct("<18Q4H")
-_SIGNAL_NUMBERS = (8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, STACK_POINTER, RETURN_ADDRESS)
-_USER_SEGMENTS = (0x33, 0, 0, 0x2B)
 
 
 class _Lost(Exception):
@@ -87,9 +81,9 @@ def caller_of(pid, return_address, address, mappings, files):
         frame = _frame_at(pid, mappings, return_address - 1, files)
         if frame.outermost or _is_function(pid, mappings, return_address, files):
             return None
-        if frame.base == _FRAME_POINTER:
+        if frame.base == FRAME_POINTER:
             # Whoever was called has saved it first, if it has a frame pointer too.
-            registers[_FRAME_POINTER] = _word(pid, address - 8)
+            registers[FRAME_POINTER] = _word(pid, address - 8)
         caller = _caller(pid, registers, frame)
     except _Lost:
         return None
@@ -123,7 +117,8 @@ def _is_function(pid, mappings, address, files):
 def _caller(pid, registers, frame):
     """The caller's registers, {DWARF number: value}, as far as they are known."""
     if frame.signal:
-        interrupted = _interrupted(pid, registers[STACK_POINTER])
+        context = registers[STACK_POINTER] + SIGNAL_CONTEXT
+        interrupted = interrupted_registers(_read(pid, context, SIGNAL_CONTEXT_SIZE))
         if interrupted is not None:
             return interrupted
     if frame.base not in registers:
@@ -134,20 +129,12 @@ def _caller(pid, registers, frame):
         raise _Lost
     caller = {
         register: value for register, value in registers.items()
-        if register in _CALLEE_SAVED and register not in frame.lost
+        if register in CALLEE_SAVED and register not in frame.lost
     }
     for register, offset in frame.saved.items():
         caller[register] = _word(pid, top + offset)
     caller[STACK_POINTER] = top
     return caller
-
-
-def _interrupted(pid, stack_pointer):
-    """The registers of the code that a signal interrupted, or None: this is no frame of the kernel's."""
-    values = _SIGNAL_REGISTERS.unpack(_read(pid, stack_pointer + _SIGNAL_CONTEXT, _SIGNAL_REGISTERS.size))
-    if values[-4:] != _USER_SEGMENTS:
-        return None
-    return dict(zip(_SIGNAL_NUMBERS, values))
 
 
 def _word(pid, address):

@@ -9,7 +9,8 @@ import struct
 from typing import Any, Iterable, NamedTuple
 
 from ..arch.code import ENDBR64
-from ..elf.frames import STACK_POINTER, FrameDescriptions
+from ..arch.frames import STACK_POINTER
+from ..elf.frames import FrameDescriptions
 from ..elf.image import PF_X, ElfImage
 from ..elf.site import (
     JUMP_SIZE,

@@ -16,6 +16,7 @@ import ctypes
 from typing import NamedTuple
 
 from .. import abi
+from ..arch.frames import SIGNAL_STACK_SIZE
 from ..arch.registers import (
     EXTENDED_STATE_ALIGNMENT,
     EXTENDED_STATE_LIMIT,
@@ -32,7 +33,7 @@ from .interruption import ERESTART_RESTARTBLOCK, interruption, make_again
 from .requests import request
 from .restart import make_original_call_again
 from .rseq import RseqConfiguration
-from .stack import MAIN_STACK, SIGNAL_FRAME_PART, lowest_of_alternate_stack, lowest_of_main_stack, room_below
+from .stack import MAIN_STACK, lowest_of_alternate_stack, lowest_of_main_stack, room_below
 
 # Bytes of stack that the entry needs below the block.
 ENTRY_STACK = 24576
@@ -169,13 +170,13 @@ class Diversion:
         mapping = mapping_at(self.mappings, pointer - 1)
         start = pointer & ~7
         end = min(mapping.end, start + SEARCHED)
-        while start + SIGNAL_FRAME_PART <= end:
+        while start + SIGNAL_STACK_SIZE <= end:
             words = self._read(start, min(PIECE, end - start), self.piece)
             lowest = lowest_of_alternate_stack(words, pointer)
             if lowest is not None:
                 return lowest
             # A frame may lie across two pieces.
-            start += PIECE - (SIGNAL_FRAME_PART + 7 & ~7)
+            start += PIECE - (SIGNAL_STACK_SIZE + 7 & ~7)
         return None
 
     def _in_critical_section(self):

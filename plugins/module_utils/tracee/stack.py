@@ -21,9 +21,9 @@ kernel writes for a signal says where the alternate stack is.
 from __future__ import annotations
 
 import os
-import struct
 
 from ..arch.address_space import PAGE_SIZE
+from ..arch.frames import alternate_stacks
 from ..process.control_block import find_control_block, owner
 from ..process.maps import mapping_at
 from ..process.namespaces import inner_thread_id
@@ -45,27 +45,15 @@ _ENTRY = 8
 _GUARD_BYTE, _GUARD_BIT = 7, 4
 _IS_GUARD = bytes(1 if value & _GUARD_BIT else 0 for value in range(256))
 
-# struct ucontext, asm/ucontext.h and asm/sigcontext.h: flags, link, then the alternate stack (its lowest address,
-# flags, size in bytes), 18 registers, and the segments cs, gs, fs and ss of 64-bit user code.
-_SEGMENTS = struct.pack("<4H", 0x33, 0, 0, 0x2B)
-_ALTERNATE_STACK = struct.Struct("<QQQ")
-_FROM_STACK_TO_SEGMENTS = 24 + 18 * 8
-# Bytes from the alternate stack's description to behind the segments.
-SIGNAL_FRAME_PART = _FROM_STACK_TO_SEGMENTS + len(_SEGMENTS)
-
 
 def lowest_of_alternate_stack(words, stack_pointer):
     """The lowest address of the alternate signal stack (sigaltstack(2)) that a thread is on, or None.
 
     :param words: bytes of its stack from somewhere above ``stack_pointer`` on, from a multiple of 8.
     """
-    position = words.find(_SEGMENTS, _FROM_STACK_TO_SEGMENTS)
-    while position >= 0:
-        if position % 8 == 0:
-            lowest, _flags, size = _ALTERNATE_STACK.unpack_from(words, position - _FROM_STACK_TO_SEGMENTS)
-            if lowest <= stack_pointer < lowest + size:
-                return lowest
-        position = words.find(_SEGMENTS, position + 1)
+    for lowest, size in alternate_stacks(words):
+        if lowest <= stack_pointer < lowest + size:
+            return lowest
     return None
 
 
