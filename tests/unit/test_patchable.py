@@ -11,9 +11,9 @@ import sys
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.padding import is_nops
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import (
-    is_nops,
     is_post_processed,
     patchable_functions,
 )

@@ -14,9 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
-from ..arch.code import ENDBR64
+from ..arch.padding import ENDBR64, ENTRY_NOPS, MERGED_ENTRY_NOP, is_nops
 from ..errors import BadElf
-from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, is_nops
 from .symbols import is_function, symbol_label
 
 if TYPE_CHECKING:

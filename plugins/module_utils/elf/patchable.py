@@ -10,13 +10,12 @@ bytes behind it (native/include/ulp/abi.h draws the layout).
 
 from __future__ import annotations
 
-import re
 import struct
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import LARGEST_OFFSET, PAD_BEFORE, PAD_ENTRY
-from ..arch.code import ENDBR64
+from ..arch.padding import ENDBR64, ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, is_nops
 from .code_addresses import far_addresses, near_addresses
 from .jumps import find_jumps
 from .symbols import Symbol, is_function, symbol_label
@@ -25,25 +24,12 @@ if TYPE_CHECKING:
     from .image import ElfImage
 
 SECTION_NAME = "__patchable_function_entries"
-TRAMPOLINE = b"\xeb\x0c"  # jmp over the rest of the padding, to the function
-ENTRY_NOPS = b"\x90\x90"
-MERGED_ENTRY_NOP = b"\x66\x90"
 
 # More than a request to the runtime can name.
 _MOST_FUNCTIONS = 1 << 18
 
 # Where the next function lies nearer than this behind bare nops, the padding is simply longer than it should be.
 _LONGEST_PADDING = 256
-
-# Intel SDM volume 2, NOP: 90 and 0f 1f /0 with any addressing form, both with operand-size and segment prefixes.
-_NOP = re.compile(
-    rb"[\x66\x2e]*(?:\x90|\x0f\x1f(?:"
-    rb"[\x00-\x03\x06\x07]|\x04[\x00-\xff]|\x05[\x00-\xff]{4}"
-    rb"|[\x40-\x43\x45-\x47][\x00-\xff]|\x44[\x00-\xff]{2}"
-    rb"|[\x80-\x83\x85-\x87][\x00-\xff]{4}|\x84[\x00-\xff]{5}))",
-    re.DOTALL,
-)
-_NOPS = re.compile(rb"(?:" + _NOP.pattern + rb")*", re.DOTALL)
 
 
 class PatchableFunction(NamedTuple):
@@ -211,11 +197,6 @@ def _inspect(image: ElfImage, start: int, symbols: _FunctionSymbols) -> tuple[bo
         return endbr, ("its entry is not aligned, the two nops cross an 8-byte word; compile with -falign-functions=16;"
                        " gcc ignores that with -Os and for cold functions, which need __attribute__((aligned(16)))")
     return endbr, None
-
-
-def is_nops(code: bytes) -> bool:
-    """Whether ``code`` (bytes) is nothing but nop instructions, multi-byte ones included."""
-    return _NOPS.fullmatch(code) is not None
 
 
 def addresses_taken(image: ElfImage) -> set[int]:

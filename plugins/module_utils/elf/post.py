@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..abi import PAD_BEFORE
 from ..arch.address_space import END_OF_LINKED_SPACE
+from ..arch.padding import ENTRY_NOPS, MERGED_ENTRY_NOP, NOP, TRAMPOLINE
 from ..atomic_file import back_up_file, read_file, replace_file
 from ..errors import BadElf, NotPatchable, UlpError
 from ..printable import printable, some
 from .image import ElfImage
 from .lost_padding import ENTRIES_LOST, REMEDY, functions_with_lost_entries
-from .patchable import ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, patchable_functions
+from .patchable import patchable_functions
 from .symbols import is_function, symbol_label
 from .unseen import untracked_exports
 from .unwind import extend_over_padding
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 _SYMBOL_SIZE = 24
 _SYMBOL_VALUE_AND_SIZE = struct.Struct("<QQ")
 _SYMBOL_VALUE_OFFSET = 8
-_NOP = b"\x90"
 
 
 class MovedSymbol(NamedTuple):
@@ -172,7 +172,7 @@ def rewrite(image: ElfImage, allow_untracked: bool = False) -> Rewritten:
             data[offset:offset + len(ENTRY_NOPS)] = MERGED_ENTRY_NOP
         if function.exported:
             offset = image.offset_of(function.address - PAD_BEFORE, PAD_BEFORE)
-            data[offset:offset + PAD_BEFORE] = TRAMPOLINE.ljust(PAD_BEFORE, _NOP)
+            data[offset:offset + PAD_BEFORE] = TRAMPOLINE.ljust(PAD_BEFORE, NOP)
     unwind_gaps = extend_over_padding(image, data, functions)
     moved = _move_symbols(image, data, {function.address for function in functions if function.exported})
     return Rewritten(

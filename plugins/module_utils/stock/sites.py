@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import Any, Iterable, NamedTuple
 
-from ..arch.code import ENDBR64
 from ..arch.frames import STACK_POINTER
+from ..arch.padding import ENDBR64
 from ..elf.frames import FrameDescriptions
 from ..elf.image import PF_X, ElfImage
 from ..elf.site import (

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from .. import abi
-from ..arch.code import ENDBR64
+from ..arch.padding import ENDBR64
 from ..elf.bodies import Bodies, bodies
 from ..elf.patchable import PatchableFunction
 from ..elf.site import JUMP, JUMP_SIZE, PLAIN, PUN, RIP_RELATIVE, WIDE

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import struct
 
-# What -fcf-protection puts first where a function may be called through a pointer.
-ENDBR64 = b"\xf3\x0f\x1e\xfa"
 # The displacement of a jump, a call or a RIP-relative operand, in bytes; it counts from behind the instruction.
 REL32 = struct.Struct("<i")
 

@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bytes around the entry of a function that was compiled with padding, before it is hooked.
+
+native/include/ulp/abi.h draws them.  Source: Intel SDM volume 2 (ENDBR64, JMP, NOP).
+"""
+
+from __future__ import annotations
+
+import re
+
+# What -fcf-protection puts first where a function may be called through a pointer.
+ENDBR64 = b"\xf3\x0f\x1e\xfa"
+TRAMPOLINE = b"\xeb\x0c"  # jmp over the rest of the padding, to the function
+NOP = b"\x90"
+ENTRY_NOPS = NOP * 2
+MERGED_ENTRY_NOP = b"\x66\x90"
+
+# 90 and 0f 1f /0 with any addressing form, both with operand-size and segment prefixes.
+_ANY_NOP = (
+    rb"[\x66\x2e]*(?:\x90|\x0f\x1f(?:"
+    rb"[\x00-\x03\x06\x07]|\x04[\x00-\xff]|\x05[\x00-\xff]{4}"
+    rb"|[\x40-\x43\x45-\x47][\x00-\xff]|\x44[\x00-\xff]{2}"
+    rb"|[\x80-\x83\x85-\x87][\x00-\xff]{4}|\x84[\x00-\xff]{5}))"
+)
+_NOPS = re.compile(rb"(?:" + _ANY_NOP + rb")*", re.DOTALL)
+
+
+def is_nops(code: bytes) -> bool:
+    """Whether ``code`` (bytes) is nothing but nop instructions, multi-byte ones included."""
+    return _NOPS.fullmatch(code) is not None
