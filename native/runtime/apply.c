@@ -11,6 +11,7 @@
 #include "runtime/publish.h"
 #include "runtime/rehook.h"
 #include "runtime/request.h"
+#include "runtime/revert.h"
 #include "runtime/settle.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
@@ -131,34 +132,39 @@ static uint32_t count_replacements(const struct ulp_request *request)
 }
 
 static enum ulp_error replace(const struct ulp_text *text, const struct ulp_request *request,
-			      uint32_t patch)
+			      uint32_t patch, const struct ulp_withdrawal *withdrawal)
 {
-	uint64_t universe = ulp_state.domains[ulp_state.patches[patch].domain].universe + 1;
-	uint32_t count = 0;
-	struct ulp_pending *pending = calloc(count_replacements(request) + 1, sizeof *pending);
+	uint32_t domain = ulp_state.patches[patch].domain, replaced = 0, count;
+	uint64_t universe = ulp_state.domains[domain].universe + 1;
+	struct ulp_pending *pending =
+		calloc(count_replacements(request) + withdrawal->functions + 1, sizeof *pending);
 	enum ulp_error error;
 
 	if (!pending)
 		return ULP_NO_MEMORY;
 	error = universe > INT32_MAX
 			? ULP_FULL
-			: write_replacements(text, request, patch, universe, pending, &count);
+			: write_replacements(text, request, patch, universe, pending, &replaced);
+	count = replaced;
+	if (!error)
+		error = ulp_withdrawal_write(withdrawal, text, universe, pending, &count);
 	if (!error && !ulp_text_barrier())
 		error = ULP_NO_BARRIER;
 	if (error) {
 		ulp_pending_discard(pending, count);
-		for (uint32_t i = 0; i < count; i++)
+		for (uint32_t i = 0; i < replaced; i++)
 			free(pending[i].version);
 		free(pending);
 		return error;
 	}
 	ulp_pending_put_in_place(pending, count);
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < replaced; i++) {
 		pending[i].version->older = pending[i].function->versions;
 		pending[i].function->versions = pending[i].version;
 	}
-	ulp_state.patches[patch].functions = count;
-	ulp_publish(patch, ULP_PATCH_APPLIED);
+	ulp_state.patches[patch].functions = replaced;
+	ulp_publish(domain, patch, withdrawal->of);
+	ulp_withdrawal_finish(withdrawal);
 	free(pending);
 	return ULP_OK;
 }
@@ -192,9 +198,26 @@ static enum ulp_error hook_again(uint32_t patch, uint64_t *universe, char *detai
 	return error;
 }
 
+/* What is applied already, but others still are in whose place it should be. */
+static enum ulp_error apply_again(const struct ulp_request *request, uint32_t patch,
+				  uint64_t *universe, char *detail)
+{
+	uint32_t domain = ulp_state.patches[patch].domain;
+	struct ulp_withdrawal withdrawal;
+	enum ulp_error error = ulp_withdrawal_read(request, domain, &withdrawal, detail);
+
+	if (error)
+		return error;
+	error = hook_again(patch, universe, detail);
+	if (!withdrawal.patches || (error && error != ULP_ALREADY_APPLIED))
+		return error;
+	return ulp_revert_all(request, &withdrawal, domain, patch, universe, detail);
+}
+
 enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, char *detail)
 {
 	uint32_t patch = ulp_state_find_patch(request->patch_id);
+	struct ulp_withdrawal withdrawal;
 	struct ulp_object object;
 	struct ulp_text text;
 	uint32_t domain;
@@ -202,7 +225,7 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 	enum ulp_error error;
 
 	if (patch != ULP_NONE && ulp_state.patches[patch].status == ULP_PATCH_APPLIED)
-		return hook_again(patch, universe, detail);
+		return apply_again(request, patch, universe, detail);
 	if (patch == ULP_NONE && ulp_state.patch_count == ULP_PATCHES) {
 		ulp_format(detail, ULP_DETAIL_SIZE, "more than %d patches", ULP_PATCHES);
 		return ULP_FULL;
@@ -210,6 +233,8 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 	error = ulp_text_open(&text);
 	if (!error)
 		error = ulp_targets_verify(request, &domain, detail);
+	if (!error)
+		error = ulp_withdrawal_read(request, domain, &withdrawal, detail);
 	if (!error)
 		error = ulp_hooks_examine(domain, &undone, detail);
 	if (!error)
@@ -232,7 +257,8 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 		error = ULP_UNEXPECTED_CODE;
 	if (!error) {
 		patch = show_patch(request, patch, domain, &object);
-		error = replace(&text, request, patch);
+		ulp_withdrawal_count(&withdrawal);
+		error = replace(&text, request, patch, &withdrawal);
 	}
 	if (!error)
 		*universe = ulp_state.patches[patch].applied_universe;

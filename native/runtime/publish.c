@@ -35,23 +35,27 @@ bool ulp_publish_hooked_again(uint32_t domain_index)
 	return true;
 }
 
-void ulp_publish(uint32_t patch, enum ulp_patch_status status)
+void ulp_publish(uint32_t domain_index, uint32_t applied, const bool withdrawn[ULP_PATCHES])
 {
-	struct ulp_patch *shown = &ulp_state.patches[patch];
-	struct ulp_domain *domain = &ulp_state.domains[shown->domain];
-	uint64_t universe = domain->universe + 1;
+	struct ulp_domain *domain = &ulp_state.domains[domain_index];
+	uint64_t universe = domain->universe + 1, now = ulp_clock_ns(CLOCK_REALTIME);
 
 	ulp_state_begin_change();
-	shown->status = (uint32_t)status;
-	shown->loaded_ns = ulp_clock_ns(CLOCK_REALTIME);
-	if (status == ULP_PATCH_APPLIED) {
-		shown->applied_universe = universe;
-		shown->reverted_universe = 0;
-	} else {
-		shown->reverted_universe = universe;
+	for (uint32_t i = 0; i < ulp_state.patch_count; i++) {
+		if (!withdrawn[i])
+			continue;
+		ulp_state.patches[i].status = ULP_PATCH_REVERTED;
+		ulp_state.patches[i].loaded_ns = now;
+		ulp_state.patches[i].reverted_universe = universe;
 	}
-	if (patch == ulp_state.patch_count)
-		ulp_state.patch_count = patch + 1;
+	if (applied != ULP_NONE) {
+		ulp_state.patches[applied].status = ULP_PATCH_APPLIED;
+		ulp_state.patches[applied].loaded_ns = now;
+		ulp_state.patches[applied].applied_universe = universe;
+		ulp_state.patches[applied].reverted_universe = 0;
+		if (applied == ulp_state.patch_count)
+			ulp_state.patch_count = applied + 1;
+	}
 	__atomic_store_n(&domain->universe, universe, __ATOMIC_SEQ_CST);
 	ulp_state_end_change();
 }

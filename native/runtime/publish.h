@@ -24,10 +24,10 @@ void ulp_pending_put_in_place(const struct ulp_pending *pending, uint32_t count)
 void ulp_pending_discard(const struct ulp_pending *pending, uint32_t count);
 
 /*
- * The one step that anybody sees: the domain's next universe begins, with the patch, an index into
- * ulp_state.patches, in its new status.
+ * The one step that anybody sees: the domain's next universe begins, with the patch `applied`, an
+ * index into ulp_state.patches or ULP_NONE, and without those that are `withdrawn`.
  */
-void ulp_publish(uint32_t patch, enum ulp_patch_status status);
+void ulp_publish(uint32_t domain, uint32_t applied, const bool withdrawn[ULP_PATCHES]);
 
 /*
  * Hooks of the domain had been undone, and threads entered unseen: its next universe begins, so that

@@ -2,110 +2,72 @@
 #include <stdlib.h>
 
 #include "runtime/format.h"
-#include "runtime/function.h"
 #include "runtime/publish.h"
 #include "runtime/revert.h"
 #include "runtime/settle.h"
-#include "runtime/site.h"
 #include "runtime/state.h"
 #include "runtime/stub.h"
 #include "runtime/text.h"
 
-struct revert {
-	uint32_t patch;
-	uint64_t universe;
-	const struct ulp_text *text;
+static enum ulp_error publish_without(const struct ulp_withdrawal *withdrawal,
+				      const struct ulp_text *text, uint32_t domain,
+				      uint32_t applied, char *detail)
+{
+	uint64_t universe = ulp_state.domains[domain].universe + 1;
 	struct ulp_pending *pending;
-	uint32_t count;
+	uint32_t count = 0;
 	enum ulp_error error;
-};
 
-static struct ulp_version *version_of(const struct ulp_function *function, uint32_t patch)
-{
-	for (struct ulp_version *version = function->versions; version; version = version->older)
-		if (version->patch == patch)
-			return version;
-	return NULL;
+	if (!ulp_stubs_left(withdrawal->functions) || universe > INT32_MAX) {
+		ulp_format(detail, ULP_DETAIL_SIZE, "no room for %u stubs", withdrawal->functions);
+		return ULP_FULL;
+	}
+	pending = calloc(withdrawal->functions + 1, sizeof *pending);
+	if (!pending)
+		return ULP_NO_MEMORY;
+	error = ulp_withdrawal_write(withdrawal, text, universe, pending, &count);
+	if (!error && !ulp_text_barrier())
+		error = ULP_NO_BARRIER;
+	if (!error) {
+		ulp_pending_put_in_place(pending, count);
+		ulp_publish(domain, applied, withdrawal->of);
+		ulp_withdrawal_finish(withdrawal);
+	} else {
+		ulp_pending_discard(pending, count);
+	}
+	free(pending);
+	return error;
 }
 
-static bool count_versions(struct ulp_function *function, void *argument)
+enum ulp_error ulp_revert_all(const struct ulp_request *request, struct ulp_withdrawal *withdrawal,
+			      uint32_t domain, uint32_t applied, uint64_t *universe, char *detail)
 {
-	struct revert *revert = argument;
+	struct ulp_text text;
+	enum ulp_error error = ulp_text_open(&text);
 
-	if (version_of(function, revert->patch))
-		revert->count++;
-	return true;
-}
-
-/* What the function is without this patch: the next older version, or the original. */
-static bool write_older(struct ulp_function *function, void *argument)
-{
-	struct revert *revert = argument;
-	struct ulp_version *version = version_of(function, revert->patch);
-	struct ulp_pending *next = &revert->pending[revert->count];
-	uint64_t target;
-
-	if (!version)
-		return true;
-	next->function = function;
-	next->version = version;
-	revert->count++;
-	if (version != function->versions)
-		return true; /* a newer patch covers it, before and after */
-	target = version->older ? version->older->target
-				: ulp_site_of(function)->old_version(function);
-	next->stub = ulp_stub_write(revert->text, function, revert->universe, target);
-	if (!next->stub)
-		revert->error = ULP_TEXT_UNWRITABLE;
-	return !revert->error;
-}
-
-static void drop_version(struct ulp_function *function, struct ulp_version *version)
-{
-	struct ulp_version **link = &function->versions;
-
-	while (*link != version)
-		link = &(*link)->older;
-	*link = version->older;
-	free(version);
+	if (error)
+		return error;
+	ulp_settle_domain(domain, request);
+	ulp_withdrawal_count(withdrawal);
+	error = publish_without(withdrawal, &text, domain, applied, detail);
+	ulp_text_close(&text);
+	if (!error)
+		*universe = ulp_state.domains[domain].universe;
+	return error;
 }
 
 enum ulp_error ulp_revert(const struct ulp_request *request, uint64_t *universe, char *detail)
 {
-	struct revert revert = {.patch = ulp_state_find_patch(request->patch_id)};
-	struct ulp_text text;
+	uint32_t patch = ulp_state_find_patch(request->patch_id), domain;
+	struct ulp_withdrawal withdrawal;
+	enum ulp_error error;
 
-	if (revert.patch == ULP_NONE || ulp_state.patches[revert.patch].status != ULP_PATCH_APPLIED)
+	if (patch == ULP_NONE || ulp_state.patches[patch].status != ULP_PATCH_APPLIED)
 		return ULP_NOT_APPLIED;
-	revert.error = ulp_text_open(&text);
-	if (revert.error)
-		return revert.error;
-	ulp_settle_domain(ulp_state.patches[revert.patch].domain, request);
-	ulp_function_each(count_versions, &revert);
-	revert.universe = ulp_state.domains[ulp_state.patches[revert.patch].domain].universe + 1;
-	revert.pending = calloc(revert.count + 1, sizeof *revert.pending);
-	if (!ulp_stubs_left(revert.count) || revert.universe > INT32_MAX) {
-		ulp_format(detail, ULP_DETAIL_SIZE, "no room for %u stubs", revert.count);
-		revert.error = ULP_FULL;
-	} else if (!revert.pending) {
-		revert.error = ULP_NO_MEMORY;
-	}
-	revert.text = &text;
-	revert.count = 0;
-	if (!revert.error)
-		ulp_function_each(write_older, &revert);
-	if (!revert.error && !ulp_text_barrier())
-		revert.error = ULP_NO_BARRIER;
-	ulp_text_close(&text);
-	if (!revert.error) {
-		ulp_pending_put_in_place(revert.pending, revert.count);
-		ulp_publish(revert.patch, ULP_PATCH_REVERTED);
-		for (uint32_t i = 0; i < revert.count; i++)
-			drop_version(revert.pending[i].function, revert.pending[i].version);
-		*universe = ulp_state.patches[revert.patch].reverted_universe;
-	} else {
-		ulp_pending_discard(revert.pending, revert.count);
-	}
-	free(revert.pending);
-	return revert.error;
+	domain = ulp_state.patches[patch].domain;
+	error = ulp_withdrawal_read(request, domain, &withdrawal, detail);
+	if (error)
+		return error;
+	ulp_withdrawal_add(&withdrawal, patch);
+	return ulp_revert_all(request, &withdrawal, domain, ULP_NONE, universe, detail);
 }

@@ -54,6 +54,16 @@ options:
       - Deal with these processes. It is an error if one of them does not exist or cannot be patched. If O(patch) is not
         for one of them, the module warns.
       - Without O(pids) and O(processes), every process on the host that has loaded a target library is dealt with.
+  replace:
+    description:
+      - Revert whatever other livepatch is applied to the targets of O(patch), in the same moment in which that is
+        applied. No thread sees the functions that neither replaces without it. The row's reason names what was
+        reverted.
+      - A livepatch can say by itself which ones it replaces, see O(libpulp.livepatch.ulp_pack#module:replaces).
+      - Reverting O(patch) later does not bring back what it has replaced.
+    type: bool
+    default: false
+    version_added: 1.1.0
   processes:
     description: Deal with the processes whose name matches one of these wildcards.
     type: list
@@ -328,6 +338,7 @@ def run(module):
         seccomp=parameters["seccomp"],
         examine_timeout=examine_timeout_of(module),
         check=module.check_mode,
+        replace=parameters["replace"],
     )
     policy = Policy(
         allowed_signers=parameters["allowed_signers"],
@@ -371,6 +382,7 @@ def main():
         argument_spec={
             "patch": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "replace": {"type": "bool", "default": False},
             "pids": {"type": "list", "elements": "int", "default": []},
             "processes": {"type": "list", "elements": "str", "default": []},
             "exclude": {"type": "list", "elements": "raw", "default": []},

@@ -78,6 +78,16 @@ options:
     type: list
     elements: str
     default: []
+  replaces:
+    description:
+      - The livepatches whose place this one takes. Where it is applied, they are reverted in the same moment, as far as
+        they are applied to the same library.
+      - Each is a patch ID, the name of a livepatch's file as C(ulp list) shows it, or a wildcard of names. V(*) stands
+        for all.
+    type: list
+    elements: str
+    default: []
+    version_added: 1.1.0
   allow_duplicates:
     description:
       - The names of functions and variables that the patch library may define although a target defines them, too, or
@@ -236,6 +246,7 @@ def pack_container(module):
         destination=params["dest"],
         labels=params["labels"],
         dependencies=params["dependencies"],
+        replaces=params["replaces"],
         allow_duplicates=params["allow_duplicates"],
         check=module.check_mode,
         symbols=params["symbols"],
@@ -271,6 +282,7 @@ def main():
             "dest": {"type": "path"},
             "labels": {"type": "dict"},
             "dependencies": {"type": "list", "elements": "str", "default": []},
+            "replaces": {"type": "list", "elements": "str", "default": []},
             "allow_duplicates": {"type": "list", "elements": "str", "default": []},
             "signing_key": {"type": "path"},
         },

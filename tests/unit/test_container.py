@@ -363,6 +363,27 @@ def set_item(path, value):
     return change
 
 
+def replacing(*patterns):
+    def change(metadata):
+        metadata.update(replaces=list(patterns), format_version=2)
+
+    return change
+
+
+def test_what_it_replaces(container):
+    found = parse_container(forge(container, replacing("0" * 64, "fix*")), "fix.ulp")
+    assert found.format_version == 2
+    assert found.is_replacement_of("0" * 64, "x") and found.is_replacement_of("1" * 64, "fix2.ulp")
+    assert not found.is_replacement_of("1" * 64, "other.ulp")
+    assert not parse_container(container, "fix.ulp").is_replacement_of("1" * 64, "fix2.ulp")
+
+
+@pytest.mark.parametrize("patterns", [("b", "a"), ("a", "a"), ("",), (1,), ("a\nb",), ("x" * 300,), ([],)])
+def test_what_it_replaces_is_well_formed(container, patterns):
+    with pytest.raises(BadContainer, match="what it replaces is malformed"):
+        parse_container(forge(container, replacing(*patterns)), "fix.ulp")
+
+
 def test_an_honest_forgery_is_read(container):
     assert parse_container(forge(container, lambda metadata: None), "fix.ulp").labels == {"note": "x"}
 
@@ -382,6 +403,8 @@ def test_an_honest_forgery_is_read(container):
     (set_item(["targets", 0, "functions", 0, "old_offset"], True), "of the wrong type"),
     (set_item(["targets", 0, "functions", 0, "old_size"], 1 << 32), "size of the function f is out of range"),
     (set_item(["targets", 0, "functions", 0, "new_offset"], 1 << 40), "the function g does not lie in its code"),
+    (replacing(), "replaces of the metadata is empty"),
+    (set_item(["replaces"], ["a"]), "the metadata should have exactly the keys"),
     (set_item(["dependencies"], ["abc"]), "the patch ID of a dependency is malformed"),
     (lambda metadata: metadata.pop("labels"), "the metadata should have exactly the keys"),
     (lambda metadata: metadata["targets"].append(metadata["targets"][0]), "it names a target library twice"),

@@ -98,6 +98,10 @@ def parser():
                       help="find static functions of a stripped target without padding through this file: its debug"
                       " file, or the same code built again; may be given several times")
 
+    pack.add_argument("--replaces", metavar="NAME", action="append", default=[],
+                      help="where it is applied, these livepatches of its targets are reverted in the same moment: a"
+                      " patch ID, a name or a wildcard of names, '*' for all; may be given several times")
+
     dump = verb("dump", "show what is in a livepatch")
     dump.add_argument("container", metavar="FILE.ulp", help="the livepatch")
 
@@ -142,6 +146,8 @@ def parser():
     dispatch.add_argument("--exclude", metavar="RULE", action="append", default=[],
                           help="leave these processes out: the wildcard of a name, or a rule as in the hold file,"
                           " unit=WILDCARD")
+    dispatch.add_argument("--replace", action="store_true",
+                          help="with patch: revert what else is applied to the livepatch's targets, in the same moment")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be done and touch no process")
     _limits(dispatch)
     _policy(dispatch)

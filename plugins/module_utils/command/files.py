@@ -49,7 +49,7 @@ def _post(arguments):
 def _pack(arguments):
     result = pack(
         parse_description(arguments.description), arguments.output, allow_duplicates=arguments.allow_duplicate,
-        symbols=arguments.symbols,
+        symbols=arguments.symbols, replaces=arguments.replaces,
     )
     for warning in result.warnings:
         complain(warning)

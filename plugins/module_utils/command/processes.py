@@ -27,6 +27,7 @@ def _options(arguments):
         seccomp=arguments.seccomp,
         examine_timeout=arguments.examine_timeout,
         check=getattr(arguments, "dry_run", False),
+        replace=getattr(arguments, "replace", False),
     )
 
 

@@ -82,6 +82,7 @@ def dump_lines(metadata):
         lines.extend(f"    {guard['name']} is a guard{_diverted(guard['sites'])}" for guard in target["guards"])
         lines.extend(f"    {_bound(binding)}" for binding in target["bindings"])
     lines.extend(f"  needs the livepatch {patch_id}" for patch_id in metadata["dependencies"])
+    lines.extend(f"  replaces the livepatch {which}" for which in metadata["replaces"])
     lines.extend(f"  {key}: {_listed(value)}" for key, value in sorted(metadata["labels"].items()))
     return lines
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
 
 from ..abi import PATCH_ID_SIZE
@@ -21,7 +22,15 @@ from ..elf.image import SHF_ALLOC, ElfImage, Section
 from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
 from ..errors import BadContainer, BadElf
-from .members import FORMAT_VERSION, LATEST_FORMAT_VERSION, damaged, is_integer, require_fields
+from .members import (
+    FORMAT_VERSION,
+    LATEST_FORMAT_VERSION,
+    Members,
+    damaged,
+    decode_members,
+    is_integer,
+    leave_out_empty,
+)
 from .target import BUILD_ID, Target, decode_target, encode_target, needed_format, require_separate_words
 
 if TYPE_CHECKING:
@@ -39,6 +48,17 @@ LARGEST_METADATA = 1 << 24
 DEEPEST_METADATA = 64
 # Longer ones are no number that anybody needs, and cost the square of their length.
 _MOST_DIGITS = 20
+_LONGEST_PATTERN = 256
+
+
+_MEMBERS = Members(
+    "the metadata",
+    {
+        "format_version": int, "patch_id": str, "patch_build_id": str, "targets": list, "dependencies": list,
+        "labels": dict,
+    },
+    {"replaces": list},
+)
 
 
 class Container(NamedTuple):
@@ -46,7 +66,7 @@ class Container(NamedTuple):
 
     ``patch_id``, ``patch_build_id`` and ``dependencies`` (patch IDs) are hex; ``image_text`` is the (start, end) of
     the patch library's code, link-time; ``jumps`` are the names of the symbols of other objects that it
-    may jump to, not call.
+    may jump to, not call; ``replaces`` says which others it takes the place of: patch IDs, and wildcards of names.
     """
 
     path: str
@@ -58,11 +78,21 @@ class Container(NamedTuple):
     labels: dict[str, object]
     image_text: tuple[int, int]
     jumps: frozenset[str]
+    replaces: tuple[str, ...] = ()
+
+    def is_replacement_of(self, patch_id: str, name: str) -> bool:
+        """Whether it says that it takes the place of the livepatch with that ID and ``name``, its file's."""
+        return any(pattern == patch_id or fnmatchcase(name, pattern) for pattern in self.replaces)
 
 
 def is_patch_id(value: object) -> bool:
     """Whether ``value`` is a patch ID in hex: 64 lower-case digits."""
     return isinstance(value, str) and _PATCH_ID.fullmatch(value) is not None
+
+
+def is_replaceable(value: object) -> bool:
+    """Whether ``value`` can say which livepatches are replaced: a patch ID, or a wildcard of names."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_PATTERN and value.isprintable()
 
 
 def canonical_json(value: object) -> bytes:
@@ -97,6 +127,7 @@ def _is_too_deep(value: object) -> bool:
 
 def build_container(
     image: ElfImage, targets: list[Target], dependencies: Iterable[str] = (), labels: dict[str, object] | None = None,
+    replaces: Iterable[str] = (),
 ) -> tuple[bytes, str]:
     """Make the bytes of a container.
 
@@ -104,17 +135,21 @@ def build_container(
     :param targets: list of Target.
     :param dependencies: patch IDs in hex that must be applied before.
     :param labels: JSON-able dict of anything else worth knowing, such as CVE numbers.
+    :param replaces: patch IDs in hex, and wildcards of names, of livepatches whose place it takes.
     :return: (bytes, patch ID in hex); equal input gives equal bytes.
     :raises BadElf: the library has no build ID, or cannot take one more section.
     """
-    metadata = {
-        "format_version": needed_format(targets),
+    replaces = sorted(set(replaces))
+    metadata: dict[str, Any] = {
+        "format_version": LATEST_FORMAT_VERSION if replaces else needed_format(targets),
         "patch_id": _NO_PATCH_ID,
         "patch_build_id": image.require_build_id().hex(),
         "targets": [encode_target(target) for target in targets],
         "dependencies": sorted(dependencies),
         "labels": labels or {},
+        "replaces": replaces,
     }
+    leave_out_empty(metadata, _MEMBERS)
     unnamed = append_section(image, SECTION_NAME, canonical_json(metadata))
     patch_id = hashlib.sha256(unnamed).hexdigest()
     metadata["patch_id"] = patch_id
@@ -186,10 +221,8 @@ def _check_patch_id(image: ElfImage, section: Section, contents: bytes, metadata
 
 
 def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Container:
-    fields = require_fields(path, metadata, "the metadata", {
-        "format_version": int, "patch_id": str, "patch_build_id": str, "targets": list, "dependencies": list,
-        "labels": dict,
-    })
+    version = metadata["format_version"]
+    fields = decode_members(path, metadata, _MEMBERS, version)
     if not is_patch_id(fields["patch_id"]):
         raise damaged(path, "its patch ID is malformed")
     if not all(is_patch_id(dependency) for dependency in fields["dependencies"]):
@@ -197,14 +230,16 @@ def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Containe
     build_id = image.build_id
     if build_id is None or build_id.hex() != fields["patch_build_id"] or not BUILD_ID.fullmatch(build_id.hex()):
         raise damaged(path, "its build ID is not the one that its metadata name")
-    version = fields["format_version"]
+    replaces = fields.get("replaces", [])
+    if not all(map(is_replaceable, replaces)) or replaces != sorted(set(replaces)):
+        raise damaged(path, "what it replaces is malformed")
     targets = [decode_target(path, target, image, version) for target in fields["targets"]]
     if not targets:
         raise damaged(path, "it names no target library")
     if len({target.build_id for target in targets}) < len(targets):
         raise damaged(path, "it names a target library twice")
     require_separate_words(path, targets)
-    if version != needed_format(targets):
+    if version != (LATEST_FORMAT_VERSION if replaces else needed_format(targets)):
         raise damaged(path, f"it has format {version}, but nothing of that format")
     try:
         image_text = image.text_range
@@ -220,4 +255,5 @@ def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Containe
         labels=fields["labels"],
         image_text=image_text,
         jumps=jumped_imports(image),
+        replaces=tuple(replaces),
     )

@@ -19,7 +19,8 @@ def dump(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Keys: ``path``, ``format_version``, ``patch_id``, ``patch_build_id``, ``targets`` (each with ``soname``, ``path``,
     ``build_id``, ``functions``: ``old``, ``new``, ``old_offset``, ``old_size``, ``new_offset``, ``sites``,
-    ``old_digest``, ``guards``, and ``bindings``: the fields of binding.Binding), ``dependencies``, ``labels``.
+    ``old_digest``, ``guards``, and ``bindings``: the fields of binding.Binding), ``dependencies``, ``replaces``,
+    ``labels``.
 
     :raises FileProblem: it cannot be read.
     :raises BadElf: it is not a sound ELF file.
@@ -36,6 +37,7 @@ def metadata_fields(container: Container) -> dict[str, Any]:
         "patch_build_id": container.patch_build_id,
         "targets": [target_fields(target) for target in container.targets],
         "dependencies": container.dependencies,
+        "replaces": list(container.replaces),
         "labels": container.labels,
     }
 

@@ -25,6 +25,7 @@ from .container import (
     build_container,
     canonical_json,
     is_patch_id,
+    is_replaceable,
     parse_container,
     parse_metadata,
 )
@@ -78,6 +79,7 @@ def pack(
     description: Description, destination: str | os.PathLike[str] | None = None,
     labels: dict[str, object] | None = None, dependencies: Collection[str] = (),
     allow_duplicates: Collection[str] = (), check: bool = False, symbols: Collection[str] = (),
+    replaces: Collection[str] = (),
 ) -> PackResult:
     """Make the container that a Description asks for.
 
@@ -89,6 +91,7 @@ def pack(
     :param check: write nothing, only tell.
     :param symbols: paths of files with the symbol tables of targets without padding: debug files, or the same code
         built again.
+    :param replaces: patch IDs in hex, or wildcards of names, of the livepatches whose place it takes.
     :return: PackResult; equal input gives equal bytes, and an equal file is left alone.
     :raises FileProblem: a file cannot be read or written.
     :raises BadElf: a library is damaged, or has no build ID.
@@ -104,6 +107,10 @@ def pack(
         if not is_patch_id(dependency):
             raise BadDescription(
                 f"{dependency} is not a patch ID; a dependency is given by the 64 hex digits that ulp dump shows")
+    for replaced in replaces:
+        if not is_replaceable(replaced):
+            raise BadDescription(
+                f"{replaced!r} does not say which livepatch is replaced; give a patch ID, or a name or its wildcard")
     patch = _open(description, description.livepatch, description.line, "patch library")
     warnings: list[str] = []
     allowed: dict[str, set[str]] = {}
@@ -121,7 +128,7 @@ def pack(
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
     unused = {*allow_duplicates}.difference(*allowed.values())
     warnings.extend(f"{pattern} is allowed as a duplicate, but is not one" for pattern in sorted(unused))
-    data, patch_id = build_container(patch, targets, dependencies, labels)
+    data, patch_id = build_container(patch, targets, dependencies, labels, replaces)
     # Whoever applies it reads more of the patch library than was needed here: better refused now, by that file's name.
     parse_container(data, description.livepatch)
     existing = read_file(destination) if os.path.exists(destination) else None

@@ -15,6 +15,7 @@ from .lasting import bringing_along
 from .neighbours import require_dependencies
 from .outcome import Row
 from .reapply import reapply, require_repeatable
+from .replacing import in_place_of, replaced_patches, require_replaceable
 from .request import ResolvedLibrary, program_roots, sites
 from .seccomp_check import foreseen, require_no_strict_thread
 from .sessions import with_sessions
@@ -38,11 +39,13 @@ def _apply_to(job, subject, resolution):
     covered = applied and resolution.is_covered(patch)
     domain = domain_of(subject, resolution)
     undone = None if domain is None else undoing(subject, domain, job.files)
-    if covered and undone is None:
+    replaced = replaced_patches(job, subject, domain)
+    if covered and undone is None and not replaced:
         return (yield from bringing_along(job, subject, outcome.ALREADY_PATCHED))
     if undone is not None and not undone.repairable:
         raise UlpError(f"process {pid} ({name}): {undone.reason}; {undone.remedy}")
     require_dependencies(subject, job.container, job.files, domain)
+    require_replaceable(job, subject, replaced)
     require_available(pid, via)
     require_no_strict_thread(pid)
     libraries = [resolved_library(job, subject, match) for match in resolution.matches]
@@ -54,11 +57,13 @@ def _apply_to(job, subject, resolution):
     by_path = job.source.is_within_reach(subject)
     if job.options.check:
         reservation = foreseen(pid, via, job.options.seccomp)
-        return _with_repair(Row(pid, name, outcome.PATCHED, reservation, changed=True), undone)
-    if anew:
-        return (yield from reapply(job, subject, libraries))
-    contents = None if by_path else job.source.contents()
-    return _with_repair((yield from exchange(job, subject, abi.APPLY, libraries, outcome.PATCHED, contents)), undone)
+        row = Row(pid, name, outcome.PATCHED, reservation, changed=True)
+    elif anew:
+        return _with_reason((yield from reapply(job, subject, libraries)), in_place_of(replaced))
+    else:
+        contents = None if by_path else job.source.contents()
+        row = yield from exchange(job, subject, abi.APPLY, libraries, outcome.PATCHED, contents)
+    return _with_reason(_with_repair(row, undone), in_place_of(replaced))
 
 
 def domain_of(subject, resolution):
@@ -67,11 +72,16 @@ def domain_of(subject, resolution):
     return next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
 
 
+def _with_reason(row, reason):
+    """The Row, if anything was done, with a further reason; "" is none."""
+    if not reason or not row.changed:
+        return row
+    return row._replace(reason="; ".join(filter(None, (row.reason, reason))))
+
+
 def _with_repair(row, undone):
     """The Row, which also tells of hooks that were put back."""
-    if undone is None or not row.changed:
-        return row
-    return row._replace(reason=f"{row.reason}; {undone.repaired}" if row.reason else undone.repaired)
+    return _with_reason(row, undone.repaired if undone is not None else "")
 
 
 def resolved_library(job, subject, match):

@@ -9,6 +9,7 @@ from . import outcome
 from .concern import examine_concerned, with_besides
 from .lasting import bringing_along
 from .outcome import Row
+from .replacing import replaced_patches
 from .sessions import with_sessions
 from .standing import standing
 
@@ -43,4 +44,11 @@ def _check_state(job, subject, resolution, judge):
         )
     if patch is None:
         return Row(pid, name, outcome.FAILED, f"the livepatch is not applied to process {pid} ({name})")
+    replaced = replaced_patches(job, subject, patch.domain) if patch.applied else []
+    if replaced:
+        names = " and ".join(other.name for other in replaced)
+        return Row(
+            pid, name, outcome.FAILED,
+            f"process {pid} ({name}) has the livepatch beside {names}, in whose place it should be; apply it again",
+        )
     return (yield from judge(job, subject, outcome.ALREADY_PATCHED if patch.applied else outcome.REVERTED))

@@ -12,6 +12,7 @@ from .borrow import Borrower
 from .coroutines import about_unsearched, count_before
 from .lasting import making_lasting
 from .progress import settled_universe
+from .replacing import replaced_patches
 from .request import build_request
 from .verdict import verdict
 
@@ -55,11 +56,13 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
     bases = {library.library.base for library in libraries}
     domain = next((hooked.domain for hooked in subject.state.libraries if hooked.base in bases), None)
     patch = job.patch_in(subject)
-    settled = yield from settled_universe(subject, domain if patch is None else patch.domain, job.files)
+    domain = domain if patch is None else patch.domain
+    settled = yield from settled_universe(subject, domain, job.files)
+    replaced = [other.patch_id for other in replaced_patches(job, subject, domain)] if operation == abi.APPLY else []
 
     def build(nonce):
         path = job.source.path if contents is None else ""
-        return build_request(operation, nonce, job.container, path, libraries, settled, suspended)
+        return build_request(operation, nonce, job.container, path, libraries, settled, suspended, replaced)
 
     size = len(build(1))
     if size > subject.state.request_capacity:

@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One livepatch in place of others: asked for when it is applied, or said by the livepatch itself."""
+
+from __future__ import annotations
+
+import pytest
+from harness.livepatch import APPLIED, NOT_APPLIED
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
+
+
+@pytest.fixture
+def versions(build, ulp):
+    """A function that packs the livepatch with which version is ``number``, with further options of ulp pack."""
+
+    def versioned(number, *options):
+        container = build.patch(f"version{number}", {"version": "patched_version"}, flags=(f"-DVERSION={number}",))
+        if not options:
+            return container
+        replacing = container.with_suffix(".replacing.ulp")
+        ulp.succeed("pack", container.with_suffix(".dsc"), "-o", replacing, *options)
+        return replacing
+
+    return versioned
+
+
+def rows(answer):
+    return answer.json()
+
+
+def test_replace_when_asked(build, versions, start, livepatch, ulp):
+    victim = start(build)
+    second, third = livepatch(versions(2)), livepatch(versions(3))
+    second.apply(victim)
+    foreseen = ulp.succeed("dispatch", "--json", "patch", third.container, victim.pid, "--replace", "--dry-run")
+    assert [row["reason"] for row in rows(foreseen)] == ["in place of version2.ulp"]
+    assert (victim.number("version"), second.check(victim)) == (2, APPLIED)
+    for outcome in ("patched", "already_patched"):
+        (row,) = rows(ulp.succeed("dispatch", "--json", "patch", third.container, victim.pid, "--replace"))
+        assert row["outcome"] == outcome
+    assert victim.number("version") == 3
+    assert (second.check(victim), third.check(victim)) == (NOT_APPLIED, APPLIED)
+    third.revert(victim)
+    # What was replaced stays away.
+    assert victim.number("version") == 1
+
+
+def test_replace_what_the_livepatch_names(build, versions, start, livepatch, ulp):
+    """Guards that the livepatch alone, applied in any way, takes the place of the others, also where they came later.
+
+    Seen to fail with ``already_patched``, while the function of the other one ran.
+    """
+    victim = start(build)
+    second, third = livepatch(versions(2)), livepatch(versions(3, "--replaces", "version2*"))
+    second.apply(victim)
+    third.apply(victim)
+    assert (victim.number("version"), second.check(victim)) == (3, NOT_APPLIED)
+    second.apply(victim)
+    assert victim.number("version") == 2
+    answer = ulp.run("check", "-p", victim.pid, third.container)
+    assert answer.status == NOT_APPLIED and "has the livepatch beside version2.ulp" in answer.errors
+    third.apply(victim)
+    assert (victim.number("version"), second.check(victim), third.check(victim)) == (3, NOT_APPLIED, APPLIED)
+
+
+def test_what_another_one_depends_on_is_not_replaced(build, versions, start, livepatch, ulp, tmp_path):
+    victim = start(build)
+    second = livepatch(versions(2))
+    second.apply(victim)
+    needed = ulp.succeed("dump", "--json", second.container).json()["patch_id"]
+    dependent = tmp_path / "dependent.ulp"
+    hidden = build.patch("hidden", {"hidden_version": "patched_version"}, flags=("-DVERSION=7",))
+    pack(parse_description(hidden.with_suffix(".dsc")), dependent, dependencies=[needed])
+    livepatch(dependent).apply(victim)
+    third = livepatch(versions(3, "--replaces", "version2.ulp"))
+    answer = ulp.run("trigger", "-p", victim.pid, third.container)
+    assert answer.status == 1 and "dependent.ulp, applied to process" in answer.errors
+    assert "depends on version2.ulp, which was to be replaced" in answer.errors
+    assert (victim.number("version"), second.check(victim)) == (2, APPLIED)
+    # All of them may go together.
+    ulp.succeed("dispatch", "patch", third.container, victim.pid, "--replace")
+    assert (victim.number("version"), livepatch(dependent).check(victim)) == (3, NOT_APPLIED)
