@@ -234,6 +234,7 @@ def _resolve_target(
             f"{where}{image.name} also has {clone}, a copy of {function.old} that is not replaced"
             for clone in resolver.clones(function.old)
         )
+    resolver.require_registers_kept(patch, pairs, dict(wanted.values()))
     guards = sorted((
         Guard(guard.name, *found[addresses[guard.name]]) for guard in target.guards
     ), key=lambda guard: guard.offset)

@@ -17,6 +17,7 @@ from ..elf.site import Site
 from ..elf.symbols import Symbol, is_function, symbol_label
 from ..elf.unseen import UnseenEntries, unseen_entries
 from ..errors import BadDescription, NotPatchable, UlpError
+from .target import FunctionPair
 
 # What compilers append to the name of a copy that they made of a function.
 _CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
@@ -73,6 +74,15 @@ class TargetFunctions:
         :raises NotPatchable: one can't be replaced.
         """
         raise NotImplementedError
+
+    def require_registers_kept(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
+        """Make sure that no caller relies on a register that a replacement changes.
+
+        :param patch: ElfImage of the patch library.
+        :param pairs: list of target.FunctionPair.
+        :param wheres: {name of an old function: what a message about it begins with}.
+        :raises NotPatchable: one does.
+        """
 
     def unseen_entries(self) -> UnseenEntries | None:
         """Why a process that runs the library would be refused (elf.unseen.UnseenEntries), or None."""
@@ -154,8 +164,11 @@ class StockFunctions(TargetFunctions):
         """
         super().__init__(image, symbols.symbols)
         # Only here, since nobody needs Capstone who only packs for libraries with padding.
+        from ..stock.code import Code
+        from ..stock.reliance import RegisterUse
         from ..stock.sites import SiteFinder
 
+        self._code, self._register_use = Code, RegisterUse
         self._finder = SiteFinder(image, symbols.symbols)
         self._complete = len(symbols.symbols) > len(image.dynamic_symbols())
 
@@ -170,6 +183,28 @@ class StockFunctions(TargetFunctions):
                 address, each.size, each.sites, hashlib.sha256(self.image.read(address, each.size)).hexdigest())
             for address, each in found.items()
         }
+
+    def require_registers_kept(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
+        old = self._register_use(self._finder.code)
+        new = self._register_use(self._code(patch, patch.symbols() + patch.dynamic_symbols()))
+        replaced = {pair.old_offset for pair in pairs}
+        for pair in pairs:
+            if not old.kept(pair.old_offset):
+                continue
+            reliance = old.reliance(pair.old_offset, new.changed(pair.new_offset), replaced)
+            if reliance is not None:
+                caller = self._label(reliance.caller)
+                raise NotPatchable(
+                    f"{wheres[pair.old]}the function {pair.old} of {self.image.name} cannot be replaced by {pair.new}:"
+                    f" {caller} keeps a value in {reliance.register} across the call at {reliance.place:#x}, since"
+                    f" {pair.old} leaves that register alone, and {pair.new} changes it; compile {pair.new} with"
+                    " __attribute__((no_caller_saved_registers)) and -mgeneral-regs-only, or replace the caller, too",
+                    [pair.old])
+
+    def _label(self, address: int) -> str:
+        """What messages call the function at ``address``."""
+        names = sorted(symbol_label(symbol) for symbol in self._finder.code.functions.get(address, ()))
+        return names[0] if names else f"the function at {address:#x}"
 
     def _hint(self) -> str:
         return "" if self._complete else (

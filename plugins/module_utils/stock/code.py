@@ -14,6 +14,7 @@ from ..elf.code_addresses import near_addresses
 from ..elf.symbols import is_function
 from ..elf.unwind import DescribedCode
 from .disassembler import direct_target, is_jump, is_padding, operation, outline
+from .tables import table_targets
 
 if TYPE_CHECKING:
     from ..elf.image import ElfImage
@@ -60,6 +61,7 @@ class Code:
         self.calls: dict[int, list[int]] = defaultdict(list)
         self.jumps: dict[int, list[int]] = defaultdict(list)
         self.last: dict[int, str] = {}
+        self._tables: dict[int, set[int]] = {}
         self._sweep()
         self._targets = sorted({*self.calls, *self.jumps})
 
@@ -93,6 +95,12 @@ class Code:
                 if other is not None and other not in found and self._is_part(other, found):
                     found.append(other)
         return found
+
+    def table_targets(self, extent: Extent) -> set[int]:
+        """Where in an Extent the jumps of its switches may lead."""
+        if extent.start not in self._tables:
+            self._tables[extent.start] = table_targets(self.image, extent.start, extent.end)
+        return self._tables[extent.start]
 
     def _is_part(self, extent: Extent, parts: list[Extent]) -> bool:
         if extent.start in self.calls or extent.start in self.exported or extent.start in self.taken:

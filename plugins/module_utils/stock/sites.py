@@ -11,7 +11,7 @@ from typing import Any, Iterable, NamedTuple
 from ..arch.frames import STACK_POINTER
 from ..arch.padding import ENDBR64
 from ..elf.frames import FrameDescriptions
-from ..elf.image import PF_X, ElfImage
+from ..elf.image import ElfImage
 from ..elf.site import (
     JUMP_SIZE,
     LONGEST_INSTRUCTION,
@@ -25,7 +25,7 @@ from ..elf.site import (
 )
 from ..elf.symbols import Symbol
 from .code import Code, Extent
-from .disassembler import direct_target, instructions, is_jump, operation, outline
+from .disassembler import instructions, operation
 from .gaps import Gaps
 from .moving import Moved, Unmovable, is_idle, moved, pushed_register
 
@@ -33,9 +33,7 @@ from .moving import Moved, Unmovable, is_idle, moved, pushed_register
 _MOST_PUSHES = 6
 # Bytes: a landing pad and pushes of two bytes each, and the instruction behind them.
 _PROLOGUE = len(ENDBR64) + 2 * _MOST_PUSHES + LONGEST_INSTRUCTION
-_MOST_TABLE_ENTRIES = 4096
-_ENTRY = struct.Struct("<i")
-_WORD = struct.Struct("<Q")
+_DISTANCE = struct.Struct("<i")
 # What a compiler calls a part of a function that it has moved away.
 _MOVED_PART = ".cold"
 
@@ -101,7 +99,7 @@ class SiteFinder:
         self._require_function(address, extent)
         assert extent is not None
         parts = self.code.parts(extent)
-        tables = self._table_targets(extent)
+        tables = self.code.table_targets(extent)
         self._require_single_entry(extent, parts, tables)
         places: list[_Place] = []
         cfa = RETURN_ADDRESS
@@ -172,43 +170,6 @@ class SiteFinder:
                 and behind.offset != cfa + what.lowered):
             raise Unmovable("changes the stack pointer otherwise than the unwind information says")
 
-    def _table_targets(self, extent: Extent) -> set[int]:
-        """Where in the function the jumps of its switches may lead: they go by tables of distances or addresses."""
-        tables = set()
-        computed = False
-        for address, size, mnemonic, operands in outline(*self.code.read(extent)):
-            if operation(mnemonic) == "lea" and "[rip " in operands:
-                tables.add(_behind_rip(operands, address + size))
-            elif is_jump(mnemonic) and direct_target(operands) is None:
-                computed = True
-                tables.update(_absolute_tables(operands))
-        if not computed:
-            return set()
-        found: set[int] = set()
-        for table in tables:
-            found.update(self._distances(table, extent), self._addresses(table, extent))
-        return found
-
-    def _distances(self, table: int, extent: Extent) -> Iterable[int]:
-        for (distance,) in self._table(table, _ENTRY):
-            if not extent.start <= table + distance < extent.end:
-                return
-            yield table + distance
-
-    def _addresses(self, table: int, extent: Extent) -> Iterable[int]:
-        for (address,) in self._table(table, _WORD):
-            if not extent.start <= address < extent.end:
-                return
-            yield address
-
-    def _table(self, table: int, entry: struct.Struct) -> Iterable[tuple[int]]:
-        """The entries of what may be a table in data at link-time address ``table``."""
-        for segment in self._image.segments:
-            if (segment.type == "PT_LOAD" and not segment.flags & PF_X
-                    and segment.vaddr <= table < segment.vaddr + segment.filesz):
-                size = min(segment.vaddr + segment.filesz - table, entry.size * _MOST_TABLE_ENTRIES)
-                yield from entry.iter_unpack(self._image.read(table, size - size % entry.size))
-
     def _sites(self, places: list[_Place], gaps: Gaps) -> tuple[Site, ...]:
         """The sites at ``places``, in order of preference: as they change little, and late enough to keep endbr64."""
         if len(places) > 1 and places[0].code == ENDBR64:
@@ -242,7 +203,7 @@ class SiteFinder:
 
     def _may_be_free(self, place: _Place) -> bool:
         """Whether the displacement of a pun leads to where something can be mapped: not into the file itself."""
-        distance = _ENTRY.unpack(self._image.read(place.address + 1, _ENTRY.size))[0]
+        distance = _DISTANCE.unpack(self._image.read(place.address + 1, _DISTANCE.size))[0]
         target = place.address + JUMP_SIZE + distance
         if self._image.type == "ET_EXEC" and target <= 0:
             return False
@@ -252,16 +213,3 @@ class SiteFinder:
 
 def _text(instruction: Any) -> str:
     return f"{instruction.mnemonic} {instruction.op_str}".rstrip()
-
-
-def _behind_rip(operands: str, behind: int) -> int:
-    """The address of ``[rip + 0x10]`` in the operands of an instruction with the end ``behind``."""
-    sign, _separator, number = operands.partition("[rip ")[2].partition(" ")
-    distance = int(number.rstrip("]"), 0)
-    return behind + (distance if sign == "+" else -distance)
-
-
-def _absolute_tables(operands: str) -> Iterable[int]:
-    """The address of ``[rax*8 + 0x4a000]`` in the operands of a jump through a table of addresses."""
-    if "*8 + 0x" in operands:
-        yield int(operands.rpartition("+ ")[2].rstrip("]"), 16)
