@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import abi
+from ..arch.address_space import END_OF_LINKED_SPACE
 from .members import Members
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ KINDS = {
 _PAIRS = (TLS, TLS_WORDS)
 
 WORD_SIZE = 8
-_LARGEST = (1 << 47) - 1
+_LARGEST = END_OF_LINKED_SPACE - 1
 _LONGEST_NAME = 4096
 
 

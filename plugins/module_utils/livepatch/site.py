@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..abi import LARGEST_OFFSET
+from ..arch.code import JUMP_OPCODE, SHORT_JUMP_OPCODE
 from ..elf.site import (
     INSTRUCTIONS,
     JUMP,
@@ -106,7 +107,7 @@ def _problem_of_instruction(site: Site) -> str | None:
         fits = 1 <= site.displacement <= site.length - 4
         return None if fits else "its displacement does not lie in the instruction"
     if site.instruction == JUMP:
-        whole = {b"\xe9": (JUMP_SIZE, 1), b"\xeb": (SHORT_JUMP_SIZE, 1)}.get(site.original[:1])
+        whole = {JUMP_OPCODE: (JUMP_SIZE, 1), SHORT_JUMP_OPCODE: (SHORT_JUMP_SIZE, 1)}.get(site.original[:1])
         return None if (site.length, site.displacement) == whole else "its instruction is not a jump"
     return f"its instruction is none of {', '.join(INSTRUCTIONS)}"
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from .. import abi
+from ..arch import padding
 from ..arch.address_space import END_OF_USER_SPACE
 from .errors import StateUnreadable, StateUnsettled
 from .memory import read_memory, read_present
@@ -28,7 +29,6 @@ ORIGINAL = "original"  # nothing but the code from before
 CHANGED = "changed"  # anything else
 UNMAPPED = "unmapped"  # no memory at all
 
-_INT3 = 0xCC
 _SLOT = struct.Struct("<Q")
 # Pieces that take no more room than this many bytes each are read as one.
 _DENSE = 512
@@ -114,7 +114,8 @@ def difference(found, expected):
         return UNMAPPED
     if found == expected:
         return None
-    return BREAKPOINT if _INT3 in {byte for byte, other in zip(found, expected) if byte != other} else CHANGED
+    differing = {byte for byte, other in zip(found, expected) if byte != other}
+    return BREAKPOINT if padding.BREAKPOINT in differing else CHANGED
 
 
 def _damaged(state):
@@ -185,7 +186,7 @@ def _read(via, kinds):
 
 def _described(library, hook, code, differing, passes, whole):
     original = all(code[index] == hook.original[index] for index in differing)
-    if any(code[index] == _INT3 for index in differing):
+    if any(code[index] == padding.BREAKPOINT for index in differing):
         what = BREAKPOINT
     elif differing and original and passes and whole:
         what = ORIGINAL

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Iterable, NamedTuple
 
 from .. import abi
+from ..arch.padding import ENTRY_HOP, SLOT_JUMP_STARTS, TRAMPOLINE, TRAMPOLINE_HOP
 
 
 class Piece(NamedTuple):
@@ -25,13 +26,6 @@ class Piece(NamedTuple):
 
 class Padding:
     """The padding before a function and at its entry, and the trampoline in it (native/runtime/site_padding.c)."""
-
-    # Where the instructions of the jump through the slot begin, and behind which of the hops' bytes they lie: offsets
-    # into the hook's code, without and with an endbr64 at the entry.
-    _STARTS = (frozenset((8,)), frozenset((2, 9)))
-    _ENTRY = (abi.PAD_BEFORE, abi.PAD_BEFORE + 4)
-    _TRAMPOLINE = 1
-    _FIRST = 2
 
     @staticmethod
     def start(hook: Any) -> int:
@@ -56,16 +50,17 @@ class Padding:
         del hook
         return ()
 
-    @classmethod
-    def is_in_use(cls, hook: Any, differing: Iterable[int]) -> bool:
+    @staticmethod
+    def is_in_use(hook: Any, differing: Iterable[int]) -> bool:
         """Whether threads may stand in the middle of code that is not as it was left.
 
         :param differing: offsets into ``hook.code`` of the bytes that differ.
         """
         endbr = hook.relied >> 2 & 1
-        if not any(cls._FIRST <= index < abi.PAD_BEFORE and index not in cls._STARTS[endbr] for index in differing):
+        starts = SLOT_JUMP_STARTS[endbr]
+        if not any(len(TRAMPOLINE) <= index < abi.PAD_BEFORE and index not in starts for index in differing):
             return False
-        hops = [index for index in (cls._TRAMPOLINE, cls._ENTRY[endbr]) if hook.relied >> index & 1]
+        hops = [index for index in (TRAMPOLINE_HOP, ENTRY_HOP[endbr]) if hook.relied >> index & 1]
         return any(index not in differing for index in hops)
 
 

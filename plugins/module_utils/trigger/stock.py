@@ -16,6 +16,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from .. import abi
+from ..arch.code import JUMP_OPCODE
 from ..arch.padding import ENDBR64
 from ..elf.bodies import Bodies, bodies
 from ..elf.patchable import PatchableFunction
@@ -26,7 +27,6 @@ from ..process.hooks import hooks_of
 from ..process.landings import GOOD, NEAR_HEAP, AddressSpaceRoom
 
 _INSTRUCTIONS = {PLAIN: abi.PUN_PLAIN, RIP_RELATIVE: abi.PUN_RELATIVE, JUMP: abi.PUN_JUMP}
-_JUMP_OPCODE = b"\xe9"
 _GUARD_IT = "make it a guard"
 # Of a wide site, so many places to land are tried, and so many offered to the runtime.
 _TRIED = 4096
@@ -159,7 +159,7 @@ def _landing(address, code):
 def _codes(site, room, base):
     """The bytes that the site may get: of a pun one way, of a wide one as many as there are places to land."""
     if site.kind == PUN:
-        return [_JUMP_OPCODE + site.original[1:JUMP_SIZE]]
+        return [JUMP_OPCODE + site.original[1:JUMP_SIZE]]
     if site.kind != WIDE:
         # Into a gap: no runtime can yet.
         return []
@@ -170,7 +170,7 @@ def _codes(site, room, base):
     step = max(values // _TRIED, 1) | 1
     found = []
     for value in range(values - 1, -1, -step):
-        code = _JUMP_OPCODE + value.to_bytes(changed, "little") + rest
+        code = JUMP_OPCODE + value.to_bytes(changed, "little") + rest
         if room.judge(_landing(base + site.offset, code)) == GOOD:
             found.append(code)
             if len(found) == _OFFERED:

@@ -16,6 +16,10 @@ from typing import Iterator
 
 from .instructions import REL32
 
+# JMP rel32 and rel8.
+JUMP_OPCODE = b"\xe9"
+SHORT_JUMP_OPCODE = b"\xeb"
+
 # Look-aheads find overlapping matches, too.
 _JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)
 _JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)

@@ -10,12 +10,22 @@ from __future__ import annotations
 
 import re
 
+from ...abi import PAD_BEFORE
+
 # What -fcf-protection puts first where a function may be called through a pointer.
 ENDBR64 = b"\xf3\x0f\x1e\xfa"
 TRAMPOLINE = b"\xeb\x0c"  # jmp over the rest of the padding, to the function
 NOP = b"\x90"
 ENTRY_NOPS = NOP * 2
 MERGED_ENTRY_NOP = b"\x66\x90"
+
+# Hooked (native/arch/x86_64/code.c): where the jump through the slot begins, and with an endbr64 the one that leads to
+# it; and which byte switches each hop on.
+SLOT_JUMP_STARTS = (frozenset((8,)), frozenset((2, 9)))
+ENTRY_HOP = (PAD_BEFORE, PAD_BEFORE + len(ENDBR64))
+TRAMPOLINE_HOP = 1
+
+BREAKPOINT = 0xCC  # int3
 
 # 90 and 0f 1f /0 with any addressing form, both with operand-size and segment prefixes.
 _ANY_NOP = (

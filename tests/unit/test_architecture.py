@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is true of x86-64 only lies in arch/, in the core and in the runtime: see docs/porting.md."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+
+import pytest
+from test_layers import CORE, imported
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.system_calls import NUMBERS
+
+NATIVE = CORE.parents[1] / "native"
+
+# These make livepatches, and decode all instructions by Capstone: no process is there.
+NOT_BEHIND_THE_CONTRACT = ("build", "stock")
+
+PYTHON = sorted(
+    path for path in CORE.rglob("*.py")
+    if path.relative_to(CORE).parts[0] not in ("arch", *NOT_BEHIND_THE_CONTRACT))
+C = sorted(path for folder in ("runtime", "bootstrap") for path in (NATIVE / folder).glob("*.[ch]"))
+
+# Such names as mean nothing else.
+REGISTERS = re.compile(
+    r"orig_rax|[re][abcd]x|[re][sd]i|[re][sb]p|[re]ip|r(?:8|9|1[0-5])[dwb]?|[re]flags|[fg]s_base|[xyz]mm\d+")
+TEXT = frozenset(string.printable.encode()) | {0}
+MAGIC = b"\x7fELF"
+# Of virtual addresses, and of those of user space alone.
+ADDRESS_BITS = (47, 48, 56, 57)
+
+
+def violations(tree):
+    """(line, what is wrong) for all that only one architecture can have said."""
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+            if node.value != MAGIC and not TEXT.issuperset(node.value):
+                yield line, f"machine code {node.value!r}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if REGISTERS.fullmatch(node.value):
+                yield line, f"the register {node.value}"
+        elif isinstance(node, (ast.Attribute, ast.Name)):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+            if REGISTERS.fullmatch(name):
+                yield line, f"the register {name}"
+            elif "x86" in name.lower():
+                yield line, name
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            yield from numbered(line, [node.elts])
+        elif isinstance(node, ast.Dict):
+            yield from numbered(line, zip(node.keys, node.values))
+        elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Subscript):
+            if any(isinstance(other, ast.Constant) and isinstance(other.value, int) and other.value > 0xF
+                   for other in node.comparators):
+                yield line, "a byte that is compared with an opcode"
+        elif (isinstance(node, ast.BinOp) and isinstance(node.op, ast.LShift)
+                and isinstance(node.right, ast.Constant) and node.right.value in ADDRESS_BITS):
+            yield line, "an end of the address space"
+
+
+def numbered(line, pairs):
+    """The same for system calls that stand beside their numbers."""
+    for name, number, *_rest in (pair for pair in map(list, pairs) if len(pair) > 1):
+        if (isinstance(name, ast.Constant) and name.value in NUMBERS
+                and isinstance(number, ast.Constant) and type(number.value) is int):
+            yield line, f"the number of {name.value}"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=[str(path.relative_to(CORE)) for path in PYTHON])
+def test_the_core_knows_no_architecture(path):
+    """Seen to fail with the opcode of a jump in trigger/stock.py, and with 1 << 47 in livepatch/binding.py."""
+    found = [f"{path.relative_to(CORE)}:{line}: {what}"
+             for line, what in violations(ast.parse(path.read_text(encoding="utf-8")))]
+    found += [f"{path.relative_to(CORE)}:{line} imports {module}"
+              for line, module, _within in imported(path) if module.startswith("arch.x86_64")]
+    assert not found
+
+
+@pytest.mark.parametrize(("module", "what"), [
+    ("address_space", "an end of the address space"), ("computed_jumps", "a byte that is compared with an opcode"),
+    ("linkage", "machine code"), ("registers", "the register rsp"), ("system_calls", "the number of futex"),
+])
+def test_what_is_looked_for_is_found(module, what):
+    """In the one place where it belongs."""
+    tree = ast.parse((CORE / "arch" / "x86_64" / f"{module}.py").read_text(encoding="utf-8"))
+    assert any(found.startswith(what) for _line, found in violations(tree))
+
+
+def test_a_contract_names_what_it_offers():
+    """What upper layers may import of arch is what its modules list, so that a port has a list to go by."""
+    for path in (CORE / "arch").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        taken = {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level
+                 for name in node.names}
+        lists = (node.value for node in tree.body if isinstance(node, ast.Assign))
+        listed = [element.value for node in lists if isinstance(node, ast.List) for element in node.elts]
+        assert taken == set(listed), path.name
+        assert len(listed) == len(set(listed)), path.name
+
+
+COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+C_ONLY = re.compile(rf"\b(?:{REGISTERS.pattern}|__asm__|asm|(?:[A-Za-z_]\w*)?x86\w*|REG_R\w+)\b")
+
+
+@pytest.mark.parametrize("path", C, ids=[path.name for path in C])
+def test_the_runtime_knows_no_architecture(path):
+    """Seen to fail with "rep movsb" in freestanding.c."""
+    text = path.read_text(encoding="utf-8")
+    assert "arch/" not in "".join(re.findall(r"^#include.*$", text, re.MULTILINE))
+    assert not C_ONLY.findall(COMMENT_OR_STRING.sub(" ", text))
+
+
+def test_each_architecture_of_the_core_is_one_of_the_runtime():
+    core = {path.name for path in (CORE / "arch").iterdir() if (path / "__init__.py").exists()}
+    runtime = {path.name for path in (NATIVE / "arch").iterdir() if (path / "machine.h").exists()}
+    assert core == runtime
