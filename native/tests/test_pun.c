@@ -184,7 +184,10 @@ static void end(pthread_t thread)
 	CHECK(pthread_join(thread, NULL) == 0);
 }
 
-/* A thread inside keeps its version, also one that came while nothing was hooked and everything was settled. */
+/*
+ * A thread inside keeps its version, also one that came while nothing was hooked and everything was settled: seen to
+ * mix without ulp_universe_grow() in hook.c.
+ */
 static void threads_inside(void)
 {
 	struct visit seen;
