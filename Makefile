@@ -236,7 +236,7 @@ lint-yaml: venv
 	$(BIN)/yamllint --strict .
 lint-native: packages-lint-build
 	git ls-files -co --exclude-standard -z -- $(C_SOURCES) | xargs -0 clang-format --dry-run --Werror
-	for source in native/runtime/*.c native/arch/*/*.c; do \
+	for source in native/runtime/*.c native/arch/$$(uname -m)/*.c; do \
 		gcc -fanalyzer -Werror -O1 -std=gnu11 -D_GNU_SOURCE -DULP_VERSION='""' -Inative -Inative/include -Inative/arch \
 			-Inative/arch/$$(uname -m) \
 			-c "$$source" -o /dev/null || exit; \

@@ -6,8 +6,9 @@
  * Each architecture has a folder here, which meson knows by host_machine.cpu_family().  There,
  *
  *   machine.h    has the values of the next paragraph and the inline functions,
- *   meson.build  names the sources (arch_sources, and what tests look at alone), trm.o's
- *                (trm_source) and the compiler's options (arch_c_args),
+ *   meson.build  names the sources (arch_sources; those that tests and the bootstrap code take
+ *                alone; trm_source) and the compiler's options (arch_c_args,
+ *                arch_bootstrap_c_args),
  *   trm.S        is linked into libraries: a universe slot of their own, and the note that
  *                leads to it (struct ulp_trm in ulp/abi.h).
  *
