@@ -165,17 +165,19 @@ class StockFunctions(TargetFunctions):
         super().__init__(image, symbols.symbols)
         # Only here, since nobody needs Capstone who only packs for libraries with padding.
         from ..stock.code import Code
+        from ..stock.needed import why_needed
         from ..stock.reliance import RegisterUse
         from ..stock.sites import SiteFinder
 
-        self._code, self._register_use = Code, RegisterUse
+        self._code, self._register_use, self._why_needed = Code, RegisterUse, why_needed
         self._finder = SiteFinder(image, symbols.symbols)
         self._complete = len(symbols.symbols) > len(image.dynamic_symbols())
 
     def functions(self, wanted: dict[int, tuple[str, str]]) -> dict[int, OldFunction]:
         found = self._finder.find(wanted)
+        needed = self._why_needed(self._finder.code, wanted)
         for address, (name, where) in wanted.items():
-            refusal = found[address].refusal
+            refusal = needed.get(address) or found[address].refusal
             if refusal is not None:
                 raise self.refused(name, where, refusal)
         return {

@@ -34,7 +34,8 @@ class Code:
     Attributes: ``extents`` (list of Extent, ascending), ``calls`` and ``jumps`` ({link-time address: list of the
     addresses of the instructions that lead there directly}), ``last`` ({end of an Extent: the mnemonic of the last
     instruction in it that is no padding}), ``resolvers`` (set of the addresses of functions that choose an
-    implementation at load time, IFUNC), ``taken`` (set of the addresses that code or data refer to).
+    implementation at load time, IFUNC), ``resolver_names`` ({name: its resolver}), ``taken`` (set of the addresses
+    that code or data refer to).
     """
 
     def __init__(self, image: ElfImage, symbols: list[Symbol]) -> None:
@@ -48,6 +49,7 @@ class Code:
         self.extents = _extents(image)
         self._starts = [extent.start for extent in self.extents]
         self.functions: dict[int, list[Symbol]] = defaultdict(list)
+        self.resolver_names: dict[str, int] = {}
         self.resolvers = {
             relocation.addend for relocation in image.relocations() if relocation.type == R_IRELATIVE}
         for symbol in symbols:
@@ -55,6 +57,7 @@ class Code:
                 self.functions[symbol.value].append(symbol)
             elif symbol.type == "STT_GNU_IFUNC" and symbol.defined:
                 self.resolvers.add(symbol.value)
+                self.resolver_names[symbol.name] = symbol.value
         self.exported = {symbol.value for symbol in image.dynamic_symbols() if symbol.defined}
         self.begins = sorted({*self._starts, *self.functions})
         self.taken = near_addresses(image).union(image.relative_addresses().values())

@@ -28,7 +28,7 @@ def table_targets(image: ElfImage, start: int, end: int) -> set[int]:
     computed = False
     for address, size, mnemonic, operands in outline(image.read(start, end - start), start):
         if operation(mnemonic) == "lea" and "[rip " in operands:
-            tables.add(_behind_rip(operands, address + size))
+            tables.add(behind_rip(operands, address + size))
         elif is_jump(mnemonic) and direct_target(operands) is None:
             computed = True
             tables.update(_absolute_tables(operands))
@@ -56,7 +56,7 @@ def _entries(image: ElfImage, table: int, entry: struct.Struct) -> Iterator[tupl
             yield from entry.iter_unpack(image.read(table, size - size % entry.size))
 
 
-def _behind_rip(operands: str, behind: int) -> int:
+def behind_rip(operands: str, behind: int) -> int:
     """The address of ``[rip + 0x10]`` in the operands of an instruction with the end ``behind``."""
     sign, _separator, number = operands.partition("[rip ")[2].partition(" ")
     distance = int(number.rstrip("]"), 0)
