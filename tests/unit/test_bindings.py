@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.separate_symbols import symbols_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadContainer, BadDescription
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.binding import (
     ADDRESS,
@@ -193,7 +194,11 @@ def test_static_names_of_several_files(compile_file, tmp_path):
     with pytest.raises(BadDescription, match=several):
         meaning(image, "count")
     assert meaning(image, "a.c/count").offset != meaning(image, "b.c/count").offset
+    by_name = meaning(image, "b.c/count")
+    subprocess.run(["objcopy", "--only-keep-debug", library, tmp_path / "two.debug"], check=True)
     subprocess.run(["strip", library], check=True)
+    separate = symbols_of(ElfImage.open(library), tmp_path / "two.debug").symbols
+    assert meaning(ElfImage.open(library), "b.c/count", symbols=separate) == by_name
     with pytest.raises(BadDescription, match="its symbol table is stripped, .* #name:word:0x4010:0"):
         meaning(ElfImage.open(library), "count")
 
@@ -209,6 +214,20 @@ def test_words_that_cannot_be_filled(compile_library, word, thread_local, messag
         "int small; int *pointer; int *const constant = 0; int g(int x) { return x; }", name="patch.so", padding=()))
     with pytest.raises(BadDescription, match=message):
         word_of(patch, word, thread_local)
+
+
+def test_the_debug_file_of_a_stripped_target(compile_library, tmp_path, target):
+    """Guards that a stripped target with padding can be referred to by name, too."""
+    patch = compile_library(PATCH, name="patch.so", padding=())
+    debug = tmp_path / "target.debug"
+    subprocess.run(["objcopy", "--only-keep-debug", target.name, debug], check=True)
+    subprocess.run(["strip", target.name], check=True)
+    path = tmp_path / "fix.dsc"
+    path.write_text("\n".join([str(patch), f"@{target.name}", "f:g", "#count:word"]))
+    with pytest.raises(BadDescription, match="name its debug file by --symbols"):
+        pack(parse_description(path))
+    (binding,) = pack(parse_description(path), symbols=[str(debug)]).targets[0].bindings
+    assert binding.offset == value(target, "count")
 
 
 def test_lines_of_a_description(compile_library, tmp_path, target):

@@ -17,7 +17,7 @@ from ..elf.image import ElfImage
 from ..elf.lost_padding import ENTRIES_LOST, functions_with_lost_entries
 from ..elf.patchable import patchable_functions
 from ..elf.separate_symbols import SeparateSymbols, symbols_of
-from ..elf.symbols import is_function
+from ..elf.symbols import Symbol, is_function
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..printable import printable, some
 from .binding import ADDRESS, TLS, Binding, fault_of, overlap_of
@@ -248,22 +248,23 @@ def _resolve_target(
     _check_duplicates(description.where(target.line), patch, image, pairs, warnings, allow_duplicates, allowed)
     pairs.sort(key=lambda pair: pair.old_offset)
     soname = image.soname or os.path.basename(target.path)
-    bindings = _bindings(description, target, image, patch)
+    bindings = _bindings(description, target, image, patch, symbols)
     return Target(soname, target.path, image.require_build_id().hex(), pairs, tuple(guards), bindings)
 
 
 def _bindings(
-    description: Description, target: TargetDescription, image: ElfImage, patch: ElfImage,
+    description: Description, target: TargetDescription, image: ElfImage, patch: ElfImage, symbols: _SymbolFiles,
 ) -> tuple[Binding, ...]:
     """What the ``#`` lines of a target ask for, ascending by slot."""
-    bindings = []
+    bindings: list[Binding] = []
+    known = symbols.static(image) if target.references else []
     for reference in target.references:
         try:
             if reference.offset:
                 kind = TLS if reference.thread_local else ADDRESS
                 binding = Binding(0, kind, reference.name, offset=reference.offset)
             else:
-                binding = meaning(image, reference.name, reference.thread_local)
+                binding = meaning(image, reference.name, reference.thread_local, known)
             slot = reference.slot or word_of(patch, reference.word, reference.thread_local)
         except BadDescription as error:
             raise BadDescription(description.where(reference.line) + str(error)) from error
@@ -309,12 +310,17 @@ class _SymbolFiles:
                 self._used.add(path)
         return found[0] if found else symbols_of(image)
 
+    def static(self, image: ElfImage) -> list[Symbol]:
+        """The symbol table of a target, from its debug file where it has none; empty where there is none."""
+        return image.symbols() or self.of(image).symbols[len(image.dynamic_symbols()):]
+
     def require_all_used(self) -> None:
         """Raise NotPatchable for a file that is for none of the targets."""
         for path, refusal in self._refusals.items():
             if path not in self._used:
                 raise refusal or NotPatchable(
-                    f"the symbols in {path} are not needed: no target was built without padding")
+                    f"the symbols in {path} are not needed: no target was built without padding, or is stripped and"
+                    " referred to")
 
 
 def _check_duplicates(

@@ -13,7 +13,7 @@ relocations, the words of the GOT and the PLT; the ELF handling for thread-local
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
 
 from ..arch.elf_format import R_DTPMOD, R_GLOB_DAT, R_JUMP_SLOT
 from ..elf.slots import slot_uses
@@ -44,13 +44,16 @@ class Place(NamedTuple):
     symbol: Symbol
 
 
-def meaning(image: ElfImage, name: str, thread_local: bool = False) -> Binding:
+def meaning(
+    image: ElfImage, name: str, thread_local: bool = False, symbols: Sequence[Symbol] | None = None,
+) -> Binding:
     """What ``name`` means in a target, as a Binding whose slot is still to be given (``_replace(slot=...)``).
 
     :param image: ElfImage of the target.
     :param name: of a variable or function, with its version (``foo@V1``) if need be; a static one may have its
         source file before it, ``parser.c/count``.
     :param thread_local: whether a thread-local variable is meant.
+    :param symbols: the symbol table, if it is not in the target itself: that of its debug file.
     :raises BadDescription: there is no such thing, or several; the message names the ways out.
     """
     wanted = ("STT_TLS",) if thread_local else _FUNCTIONS + _DATA
@@ -58,7 +61,7 @@ def meaning(image: ElfImage, name: str, thread_local: bool = False) -> Binding:
         exported = _exported(image, name, wanted)
         if exported is not None:
             return _as_the_loader_binds(image, exported, name)
-    return _static(image, name, wanted)
+    return _static(image, name, wanted, list(places(image.symbols() if symbols is None else symbols)))
 
 
 # ------------------------------------------------------------- exported names
@@ -119,29 +122,29 @@ def _binds_to_itself(image: ElfImage, symbol: Symbol) -> bool:
 # --------------------------------------------------------------- static names
 
 
-def places(image: ElfImage) -> Iterator[Place]:
-    """What the symbol table of a file defines, each with the source file that it is static in.
+def places(symbols: Sequence[Symbol]) -> Iterator[Place]:
+    """What a symbol table, ``symbols``, defines, each with the source file that it is static in.
 
     The local symbols of a source file stand behind its STT_FILE (gABI, chapter 4); those of the linker behind one
     without a name.
     """
     file = ""
-    for symbol in image.symbols():
+    for symbol in symbols:
         if symbol.type == "STT_FILE":
             file = symbol.name
         elif symbol.defined:
             yield Place(file if symbol.binding == "STB_LOCAL" else "", symbol)
 
 
-def _static(image: ElfImage, name: str, wanted: tuple[str, ...]) -> Binding:
+def _static(image: ElfImage, name: str, wanted: tuple[str, ...], known: list[Place]) -> Binding:
     file, _separator, plain = name.rpartition(FILE_SEPARATOR)
     named = [
-        place for place in places(image)
+        place for place in known
         if symbol_label(place.symbol) == plain and (not file or place.file == file)
     ]
     found = {place.symbol.value: place for place in reversed(named) if place.symbol.type in wanted}
     if not found:
-        raise BadDescription(_unknown(image, name, plain, named, wanted))
+        raise BadDescription(_unknown(image, name, plain, named, wanted, known))
     if len(found) > 1:
         raise BadDescription(_ambiguous(image, name, plain, [found[address] for address in sorted(found)]))
     (place,) = found.values()
@@ -161,22 +164,25 @@ def _ambiguous(image: ElfImage, name: str, plain: str, found: list[Place]) -> st
     return f"{image.name} has several things called {name} ({', '.join(shown)}); say which by {ways}"
 
 
-def _unknown(image: ElfImage, name: str, plain: str, named: list[Place], wanted: tuple[str, ...]) -> str:
+def _unknown(
+    image: ElfImage, name: str, plain: str, named: list[Place], wanted: tuple[str, ...], known: list[Place],
+) -> str:
     thread_local = "STT_TLS" in wanted
     if any(place.symbol.type == "STT_TLS" for place in named):
         return f"{name} of {image.name} is thread-local; refer to it by a line that begins with #%"
     if named and thread_local:
         return f"{name} of {image.name} is not thread-local; refer to it by a line that begins with # alone"
-    if not image.symbols():
+    if not known:
         return (f"{image.name} has no {name} that it exports; its symbol table is stripped, so that nothing static can"
-                " be found by name: say where it is by its address, as in #name:word:0x4010:0")
+                " be found by name: name its debug file by --symbols, or say where it is by its address, as in"
+                " #name:word:0x4010:0")
     numbered = sorted({
-        place.symbol.name for place in places(image)
+        place.symbol.name for place in known
         if place.symbol.name.startswith(plain + ".") and place.symbol.type in wanted})
     if numbered:
         return f"{image.name} has {name} only as {some(numbered)}"
     elsewhere = sorted({
-        place.file for place in places(image)
+        place.file for place in known
         if place.file and place.symbol.name == plain and place.symbol.type in wanted})
     if elsewhere:
         return f"{image.name} has no {name}; it has {plain} in {some(elsewhere)}"
