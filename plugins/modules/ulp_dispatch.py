@@ -193,6 +193,12 @@ patch_id:
   returned: success
   type: str
   sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+labels:
+  description: What the livepatch is about, as its author said; each key with a list of texts.
+  returned: success
+  type: dict
+  sample: {"cve": ["CVE-2026-0001"]}
+  version_added: 1.1.0
 processes:
   description: One row for each process that has loaded a target library or was asked for, ascending by process ID.
   returned: always, unless the livepatch itself cannot be used
@@ -355,6 +361,7 @@ def run(module):
     fields = {
         "changed": result.changed,
         "patch_id": result.patch_id,
+        "labels": result.labels,
         "processes": marked(row.as_dict() for row in result.rows),
         "outcomes": count_outcomes(result.rows),
         "signer": result.signer,

@@ -176,6 +176,10 @@ ansible_facts:
                   description: How many functions it replaces.
                   type: int
                   sample: 2
+                labels:
+                  description: What it is about, as its author said; each key with a list of texts.
+                  type: dict
+                  sample: {"cve": ["CVE-2026-0001"]}
                 time:
                   description: When it was applied or reverted last, in UTC.
                   type: str

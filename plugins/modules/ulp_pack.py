@@ -30,6 +30,7 @@ options:
       - A description file. Its first line is the absolute path of the patch library; a line with C(@) and the absolute
         path of a target library follows, then lines C(old:new) with the names of functions.
       - Further target libraries, each with its functions, may follow. Lines that begin with C(!) are comments.
+        The CVE numbers and bug references in them become labels.
       - A line C(#name:word) fills the pointer C(word) of the patch library with the address of a variable or function
         of the target, also of a static one; C(#%name:word) does so for thread-local variables.
       - A line C(guard NAME) names a guard; see O(guards).
@@ -71,7 +72,9 @@ options:
       - Without it, it is written beside O(description), or else beside O(livepatch), with the extension C(.ulp).
     type: path
   labels:
-    description: Anything else worth knowing about the livepatch, such as the CVE numbers that it fixes.
+    description:
+      - Anything else worth knowing about the livepatch, such as the CVE numbers that it fixes.
+      - What the comments of O(description) mention is added under V(cve) and V(references).
     type: dict
   dependencies:
     description: The patch IDs of livepatches that must be applied before this one.

@@ -54,10 +54,13 @@ def test_replace_what_the_livepatch_names(build, versions, start, livepatch, ulp
     Seen to fail with ``already_patched``, while the function of the other one ran.
     """
     victim = start(build)
-    second, third = livepatch(versions(2)), livepatch(versions(3, "--replaces", "version2*"))
+    second = livepatch(versions(2))
+    third = livepatch(versions(3, "--replaces", "version2*", "--label", "CVE-2026-0001"))
     second.apply(victim)
     third.apply(victim)
     assert (victim.number("version"), second.check(victim)) == (3, NOT_APPLIED)
+    listed = ulp.succeed("list", "-p", victim.pid)
+    assert "    cve: CVE-2026-0001" in listed.output.splitlines()
     second.apply(victim)
     assert victim.number("version") == 2
     answer = ulp.run("check", "-p", victim.pid, third.container)

@@ -98,6 +98,9 @@ def parser():
                       help="find static functions of a stripped target without padding through this file: its debug"
                       " file, or the same code built again; may be given several times")
 
+    pack.add_argument("--label", metavar="TEXT", action="append", default=[],
+                      help="what the livepatch is about: KEY=VALUE, a CVE number, or a bug reference such as bsc#123;"
+                      " may be given several times")
     pack.add_argument("--replaces", metavar="NAME", action="append", default=[],
                       help="where it is applied, these livepatches of its targets are reverted in the same moment: a"
                       " patch ID, a name or a wildcard of names, '*' for all; may be given several times")

@@ -11,6 +11,7 @@ from ..elf.post import post_process
 from ..errors import BadSignature
 from ..livepatch.description import parse_description
 from ..livepatch.dump import dump
+from ..livepatch.labels import merged, parse_label
 from ..livepatch.pack import pack
 from ..livepatch.signature import sign, signature_path, verify
 from ..livepatch.target import target_fields
@@ -49,7 +50,7 @@ def _post(arguments):
 def _pack(arguments):
     result = pack(
         parse_description(arguments.description), arguments.output, allow_duplicates=arguments.allow_duplicate,
-        symbols=arguments.symbols, replaces=arguments.replaces,
+        labels=merged({}, map(parse_label, arguments.label)), symbols=arguments.symbols, replaces=arguments.replaces,
     )
     for warning in result.warnings:
         complain(warning)

@@ -58,6 +58,7 @@ def state_lines(process):
             f"  {patch['name']} {patch['status']} {patch['time']}, {counted(patch['functions'], 'function')} of"
             f" {', '.join(patch['libraries'])}, patch ID {patch['patch_id']}"
         )
+        lines.extend(f"    {key}: {_listed(values)}" for key, values in sorted(patch["labels"].items()))
         if patch["undone"]:
             lines.append(f"    {patch['undone']}")
     return lines

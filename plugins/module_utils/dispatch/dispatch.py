@@ -10,6 +10,7 @@ import os
 import time
 
 from ..errors import FileProblem, UlpError, Untrusted
+from ..livepatch.labels import shown
 from ..process.procfs import hides_processes
 from ..process.subject import has_ended
 from ..trigger import outcome
@@ -84,6 +85,7 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     return Dispatched(
         operation, guard.container.patch_id, work.rows, warnings, guard.stopped or work.stopped, guard.retracted,
         guard.signer, frozenset(selection.pids), interruption.number, passes.incomplete if passes is not None else None,
+        shown(guard.container.labels),
     )
 
 

@@ -10,11 +10,12 @@ import time
 from ..defaults import EXAMINE_SECONDS
 from ..errors import MissingDependency, UlpError
 from ..faults import unexpected
+from ..livepatch.labels import shown_labels
 from ..printable import printable
 from ..process.affiliation import container
 from ..process.errors import KernelThread, ProcessDead, ProcessForbidden, ProcessGone, ProcessUnpatchable
 from ..process.mapped import MappedFiles, moved_away
-from ..process.maps import read_code_maps
+from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import shares_root
 from ..process.runtime import LoadedPatch
 from ..process.subject import alive, at_rest, examine
@@ -144,7 +145,7 @@ def describe(subject, files, libraries):
         "threads": subject.threads,
         "threads_pending": len(pending),
         "libraries": _libraries(subject, files, libraries, undone),
-        "patches": [_patch(subject, patch, undone.get(patch.domain)) for patch in subject.state.patches],
+        "patches": [_patch(subject, files, patch, undone.get(patch.domain)) for patch in subject.state.patches],
     }
 
 
@@ -214,7 +215,18 @@ def _is_post_processed(subject, library, files):
         return False
 
 
-def _patch(subject, patch, undone):
+def _labels(subject, files, patch):
+    """The labels of a livepatch, {key: list of str}; none where its file can't be read."""
+    mapping = mapping_at(subject.mappings, patch.text_start)
+    try:
+        return shown_labels(files.image(subject.via, mapping)) if mapping is not None else {}
+    except MissingDependency:
+        raise
+    except UlpError:
+        return {}
+
+
+def _patch(subject, files, patch, undone):
     """The facts of one livepatch; ``undone`` is the undone.Undoing of its domain, or None."""
     status = "applied" if patch.applied else "reverted"
     return {
@@ -224,6 +236,7 @@ def _patch(subject, patch, undone):
         "undone": f"{undone.reason}; {undone.remedy}" if patch.applied and undone is not None else "",
         "universe": patch.universe,
         "functions": patch.functions,
+        "labels": _labels(subject, files, patch),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(patch.loaded_ns // 10**9)),
         "libraries": [library.name for library in subject.state.libraries if library.domain == patch.domain],
     }

@@ -40,6 +40,7 @@ class Dispatched(NamedTuple):
     named: frozenset[int] = frozenset()  # the PIDs that were asked for by number
     signal: int = 0  # the signal that kept further processes from being dealt with; 0: none
     incomplete: str | None = None  # why there may be further processes to deal with, one sentence; None: there are none
+    labels: dict[str, list[str]] = {}  # what the livepatch is about
 
     @property
     def interruption(self):

@@ -75,12 +75,16 @@ class TargetDescription(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What to pack; ``source`` is the description file, or None when parameters stood for it."""
+    """What to pack; ``source`` is the description file, or None when parameters stood for it.
+
+    ``comments`` are the texts of the ``!`` lines.
+    """
 
     livepatch: str
     targets: list[TargetDescription]
     source: str | None = None
     line: int = 0
+    comments: Sequence[str] = ()
 
     def where(self, line: int) -> str:
         """What an error message about ``line`` begins with: ``file:line: ``, or nothing."""
@@ -102,9 +106,12 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
     livepatch = None
     livepatch_line = 0
     targets: list[TargetDescription] = []
+    comments: list[str] = []
     number = 0
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.strip()
+        if line.startswith("!"):
+            comments.append(line[1:].strip())
         if not line or line.startswith("!"):
             continue
         where = f"{path}:{number}: "
@@ -132,7 +139,7 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
     if not targets:
         raise BadDescription(f"{path}:{number}: the line with @ and the path of the target library is missing")
     _check_pairs(targets, path)
-    return Description(livepatch, targets, str(path), livepatch_line)
+    return Description(livepatch, targets, str(path), livepatch_line, comments)
 
 
 def describe(livepatch: str, target: str, functions: dict[str, str], guards: Sequence[str] = ()) -> Description:

@@ -32,6 +32,7 @@ from .container import (
 from .description import Description, TargetDescription
 from .dump import metadata_fields
 from .duplicates import duplicates
+from .labels import mentioned, merged
 from .reference import meaning, word_of
 from .target import FunctionPair, Guard, Target
 from .target_functions import PaddedFunctions, StockFunctions, TargetFunctions, names_of
@@ -85,7 +86,7 @@ def pack(
 
     :param description: description.Description.
     :param destination: path of the container; default_destination() when None.
-    :param labels: JSON-able dict to store with it.
+    :param labels: JSON-able dict to store with it, besides what the description's comments mention.
     :param dependencies: patch IDs in hex that must be applied before.
     :param allow_duplicates: names, or patterns as for fnmatch(3), that patch library and target may both define.
     :param check: write nothing, only tell.
@@ -102,7 +103,7 @@ def pack(
     """
     destination = str(destination or default_destination(description))
     _check_destination(description, destination)
-    labels = _json_labels(labels)
+    labels = _json_labels(merged(labels, map(mentioned, description.comments)))
     for dependency in dependencies:
         if not is_patch_id(dependency):
             raise BadDescription(

@@ -45,7 +45,7 @@ def report(hosts, run, livepatch, direction, state=None, now=None):
     stop = run["ulp_livepatch_stop"]
     document = {
         "format": FORMAT,
-        "livepatch": dict(livepatch, patch_id=_patch_id(hosts)),
+        "livepatch": dict(livepatch, patch_id=_told(hosts, "patch_id", ""), labels=_told(hosts, "labels", {})),
         "direction": direction,
         "run": run["ulp_livepatch_run"],
         "written": (now or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -90,9 +90,10 @@ def left(hosts):
     return None
 
 
-def _patch_id(hosts):
+def _told(hosts, key, nothing):
+    """What the first host that knows it says of the livepatch."""
     answers = [answer for host in hosts for answer in (host.plan, host.result) if answer]
-    return next((answer["patch_id"] for answer in answers if answer.get("patch_id")), "")
+    return next((answer[key] for answer in answers if answer.get(key)), nothing)
 
 
 def _stage(stage, hosts):

@@ -30,6 +30,7 @@ KINDS = {
     "KEY": FILES,
     "PATH": FILES,
     "NAME": ANYTHING,
+    "TEXT": ANYTHING,
     "SECONDS": ANYTHING,
     "N": ANYTHING,
 }
