@@ -198,6 +198,7 @@ class Layout:
 
     def __init__(self, name: str, *fields: tuple[str, str]) -> None:
         self.name = name
+        self.fields = fields
         self.offsets: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
         code = "<"
@@ -229,6 +230,34 @@ class Layout:
         """The bytes of the structure; every field must be given but ``reserved``, which becomes 0."""
         values.update(self._reserved)
         return self._struct.pack(*self.record(**values))
+
+
+class OlderLayout(Layout):
+    """A structure as it was before some fields came; unpacked as it is now, with 0 or no bytes for those."""
+
+    def __init__(self, newest: Layout, missing: tuple[str, ...]) -> None:
+        super().__init__(newest.name, *(each for each in newest.fields if each[0] not in missing))
+        old, self.record = self.record, newest.record
+        self._old = old
+        self._missing: dict[str, Any] = {
+            field: b"" if field_format.endswith("s") else 0
+            for field, field_format in newest.fields if field in missing
+        }
+
+    def _now(self, values: Any) -> Any:
+        return self.record(**self._old._make(values)._asdict(), **self._missing)
+
+    def unpack(self, data: bytes, offset: int = 0) -> Any:
+        return self._now(self._struct.unpack_from(data, offset))
+
+    def unpack_array(self, data: bytes, offset: int, count: int) -> list[Any]:
+        with memoryview(data) as view, view[offset:offset + count * self.size] as part:
+            return [self._now(values) for values in self._struct.iter_unpack(part)]
+
+    def pack(self, **values: object) -> bytes:
+        """As of a Layout; what was not there is left out."""
+        values.update(self._reserved)
+        return self._struct.pack(*self._old(**{field: values[field] for field in self._old._fields}))
 
 
 DOMAIN = Layout(
@@ -499,6 +528,48 @@ LAYOUTS = (
     REQUEST, REQUEST_LIBRARY, REQUEST_SITE, REQUEST_REPLACEMENT, REQUEST_BINDING, REQUEST_PUN, BLOCK,
     BOOTSTRAP, BOOTSTRAP_WORDS, TRM,
 )
+
+class Interface(NamedTuple):
+    """The structures of one version of the interface that were not the same in all of them."""
+
+    version: int
+    domain: Layout
+    library: Layout
+    hook: Layout
+    state: Layout
+    request: Layout
+    request_library: Layout
+
+    @property
+    def shows_hooks(self) -> bool:
+        """Whether the state block tells which functions are hooked; else nobody can verify that from outside."""
+        return self.version >= 4
+
+
+def _state_of(domain: Layout, library: Layout) -> Layout:
+    sizes = {"domains": f"{DOMAINS * domain.size}s", "libraries": f"{LIBRARIES * library.size}s"}
+    return Layout(STATE.name, *((field, sizes.get(field, field_format)) for field, field_format in STATE.fields))
+
+
+def _interfaces() -> dict[int, Interface]:
+    # Version 5 brought functions without padding, words that are bound, and livepatches that replace others.
+    hook = OlderLayout(
+        HOOK, ("start", "landing", "cell", "landing_checksum", "cell_checksum", "kind", "frame"))
+    request_library = OlderLayout(REQUEST_LIBRARY, ("bindings", "binding_count", "puns", "pun_count"))
+    request = OlderLayout(REQUEST, ("replaced", "replaced_count"))
+    # Version 4 brought the tables of hooks, and what is known of suspended stacks.
+    domain_3 = OlderLayout(DOMAIN, ("hooked_again", "suspended"))
+    library_3 = OlderLayout(LIBRARY, ("resolver", "hooks", "hooks_count"))
+    request_3 = OlderLayout(REQUEST, ("replaced", "replaced_count", "suspended"))
+    return {
+        5: Interface(5, DOMAIN, LIBRARY, HOOK, STATE, REQUEST, REQUEST_LIBRARY),
+        4: Interface(4, DOMAIN, LIBRARY, hook, STATE, request, request_library),
+        3: Interface(3, domain_3, library_3, hook, _state_of(domain_3, library_3), request_3, request_library),
+    }
+
+
+# What a runtime may speak that is still in some process; tools read and revert all of them.
+INTERFACES = _interfaces()
 
 # The bytes of the state block up to the first array: all that a first look needs.
 STATE_HEADER_SIZE = STATE.offsets["results"]

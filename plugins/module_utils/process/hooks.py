@@ -88,8 +88,9 @@ def hooks_of(via, state, library, others=0):
         # Each hook has a stub of its own.
         if not (address < END_OF_USER_SPACE and 0 < count <= state.stubs_size // abi.STUB_SIZE - others - len(hooks)):
             raise _damaged(state)
-        data = read_memory(via, address, abi.HOOKS.size + count * abi.HOOK.size)
-        hooks += abi.HOOK.unpack_array(data, abi.HOOKS.size, count)
+        layout = state.interface.hook
+        data = read_memory(via, address, abi.HOOKS.size + count * layout.size)
+        hooks += layout.unpack_array(data, abi.HOOKS.size, count)
         address, count = abi.HOOKS.unpack(data)
     for hook in hooks:
         kind = kind_of(hook)

@@ -118,6 +118,7 @@ class RuntimeState(NamedTuple):
     pid: int
     address: int
     version: str
+    interface: abi.Interface  # what the runtime speaks
     entry: int
     request: int
     request_capacity: int
@@ -168,15 +169,18 @@ def _check_header(pid, header):
         raise ProcessStarting(pid, f"process {pid} is only just starting; try again in a moment")
     if header.magic != abi.STATE_MAGIC:
         raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
-    if header.abi_version != abi.ABI_VERSION:
+    interface = abi.INTERFACES.get(header.abi_version)
+    if interface is None:
         raise StateUnreadable(
             pid,
-            f"the runtime in process {pid} speaks version {header.abi_version} of the interface, and this tool version"
-            f" {abi.ABI_VERSION}; use the tool of that runtime, or restart the process with this one's",
+            f"the runtime in process {pid} speaks version {header.abi_version} of the interface, and this tool versions"
+            f" {min(abi.INTERFACES)} to {abi.ABI_VERSION}; use the tool of that runtime, or restart the process with"
+            " this one's",
         )
-    if (header.size != abi.STATE.size or header.domain_count > abi.DOMAINS or header.library_count > abi.LIBRARIES
+    if (header.size != interface.state.size or header.domain_count > abi.DOMAINS or header.library_count > abi.LIBRARIES
             or header.patch_count > abi.PATCHES):
         raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
+    return interface
 
 
 _ARRAYS = ("results", "domains", "libraries", "patches")
@@ -187,21 +191,16 @@ _HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")
 _Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])  # type: ignore[misc]
 
 
-def _read_pieces(pid, address, counts):
+def _read_pieces(pid, address, counts, interface):
     """The header, so many entries of the three arrays as bytes, and the sequence number as it is then."""
-    offsets = abi.STATE.offsets
-    sizes = abi.DOMAIN.size, abi.LIBRARY.size, abi.PATCH.size
+    offsets = interface.state.offsets
+    sizes = interface.domain.size, interface.library.size, abi.PATCH.size
     # One call copies the pieces in this order: what the first and the last agree on was at rest between.
-    try:
-        data, *arrays, after = read_ranges(pid, [
-            (address, _HEADER.size),
-            *((address + offsets[name], count * size) for name, count, size in zip(_ARRAYS[1:], counts, sizes)),
-            (address + offsets["sequence"], 4),
-        ])
-    except StateUnreadable:
-        # The block of another version may be shorter.
-        _check_header(pid, _Header._make(_HEADER.unpack(read_memory(pid, address, _HEADER.size))))
-        raise
+    data, *arrays, after = read_ranges(pid, [
+        (address, _HEADER.size),
+        *((address + offsets[name], count * size) for name, count, size in zip(_ARRAYS[1:], counts, sizes)),
+        (address + offsets["sequence"], 4),
+    ])
     return _Header._make(_HEADER.unpack(data)), arrays, int.from_bytes(after, "little")
 
 
@@ -218,30 +217,28 @@ def read_state(pid, address, memory_map=None) -> RuntimeState:
     """
     counts = _FIRST_COUNTS
     claims = Claims(pid, memory_map)
-    _require_block(pid, address, claims)
+    interface = _interface_of(pid, address, claims)
     for _each in range(_READINGS):
-        header, arrays, after = _read_pieces(pid, address, counts)
-        _check_header(pid, header)
+        header, arrays, after = _read_pieces(pid, address, counts, interface)
+        if _check_header(pid, header) is not interface:
+            raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
         needed = header.domain_count, header.library_count, header.patch_count
         if any(count > had for count, had in zip(needed, counts)):
             counts = needed
             continue
         if header.sequence % 2 == 0 and header.sequence == after:
-            return _decode(pid, address, header, claims, *arrays)
+            return _decode(pid, address, header, claims, interface, *arrays)
     raise StateUnsettled(
         pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"
     )
 
 
-def _require_block(pid, address, claims):
-    """Make sure that the state block is memory of the runtime, before anything is read of it."""
-    try:
-        claims.require_data(address, abi.STATE.size, "state block")
-    except StateUnreadable:
-        # The block of another version may be shorter.
-        claims.require_data(address, _HEADER.size, "state block")
-        _check_header(pid, _Header._make(_HEADER.unpack(read_memory(pid, address, _HEADER.size))))
-        raise
+def _interface_of(pid, address, claims):
+    """The abi.Interface that the runtime speaks; its state block is made sure to be the runtime's memory."""
+    claims.require_data(address, _HEADER.size, "state block")
+    interface = _check_header(pid, _Header._make(_HEADER.unpack(read_memory(pid, address, _HEADER.size))))
+    claims.require_data(address, interface.state.size, "state block")
+    return interface
 
 
 def _read_bodies(pid, raw, claims, room):
@@ -266,9 +263,9 @@ def _read_bodies(pid, raw, claims, room):
     return found
 
 
-def _decode(pid, address, header, claims, domains, libraries, patches):
+def _decode(pid, address, header, claims, interface, domains, libraries, patches):
     require_header(claims, header)
-    state = _decoded(pid, address, header, domains, libraries, patches, claims)
+    state = _decoded(pid, address, header, interface, domains, libraries, patches, claims)
     for library in state.libraries:
         claims.require_code(library.text_start, library.text_end, f"code of {library.name}")
         if library.resolver:
@@ -286,8 +283,8 @@ def _excepted(raw):
     return frozenset(struct.unpack_from(f"<{count}I", raw.excepted))
 
 
-def _decoded(pid, address, header, domains, libraries, patches, claims):
-    raw_libraries = abi.LIBRARY.unpack_array(libraries, 0, header.library_count)
+def _decoded(pid, address, header, interface, domains, libraries, patches, claims):
+    raw_libraries = interface.library.unpack_array(libraries, 0, header.library_count)
     if sum(raw.flags & abi.LIBRARY_PROGRAM for raw in raw_libraries) > abi.LIBRARY_PROGRAM:
         raise claims.refused("program")
     all_bodies: list[tuple | None] = []
@@ -295,12 +292,13 @@ def _decoded(pid, address, header, domains, libraries, patches, claims):
     for raw in raw_libraries:
         all_bodies.append(_read_bodies(pid, raw, claims, room))
         room -= len(all_bodies[-1] or ())
-    raw_domains = abi.DOMAIN.unpack_array(domains, 0, header.domain_count)
+    raw_domains = interface.domain.unpack_array(domains, 0, header.domain_count)
     hooked_again = {index: raw.hooked_again for index, raw in enumerate(raw_domains)}
     return RuntimeState(
         pid=pid,
         address=address,
         version=abi.text(header.runtime_version),
+        interface=interface,
         entry=header.entry,
         request=header.request,
         request_capacity=header.request_capacity,

@@ -62,7 +62,8 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
 
     def build(nonce):
         path = job.source.path if contents is None else ""
-        return build_request(operation, nonce, job.container, path, libraries, settled, suspended, replaced)
+        return build_request(
+            operation, nonce, job.container, path, libraries, settled, suspended, replaced, subject.state.interface)
 
     size = len(build(1))
     if size > subject.state.request_capacity:

@@ -210,7 +210,12 @@ class _Writer:
         return self.add(os.fsencode(text) + b"\0")
 
 
-def build_request(operation, nonce, container, path, libraries, settled, suspended=0, replaced=()):
+_NEWEST = abi.INTERFACES[abi.ABI_VERSION]
+
+
+def build_request(
+    operation, nonce, container, path, libraries, settled, suspended=0, replaced=(), interface=_NEWEST,
+):
     """The bytes of a request.
 
     :param operation: abi.APPLY or abi.REVERT.
@@ -221,12 +226,15 @@ def build_request(operation, nonce, container, path, libraries, settled, suspend
     :param settled: progress.Settled, of the domain concerned.
     :param suspended: how many stacks are suspended inside.
     :param replaced: patch IDs in hex of those that are taken back in the same publish.
-    :raises NotPatchable: a function that is to be replaced cannot be hooked.
+    :param interface: the abi.Interface that the runtime speaks.
+    :raises NotPatchable: a function that is to be replaced cannot be hooked, or the runtime is too old for it.
     """
-    writer = _Writer(abi.REQUEST.size)
-    records = writer.add(b"\0" * (abi.REQUEST_LIBRARY.size * len(libraries)))
+    _require_able(interface, libraries, replaced)
+    writer = _Writer(interface.request.size)
+    records = writer.add(b"\0" * (interface.request_library.size * len(libraries)))
     described = b"".join(
-        _library(writer, resolved, container.jumps, _beside(resolved, libraries)) for resolved in libraries)
+        _library(writer, resolved, container.jumps, _beside(resolved, libraries), interface)
+        for resolved in libraries)
     position = records - writer.start
     writer.data[position:position + len(described)] = described
     patch_path = writer.add_string(path)
@@ -234,9 +242,9 @@ def build_request(operation, nonce, container, path, libraries, settled, suspend
     excepted = writer.add(struct.pack(f"<{len(settled.excepted)}I", *settled.excepted))
     replaced_table = writer.add(b"".join(map(bytes.fromhex, replaced)))
     build_id = bytes.fromhex(container.patch_build_id)
-    header = abi.REQUEST.pack(
+    header = interface.request.pack(
         magic=abi.REQUEST_MAGIC,
-        abi_version=abi.ABI_VERSION,
+        abi_version=interface.version,
         size=writer.start + len(writer.data),
         nonce=nonce,
         checksum=zlib.crc32(writer.data),
@@ -259,7 +267,24 @@ def build_request(operation, nonce, container, path, libraries, settled, suspend
     return header + bytes(writer.data)
 
 
-def _library(writer, resolved, jumps, beside):
+def _require_able(interface, libraries, replaced):
+    """Make sure that the runtime knows all that it is asked for; raises NotPatchable."""
+    if interface is _NEWEST:
+        return
+    lacks = []
+    if any(library.puns is not None for library in libraries):
+        lacks.append("replace functions without padding")
+    if any(library.target.bindings for library in libraries):
+        lacks.append("bind what a livepatch takes from its target")
+    if replaced:
+        lacks.append("replace one livepatch by another")
+    if lacks:
+        raise NotPatchable(
+            f"the runtime in the process is of an older version (interface {interface.version}), which cannot"
+            f" {' or '.join(lacks)}; restart the process with the newer one", [])
+
+
+def _library(writer, resolved, jumps, beside, interface):
     places = sites(resolved, jumps, beside)
     site_table = writer.add(b"".join(
         abi.REQUEST_SITE.pack(function=address, flags=flags) for address, flags in places
@@ -275,7 +300,7 @@ def _library(writer, resolved, jumps, beside):
     pun_table = writer.add(b"".join(puns))
     build_id = bytes.fromhex(resolved.target.build_id)
     trm = resolved.image.trm_descriptor()
-    return abi.REQUEST_LIBRARY.pack(
+    return interface.request_library.pack(
         base=resolved.library.base,
         text_start=resolved.library.text_start,
         text_end=resolved.library.text_end,

@@ -71,16 +71,17 @@ def settling(subject, patch, container, files, options):
         seen = yield from look(subject, patch.domain, files, options.sample)
     if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
         return Settling(False, held_us, asked=held_us is not None)
-    answer = yield from Borrower(subject, files, _saying(container, seen.settled), patient).run()
+    answer = yield from Borrower(subject, files, _saying(subject, container, seen.settled), patient).run()
     held_us = max(held_us or 0.0, answer.held_us or 0.0) or None
     result = answer.result
     told = result is not None and result.stage == abi.STAGE_DONE and result.universe >= seen.settled.universe
     return Settling(told and not seen.settled.excepted, held_us, asked=True)
 
 
-def _saying(container, settled):
+def _saying(subject, container, settled):
     """The function of a nonce that gives the bytes of a request which says what is settled."""
-    return lambda nonce: build_request(abi.SETTLE, nonce, container, container.path, [], settled)
+    return lambda nonce: build_request(
+        abi.SETTLE, nonce, container, container.path, [], settled, interface=subject.state.interface)
 
 
 def _asking(subject, files, container, seen, options):
@@ -91,7 +92,8 @@ def _asking(subject, files, container, seen, options):
     held_us = 0.0
     for tid in seen.running[:MOST_ASKED]:
         borrower = Borrower(
-            subject, files, _saying(container, seen.settled), options._replace(retries=ASKED_TIMES - 1), only=tid
+            subject, files, _saying(subject, container, seen.settled), options._replace(retries=ASKED_TIMES - 1),
+            only=tid,
         )
         answer = yield from borrower.run()
         held_us = max(held_us, answer.held_us or 0.0)

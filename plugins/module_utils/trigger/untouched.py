@@ -65,6 +65,9 @@ def _is_busy(subject):
 def _difference(subject, resolved, sites):
     """(PatchableFunction, hooks.Difference) of the first entry that is neither hooked nor as in the file, or None."""
     base = resolved.library.base
+    if not subject.state.interface.shows_hooks and any(hooked.base == base for hooked in subject.state.libraries):
+        # Which functions are hooked only the runtime knows, and it looks at their code itself.
+        return None
     known = {
         hook.function
         for library in subject.state.libraries if library.base == base
