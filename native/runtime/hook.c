@@ -60,6 +60,16 @@ static bool is_free(const struct ulp_function *function, uint32_t hops)
 		ulp_site_of(function)->is_unchanged(function));
 }
 
+/* Memory for what plan_hooks() finds at ``count`` sites; forget() frees it, also where only a part was to be had. */
+static bool reserve(struct hooks *hooks, uint32_t count)
+{
+	hooks->function = calloc(count + 1, sizeof *hooks->function);
+	hooks->missing = calloc(count + 1, sizeof *hooks->missing);
+	hooks->created = ulp_function_reserve(count + 1);
+	hooks->table = ulp_hook_table_reserve(count + 1);
+	return hooks->function && hooks->missing && hooks->created && hooks->table;
+}
+
 /* Looks at everything, and changes nothing that anybody could notice. */
 static enum ulp_error plan_hooks(const struct ulp_request *request,
 				 const struct ulp_request_library *wanted, uint32_t library_index,
@@ -68,13 +78,6 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 	const struct ulp_library *library = &ulp_state.libraries[library_index];
 	const struct ulp_request_site *sites = ulp_request_sites(request, wanted);
 	enum ulp_error error;
-
-	hooks->function = calloc(wanted->site_count + 1, sizeof *hooks->function);
-	hooks->missing = calloc(wanted->site_count + 1, sizeof *hooks->missing);
-	hooks->created = ulp_function_reserve(wanted->site_count + 1);
-	hooks->table = ulp_hook_table_reserve(wanted->site_count + 1);
-	if (!hooks->function || !hooks->missing || !hooks->created || !hooks->table)
-		return ULP_NO_MEMORY;
 
 	for (uint32_t i = 0; i < wanted->site_count; i++) {
 		const struct ulp_request_site *site = &sites[i];
@@ -259,6 +262,9 @@ static enum ulp_error hook_all(const struct ulp_text *text, const struct ulp_req
 	uint64_t stubs = 0;
 	enum ulp_error error = ULP_OK;
 
+	for (uint32_t i = 0; i < request->library_count; i++)
+		if (!reserve(&hooks[i], ulp_request_libraries(request)[i].site_count))
+			return ULP_NO_MEMORY;
 	for (uint32_t i = 0; i < request->library_count && !error; i++) {
 		const struct ulp_request_library *wanted = &ulp_request_libraries(request)[i];
 

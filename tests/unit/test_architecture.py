@@ -66,7 +66,7 @@ def numbered(line, pairs):
     """The same for system calls that stand beside their numbers."""
     for name, number, *_rest in (pair for pair in map(list, pairs) if len(pair) > 1):
         if (isinstance(name, ast.Constant) and name.value in NUMBERS
-                and isinstance(number, ast.Constant) and type(number.value) is int):
+                and isinstance(number, ast.Constant) and isinstance(number.value, int)):
             yield line, f"the number of {name.value}"
 
 

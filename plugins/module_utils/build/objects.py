@@ -194,7 +194,8 @@ class ObjectEditor:
 
     def __init__(self, file: ObjectFile) -> None:
         self.file = file
-        assert file.symbol_section is not None
+        if file.symbol_section is None:
+            raise BadElf(f"{file.path} has no symbol table; is it an object file?")
         self._table = file.symbol_section
         strings = file.sections[self._table.link]
         self._strings = bytearray(file.data[strings.offset:strings.offset + strings.size])

@@ -40,4 +40,3 @@ def metadata_fields(container: Container) -> dict[str, Any]:
         "replaces": list(container.replaces),
         "labels": container.labels,
     }
-

@@ -342,7 +342,7 @@ class _Census:
                 if counts(instruction_pointer, self.inside):
                     return True
                 pointers.append(stack_pointer - RED_ZONE)
-            before = joined[-SIGNAL_POINTERS_SIZE:]
+            before = joined[max(0, len(joined) - SIGNAL_POINTERS_SIZE):]
             address += size
         return False
 

@@ -92,11 +92,13 @@ class Code:
         Such a piece is reached by jumps of the function alone: nobody calls it, exports it or takes its address.
         """
         found = [function]
-        for part in found:
-            for target in self._targets_from(part):
+        waiting = [function]
+        while waiting:
+            for target in self._targets_from(waiting.pop(0)):
                 other = self.at(target)
                 if other is not None and other not in found and self._is_part(other, found):
                     found.append(other)
+                    waiting.append(other)
         return found
 
     def table_targets(self, extent: Extent) -> set[int]:

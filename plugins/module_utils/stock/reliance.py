@@ -90,7 +90,8 @@ class RegisterUse:
         """
         waiting = [(address, changed & self.kept(address), 0)]
         seen: dict[int, frozenset[str]] = {}
-        for callee, risk, depth in waiting:
+        while waiting:
+            callee, risk, depth = waiting.pop(0)
             if not risk or risk <= seen.get(callee, frozenset()):
                 continue
             seen[callee] = seen.get(callee, frozenset()) | risk

@@ -78,9 +78,8 @@ class SiteFinder:
         places: dict[int, list[_Place]] = {}
         found: dict[int, Found] = {}
         for address in sorted(addresses):
-            extent = self.code.at(address)
             try:
-                places[address] = self._places(address, extent)
+                places[address] = self._places(address)
             except Unmovable as error:
                 found[address] = Found(0, (), str(error))
         # What sticks out of a function is the rest of a displacement.
@@ -94,10 +93,9 @@ class SiteFinder:
             found[address] = Found(size, sites, None if sites else "it is too short for a jump")
         return found
 
-    def _places(self, address: int, extent: Extent | None) -> list[_Place]:
+    def _places(self, address: int) -> list[_Place]:
         """The places where the function at ``address`` may be diverted; Unmovable: there is none, and why."""
-        self._require_function(address, extent)
-        assert extent is not None
+        extent = self._require_function(address, self.code.at(address))
         parts = self.code.parts(extent)
         tables = self.code.table_targets(extent)
         self._require_single_entry(extent, parts, tables)
@@ -128,7 +126,7 @@ class SiteFinder:
             raise Unmovable("its first instruction cannot be decoded")
         return places
 
-    def _require_function(self, address: int, extent: Extent | None) -> None:
+    def _require_function(self, address: int, extent: Extent | None) -> Extent:
         names = [symbol.name for symbol in self.code.functions.get(address, ())]
         if address in self.code.resolvers:
             raise Unmovable("it chooses an implementation at load time (IFUNC); replace the one that is chosen")
@@ -143,6 +141,7 @@ class SiteFinder:
             raise Unmovable("it is where signal handlers return to")
         if frame is None or (frame.base, frame.offset) != (STACK_POINTER, RETURN_ADDRESS):
             raise Unmovable("its unwind information does not say that it is entered by a call")
+        return extent
 
     def _require_single_entry(self, extent: Extent, parts: list[Extent], tables: set[int]) -> None:
         """Nobody enters it behind its start, and it does not jump back to that itself."""
