@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from sites import measure_sites, print_sites
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 ULP = ROOT / "build" / "ulp"
@@ -393,6 +395,9 @@ def main():
     wall, processor = (statistics.median(column) for column in zip(*facts))
     print(f"their facts alone: {wall:.3f} s, of which {processor:.3f} s on a processor")
 
+    sites = measure_sites()
+    print_sites(sites)
+
     examination = measure_examination(options.examined)
     print(f"\n{'threads':>8} {'a look at them':>15} {'for each':>10}   seconds on a processor")
     for threads, samples in examination.items():
@@ -411,7 +416,7 @@ def main():
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
     samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination,
-               "functions_s": functions, "starts_s": starts}
+               "functions_s": functions, "starts_s": starts, "sites": sites}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 

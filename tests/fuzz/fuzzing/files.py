@@ -190,13 +190,15 @@ def packed(data):
 def rendered(description):
     lines = [description.livepatch]
     for target in description.targets:
-        lines += ["@" + target.path, *(f"{pair.old}:{pair.new}" for pair in target.functions)]
+        lines += ["@" + target.path, *(f"{pair.old}:{pair.new}" for pair in target.functions),
+                  *(f"guard {guard.name}" for guard in target.guards)]
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
 def meaning(description):
     return description.livepatch, [
-        (target.path, [(pair.old, pair.new) for pair in target.functions]) for target in description.targets
+        (target.path, [(pair.old, pair.new) for pair in target.functions], [guard.name for guard in target.guards])
+        for target in description.targets
     ]
 
 
@@ -269,8 +271,8 @@ RULE_WORDS = [b"name=", b"user=", b"unit=", b"container=", b"exe=", b"pid=", b"*
 JSON_WORDS = [b"[", b"{", b'{"pid":', b"}", b"\n", b"1e999", b"NaN", b'"\\ud800"', b"\xff", b"9" * 50, b"null", b"\x0b"]
 SIGNER_WORDS = [b"*", b"!", b",", b"cert-authority ", b'namespaces="x" ', b"\n", b"\0", b"ssh-ed25519", b"\x1b[2J",
                 SEPARATOR, b"-----END SSH SIGNATURE-----", b"valid-before=\"20200101\" ", b"\""]
-DESCRIPTION_WORDS = [b"/lib/a.so", b"@/lib/b.so", b"a:b", b":", b"\n", b"\r", b"\x0b", b"\xc2\x85", b"@", b"#", b"!",
-                     b"\0", b"\xff", b"/", b" "]
+DESCRIPTION_WORDS = [b"/lib/a.so", b"@/lib/b.so", b"a:b", b"guard c", b":", b"\n", b"\r", b"\x0b", b"\xc2\x85", b"@",
+                     b"#", b"!", b"\0", b"\xff", b"/", b" "]
 
 TARGET_LIBRARY = CORPUS / "elf"
 POST = Target("post", post, inputs.damaged_elf, cost=8)
