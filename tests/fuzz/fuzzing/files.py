@@ -36,6 +36,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import signature_path, verify
 from ansible_collections.libpulp.livepatch.plugins.module_utils.printable import printable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import survey
+from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.reliance import RegisterUse
+from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.sites import SiteFinder
 
 from . import inputs
 from .oracle import answer, require_printable
@@ -109,6 +111,15 @@ def frames(image, addresses):
             answer(descriptions.at, address)
 
 
+def sites(image):
+    """Where functions can be diverted, and what their callers rely on, whatever the code is."""
+    finder = SiteFinder(image, image.symbols() + image.dynamic_symbols())
+    found = finder.find([extent.start for extent in finder.code.extents[:50]])
+    use = RegisterUse(finder.code)
+    for address in [address for address, each in found.items() if each.sites][:4]:
+        use.reliance(address, use.changed(address))
+
+
 def look_at_elf(data):
     with Written(data, "library.so") as path:
         descriptor = os.open(path, os.O_RDONLY)
@@ -122,6 +133,7 @@ def look_at_elf(data):
     if image is None:
         return False
     everything(image)
+    answer(sites, image, names=["library.so"])
     functions = answer(patchable_functions, image, names=["library.so"])
     frames(image, [function.address for function in functions or ()][:50])
     if functions is None:
