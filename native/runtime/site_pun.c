@@ -141,6 +141,14 @@ static bool has_neighbour(const struct ulp_function *function, uint64_t site)
 	return neighbours.near;
 }
 
+/* More than one byte at once, only where the process may make its code writable: as it is written now, it is tried. */
+static bool can_be_written(uint64_t base, const struct ulp_request_pun *offered)
+{
+	uint64_t site = base + offered->site;
+
+	return offered->written == 1 || ulp_text_store(site, (const void *)site, offered->written);
+}
+
 static void choose(struct ulp_pun *pun, uint64_t base, const struct ulp_request_pun *offered)
 {
 	pun->code = (struct ulp_code_pun){
@@ -200,7 +208,8 @@ static enum ulp_error prepare(const struct ulp_text *text, struct ulp_function *
 	long number = 0;
 
 	for (uint32_t i = 0; i < pun->offered_count && error == ULP_NO_LANDING; i++) {
-		if (has_neighbour(function, library->base + pun->offered[i].site))
+		if (has_neighbour(function, library->base + pun->offered[i].site) ||
+		    !can_be_written(library->base, &pun->offered[i]))
 			continue;
 		choose(pun, library->base, &pun->offered[i]);
 		error = make(text, function, &number);

@@ -93,6 +93,13 @@ value:
 	ret
 	end stock_endbr
 
+	/* int stock_wide(int x): x + 6; a jump over its first byte alone would lead into the library itself */
+	function stock_wide
+	mov	$1, %eax
+	lea	6(%rdi), %eax
+	ret
+	end stock_wide
+
 	/* int stock_outer(void (*callback)(void *), void *argument, int x): calls back; stock_plain(x) */
 	function stock_outer
 	push	%rbx

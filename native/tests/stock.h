@@ -11,6 +11,7 @@ int stock_jump(int x);
 int stock_frame(int x);
 int stock_pushes(void (*callback)(void *), void *argument, int x);
 int stock_endbr(int x);
+int stock_wide(int x);
 int stock_outer(void (*callback)(void *), void *argument, int x);
 
 static const struct stock_site stock_sites[] = {
@@ -23,6 +24,9 @@ static const struct stock_site stock_sites[] = {
 	{stock_pushes, .offset = 3, .length = 5, .before = 0x18, .after = 0x18},
 	{stock_endbr, .offset = 4, .length = 5, .before = 8, .after = 8},
 	{stock_outer, .offset = 1, .length = 5, .before = 0x10, .after = 0x10},
+	{stock_wide, .length = 5, .before = 8, .after = 8},
+	{stock_wide, .length = 5, .before = 8, .after = 8, .code = {0xe9, 0, 0, 0, 0xc5},
+	 .written = 5},
 	{NULL, .offset = 0},
 };
 

@@ -79,11 +79,15 @@ static void only_the_first_byte_differs(bool hooked)
 static const struct ulp_hook *shown(const void *function)
 {
 	const struct ulp_hooks *table = (const void *)STATE->libraries[0].hooks;
-	const struct ulp_hook *hook = (const void *)(table + 1);
+	uint64_t count = STATE->libraries[0].hooks_count;
 
-	for (uint64_t i = 0; i < STATE->libraries[0].hooks_count; i++)
-		if (hook[i].function == (uint64_t)function)
-			return &hook[i];
+	for (; table; count = table->older_count, table = (const void *)table->older)
+		for (uint64_t i = 0; i < count; i++) {
+			const struct ulp_hook *hook = (const struct ulp_hook *)(table + 1) + i;
+
+			if (hook->function == (uint64_t)function)
+				return hook;
+		}
 	abort();
 }
 
@@ -257,6 +261,25 @@ static void landing_taken(void)
 	CHECK(taken == (void *)page && munmap(taken, 4096) == 0);
 }
 
+/* The first place will not do; at the second all bytes of the instruction change, by one store. */
+static void a_wider_jump(void)
+{
+	static const void *const wide[] = {stock_wide, NULL};
+	static const struct pair wide_pairs[] = {{stock_wide, "new_answer"}, {NULL, NULL}};
+	const unsigned char *code = (const unsigned char *)(uint64_t)stock_wide;
+
+	for (int i = 0; i < 2; i++) {
+		apply(4, PATCH_PATH, false, wide, wide_pairs);
+		CHECK(memcmp(code, "\xe9\0\0\0\xc5", 5) == 0);
+		CHECK(stock_wide(10) == 1010);
+		revert(4);
+		CHECK(stock_wide(10) == 16);
+		settle_all(4);
+		CHECK(memcmp(code, "\xb8\1\0\0\0", 5) == 0);
+		CHECK(stock_wide(10) == 16);
+	}
+}
+
 /* The program maps something over a landing: that is no hook any more, and nobody repairs it. */
 static void landing_lost(void)
 {
@@ -294,6 +317,7 @@ int main(void)
 	one_of_two_reverted();
 	threads_inside();
 	CHECK(STATE->domains[0].unprovable == 0);
+	a_wider_jump();
 	landing_lost();
 	return 0;
 }
