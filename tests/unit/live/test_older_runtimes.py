@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from conftest import CHECKOUT, Victim
-from test_stock import Python, fixture_container  # noqa: F401 - a fixture
+from test_stock import fixture_container, python_of  # noqa: F401 - a fixture
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
@@ -57,7 +57,7 @@ def test_read_checked_reverted(older, padded, trigger, look):
 
 def test_what_it_lacks_is_said(older, container, files):
     version, build = older
-    victim = Python(build)
+    victim = python_of(build)
     try:
         row = Trigger(container, files, Options()).apply(victim.pid)
         assert row.outcome == "not_patchable" and not row.changed

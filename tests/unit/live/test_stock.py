@@ -29,21 +29,19 @@ VICTIM = r"""
 import ctypes, sys
 z = ctypes.CDLL("libz.so.1")
 z.zlibVersion.restype = ctypes.c_char_p
-z.compressBound.restype = z.adler32.restype = ctypes.c_ulong
+z.compressBound.restype = z.adler32_combine.restype = ctypes.c_ulong
 print("ready", flush=True)
 for line in sys.stdin:
-    print(z.zlibVersion().decode(), z.compressBound(1000), z.adler32(1, b"abc", 3), flush=True)
+    print(z.zlibVersion().decode(), z.compressBound(1000), z.adler32_combine(1, 7, 3), flush=True)
 """
 PATCH = r"""
 const char *new_version(void) { return "patched"; }
 unsigned long new_bound(unsigned long size) { return size + 1; }
-unsigned long new_adler(unsigned long adler, const unsigned char *bytes, unsigned size)
-{
-    return bytes ? adler + size : 1;
-}
+unsigned long new_combine(unsigned long first, unsigned long second, long size) { return first + second + size; }
 """
-PAIRS = {"zlibVersion": "new_version", "compressBound": "new_bound", "adler32": "new_adler"}
-NEW = "patched 1001 4"
+# A jump over their first byte leads some 2 GiB down, where nothing is mapped in so small a process.
+PAIRS = {"zlibVersion": "new_version", "compressBound": "new_bound", "adler32_combine": "new_combine"}
+NEW = "patched 1001 11"
 
 pytestmark = pytest.mark.skipif(
     not (LIBZ.exists() and os.access(PYTHON, os.X_OK)), reason="needs the distribution's libz and python3")
@@ -63,12 +61,12 @@ def fixture_container(tmp_path_factory):
     return read_container(directory / "stock.ulp")
 
 
-class Python:
-    """A Python that answers each line with what libz says."""
+class Victim:
+    """A process that answers each line."""
 
-    def __init__(self, runtime):
+    def __init__(self, *command, runtime):
         self.process = subprocess.Popen(
-            [PYTHON, "-I", "-c", VICTIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             env=dict(os.environ, LD_PRELOAD=str(runtime / "libpulp.so")))
         self.pid = self.process.pid
         assert self.line() == "ready"
@@ -88,11 +86,23 @@ class Python:
         self.process.stdout.close()
 
 
+def python_of(runtime):
+    """A Python that answers with what libz says."""
+    return Victim(PYTHON, "-I", "-c", VICTIM, runtime=runtime)
+
+
 @pytest.fixture(name="python")
 def fixture_python(runtime):
-    victim = Python(runtime)
+    victim = python_of(runtime)
     yield victim
     victim.kill()
+
+
+def overwrite(pid, address, data):
+    """Write code, as debuggers do."""
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+        memory.seek(address)
+        assert memory.write(data) == len(data)
 
 
 def text_of(state):
@@ -123,3 +133,65 @@ def test_applied_checked_reverted(python, container, files):
         file = ElfImage.open(LIBZ.resolve())
         assert code[:4096] == file.read(library.text_start - library.base, 4096)
         assert sum(a != b for a, b in zip(code, hooked)) == len(PAIRS)
+
+
+@pytest.mark.parametrize("piece", ["landing", "cell", "start"])
+def test_what_a_hook_needs_is_verified(python, container, files, piece):
+    """All of it: seen to say ``already_patched`` of a landing and a cell that had been overwritten, without that."""
+    trigger = Trigger(container, files, Options())
+    assert trigger.apply(python.pid).outcome == "patched"
+    state = examine(python.pid, files).state
+    hook = hooks_of(python.pid, state, state.libraries[0])[0]
+    address = getattr(hook, piece) + (abi.CELL_OLD if piece == "cell" else 0)
+    kept = read_memory(python.pid, address, 1)
+    overwrite(python.pid, address, b"\xcc")
+    row = trigger.check(python.pid)
+    assert row.outcome not in ("patched", "already_patched") and row.reason
+    assert trigger.apply(python.pid).changed is False
+    overwrite(python.pid, address, kept)
+    assert trigger.check(python.pid).outcome == "already_patched"
+    assert python.ask() == NEW
+
+
+PROGRAM = r"""
+#include <stdio.h>
+__attribute__((noipa)) int inner(int x) { return x + 1; }
+__attribute__((noipa)) int answer(int x)
+{
+    int twice = inner(x) * 2;
+
+    __asm__ volatile("" ::: "memory");
+    return twice + inner(x);
+}
+int main(void)
+{
+    char line[16];
+    puts("ready");
+    for (fflush(stdout); fgets(line, sizeof line, stdin); fflush(stdout))
+        printf("%d\n", answer(10));
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("options", [("-pie", "-fPIE"), ("-no-pie", "-fno-pie")])
+def test_functions_of_a_program(runtime, tmp_path, files, options):
+    program = tmp_path / "program"
+    (tmp_path / "program.c").write_text(PROGRAM, encoding="utf-8")
+    (tmp_path / "patch.c").write_text("int new_inner(int x) { return x + 1000; }\n", encoding="utf-8")
+    subprocess.run(["gcc", "-O2", "-Wl,--build-id", *options, tmp_path / "program.c", "-o", program], check=True)
+    subprocess.run(["gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", tmp_path / "patch.c", "-o",
+                    tmp_path / "patch.so"], check=True)
+    (tmp_path / "program.dsc").write_text(f"{tmp_path}/patch.so\n@{program}\ninner:new_inner\n", encoding="utf-8")
+    pack(parse_description(tmp_path / "program.dsc"), tmp_path / "program.ulp")
+    trigger = Trigger(read_container(tmp_path / "program.ulp"), files, Options())
+    victim = Victim(program, runtime=runtime)
+    try:
+        for _each in range(2):
+            assert victim.ask() == "33"
+            row = trigger.apply(victim.pid)
+            assert (row.outcome, row.reason) == ("patched", "")
+            assert victim.ask() == str(3 * 1010)
+            assert trigger.revert(victim.pid).outcome == "reverted"
+    finally:
+        victim.kill()
