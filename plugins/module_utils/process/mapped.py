@@ -271,11 +271,11 @@ class MappedFiles:
             times.
         """
         found = {}
-        obscure = []
+        unidentified = []
         strange = [mapping for mapping in mappings if mapping.executable and not mapping.inode and is_strange(mapping)]
         for mapping, seen in self._surveyed_code(pid, mappings):
             if seen is not None and seen.obstacle is not None:
-                obscure.append((mapping, seen.obstacle))
+                unidentified.append((mapping, seen.obstacle))
             base = seen.load_bias(mapping) if seen is not None and seen.native else None
             if base is None:
                 strange.append(mapping)
@@ -285,7 +285,7 @@ class MappedFiles:
                     raise TakesTooLong(pid, f"it has loaded more than {MOST_FILES} libraries")
         if strange:
             found = self._with_moved(pid, found, strange)
-        return sorted(found.values(), key=lambda library: library.text_start), obscure
+        return sorted(found.values(), key=lambda library: library.text_start), unidentified
 
     def _surveyed_code(self, pid, mappings):
         """Pairs of a mapping of code of a file, and its survey()."""

@@ -19,34 +19,34 @@ from .standing import standing
 UNKNOWN = "it was sent a request before, and whether it has carried that out cannot be told; check it later"
 
 
-def aftermath(job, pid, done):
+def aftermath(job, pid, success):
     """The Row of a process in which the livepatch is as it should be by now; None: it is not.
 
     A generator, as trigger.drive wants it.
 
     :param job: job.Job.
-    :param done: outcome.PATCHED or REVERTED: what the request was to make of it.
+    :param success: outcome.PATCHED or REVERTED: what the request was to make of it.
     :raises UlpError: that cannot be told.
     """
-    return (yield from at_rest(lambda: _look_at(job, pid, done)))
+    return (yield from at_rest(lambda: _look_at(job, pid, success)))
 
 
-def _look_at(job, pid, done):
+def _look_at(job, pid, success):
     subject = examine(pid, job.files)
     patch = job.patch_in(subject)
-    if patch is None or patch.applied != (done == outcome.PATCHED):
+    if patch is None or patch.applied != (success == outcome.PATCHED):
         return None
-    row = yield from standing(job, subject, done)
+    row = yield from standing(job, subject, success)
     return row._replace(changed=True)
 
 
-def as_found(job, row, done):
+def as_found(job, row, success):
     """``row`` of a process for which something went wrong after it was sent a request, with what it has made of that.
 
     A generator; arguments as aftermath().
     """
     try:
-        found = yield from aftermath(job, row.pid, done)
+        found = yield from aftermath(job, row.pid, success)
     except (ProcessGone, ProcessUnpatchable):
         # It has ended, or become a program without the runtime: there is nothing that could be patched.
         return row
@@ -63,10 +63,10 @@ def unknown(row):
     return row._replace(outcome=outcome.FAILED, changed=True, reason=f"{row.reason}; {UNKNOWN}")
 
 
-def credited(row, done):
+def credited(row, success):
     """``row`` of a process that was sent a request before it was looked at: what it has now it has from that."""
-    if row.outcome == outcome.ALREADY_PATCHED and done == outcome.PATCHED:
+    if row.outcome == outcome.ALREADY_PATCHED and success == outcome.PATCHED:
         return row._replace(outcome=outcome.PATCHED, changed=True)
-    if row.outcome == outcome.PENDING or (row.outcome == outcome.REVERTED and done == outcome.REVERTED):
+    if row.outcome == outcome.PENDING or (row.outcome == outcome.REVERTED and success == outcome.REVERTED):
         return row._replace(changed=True)
     return row

@@ -45,8 +45,8 @@ def examine_concerned(job, pid, via, name):
         if is_statically_linked(pid, via):
             why += ": it runs a statically linked program, and what that has of the library cannot be patched"
         return None, None, Row(pid, name, outcome.NOT_APPLICABLE, why)
-    if resolution.obscure:
-        mapping, obstacle = resolution.obscure[0]
+    if resolution.unidentified:
+        mapping, obstacle = resolution.unidentified[0]
         raise ProcessUnpatchable(pid, with_remedy(
             pid,
             f"process {pid} ({name}) has mapped {mapping.path}, a file that {obstacle},"

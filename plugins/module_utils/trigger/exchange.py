@@ -10,14 +10,14 @@ from ..process.errors import ProcessUnpatchable
 from ..tracee.requests import require_binding
 from .borrow import Borrower
 from .coroutines import about_unsearched, count_before
-from .lasting import making_lasting
+from .lasting import settle_threads
 from .progress import settled_universe
 from .replacing import replaced_patches
 from .request import build_request
 from .verdict import verdict
 
 
-def exchange(job, subject, operation, libraries, done, contents=None):
+def exchange(job, subject, operation, libraries, success, contents=None):
     """Send a request to apply or revert the livepatch, and judge the answer.
 
     A generator, as trigger.drive wants it.
@@ -26,7 +26,7 @@ def exchange(job, subject, operation, libraries, done, contents=None):
     :param subject: process.subject.Subject.
     :param operation: abi.APPLY or REVERT.
     :param libraries: list of request.ResolvedLibrary to apply it to.
-    :param done: the outcome when all goes well: outcome.PATCHED or REVERTED.
+    :param success: the outcome when all goes well: outcome.PATCHED or REVERTED.
     :param contents: the bytes of the livepatch for a process that cannot load the file; else None.
     :return: Row.
     :raises MissingDependency: a Python package is missing.
@@ -37,10 +37,10 @@ def exchange(job, subject, operation, libraries, done, contents=None):
     answer = yield from _ask(job, subject, operation, libraries, suspended.stacks, contents)
     if operation == abi.APPLY and contents is None and job.source.is_shut_out(subject, answer.result):
         answer = yield from _bring(job, subject, libraries, suspended.stacks, answer)
-    row = yield from verdict(job, subject, answer, done)
+    row = yield from verdict(job, subject, answer, success)
     if row.changed and row.threads:
         # A signal or a kill switch that comes meanwhile does not leave half done what was begun.
-        row = yield from making_lasting(job.resolute, subject, row, done)
+        row = yield from settle_threads(job.resolute, subject, row, success)
     if row.changed and not suspended.complete:
         row = row._replace(reason="; ".join(filter(None, (row.reason, about_unsearched(subject)))))
     return row

@@ -14,7 +14,7 @@ from .settle import settling
 from .standing import standing
 
 
-def bringing_along(job, subject, done):
+def bringing_along(job, subject, success):
     """Settle threads that lag behind, if that can be, in a process that has what was asked for.
 
     The livepatch is neither applied nor taken back by that: the row says *changed* of nothing.  A generator, as
@@ -22,10 +22,10 @@ def bringing_along(job, subject, done):
 
     :param job: job.Job.
     :param subject: process.subject.Subject.
-    :param done: the outcome when no thread is pending.
+    :param success: the outcome when no thread is pending.
     :return: Row.
     """
-    row = yield from standing(job, subject, done)
+    row = yield from standing(job, subject, success)
     if not row.threads_pending or job.options.check:
         return row
     try:
@@ -35,10 +35,10 @@ def bringing_along(job, subject, done):
     except UlpError:
         # No thread can be borrowed: what was found stands.
         return row
-    return (yield from making_lasting(job, subject, row, done))
+    return (yield from settle_threads(job, subject, row, success))
 
 
-def making_lasting(job, subject, row, done):
+def settle_threads(job, subject, row, success):
     """Settle all threads, and look again where that does not do.
 
     :param row: the Row that says what was seen of them.
@@ -50,8 +50,8 @@ def making_lasting(job, subject, row, done):
         settled = yield from settling(subject, job.patch_in(subject), job.container, job.files, job.options)
         held_us = max(row.held_us or 0, settled.held_us or 0) or None
         # Otherwise the row says so already, and who is still inside has been waited for.
-        if settled.done == bool(row.threads_pending) or (settled.asked and row.threads_pending):
-            row = yield from standing(job, (yield from renewed(subject)), done)
+        if settled.for_all == bool(row.threads_pending) or (settled.asked and row.threads_pending):
+            row = yield from standing(job, (yield from renewed(subject)), success)
         return row._replace(held_us=held_us, changed=changed)
     except UlpError:
         # The process has ended, or a veto or a signal came: what was done before stands.

@@ -27,13 +27,13 @@ class Resolution(NamedTuple):
     others: list[Match]  # the library's name is right, its build ID is not
     doubles: list[Match]  # loaded more than once: from two paths, or by dlmopen(3)
     # Called like a target, of a file of which nobody can tell what it is, and why not: as MappedFiles.loaded().
-    obscure: list[tuple[Mapping, str]]
+    unidentified: list[tuple[Mapping, str]]
     besides: list[Match]  # as others, of a target that the process has loaded in the right build, too
 
     @property
     def concerned(self):
         """Whether the process has any library that the livepatch is about."""
-        return bool(self.matches or self.others or self.doubles or self.obscure)
+        return bool(self.matches or self.others or self.doubles or self.unidentified)
 
     def is_covered(self, patch):
         """Whether an applied ``patch`` (process.runtime.LoadedPatch) is in all libraries of the process that it is for.
@@ -48,14 +48,14 @@ class Resolution(NamedTuple):
         return [match.library.name for match in self.matches if match.library.base not in hooked]
 
 
-def resolve(container, libraries, obscure=()):
+def resolve(container, libraries, unidentified=()):
     """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
 
-    :param obscure: what MappedFiles.loaded() gave besides.
+    :param unidentified: the second list that MappedFiles.loaded() gave.
     :return: Resolution; a target that the process does not load is in none of its lists.
     """
     resolution = Resolution([], [], [], [
-        (mapping, why) for mapping, why in obscure if any(_may_be(mapping, target) for target in container.targets)
+        (mapping, why) for mapping, why in unidentified if any(_may_be(mapping, target) for target in container.targets)
     ], [])
     wanted = {target.build_id for target in container.targets}
     for target in container.targets:

@@ -35,7 +35,7 @@ ASKED_TIMES = 3
 class Settling(NamedTuple):
     """What came of it."""
 
-    done: bool  # for all threads
+    for_all: bool  # every thread is settled, not all but those inside
     held_us: float | None  # the longest time that a thread was held
     asked: bool = False  # threads were borrowed, and may have caught up
 

@@ -15,14 +15,14 @@ from .progress import migration
 from .undone import undoing
 
 
-def standing(job, subject, done):
+def standing(job, subject, success):
     """The Row of a process in which the livepatch is as it should be, with the threads that are not there yet.
 
     A generator, as trigger.drive wants it.
 
     :param job: job.Job.
     :param subject: process.subject.Subject.
-    :param done: the outcome when every thread is.
+    :param success: the outcome when every thread is.
     :raises ProcessGone: the process has ended.
     """
     patch = job.patch_in(subject)
@@ -54,7 +54,7 @@ def standing(job, subject, done):
         if undone is not None:
             # Without the livepatch, old code is what is wanted; but the next one can't rely on the hook.
             reasons.append(f"in process {subject.pid} ({subject.name}), {undone.reason}")
-        return Row(subject.pid, subject.name, done, "; ".join(reasons), threads=found.threads, coroutines=coroutines)
+        return Row(subject.pid, subject.name, success, "; ".join(reasons), threads=found.threads, coroutines=coroutines)
     return Row(
         subject.pid,
         subject.name,

@@ -72,14 +72,14 @@ class Trigger:
         """As check(), but a generator for trigger.drive."""
         return attempt(check, self._job, pid)
 
-    def finding_out(self, pid, done):
-        """The Row of process ``pid`` if the livepatch is in it as ``done``, outcome.PATCHED or REVERTED, says; or None.
+    def finding_out(self, pid, success):
+        """The Row of process ``pid`` if it has come to ``success``, outcome.PATCHED or REVERTED; otherwise None.
 
         A generator for trigger.drive.
 
         :raises UlpError: that cannot be told.
         """
-        return aftermath(self._job, pid, done)
+        return aftermath(self._job, pid, success)
 
     def bringing_along(self, pid):
         """As checking(), but threads that only have to be settled are; whatever the process has stays."""

@@ -17,7 +17,7 @@ from .standing import standing
 _ERROR_NUMBER = re.compile(r"\berror ([0-9]{1,3})\b")
 
 
-def verdict(job, subject, answer, done):
+def verdict(job, subject, answer, success):
     """The Row of a process that we have asked to apply or revert the livepatch.
 
     A generator, as trigger.drive wants it.
@@ -25,7 +25,7 @@ def verdict(job, subject, answer, done):
     :param job: job.Job.
     :param subject: process.subject.Subject, from before the request.
     :param answer: borrow.Answer.
-    :param done: the outcome when all went well: outcome.PATCHED or REVERTED.
+    :param success: the outcome when all went well: outcome.PATCHED or REVERTED.
     """
     pid, name, result = subject.pid, subject.name, answer.result
     row = Row(pid, name, outcome.FAILED, held_us=answer.held_us)
@@ -39,22 +39,22 @@ def verdict(job, subject, answer, done):
             reason=f"process {pid} ({name}) is still loading the livepatch after {job.options.timeout:g} seconds;"
             " check it later",
         )
-    if result.error == abi.ALREADY_APPLIED and done == outcome.PATCHED:
+    if result.error == abi.ALREADY_APPLIED and success == outcome.PATCHED:
         # Somebody else was faster; a thread was held all the same.
         row = yield from standing(job, (yield from renewed(subject)), outcome.ALREADY_PATCHED)
         return row._replace(held_us=answer.held_us)
     if result.stage != abi.STAGE_DONE:
-        return _failed(row, answer, done)
-    row = yield from standing(job, (yield from renewed(subject)), done)
+        return _failed(row, answer, success)
+    row = yield from standing(job, (yield from renewed(subject)), success)
     return row._replace(held_us=answer.held_us, changed=True)
 
 
-def _failed(row, answer, done):
+def _failed(row, answer, success):
     """``row`` with the reason why the runtime did not do what it was asked for."""
     result = answer.result
     what = abi.error_sentence(result.error)
     detail = f" ({_spelled(result.detail)})" if result.detail else ""
-    if result.error == abi.TEXT_UNWRITABLE and done == outcome.PATCHED:
+    if result.error == abi.TEXT_UNWRITABLE and success == outcome.PATCHED:
         # The runtime tries that before all else; what a process has denied itself it does not get back.
         return row._replace(
             outcome=outcome.NOT_PATCHABLE,

@@ -85,8 +85,8 @@ def test_map_that_has_changed_since_it_was_read(padded, start, files, monkeypatc
     real = mapped._map_file
     monkeypatch.setattr(
         mapped, "_map_file", lambda pid, mapping: "/nonexistent" if mapping == gone else real(pid, mapping))
-    (library,), obscure = files.loaded(victim.pid, [gone, rest])
-    assert (library.mapping, obscure) == (gone, [])
+    (library,), unidentified = files.loaded(victim.pid, [gone, rest])
+    assert (library.mapping, unidentified) == (gone, [])
 
 
 def test_path_is_good_enough_while_it_is_the_same_file(padded, start, files, monkeypatch):
