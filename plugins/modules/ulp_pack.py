@@ -52,10 +52,9 @@ options:
     description:
       - The names of functions of O(target) that are not replaced, but count as inside.
       - A thread that is in a guard uses old functions only, or new functions only, until it leaves it.
-      - Only for targets that were built without padding.
+      - Only for targets that were built without padding. In O(description) they have lines of their own.
     type: list
     elements: str
-    default: []
     version_added: 1.1.0
   symbols:
     description:
@@ -243,7 +242,7 @@ def pack_container(module):
     if params["description"] is not None:
         description = parse_description(params["description"])
     else:
-        description = describe(params["livepatch"], params["target"], params["functions"], params["guards"])
+        description = describe(params["livepatch"], params["target"], params["functions"], params["guards"] or ())
     result = pack(
         description,
         destination=params["dest"],
@@ -280,7 +279,7 @@ def main():
             "livepatch": {"type": "path"},
             "target": {"type": "path"},
             "functions": {"type": "dict"},
-            "guards": {"type": "list", "elements": "str", "default": []},
+            "guards": {"type": "list", "elements": "str"},
             "symbols": {"type": "list", "elements": "path", "default": []},
             "dest": {"type": "path"},
             "labels": {"type": "dict"},
@@ -290,7 +289,8 @@ def main():
             "signing_key": {"type": "path"},
         },
         required_one_of=[("description", "livepatch")],
-        mutually_exclusive=[("description", "livepatch"), ("description", "target"), ("description", "functions")],
+        mutually_exclusive=[("description", "livepatch"), ("description", "target"), ("description", "functions"),
+                            ("description", "guards")],
         required_together=[("livepatch", "target", "functions")],
         supports_check_mode=True,
     )

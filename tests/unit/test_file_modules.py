@@ -131,3 +131,31 @@ def test_a_livepatch_is_packed_and_signed(compile_library, play, tmp_path):
     with (tmp_path / "fix.ulp").open("rb") as stream:
         subprocess.run(["ssh-keygen", "-Y", "check-novalidate", "-n", "libpulp-livepatch", "-s", str(signature)],
                        stdin=stream, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_livepatch_is_packed_for_a_target_without_padding(compile_library, play, tmp_path):
+    """Ansible sends what finds sites along, and the result has them."""
+    source = """extern int puts(const char *);
+    static int __attribute__((noinline)) hidden(int x) { return puts("x") + x; }
+    int f(int x) { return hidden(x) * 2; }"""
+    target = compile_library(source, name="target.so", padding=())
+    unstripped = tmp_path / "unstripped.so"
+    unstripped.write_bytes(target.read_bytes())
+    subprocess.run(["strip", target], check=True)
+    patch = compile_library("int new_one(int x) { return x + 40; }", name="patch.so", padding=())
+    description = tmp_path / "fix.dsc"
+    description.write_text(f"{patch}\n@{target}\nhidden:new_one\n", encoding="utf-8")
+    parameters = {"livepatch": str(patch), "target": str(target), "functions": {"hidden": "new_one"}, "guards": ["f"]}
+    results = play({
+        "without_symbols": ("ulp_pack", parameters),
+        "pack": ("ulp_pack", dict(parameters, symbols=[str(unstripped)])),
+        "again": ("ulp_pack", dict(parameters, symbols=[str(unstripped)])),
+        "both": ("ulp_pack", {"description": str(description), "guards": ["f"]}),
+        "dump": ("ulp_dump", {"path": str(tmp_path / "patch.ulp")}),
+    })
+    assert "has no function hidden" in results["without_symbols"]["msg"]
+    assert results["pack"]["changed"] and not results["again"]["changed"]
+    assert results["pack"]["functions"][0]["sites"][0]["kind"] == "pun"
+    assert [guard["name"] for guard in results["pack"]["targets"][0]["guards"]] == ["f"]
+    assert results["dump"]["targets"] == results["pack"]["targets"] and results["dump"]["format_version"] == 2
+    assert "mutually exclusive" in results["both"]["msg"]
