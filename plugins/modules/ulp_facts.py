@@ -135,6 +135,9 @@ ansible_facts:
                   description: Whether it is post-processed; if not, it has padding only, and can be patched too.
                   type: bool
                   sample: true
+                stock:
+                  description: Whether a livepatch replaced functions of it, and it was compiled without padding.
+                  type: bool
                 universe:
                   description: How many times its functions have changed, by applying and reverting.
                   type: int

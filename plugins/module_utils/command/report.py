@@ -48,7 +48,7 @@ def state_lines(process):
         f" {counted(process['threads'], 'thread')}{pending}"
     ]
     for library in process["libraries"]:
-        kind = "post-processed" if library["post_processed"] else "padding only"
+        kind = "post-processed" if library["post_processed"] else "no padding" if library["stock"] else "padding only"
         deleted = ", replaced on disk" if library["deleted"] else ""
         lines.append(
             f"  {library['path']} ({kind}{deleted}), build ID {library['build_id']}, universe {library['universe']}"

@@ -196,6 +196,7 @@ def _libraries(subject, files, libraries, undone):
             "build_id": library.survey.build_id,
             # The runtime looked when it hooked the library, and spares us reading the whole file.
             "post_processed": known.post_processed if known else _is_post_processed(subject, library, files),
+            "stock": known is not None and known.stock,
             "universe": subject.state.domains[known.domain].universe if known else 0,
             "patches": [
                 patch.patch_id for patch in subject.state.patches if known and patch.domain == known.domain
