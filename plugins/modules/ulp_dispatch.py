@@ -44,6 +44,8 @@ options:
       - Every process loads it from this path if it finds the same file there and may read it; the file should stay
         where it is. Any other process, such as one in a container, is given the bytes, in a nameless file in
         memory. For that it needs a /proc of its own.
+      - Either this or O(all_of) is required.
+    required: false
   state:
     description: V(present) applies the livepatch, V(absent) reverts it.
     type: str
@@ -54,6 +56,13 @@ options:
       - Deal with these processes. It is an error if one of them does not exist or cannot be patched. If O(patch) is not
         for one of them, the module warns.
       - Without O(pids) and O(processes), every process on the host that has loaded a target library is dealt with.
+  all_of:
+    description:
+      - Instead of O(patch), the soname of a library. With O(state=absent), every livepatch of that library is reverted,
+        in each process in one moment, whatever files of livepatches there are on the host.
+      - RV(patch_id) is then empty.
+    type: str
+    version_added: 1.1.0
   replace:
     description:
       - Revert whatever other livepatch is applied to the targets of O(patch), in the same moment in which that is
@@ -185,11 +194,21 @@ EXAMPLES = r"""
   libpulp.livepatch.ulp_dispatch:
     patch: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
     state: absent
+
+- name: Patch in place of whatever was applied to the library before
+  libpulp.livepatch.ulp_dispatch:
+    patch: /var/lib/libpulp/livepatches/cve-2026-0002.ulp
+    replace: true
+
+- name: Revert every livepatch of a library, in each process in one moment
+  libpulp.livepatch.ulp_dispatch:
+    all_of: libanswer.so.1
+    state: absent
 """
 
 RETURN = r"""
 patch_id:
-  description: The livepatch's ID, 64 hexadecimal digits.
+  description: The livepatch's ID, 64 hexadecimal digits; empty with O(all_of).
   returned: success
   type: str
   sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
@@ -316,7 +335,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import 
     SECCOMP,
     TIMEOUT_SECONDS,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch, revert_all_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import (
     PATCH,
@@ -355,9 +374,16 @@ def run(module):
         exclude=parse_exclude(parameters["exclude"]),
         ledger=parameters["ledger"] or None,
     )
-    result = dispatch(
-        parameters["patch"], PATCH if parameters["state"] == "present" else REVERT, selection, options, policy
-    )
+    if parameters["all_of"] is not None:
+        if parameters["state"] != "absent":
+            module.fail_json(msg="all_of can only be reverted: state must be absent")
+        result = revert_all_of(parameters["all_of"], selection, options, policy)
+    else:
+        if parameters["replace"] and parameters["state"] != "present":
+            module.fail_json(msg="replace is for applying a livepatch: state must be present")
+        result = dispatch(
+            parameters["patch"], PATCH if parameters["state"] == "present" else REVERT, selection, options, policy
+        )
     fields = {
         "changed": result.changed,
         "patch_id": result.patch_id,
@@ -387,7 +413,8 @@ def main():
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "patch": {"type": "path", "required": True},
+            "patch": {"type": "path"},
+            "all_of": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "replace": {"type": "bool", "default": False},
             "pids": {"type": "list", "elements": "int", "default": []},
@@ -405,6 +432,8 @@ def main():
             "wait_migrated": {"type": "float", "default": 0},
             "examine_timeout": {"type": "float", "default": EXAMINE_SECONDS},
         },
+        required_one_of=[("patch", "all_of")],
+        mutually_exclusive=[("patch", "all_of")],
         supports_check_mode=True,
     )
     run_module(module, run)

@@ -81,8 +81,40 @@ def test_what_another_one_depends_on_is_not_replaced(build, versions, start, liv
     third = livepatch(versions(3, "--replaces", "version2.ulp"))
     answer = ulp.run("trigger", "-p", victim.pid, third.container)
     assert answer.status == 1 and "dependent.ulp, applied to process" in answer.errors
-    assert "depends on version2.ulp, which was to be replaced" in answer.errors
+    assert "depends on version2.ulp, which was to go" in answer.errors
     assert (victim.number("version"), second.check(victim)) == (2, APPLIED)
     # All of them may go together.
     ulp.succeed("dispatch", "patch", third.container, victim.pid, "--replace")
     assert (victim.number("version"), livepatch(dependent).check(victim)) == (3, NOT_APPLIED)
+
+
+def test_revert_all_of_a_library(build, versions, start, livepatch, ulp, tmp_path):
+    """Guards that all go in one publish, by what the process has loaded: no file of a livepatch is needed.
+
+    Seen to fail with ``reverted``, and the function of the livepatch below.
+    """
+    victim, other = start(build), start(build)
+    soname = build.hazard.soname
+    unneeded = tmp_path / "third.ulp"
+    unneeded.write_bytes(versions(3).read_bytes())
+    second, third = livepatch(versions(2)), livepatch(unneeded)
+    second.apply(victim)
+    third.apply(victim)
+    unneeded.unlink()
+    words = ("dispatch", "--json", "revert", "--all-of", soname, victim.pid, other.pid)
+    (row, nothing) = rows(ulp.succeed(*words, "--dry-run"))
+    assert (row["outcome"], nothing["outcome"], victim.number("version")) == ("reverted", "not_applicable", 3)
+    (row, nothing) = rows(ulp.succeed(*words))
+    assert (row["outcome"], row["reason"]) == ("reverted", "without third.ulp and version2.ulp")
+    assert nothing["reason"].startswith(f"no livepatch is applied to {soname} in process {other.pid}")
+    assert victim.number("version") == 1
+    (described,) = ulp.succeed("list", "--json", "-p", victim.pid).json()["processes"]
+    assert [patch["status"] for patch in described["patches"]] == ["reverted", "reverted"]
+    assert len({patch["universe"] for patch in described["patches"]}) == 1
+    (row, _nothing) = rows(ulp.succeed(*words))
+    assert row["outcome"] == "not_applicable"
+    second.apply(victim)
+    held = ulp.run("dispatch", "--json", "revert", "--all-of", soname, "--exclude", "patch=version2.ulp", victim.pid)
+    assert [row["outcome"] for row in rows(held)] == ["excluded"] and victim.number("version") == 2
+    ulp.refuse("dispatch", "patch", "--all-of", soname, status=2, naming="--all-of")
+    ulp.refuse("dispatch", "revert", status=2, naming="FILE.ulp")

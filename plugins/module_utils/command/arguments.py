@@ -57,6 +57,19 @@ def _count(text):
     return value
 
 
+def _misused(arguments):
+    """What is wrong with how ``ulp dispatch`` was called, one sentence; None: nothing."""
+    if arguments.replace and arguments.operation != "patch":
+        return "--replace goes with patch alone"
+    if arguments.all_of is None:
+        return "the following arguments are required: FILE.ulp" if arguments.container is None else None
+    if arguments.operation != "revert":
+        return "--all-of goes with revert alone"
+    if arguments.container is not None and not (arguments.container.isascii() and arguments.container.isdigit()):
+        return f"--all-of stands in place of a livepatch; leave out {arguments.container}"
+    return None
+
+
 # argparse names the type in its message.
 _pid.__name__ = _process.__name__ = "process ID"
 _seconds.__name__ = _duration.__name__ = "number of seconds"
@@ -141,14 +154,18 @@ def parser():
         " none), 1 not applied to one of them, 3 applied but pending. 128 plus the signal's number if it was"
         " interrupted.",
     )
+    dispatch.set_defaults(misuse=_misused)
     dispatch.add_argument("operation", **one_of(("patch", "revert", "check")), help="what to do")
-    dispatch.add_argument("container", metavar="FILE.ulp", help="the livepatch")
+    dispatch.add_argument("container", metavar="FILE.ulp", nargs="?", help="the livepatch; not with --all-of")
     dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")
     dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[],
                           help="only processes with such a name")
     dispatch.add_argument("--exclude", metavar="RULE", action="append", default=[],
                           help="leave these processes out: the wildcard of a name, or a rule as in the hold file,"
                           " unit=WILDCARD")
+    dispatch.add_argument("--all-of", metavar="NAME",
+                          help="with revert, instead of FILE.ulp: every livepatch of the library with this soname, in"
+                          " each process in one moment")
     dispatch.add_argument("--replace", action="store_true",
                           help="with patch: revert what else is applied to the livepatch's targets, in the same moment")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be done and touch no process")

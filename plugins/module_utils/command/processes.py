@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from ..dispatch.dispatch import dispatch
+from ..dispatch.dispatch import dispatch, revert_all_of
 from ..dispatch.messages import messages_of
 from ..dispatch.policy import Policy
 from ..dispatch.result import CHECK, PATCH, REVERT
@@ -112,15 +112,20 @@ def _applied_status(result):
 
 
 def _dispatch(arguments):
-    selection = Selection(tuple(arguments.pids), tuple(arguments.name))
-    result = dispatch(
-        arguments.container, arguments.operation, selection, _options(arguments), _policy(arguments)
-    )
+    if arguments.all_of is not None:
+        # What stands where the livepatch would is the first PID.
+        first = () if arguments.container is None else (int(arguments.container),)
+        selection = Selection((*first, *arguments.pids), tuple(arguments.name))
+        result = revert_all_of(arguments.all_of, selection, _options(arguments), _policy(arguments))
+    else:
+        selection = Selection(tuple(arguments.pids), tuple(arguments.name))
+        result = dispatch(arguments.container, arguments.operation, selection, _options(arguments), _policy(arguments))
     for warning in result.warnings:
         complain(warning)
     lines = outcome_table(result.rows)
     if not result.rows:
-        lines = [] if result.signal else ["no process runs a library that this livepatch is for"]
+        what = "a library that this livepatch is for" if arguments.all_of is None else arguments.all_of
+        lines = [] if result.signal else [f"no process runs {what}"]
     _show_of(result, arguments, [row.as_dict() for row in result.rows], lines)
     if result.operation == CHECK:
         return _applied_status(result)

@@ -44,6 +44,14 @@ class Parser(argparse.ArgumentParser):
         self._given = list(sys.argv[1:] if args is None else args)
         return super().parse_known_args(args, namespace)
 
+    def parse_args(self, args=None, namespace=None):
+        """As that of argparse; a verb's default ``misuse`` says what is wrong with all arguments together, or None."""
+        found = super().parse_args(args, namespace)
+        misuse = found.misuse(found) if getattr(found, "misuse", None) is not None else None
+        if misuse is not None:
+            self.error(misuse)
+        return found
+
     def error(self, message):
         """Say what is wrong, one sentence, and exit."""
         more = "" if message.endswith("?") else f"; {_usage_of(self._chosen())}"

@@ -22,6 +22,7 @@ from .select import is_meant, name_of
 # Kinds of tasks: apply, revert or check, whatever the dispatch is for; look at a process that has been dealt with; the
 # same, settling threads; say what became of one that was not dealt with to the end.
 DEAL, LOOK, BRING_ALONG, FIND_OUT = range(4)
+_WORK = {PATCH: "applying", REVERT: "reverting", CHECK: "checking"}  # the generator of what deals with one process
 
 
 class Found(NamedTuple):
@@ -46,7 +47,7 @@ class Dealer:
         self._guard = guard
         self._operation = operation
         self._selection = selection
-        self._trigger = Trigger(guard.container, MappedFiles(), options, guard.contents)
+        self._trigger = guard.trigger(MappedFiles(), options)
 
     def perform(self, task):
         """The generator that carries out task.Task ``task``, and returns a Found."""
@@ -91,8 +92,7 @@ class Dealer:
         if reason is not None:
             return Row(pid, name_of(pid), outcome.EXCLUDED, reason)
         guard.confirm()
-        work = {PATCH: trigger.applying, REVERT: trigger.reverting, CHECK: trigger.checking}[self._operation]
-        row = yield from work(pid)
+        row = yield from getattr(trigger, _WORK[self._operation])(pid)
         if row.changed and guard.applies and not trigger.options.check:
             row = yield from self._unless_replaced(row)
         if not candidate.named and (

@@ -16,11 +16,12 @@ from ..process.subject import has_ended
 from ..trigger import outcome
 from . import ledger
 from .again import Passes
+from .all_of import AllOf
 from .deal import BRING_ALONG, DEAL, FIND_OUT, LOOK, Dealer
 from .interruption import Interruption
 from .policy import Guard, Policy
 from .pool import Pool
-from .result import CHECK, PATCH, Dispatched
+from .result import CHECK, PATCH, REVERT, Dispatched
 from .select import choose
 from .task import Task
 from .unanswered import row_of, with_what_was_found_out
@@ -49,10 +50,29 @@ def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
     :raises UlpError: a file of the policy is malformed, or this very process was asked for.
     :raises MissingDependency: a Python package is missing.
     """
-    if os.getpid() in selection.pids:
-        raise UlpError(f"process {os.getpid()} is this command itself, which cannot patch itself")
+    _require_others(selection)
     policy = policy or Policy()
     guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
+    return _dispatch(guard, operation, selection, options, policy)
+
+
+def revert_all_of(soname, selection, options, policy=None) -> Dispatched:
+    """Revert every livepatch of the library ``soname``, in each process in one publish.
+
+    Arguments, result and exceptions as dispatch(); there is no container, and the result's patch ID is empty.
+    """
+    _require_others(selection)
+    policy = policy or Policy()
+    return _dispatch(AllOf(soname, policy), REVERT, selection, options, policy)
+
+
+def _require_others(selection):
+    if os.getpid() in selection.pids:
+        raise UlpError(f"process {os.getpid()} is this command itself, which cannot patch itself")
+
+
+def _dispatch(guard, operation, selection, options, policy):
+    """As dispatch(), by ``guard``: policy.Guard, or all_of.AllOf."""
     touches = operation != CHECK and not options.check
     interruption = Interruption()
 

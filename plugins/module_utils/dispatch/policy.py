@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..atomic_file import read_file
 from ..errors import FileProblem, UlpError, Untrusted
 from ..livepatch.container import parse_container, read_container
+from ..trigger.trigger import Trigger
 from ..trusted_path import require_unchangeable
 from .hold import is_stopped, read_hold, read_retracted, require_lasting
 from .rules import Rule
@@ -67,6 +68,10 @@ class Guard:
         if self.veto() is None and applies:
             # One that is there counts, whoever has made it.
             require_lasting(policy.kill_switch, "kill switch")
+
+    def trigger(self, files, options):
+        """What deals with one process: a trigger.trigger.Trigger; arguments as that."""
+        return Trigger(self.container, files, options, self.contents)
 
     @property
     def retracted(self):

@@ -102,4 +102,5 @@ def count_outcomes(rows):
 def state_text(result, after):
     """Text to compare: a line for each process that Dispatched ``result`` changed, as it was or is ``after``."""
     state = "applied" if (result.operation == PATCH) == after else "not applied"
-    return "".join(f"{row.pid} {row.name}: {result.patch_id[:16]} {state}\n" for row in result.rows if row.changed)
+    what = result.patch_id[:16] or "all livepatches of the library"
+    return "".join(f"{row.pid} {row.name}: {what} {state}\n" for row in result.rows if row.changed)

@@ -58,7 +58,9 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
     patch = job.patch_in(subject)
     domain = domain if patch is None else patch.domain
     settled = yield from settled_universe(subject, domain, job.files)
-    replaced = [other.patch_id for other in replaced_patches(job, subject, domain)] if operation == abi.APPLY else []
+    replaced = []
+    if operation == abi.APPLY or job.options.replace:
+        replaced = [other.patch_id for other in replaced_patches(job, subject, domain)]
 
     def build(nonce):
         path = job.source.path if contents is None else ""

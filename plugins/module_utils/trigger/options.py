@@ -20,7 +20,8 @@ class Options(NamedTuple):
     sample: float = SAMPLE_SECONDS  # seconds to watch a running thread until it can be judged
     seccomp: str = EXAMINE  # EXAMINE or ASSUME_ERRNO
     examine_timeout: float = EXAMINE_SECONDS  # seconds for which one process may keep the others waiting
-    replace: bool = False  # take back what else is applied to the livepatch's targets, in the same moment
+    # Take back what else is applied to the livepatch's targets, in the moment in which it is applied or reverted.
+    replace: bool = False
     check: bool = False  # say what would be done; touch nothing
     # Asked before every attempt: why no further one may be made, as a sentence, or None.
     veto: Callable[[], str | None] | None = None

@@ -10,7 +10,7 @@ from .neighbours import neighbours
 
 
 def replaced_patches(job, subject, domain):
-    """The process.runtime.LoadedPatch that are to be taken back when the livepatch is applied.
+    """The process.runtime.LoadedPatch that are to be taken back when the livepatch is applied or reverted.
 
     Those are the ones that it says it replaces, or, with Options.replace, all of its targets.
 
@@ -32,18 +32,23 @@ def require_replaceable(job, subject, replaced):
     :param replaced: what replaced_patches() gave.
     """
     going = {patch.patch_id: patch.name for patch in replaced}
-    if not going:
-        return
     for patch_id in job.container.dependencies:
         if patch_id in going:
             raise UlpError(
                 f"{job.container.path} depends on the livepatch {going[patch_id]}, in whose place it was to be applied")
+    require_nothing_left(job, subject, going)
+
+
+def require_nothing_left(job, subject, going):
+    """Make sure that no livepatch that stays in the process depends on one of ``going``, {patch ID: name}; UlpError."""
+    if not going:
+        return
     for patch, other in neighbours(subject, job.container):
         needed = [going[patch_id] for patch_id in other.dependencies if patch_id in going]
         if needed and patch.patch_id not in going:
             raise UlpError(
                 f"the livepatch {patch.name}, applied to process {subject.pid} ({subject.name}), depends on"
-                f" {needed[0]}, which was to be replaced; revert {patch.name} first, or replace it as well")
+                f" {needed[0]}, which was to go; revert {patch.name} first, too")
 
 
 def in_place_of(replaced):

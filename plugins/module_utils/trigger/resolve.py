@@ -64,21 +64,22 @@ def resolve(container, libraries, unidentified=()):
             resolution.matches.append(Match(target, same_build[0]))
             resolution.besides.extend(
                 Match(target, library) for library in libraries
-                if library.survey.build_id not in wanted and _is_called(library, target)
+                if library.survey.build_id not in wanted and is_called(library, target.soname)
             )
         elif same_build:
             resolution.doubles.extend(Match(target, library) for library in same_build)
         else:
             resolution.others.extend(
-                Match(target, library) for library in libraries if _is_called(library, target)
+                Match(target, library) for library in libraries if is_called(library, target.soname)
             )
     return resolution
 
 
-def _is_called(library, target):
+def is_called(library, soname):
+    """Whether a library (LoadedLibrary) has that name: as its soname, or its file's where it has none."""
     if library.survey.soname is not None:
-        return library.survey.soname == target.soname
-    return os.path.basename(library.path) == target.soname
+        return library.survey.soname == soname
+    return os.path.basename(library.path) == soname
 
 
 def _may_be(mapping, target):

@@ -15,6 +15,7 @@ from .exchange import exchange
 from .lasting import bringing_along
 from .neighbours import require_independence
 from .outcome import Row
+from .replacing import replaced_patches, require_nothing_left
 from .seccomp_check import require_no_strict_thread
 
 
@@ -31,7 +32,11 @@ def revert(job, pid, via, name):
     if not patch.applied:
         return (yield from bringing_along(job, subject, outcome.REVERTED))
     try:
-        require_independence(subject, job.container)
+        if job.options.replace:
+            others = replaced_patches(job, subject, patch.domain)
+            require_nothing_left(job, subject, {other.patch_id: other.name for other in [patch, *others]})
+        else:
+            require_independence(subject, job.container)
         require_available(pid, via)
         require_no_strict_thread(pid)
         if job.options.check:
