@@ -22,6 +22,11 @@ EXAMINE_SECONDS = 5.0
 # Between two looks of a list that is watched.
 WATCH_SECONDS = 2.0
 
+# Where the role ulp_runtime installs it.
+RUNTIME = "/usr/lib/libpulp/libpulp.so"
+# For one command of a build.
+BUILD_SECONDS = 3600.0
+
 # Names a file to which every traceback is appended that ended in the row of a process.
 DEBUG_LOG = "ULP_DEBUG_LOG"
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 
 from .meaning import Meaning, is_made
-from .objects import STB_LOCAL, Symbol
+from .objects import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, STB_LOCAL, Symbol
 
 _NUMBERED = re.compile(r"(.*)\.(\d+)")
+# Whether it can be written to; the code models differ in other flags.
+_ACCESS = SHF_WRITE | SHF_ALLOC | SHF_EXECINSTR
 _CLONE = re.compile(r"\.(?:cold|(?:part|isra|constprop)\.\d+)")
 
 
@@ -60,7 +62,7 @@ def _by_stem(meaning: Meaning) -> dict[str, list[str]]:
 def _kind(meaning: Meaning, name: str) -> tuple[object, ...]:
     symbol: Symbol = meaning.variables[name]
     section = meaning.section_of(symbol)
-    return symbol.size, symbol.type, section.type, section.flags
+    return symbol.size, symbol.type, section.type, section.flags & _ACCESS
 
 
 def _users(meaning: Meaning) -> dict[str, frozenset[str]]:

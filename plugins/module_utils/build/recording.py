@@ -10,13 +10,17 @@ import os
 import re
 import stat
 import sys
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ..errors import FileProblem
+from . import archives, compiler_wrapper
 from .compiler_wrapper import RECORDS, WRAPPERS
 from .errors import BuildFailed
 
 _COMPILER = re.compile(r"(?:[a-z0-9_]+-linux-gnu-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|c99|c89)(?:-[0-9.]+)?")
+
+_OWN = "recorder"
 
 # A diff changes the time of what these are made from: they would make everything anew, where they are installed at all.
 _AUTOTOOLS = "AUTOMAKE=: AUTOCONF=: ACLOCAL=: AUTOHEADER=: MAKEINFO=:"
@@ -74,16 +78,30 @@ def write_wrappers(directory: str) -> None:
     for place in os.environ.get("PATH", os.defpath).split(os.pathsep):
         if place and os.path.isdir(place) and os.path.realpath(place) != os.path.realpath(directory):
             names.update(name for name in os.listdir(place) if _COMPILER.fullmatch(name))
-    here = os.path.dirname(os.path.abspath(__file__))
-    package = os.path.dirname(here)
-    root, module = os.path.dirname(package), f"{os.path.basename(package)}.{os.path.basename(here)}.compiler_wrapper"
-    run = (f"import sys; sys.path.insert(0, {root!r}); sys.dont_write_bytecode = True;"
-           f" from {module} import main; sys.exit(main(sys.argv[1], sys.argv[2:]))")
+    # The command itself may be an archive, or a part of a collection: the wrappers stand on their own.
+    own = os.path.join(directory, _OWN)
+    os.makedirs(own, exist_ok=True)
+    for file, source in (("__init__", ""), ("archives", _source(archives)),
+                         ("compiler_wrapper", _source(compiler_wrapper))):
+        with open(os.path.join(own, f"{file}.py"), "w", encoding="utf-8") as stream:
+            stream.write(source)
+    run = (f"import sys; sys.path.insert(0, {directory!r});"
+           f" from {_OWN}.compiler_wrapper import main; sys.exit(main(sys.argv[1], sys.argv[2:]))")
     for name in sorted(names):
         path = os.path.join(directory, name)
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(f"#!/bin/sh\nexec {_quoted(sys.executable)} -SE -c {_quoted(run)} {_quoted(name)} \"$@\"\n")
         os.chmod(path, stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+
+
+def _source(module: ModuleType) -> str:
+    """The text of a module, wherever it was imported from."""
+    spec = module.__spec__
+    loader: Any = spec.loader if spec is not None else None
+    source = loader.get_source(module.__name__)
+    if source is None:
+        raise BuildFailed(f"the source of {module.__name__} is missing from this installation of ulp; install it anew")
+    return str(source)
 
 
 def _quoted(word: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..defaults import (
+    BUILD_SECONDS,
     EXAMINE,
     EXAMINE_SECONDS,
     HOLD_FILE,
@@ -13,6 +14,7 @@ from ..defaults import (
     LEDGER,
     RETRACTED_FILE,
     RETRIES,
+    RUNTIME,
     SECCOMP,
     TIMEOUT_SECONDS,
     WATCH_SECONDS,
@@ -98,6 +100,40 @@ def parser():
     post.add_argument("-o", "--output", metavar="OUT", help="write the result here instead of replacing the library")
     post.add_argument("--allow-untracked", action="store_true",
                       help="accept exported functions without padding, through which threads enter the library unseen")
+
+    build = verb(
+        "build", "make a livepatch from a source tree and a diff, and prove it",
+        "The source is copied, and built before and after the diff; the functions whose code differs are replaced."
+        " Exit status: 0 built, 1 refused: each reason is on standard error.",
+    )
+    build.add_argument("--source", metavar="DIR", required=True, help="the source tree, without the diff")
+    build.add_argument("--build", metavar="COMMAND", required=True,
+                       help="the shell command that builds it, with the flags that the library was built with")
+    build.add_argument("--prepare", metavar="COMMAND", help="a shell command to run once before, such as ./configure")
+    build.add_argument("--diff", "--patch", metavar="DIFF", action="append", required=True,
+                       help="the fix; may be given several times")
+    build.add_argument("--strip", metavar="N", type=_count, default=1,
+                       help="leading directories to drop from the names in the diff, as patch -p; default: %(default)s")
+    build.add_argument("--target", metavar="NAME", action="append", default=[],
+                       help="only this library or program, by soname or file name; may be given several times; default:"
+                       " every library whose code changes, or every program if no library does")
+    build.add_argument("--running", metavar="FILE",
+                       help="the library as it is installed where it runs; default: the one that is built here")
+    build.add_argument("-o", "--output", metavar="DIR", required=True,
+                       help="write the livepatches here, or to this file if its name ends in .ulp")
+    build.add_argument("--allow", metavar="NAME", action="append", default=[],
+                       help="go on although what has this name is refused; a name or a pattern; may be given several"
+                       " times; the metadata of the livepatch say so")
+    build.add_argument("--label", metavar="TEXT", action="append", default=[],
+                       help="a CVE number, say, for the metadata; may be given several times")
+    build.add_argument("--work", metavar="DIR",
+                       help="where to build, and what makes the next run short; default: below ~/.cache/ulp/build")
+    build.add_argument("--build-timeout", metavar="SECONDS", type=_duration, default=BUILD_SECONDS,
+                       help="how long each command may take; default: %(default)s")
+    build.add_argument("--runtime", metavar="FILE", default=RUNTIME,
+                       help="libpulp.so for the proof on a trial process; default: %(default)s")
+    build.add_argument("--no-proof", action="store_true", help="leave out the proof on a trial process")
+    build.add_argument("--as-root", action="store_true", help="run the commands of the source as root, if you are")
 
     pack = verb("pack", "make a livepatch from a description file")
     pack.add_argument("description", metavar="PATCH.dsc",

@@ -26,6 +26,7 @@ from .output import REFUSED, SIGNALLED, complain, discard_output
 # Where each verb is, so that help and a mistyped word wait for none of them.
 _MODULES = {
     "post": "files",
+    "build": "building",
     "pack": "files",
     "dump": "files",
     "sign": "files",

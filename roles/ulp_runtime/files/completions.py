@@ -29,10 +29,13 @@ KINDS = {
     "FILE": FILES,
     "KEY": FILES,
     "PATH": FILES,
+    "DIR": FILES,
+    "DIFF": FILES,
     "NAME": ANYTHING,
     "TEXT": ANYTHING,
     "SECONDS": ANYTHING,
     "N": ANYTHING,
+    "COMMAND": ANYTHING,
 }
 
 

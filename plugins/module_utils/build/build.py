@@ -1,0 +1,273 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a source, a build command and diffs to livepatches: the steps in order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any, Callable, NamedTuple
+
+from ..atomic_file import read_file, replace_file
+from ..elf.image import ElfImage
+from ..errors import BadElf, FileProblem
+from ..version import VERSION
+from .errors import BuildFailed
+from .refusals import Refusal, Refusals
+from .target_build import Candidate, Made, candidates, contents_digest, make
+from .trial import Proof, prove
+from .work_tree import Recipe, WorkTree, source_digest
+
+_STATE = "last.json"
+
+
+class Request(NamedTuple):
+    """What to build.
+
+    ``diffs`` are paths, ``strip`` as for ``patch -p``; ``targets``, names of linked files or sonames (empty: all shared
+    libraries that change, or all programs where there is none); ``running``, the file that runs, for one target;
+    ``allow``, names or patterns of what may be refused; ``runtime``, libpulp.so for the proof, None: no proof;
+    ``output``, a directory, or a file ``*.ulp`` for one target.
+    """
+
+    recipe: Recipe
+    diffs: list[str]
+    output: str
+    work: str
+    strip: int = 1
+    targets: tuple[str, ...] = ()
+    running: str | None = None
+    allow: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    runtime: str | None = None
+
+
+class TargetResult(NamedTuple):
+    """What came of one target; ``made`` and ``proof`` are None where it was refused, or not proved."""
+
+    name: str
+    path: str | None
+    made: Made | None
+    refusals: Refusals
+    proof: Proof | None
+
+
+class BuildResult(NamedTuple):
+    """What came of a build: ``fields`` is the report as a JSON-able dict, ``changed`` whether a file was written."""
+
+    fields: dict[str, Any]
+    changed: bool
+
+    @property
+    def refused(self) -> bool:
+        """Whether there is anything that was not built."""
+        return bool(self.fields["refused"])
+
+
+def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
+    """Build livepatches.
+
+    :param progress: is called with each step, a phrase.
+    :raises UlpError: a step fails; what can't be live-patched is in the result instead.
+    """
+    if not request.diffs:
+        raise BuildFailed("there is no diff to build a livepatch from")
+    fingerprint = _fingerprint(request)
+    tree = WorkTree(request.work, request.recipe)
+    last = _last(tree, fingerprint)
+    if last is not None:
+        progress("nothing has changed since the last run")
+        return BuildResult(last, False)
+    built = tree.build([os.path.abspath(diff) for diff in request.diffs], request.strip, progress)
+    os.makedirs(tree.path("objects", "taken"), exist_ok=True)
+    progress("compare the objects")
+    common = Refusals(request.allow)
+    chosen = _chosen(candidates(tree, built, common), request, tree, common)
+    results = []
+    for candidate in chosen:
+        results.append(_one(candidate, request, tree, built, common, len(chosen) > 1, progress))
+    fields = _report(request, built.applied.files, built.applied.warnings, results, common)
+    changed = any(result.path for result in results)
+    with open(tree.path(_STATE), "w", encoding="utf-8") as stream:
+        json.dump({"fingerprint": fingerprint, "report": fields}, stream)
+    return BuildResult(fields, changed)
+
+
+def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, common: Refusals, several: bool,
+         progress: Callable[[str], None]) -> TargetResult:
+    path = request.running or tree.product_before(candidate.link.output)
+    running = ElfImage.open(path)
+    name = running.soname or os.path.basename(candidate.link.output)
+    refusals = Refusals(request.allow)
+    for refusal in [*common.refused, *common.allowed]:
+        refusals.add(*refusal)
+    progress(f"make the livepatch for {name}")
+    made = make(candidate, tree, built, running, _labels(request, built.applied.files, candidate), refusals)
+    if made is None:
+        return TargetResult(name, None, None, refusals, None)
+    output = _output(request, name, several)
+    proof = None
+    if request.runtime is not None and not running.is_program:
+        progress(f"prove it on a process that has loaded {name}")
+        trial = tree.path("objects", os.path.basename(output))
+        with open(trial, "wb") as stream:
+            stream.write(made.data)
+        proof = prove(trial, running.name, request.runtime, _directories(candidate, tree))
+    replace_file(output, made.data)
+    return TargetResult(name, output, made, refusals, proof)
+
+
+def _directories(candidate: Candidate, tree: WorkTree) -> list[str]:
+    """Where the target may find libraries of the same build."""
+    found = [os.path.dirname(tree.product_before(candidate.link.output))]
+    for word in candidate.link.arguments:
+        path = os.path.normpath(os.path.join(candidate.link.directory, word))
+        if ".so" in os.path.basename(word) and path.startswith(tree.path("tree") + os.sep) and os.path.isfile(path):
+            found.append(os.path.dirname(tree.product_before(path)))
+    return list(dict.fromkeys(found))
+
+
+def _output(request: Request, name: str, several: bool) -> str:
+    if request.output.endswith(".ulp") and not os.path.isdir(request.output):
+        if several:
+            raise BuildFailed(f"the diff changes several libraries; name a directory instead of {request.output}")
+        return request.output
+    try:
+        os.makedirs(request.output, exist_ok=True)
+    except OSError as error:
+        raise FileProblem("create", request.output, error) from error
+    return os.path.join(request.output, f"{name}.ulp")
+
+
+def _chosen(found: list[Candidate], request: Request, tree: WorkTree, common: Refusals) -> list[Candidate]:
+    """The targets to build livepatches for."""
+    images: list[tuple[Candidate, ElfImage]] = []
+    seen = set()
+    for candidate in found:
+        try:
+            image = ElfImage.open(tree.product_before(candidate.link.output))
+        except (BadElf, FileProblem):
+            # An object that others were linked from, or something that the build has removed.
+            continue
+        # The same library may be linked twice: where it is built, and where it is to be installed.
+        identity = image.build_id or candidate.link.output.encode()
+        if identity not in seen:
+            seen.add(identity)
+            images.append((candidate, image))
+    names = list(request.targets)
+    if not names and request.running:
+        running = ElfImage.open(request.running)
+        names = [running.soname or os.path.basename(request.running)]
+    if names:
+        chosen = [candidate for candidate, image in images
+                  if {image.soname, os.path.basename(candidate.link.output)} & set(names)]
+        if not chosen:
+            have = ", ".join(sorted(os.path.basename(candidate.link.output) for candidate, _image in images))
+            raise BuildFailed(f"the diff changes nothing in {', '.join(names)}"
+                              + (f"; it changes {have}" if have else "") + _why(common))
+    else:
+        libraries = [candidate for candidate, image in images if not image.is_program]
+        chosen = libraries or [candidate for candidate, _image in images]
+        if not chosen:
+            raise BuildFailed("the diff changes no code or data of a library or program that was linked" + _why(common))
+    if request.running and len(chosen) > 1:
+        raise BuildFailed("only one library can be built for with --running; name it with --target")
+    return chosen
+
+
+def _why(common: Refusals) -> str:
+    return "".join(f"; {refusal.what}" for refusal in common.refused)
+
+
+def _labels(request: Request, files: list[str], candidate: Candidate) -> dict[str, object]:
+    """What the metadata say of where a livepatch comes from."""
+    compilers = sorted({unit.compiler for unit in candidate.after.units.values()})
+    labels: dict[str, object] = {"built_with": f"ulp {VERSION}", "build": request.recipe.command, "sources": files,
+                                 "compilers": compilers,
+                                 "diffs": {os.path.basename(diff): contents_digest(diff) for diff in request.diffs}}
+    if request.labels:
+        labels["labels"] = list(request.labels)
+    return labels
+
+
+def _report(request: Request, files: list[str], warnings: list[str], results: list[TargetResult],
+            common: Refusals) -> dict[str, Any]:
+    refused = {refusal: None for result in results for refusal in result.refusals.refused}
+    patterns = set(request.allow)
+    for refusals in [common, *(result.refusals for result in results)]:
+        patterns &= set(refusals.unused)
+    return {
+        "sources": files,
+        "warnings": [*warnings, *(f"{pattern} is allowed, but nothing of that name was refused"
+                                  for pattern in sorted(patterns))],
+        "refused": [_refusal_fields(refusal) for refusal in refused],
+        "targets": [_target_fields(result) for result in results],
+    }
+
+
+def _refusal_fields(refusal: Refusal) -> dict[str, Any]:
+    return {"kind": refusal.kind, "name": refusal.name, "reason": refusal.what,
+            "can_be_allowed": refusal.can_be_allowed}
+
+
+def _target_fields(result: TargetResult) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "name": result.name,
+        "path": result.path,
+        "refused": [_refusal_fields(refusal) for refusal in result.refusals.refused],
+        "allowed": [_refusal_fields(refusal) for refusal in result.refusals.allowed],
+        "proof": result.proof.steps if result.proof else None,
+    }
+    made = result.made
+    if made is not None:
+        fields.update(
+            patch_id=made.patch_id,
+            sha256=hashlib.sha256(made.data).hexdigest(),
+            build_id=made.target.build_id,
+            functions=[{"name": each.old.name.partition("@")[0], "source": each.unit.source, "why": each.why}
+                       for each in made.replaced],
+            bindings=[{"name": binding.name, "kind": binding.kind, "version": binding.version}
+                      for binding in made.target.bindings],
+            copied=made.copied,
+            medium=made.medium,
+            warnings=made.warnings,
+        )
+    return fields
+
+
+def _fingerprint(request: Request) -> str:
+    """A digest of all that a build depends on."""
+    digest = hashlib.sha256(repr((
+        VERSION, request._replace(recipe=request.recipe._replace(seconds=0)), source_digest(request.recipe.source),
+        [contents_digest(diff) for diff in request.diffs if os.path.isfile(diff)],
+        contents_digest(request.running) if request.running else None,
+        contents_digest(request.runtime) if request.runtime else None, os.environ.get("PATH"),
+        sorted((name, value) for name, value in os.environ.items() if name.endswith("FLAGS") or name in ("CC", "CXX")),
+    )).encode())
+    return digest.hexdigest()
+
+
+def _last(tree: WorkTree, fingerprint: str) -> dict[str, Any] | None:
+    """The report of the last run, where it was of the same and its livepatches are still there."""
+    try:
+        state = json.loads(read_file(tree.path(_STATE)))
+        if state["fingerprint"] != fingerprint:
+            return None
+        for target in state["report"]["targets"]:
+            if target["path"] is None or contents_digest(target["path"]) != target["sha256"]:
+                return None
+        return state["report"]
+    except (FileProblem, ValueError, KeyError, TypeError):
+        return None
+
+
+def default_work_directory(source: str) -> str:
+    """Where a source is built unless told: in the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    name = os.path.basename(os.path.abspath(source)) or "source"
+    place = hashlib.sha256(os.path.abspath(source).encode(errors="surrogateescape")).hexdigest()[:12]
+    return os.path.join(cache, "ulp", "build", f"{name}-{place}")
+
+

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a program of the build, with a limit of time, and with its output in a log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import Mapping, Sequence
+
+from ..errors import FileProblem, MissingProgram
+from .errors import BuildFailed
+
+_SHOWN = 1500
+
+
+def run(command: Sequence[str], what: str, package: str = "binutils", directory: str | None = None) -> str:
+    """Run a tool and return its output.
+
+    :param what: what it does, for the message: ``link the patch library``.
+    :param package: the Debian package that has it.
+    :raises BuildFailed: it fails.
+    :raises MissingProgram: it is not installed.
+    """
+    try:
+        done = subprocess.run(list(command), cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+    except FileNotFoundError as error:
+        raise MissingProgram(command[0], package) from error
+    output = done.stdout.decode("utf-8", "replace")
+    if done.returncode:
+        raise BuildFailed(f"cannot {what}: {os.path.basename(command[0])} says: {output.strip()[-_SHOWN:]}")
+    return output
+
+
+def run_logged(command: str, what: str, directory: str, environment: Mapping[str, str], log: str, seconds: float,
+               ) -> int:
+    """Run a command of the shell with its output in the file ``log``, and return its exit status.
+
+    All that it has started is ended when the time is over.
+
+    :param seconds: how long it may take.
+    :raises BuildFailed: it takes longer.
+    :raises FileProblem: the log cannot be written.
+    """
+    try:
+        stream = open(log, "ab")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise FileProblem("write", log, error) from error
+    with stream:
+        stream.write(f"+ {command}\n".encode(errors="surrogateescape"))
+        stream.flush()
+        process = subprocess.Popen(["/bin/sh", "-e", "-c", command], cwd=directory, env=dict(environment),
+                                   stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise BuildFailed(f"{what} took longer than {seconds:g} s; the log is {log}") from error
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def last_lines(log: str, most: int = 12) -> str:
+    """The end of a log, for a message."""
+    with open(log, "rb") as stream:
+        return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-most:])

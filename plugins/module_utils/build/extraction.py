@@ -1,0 +1,340 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take new functions out of the objects that were compared, so that the patch runs the very code that was compared.
+
+Each reference to what the target has is changed into one through a word that the runtime fills in:
+
+========================================  =================================================
+in the object                             becomes
+========================================  =================================================
+call, jump, conditional jump              to a thunk that jumps through the word
+``lea x(%rip)``                           ``mov word(%rip)``
+``mov x@GOTPCREL(%rip)`` and the like     the same instruction, with the word in place of the GOT's
+``x@TLSGD``, ``x@TLSLD``                  the address of a pair of words
+an address in data                        a word that the runtime fills in
+========================================  =================================================
+
+Other instructions that access the target's variables directly have no room for it.  Their unit is compiled once more
+with the medium code model, where each such access first loads a distance from the GOT's address
+(``movabs $x@GOTOFF, %r``).  The base is made 0 and the distance a word with the whole address.
+
+Sources: the AMD64 psABI, sections 3.5 (code models), 4.4 (relocation types) and 6 (thread-local storage); Intel SDM,
+volume 2, for the instructions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..elf.symbols import Symbol as TargetSymbol
+from ..livepatch.binding import TLS
+from .comparison import Difference, parent_of_cold
+from .meaning import Meaning, Place, is_made
+from .objects import (
+    STB_LOCAL,
+    STT_FUNC,
+    STT_GNU_IFUNC,
+    STT_SECTION,
+    STT_TLS,
+    STV_DEFAULT,
+    ObjectEditor,
+    ObjectSection,
+    Relocation,
+    Symbol,
+)
+from .refusals import AMBIGUOUS, REFERENCE, Refusals
+from .replacing import Replaced, UnitChange
+from .slots import Slots
+from .target_library import Ambiguous, Reference, TargetLibrary
+
+_R_NONE, _R_PC32 = 0, 2
+_GOT = "_GLOBAL_OFFSET_TABLE_"
+_THROUGH_GOT = ("GOTPCREL", "GOTPCRELX", "REX_GOTPCRELX")
+_DISTANCES = ("PC32", "PC64")
+
+
+class Source(NamedTuple):
+    """A unit that functions are taken from; ``taken`` is how the object they are taken from differs from the first."""
+
+    change: UnitChange
+    taken: Difference
+
+    @property
+    def meaning(self) -> Meaning:
+        """That of the object that functions are taken from."""
+        return self.taken.after
+
+
+class Extracted(NamedTuple):
+    """The edited objects, {key of the unit: bytes}; ``names``, {name of a new function: its Replaced}.
+
+    ``copied`` are the names of functions and constants that the patch library has for itself.  ``direct`` are the keys
+    of units that access the target's variables directly, and have to be compiled with the medium code model: unless
+    that is empty, the rest is worth nothing.
+    """
+
+    objects: dict[str, bytes]
+    names: dict[str, Replaced]
+    copied: list[str]
+    direct: list[str]
+
+
+class _Extraction:
+    def __init__(self, sources: list[Source], target: TargetLibrary, slots: Slots, refusals: Refusals) -> None:
+        self.sources = {source.change.key: source for source in sources}
+        self.target = target
+        self.slots = slots
+        self.refusals = refusals
+        self.editors = {key: ObjectEditor(source.meaning.file) for key, source in self.sources.items()}
+        self.work: list[tuple[str, int]] = []
+        self.seen: set[tuple[str, int]] = set()
+        self.copied: set[str] = set()
+        self.direct: set[str] = set()
+        # Who defines what only the new code has.
+        self.defined: dict[str, tuple[str, Symbol]] = {}
+        for key, source in self.sources.items():
+            for name, symbol in [*source.meaning.functions.items(), *source.meaning.variables.items()]:
+                if symbol.binding != STB_LOCAL and symbol.defined:
+                    self.defined.setdefault(name, (key, symbol))
+
+    # ------------------------------------------------------- whose is a name
+
+    def of_target(self, source: Source, place: Place) -> TargetSymbol | None:
+        """The Symbol of the target that a Place stands for; None for what the patch library has itself, or imports."""
+        name = place.name
+        if name is None or name.startswith("DW.ref.") or is_made(name) or parent_of_cold(name):
+            return None
+        if place.section is not None and place.symbol.type in (STT_FUNC, STT_GNU_IFUNC) and place.offset:
+            # A label of a function that is itself replaced.
+            return None
+        taken = source.taken
+        local = place.section is not None and place.symbol.binding == STB_LOCAL
+        if local and name in (*taken.new, *taken.new_variables):
+            return None
+        # The patch library has changed constants itself.
+        if any(name in each.change.difference.changed_constants for each in self.sources.values()
+               if each is source or not local):
+            return None
+        try:
+            return self.target.find(source.change.known, taken.renamed.get(name, name), local)
+        except Ambiguous as error:
+            self.refusals.add(AMBIGUOUS, name, f"{name} of {source.change.source} cannot be told apart in"
+                              f" {self.target.image.name}: {error}")
+            return None
+
+    def refuse(self, source: Source, section: ObjectSection, relocation: Relocation, name: str | None) -> None:
+        where = source.meaning.owner(section, relocation.offset)
+        function = where.name if where else section.name
+        self.refusals.add(
+            REFERENCE, function, f"{function} of {source.change.source} refers to {name or 'a constant'} in a way that"
+            f" is not understood (R_X86_64_{relocation.kind})")
+
+    # -------------------------------------------------------------- walking
+
+    def need(self, key: str, section: ObjectSection | int) -> None:
+        index = section if isinstance(section, int) else section.index
+        if (key, index) not in self.seen:
+            self.seen.add((key, index))
+            self.work.append((key, index))
+
+    def walk(self) -> None:
+        while self.work:
+            key, index = self.work.pop()
+            source = self.sources[key]
+            section = source.meaning.file.sections[index]
+            for table, _offset in source.meaning.exception_tables.get(index, ()):
+                self.need(key, table)
+            for relocation in section.relocations:
+                self.edit(key, source, section, relocation)
+
+    def edit(self, key: str, source: Source, section: ObjectSection, relocation: Relocation) -> None:
+        if relocation.kind == "NONE":
+            return
+        meaning = source.meaning
+        place = meaning.place(section, relocation)
+        if place.name == _GOT:
+            self.edit_base(key, source, section, relocation)
+            return
+        if not section.is_code and relocation.kind in _DISTANCES:
+            # Switch tables, and exception tables: distances within the patch library.
+            if place.section is not None:
+                self.need(key, place.section)
+            elif self.of_target(source, place) is not None:
+                self.refuse(source, section, relocation, place.name)
+            return
+        symbol = self.of_target(source, place)
+        if symbol is None:
+            self.edit_own(key, source, section, relocation, place)
+        elif symbol.type == "STT_TLS":
+            self.edit_thread_local(key, source, section, relocation, place, symbol)
+        else:
+            self.edit_reference(key, source, section, relocation, place, symbol)
+
+    def edit_base(self, key: str, source: Source, section: ObjectSection, relocation: Relocation) -> None:
+        """``lea _GLOBAL_OFFSET_TABLE_(%rip), %r``, of the medium code model, becomes ``mov $0, %r``."""
+        data = source.meaning.file.data
+        at = section.offset + relocation.offset
+        rex, opcode, modrm = data[at - 3:at]
+        if relocation.kind != "GOTPC32" or rex & 0xFB != 0x48 or opcode != 0x8D or modrm & 0xC7 != 5:
+            self.refuse(source, section, relocation, _GOT)
+            return
+        data[at - 3] = 0x48 | (rex & 4) >> 2
+        data[at - 2] = 0xC7
+        data[at - 1] = 0xC0 | (modrm & 0x38) >> 3
+        data[at:at + 4] = bytes(4)
+        self.editors[key].relocate(relocation, 0, _R_NONE, 0)
+
+    def edit_own(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place) -> None:
+        """A reference to what the patch library has itself, or imports."""
+        if place.section is not None:
+            self.need(key, place.section)
+            if place.name is not None and not is_made(place.name) and place.symbol.type != STT_SECTION:
+                self.copied.add(place.name)
+            if place.symbol.type == STT_TLS and relocation.kind not in ("TLSGD",):
+                self.refuse(source, section, relocation, place.name)
+        elif place.name in self.defined:
+            other, symbol = self.defined[place.name]
+            self.need(other, symbol.section)
+            self.copied.add(place.name)
+        if relocation.kind == "GOTOFF64":
+            self.load_whole_address(key, source, section, relocation, self.slots.own_slot(
+                self.label(key, relocation, place)))
+        elif relocation.kind in ("32", "32S", "GOT64", "GOTPC64", "PLTOFF64"):
+            self.refuse(source, section, relocation, place.name)
+
+    def label(self, key: str, relocation: Relocation, place: Place) -> str:
+        """The name of a new symbol at a place of the patch library's own, with the relocation's addend."""
+        editor = self.editors[key]
+        number = list(self.sources).index(key)
+        if place.section is None:
+            return str(place.name)
+        symbol = editor.file.symbols[relocation.symbol]
+        value = symbol.value + relocation.addend
+        name = f"__ulp_at_{number}_{place.section.index}_{value}"
+        editor.symbol(name, place.section.index, value)
+        return name
+
+    # -------------------------------------------------------------- editing
+
+    def edit_reference(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place,
+                       symbol: TargetSymbol) -> None:
+        kind = relocation.kind
+        editor = self.editors[key]
+        data = source.meaning.file.data
+        at = section.offset + relocation.offset
+        reference = self.target.reference(_name_of(symbol), symbol, place.offset)
+        if kind in _THROUGH_GOT:
+            editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32)
+        elif kind == "GOTOFF64":
+            self.load_whole_address(key, source, section, relocation, self.slots.slot(reference))
+        elif kind == "64":
+            number = list(self.sources).index(key)
+            label = f"__ulp_word_{number}_{section.index}_{relocation.offset}"
+            editor.symbol(label, section.index, relocation.offset)
+            self.slots.word(label, reference)
+            editor.relocate(relocation, 0, _R_NONE, 0)
+        elif kind in ("PLT32", "PC32") and section.is_code:
+            rex, opcode, modrm = data[at - 3:at]
+            if modrm in (0xE8, 0xE9) or (opcode == 0x0F and 0x80 <= modrm <= 0x8F):
+                editor.relocate(relocation, editor.symbol(self.slots.thunk(reference)), _R_PC32, -4)
+            elif rex & 0xF8 == 0x48 and opcode == 0x8D and modrm & 0xC7 == 5:
+                data[at - 2] = 0x8B
+                editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32, -4)
+            elif place.section is not None and place.section.is_constant and not place.section.is_code:
+                # Its value is all that is used, and that never changes.
+                self.edit_own(key, source, section, relocation, place)
+            else:
+                self.direct.add(key)
+        elif kind in ("32", "32S"):
+            # Code for a program at a fixed address: to be compiled anew, like what accesses variables directly.
+            self.direct.add(key)
+        else:
+            self.refuse(source, section, relocation, place.name)
+
+    def load_whole_address(self, key: str, source: Source, section: ObjectSection, relocation: Relocation,
+                           slot: str) -> None:
+        """``movabs $x@GOTOFF, %r`` becomes ``mov slot(%rip), %r``, and a nop of 3 bytes."""
+        data = source.meaning.file.data
+        at = section.offset + relocation.offset
+        rex, opcode = data[at - 2:at]
+        if rex & 0xFE != 0x48 or not 0xB8 <= opcode <= 0xBF:
+            self.refuse(source, section, relocation, slot)
+            return
+        data[at - 2] = 0x48 | (rex & 1) << 2
+        data[at - 1] = 0x8B
+        data[at] = 0x05 | (opcode & 7) << 3
+        data[at + 1:at + 5] = bytes(4)
+        data[at + 5:at + 8] = b"\x0f\x1f\x00"
+        editor = self.editors[key]
+        editor.relocate(relocation, editor.symbol(slot), _R_PC32, -4, relocation.offset + 1)
+
+    def edit_thread_local(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place,
+                          symbol: TargetSymbol) -> None:
+        editor = self.editors[key]
+        at = section.offset + relocation.offset
+        if relocation.kind == "TLSGD":
+            reference = self.target.reference(_name_of(symbol), symbol)
+        elif relocation.kind == "TLSLD":
+            # The module's whole storage: the distances within it follow.
+            reference = Reference(TLS, "thread-local storage", "", 0, 0)
+        elif relocation.kind == "DTPOFF32" and section.is_code:
+            source.meaning.file.data[at:at + 4] = (symbol.value + place.offset).to_bytes(4, "little", signed=True)
+            editor.relocate(relocation, 0, _R_NONE, 0)
+            return
+        else:
+            self.refuse(source, section, relocation, place.name)
+            return
+        editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32, -4)
+
+
+def _name_of(symbol: TargetSymbol) -> str:
+    return symbol.name.partition("@")[0]
+
+
+def extract(
+    sources: list[Source], replaced: list[Replaced], target: TargetLibrary, slots: Slots, refusals: Refusals,
+) -> Extracted:
+    """Edit the objects so that the functions to be replaced, and what only they use, can be linked by themselves.
+
+    :param sources: the units with changes; the objects they were read from have no debug information, and are changed
+        in memory.
+    :param slots: takes what the runtime has to fill in.
+    :param refusals: takes what is not understood.
+    """
+    extraction = _Extraction(sources, target, slots, refusals)
+    names: dict[str, Replaced] = {}
+    for key, source in extraction.sources.items():
+        for symbol in source.meaning.file.symbols:
+            if symbol.defined and symbol.binding != STB_LOCAL:
+                extraction.editors[key].hide(symbol)
+    for each in replaced:
+        source = extraction.sources[each.unit.key]
+        function = source.meaning.functions.get(each.name)
+        if function is None:
+            refusals.add(REFERENCE, each.name, f"{each.name} of {each.unit.source} is no function of its own in the"
+                         " medium code model")
+            continue
+        name = _new_name(each.name, names)
+        names[name] = each
+        extraction.editors[each.unit.key].symbol(
+            name, function.section, function.value, function.size, STT_FUNC, STV_DEFAULT)
+        extraction.need(each.unit.key, function.section)
+    extraction.walk()
+    used = {key for key, _index in extraction.seen}
+    replaced_names = {each.name for each in replaced}
+    return Extracted(
+        {key: extraction.editors[key].finish() for key in extraction.sources if key in used},
+        names,
+        sorted(extraction.copied - replaced_names),
+        sorted(extraction.direct),
+    )
+
+
+def _new_name(old: str, taken: dict[str, Replaced]) -> str:
+    name = f"__ulp_new_{old.partition('@')[0]}"
+    number = 2
+    while name in taken:
+        name = f"__ulp_new_{old.partition('@')[0]}.{number}"
+        number += 1
+    return name

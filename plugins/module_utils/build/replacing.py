@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which functions of a target have to be replaced, and why each.
+
+Those whose code differs, so that callers that hold an inlined copy and clones come by themselves, and those that read a
+constant that changes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, NamedTuple
+
+from ..elf.symbols import Symbol
+from .comparison import Difference
+from .meaning import Meaning, is_made
+from .objects import STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_TLS
+from .refusals import (
+    AMBIGUOUS,
+    CONSTANT,
+    CONSTRUCTOR,
+    GONE,
+    IFUNC,
+    INITIAL_VALUE,
+    THREAD_LOCAL,
+    Refusals,
+)
+from .target_library import Ambiguous, TargetLibrary
+
+CHANGED = "changed"
+CLONE = "clone of a changed function"
+MOVED = "moved from another source file"
+READER = "reads a constant that changes"
+
+_CLONE = re.compile(r".*\.(?:part|isra|constprop)\.\d+")
+
+
+class UnitChange(NamedTuple):
+    """A unit of the target that the diff changes: its ``source`` path, its key in the records, and what differs."""
+
+    source: str
+    key: str
+    difference: Difference
+
+    @property
+    def known(self) -> Meaning:
+        """By whose names the unit is found in the target."""
+        return self.difference.before or self.difference.after
+
+
+class Replaced(NamedTuple):
+    """A function of the target to be replaced.
+
+    ``name`` is that after the diff, in the unit ``unit``; ``old`` is its Symbol in the target.
+    """
+
+    name: str
+    unit: UnitChange
+    old: Symbol
+    why: str
+
+
+def functions_to_replace(
+    changes: list[UnitChange], unchanged: Iterable[UnitChange], target: TargetLibrary, refusals: Refusals,
+) -> list[Replaced]:
+    """What has to be replaced.
+
+    :param changes: the units that differ.
+    :param unchanged: the other units of the target, with equal objects, whose functions may read constants.
+    :param refusals: takes what can't be live-patched.
+    """
+    found: dict[int, Replaced] = {}
+    # What is gone from one unit may be another's now.
+    added = {name for change in changes for name in change.difference.new
+             if change.difference.after.functions[name].binding == STB_GLOBAL}
+    for change in changes:
+        _refuse_data(change, target, refusals)
+        _refuse_code(change, target, added, refusals)
+        for name in change.difference.changed:
+            symbol = change.difference.after.functions[name]
+            if name in change.difference.resolvers or symbol.type != STT_FUNC:
+                continue
+            why = CLONE if _CLONE.fullmatch(name) else CHANGED
+            _add(found, change, name, why, target, refusals)
+        for name in change.difference.new:
+            if name in added:
+                _add(found, change, name, MOVED, target, refusals)
+    _add_readers(found, changes, unchanged, target, refusals)
+    return sorted(found.values(), key=lambda each: each.old.value)
+
+
+def _add(found: dict[int, Replaced], change: UnitChange, name: str, why: str, target: TargetLibrary,
+         refusals: Refusals) -> None:
+    symbol = change.difference.after.functions[name]
+    try:
+        old = target.find(change.known, name, symbol.binding == STB_LOCAL)
+    except Ambiguous as error:
+        refusals.add(AMBIGUOUS, name, f"{name} of {change.source} cannot be told apart in {target.image.name}: {error}")
+        return
+    # Where the target has no such function, the linker has left it out: whoever calls it has it from the patch.
+    if old is not None and old.value not in found:
+        found[old.value] = Replaced(name, change, old, why)
+
+
+def _add_readers(
+    found: dict[int, Replaced], changes: list[UnitChange], unchanged: Iterable[UnitChange], target: TargetLibrary,
+    refusals: Refusals,
+) -> None:
+    """The functions that read a changed constant, by whatever other constants."""
+    shared = {name for change in changes for name in change.difference.changed_constants
+              if change.difference.after.variables[name].binding != STB_LOCAL}
+    own = {change.key: set(change.difference.changed_constants) for change in changes}
+    if not any(own.values()):
+        return
+    for change in [*changes, *unchanged]:
+        meaning = change.difference.after
+        affected = own.get(change.key, set()) | shared
+        grown = True
+        while grown:
+            grown = False
+            for name, symbol in meaning.variables.items():
+                if name in affected or not _refers(meaning, name, affected) or is_made(name):
+                    continue
+                if not symbol.defined or not meaning.section_of(symbol).is_constant:
+                    refusals.add(CONSTANT, name, f"{name} of {change.source} points to a constant that changes, and is"
+                                 " writable itself: running processes go on with the old one")
+                    continue
+                affected.add(name)
+                change.difference.changed_constants.setdefault(name, "it points to a constant that changes")
+                grown = True
+        for name in meaning.functions:
+            if _refers(meaning, name, affected) and name not in change.difference.changed:
+                parent = name.partition(".cold")[0] if ".cold" in name else name
+                _add(found, change, parent, READER, target, refusals)
+
+
+def _refers(meaning: Meaning, name: str, wanted: set[str]) -> bool:
+    symbol = meaning.functions.get(name) or meaning.variables[name]
+    if not symbol.defined:
+        return False
+    section = meaning.section_of(symbol)
+    return any(meaning.place(section, relocation).name in wanted for relocation in meaning.relocations(symbol))
+
+
+def _refuse_data(change: UnitChange, target: TargetLibrary, refusals: Refusals) -> None:
+    difference = change.difference
+    for name, what in difference.changed_variables.items():
+        if difference.after.variables[name].type == STT_TLS:
+            refusals.add(THREAD_LOCAL, name, f"{name} of {change.source} is thread-local, and {what}: threads that run"
+                         " already have the old one")
+        else:
+            refusals.add(INITIAL_VALUE, name, f"{name} of {change.source} is writable, and {what}: running processes go"
+                         " on with the value that they have")
+    for name, what in difference.changed_constants.items():
+        if difference.after.variables[name].binding != STB_LOCAL and name in target.exported:
+            refusals.add(CONSTANT, name, f"{name} of {change.source} is a constant that {target.image.name} exports,"
+                         f" and {what}: programs that read it themselves go on with the old one")
+    for name in difference.ambiguous:
+        refusals.add(AMBIGUOUS, name, f"{name} of {change.source} may be one of several variables that were there"
+                     " before the diff")
+
+
+def _refuse_code(change: UnitChange, target: TargetLibrary, added: set[str], refusals: Refusals) -> None:
+    difference = change.difference
+    for name in difference.resolvers:
+        refusals.add(IFUNC, name, f"{name} of {change.source} is chosen when a process starts (IFUNC), and is new or"
+                     " changes: running processes have chosen already")
+    for name in difference.constructors:
+        refusals.add(CONSTRUCTOR, name, f"{name} of {change.source} runs when the library is loaded, and is new or"
+                     " changes: in running processes it has run already")
+    for name in difference.gone:
+        if name in target.exported and name not in added and difference.before is not None and (
+                difference.before.functions[name].binding != STB_LOCAL):
+            refusals.add(GONE, name, f"{name} of {change.source} is gone, and {target.image.name} exports it: programs"
+                         " that run may call it")

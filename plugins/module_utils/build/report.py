@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a build for people to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counted import counted
+
+
+def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
+    """The lines that tell what came of a build.
+
+    :param fields: BuildResult.fields.
+    :param changed: BuildResult.changed.
+    """
+    lines = []
+    for target in fields["targets"]:
+        if target["path"] is None:
+            lines.append(f"{target['name']}: refused")
+            continue
+        done = "built" if changed else "unchanged"
+        lines.append(f"{target['path']}: {done}, {counted(len(target['functions']), 'function')}, patch ID"
+                     f" {target['patch_id']}")
+        lines.extend(f"  replaces   {function['name']} ({function['source']}): {function['why']}"
+                     for function in target["functions"])
+        lines.extend(f"  binds      {name}" for name in sorted({binding["name"] for binding in target["bindings"]}))
+        if target["copied"]:
+            lines.append(f"  has itself {', '.join(target['copied'])}")
+        if target["medium"]:
+            lines.append(f"  compiled with the medium code model: {', '.join(target['medium'])}")
+        lines.extend(f"  allowed    {refusal['reason']}" for refusal in target["allowed"])
+        lines.append("  proved     " + (", ".join(target["proof"]) if target["proof"] else "no: try it yourself"))
+    return lines

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a name in an object file means in the library that was linked from it, and is to be patched.
+
+A local name is searched for among those of the same source file: linkers keep the local symbols of an object together,
+behind a symbol of type STT_FILE.  An exported name means what the library itself uses, which need not be its own: a
+program may have a copy of the variable, or define the function as well.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..elf.image import ElfImage
+from ..arch.elf_format import R_GLOB_DAT
+from ..elf.symbols import Symbol
+from ..livepatch.binding import ADDRESS, SYMBOL, TLS, TLS_WORDS, WORD
+from .meaning import Meaning
+from .objects import STB_LOCAL, STT_FILE
+
+_R_X86_64_DTPMOD64 = 16
+_DT_SYMBOLIC = 16
+_DT_FLAGS = 30
+_DF_SYMBOLIC = 2
+
+_KINDS = ("STT_FUNC", "STT_OBJECT", "STT_TLS", "STT_NOTYPE", "STT_GNU_IFUNC", "STT_COMMON")
+
+
+class Reference(NamedTuple):
+    """How the patch library gets at something of the target: the members of a livepatch.binding.Binding, but a slot."""
+
+    kind: str
+    name: str
+    version: str
+    offset: int
+    addend: int
+
+
+class Ambiguous(Exception):
+    """The library has several things of the name, and nothing tells which is meant; the text says where."""
+
+
+class TargetLibrary:
+    """The symbols of a target.
+
+    Attributes: ``image`` (elf.image.ElfImage of what runs), ``exported`` ({name: Symbol of .dynsym}).
+    """
+
+    def __init__(self, image: ElfImage, symbols: list[Symbol]) -> None:
+        """
+        :param symbols: those of its .symtab, or of an unstripped library with the same code.
+        """
+        self.image = image
+        self._files: list[tuple[str, dict[str, list[Symbol]]]] = []
+        self._globals: dict[str, list[Symbol]] = {}
+        self._locals: dict[str, list[Symbol]] = {}
+        self._groups: dict[str, dict[str, list[Symbol]]] = {}
+        names = None
+        for symbol in symbols:
+            if symbol.type == "STT_FILE":
+                names = {}
+                self._files.append((symbol.name, names))
+            elif symbol.defined and symbol.type in _KINDS and symbol.section_index < len(image.sections):
+                name = symbol.name.partition("@")[0]
+                if symbol.binding != "STB_LOCAL":
+                    self._globals.setdefault(name, []).append(symbol)
+                    continue
+                self._locals.setdefault(name, []).append(symbol)
+                if names is not None:
+                    names.setdefault(name, []).append(symbol)
+        self.exported = {symbol.name: symbol for symbol in reversed(image.dynamic_symbols()) if symbol.defined}
+        self.exported.update({symbol.name: symbol for symbol in image.dynamic_symbols()
+                              if symbol.defined and not symbol.hidden})
+        flags = image.dynamic_value(_DT_FLAGS) or 0
+        self._binds_to_itself = (
+            image.is_program or image.dynamic_value(_DT_SYMBOLIC) is not None or bool(flags & _DF_SYMBOLIC))
+        self._got: dict[str, int] = {}
+        self._tls_got: dict[str, int] = {}
+        dynamic = image.dynamic_symbols()
+        for relocation in image.relocations():
+            if not 0 < relocation.symbol < len(dynamic):
+                continue
+            name = dynamic[relocation.symbol].name
+            if relocation.type == R_GLOB_DAT:
+                self._got.setdefault(name, relocation.offset)
+            elif relocation.type == _R_X86_64_DTPMOD64:
+                self._tls_got.setdefault(name, relocation.offset)
+
+    def find(self, meaning: Meaning, name: str, is_local: bool) -> Symbol | None:
+        """The Symbol of the target that ``name`` of a unit means, or None where it has no such thing.
+
+        :param meaning: that of the unit before the diff, whose local names tell which of several files it is.
+        :param is_local: whether the name is local to the unit.
+        :raises Ambiguous: there are several.
+        """
+        if is_local:
+            return _only(self._group(meaning).get(name, []), name)
+        found = self._globals.get(name)
+        if not found:
+            # Hidden names become local when a library is linked.
+            found = self._locals.get(name, [])
+        return _only(found, name)
+
+    def _group(self, meaning: Meaning) -> dict[str, list[Symbol]]:
+        """The local symbols of a unit, from the best match among files of its name."""
+        path = meaning.file.path
+        if path not in self._groups:
+            names = {symbol.name for symbol in meaning.file.symbols if symbol.type == STT_FILE and symbol.name}
+            mine = {symbol.name for symbol in [*meaning.functions.values(), *meaning.variables.values()]
+                    if symbol.binding == STB_LOCAL}
+            best: list[dict[str, list[Symbol]]] = []
+            best_score = None
+            for name, group in self._files:
+                if name not in names:
+                    continue
+                # What it lacks may be gone when it was linked; what it has besides is another file's.
+                score = (-len(set(group) - mine), len(mine & set(group)))
+                if best_score is None or score > best_score:
+                    best, best_score = [group], score
+                elif score == best_score:
+                    best.append(group)
+            merged: dict[str, list[Symbol]] = {}
+            for group in best:
+                for name, symbols in group.items():
+                    merged.setdefault(name, []).extend(symbols)
+            self._groups[path] = merged
+        return self._groups[path]
+
+    def is_preemptible(self, name: str, symbol: Symbol) -> bool:
+        """Whether the library reaches a function or variable of its own by name, so that it may be another's."""
+        exported = self.exported.get(name)
+        return (not self._binds_to_itself and exported is not None and exported.visibility == "STV_DEFAULT"
+                and symbol.binding != "STB_LOCAL")
+
+    def reference(self, name: str, symbol: Symbol, addend: int = 0) -> Reference:
+        """What the patch library has to use to mean what the target means by a function or variable of its own."""
+        thread_local = symbol.type == "STT_TLS"
+        if self.is_preemptible(name, symbol):
+            version = self.exported[name].version or ""
+            if thread_local and name in self._tls_got:
+                return Reference(TLS_WORDS, name, "", self._tls_got[name], addend)
+            if thread_local:
+                return Reference(TLS, name, "", symbol.value, addend)
+            if name in self._got:
+                return Reference(WORD, name, "", self._got[name], addend)
+            return Reference(SYMBOL, name, version, 0, addend)
+        return Reference(TLS if thread_local else ADDRESS, name, "", symbol.value, addend)
+
+
+def _only(symbols: list[Symbol], name: str) -> Symbol | None:
+    """The one thing that ``symbols`` are names of; of a versioned one the last, which is the default version."""
+    if len({symbol.value for symbol in symbols}) > 1:
+        default = [symbol for symbol in symbols if "@@" in symbol.name or "@" not in symbol.name]
+        if len({symbol.value for symbol in default}) == 1:
+            return default[0]
+        places = ", ".join(f"{symbol.value:#x}" for symbol in symbols)
+        raise Ambiguous(f"there are {len(symbols)} of the name {name}, at {places}")
+    return symbols[0] if symbols else None

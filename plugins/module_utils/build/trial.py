@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove a livepatch on a process of its own: apply it, check it, revert it, and see that the process is still well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import NamedTuple
+
+from ..livepatch.container import read_container
+from ..process.mapped import MappedFiles
+from ..trigger import outcome
+from ..trigger.options import Options
+from ..trigger.trigger import Trigger
+from .errors import BuildFailed
+
+_SECONDS = 60
+# Loads the library, and answers each line until there are no more.
+_PROGRAM = """\
+import ctypes, sys
+ctypes.CDLL(sys.argv[1])
+print("loaded", flush=True)
+for line in sys.stdin:
+    print("well", flush=True)
+"""
+
+
+class Proof(NamedTuple):
+    """What was proved: the ``steps`` that went well, in order."""
+
+    steps: list[str]
+
+
+def prove(container: str, target: str, runtime: str, search: list[str]) -> Proof:
+    """Apply the livepatch ``container`` to a process that has loaded ``target``, check it, and revert it.
+
+    :param runtime: path of libpulp.so, which the process has preloaded.
+    :param search: directories with libraries that the target needs.
+    :raises BuildFailed: a step does not do what it should; the message says which.
+    """
+    path = os.pathsep.join([*search, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
+    environment = {**os.environ, "LD_PRELOAD": os.path.abspath(runtime), "LD_LIBRARY_PATH": path,
+                   "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen([sys.executable, "-S", "-c", _PROGRAM, target], env=environment, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        return Proof(_steps(process, container, target))
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _steps(process: subprocess.Popen[bytes], container: str, target: str) -> list[str]:
+    steps = []
+    _expect(process, b"loaded", f"load {target}")
+    trigger = Trigger(read_container(container), MappedFiles(), Options())
+    for step, act, wanted in (
+        ("applied", trigger.apply, outcome.PATCHED),
+        ("checked", trigger.check, outcome.ALREADY_PATCHED),
+        ("well while patched", None, None),
+        ("reverted", trigger.revert, outcome.REVERTED),
+        ("well after the revert", None, None),
+    ):
+        if act is None:
+            _ask(process, step)
+        else:
+            row = act(process.pid)
+            if row.outcome != wanted:
+                raise BuildFailed(f"the livepatch was not {step} in a trial process: {row.reason or row.outcome}")
+        steps.append(step)
+    return steps
+
+
+def _ask(process: subprocess.Popen[bytes], step: str) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(b"?\n")
+        process.stdin.flush()
+    except OSError:
+        # It is gone; what it says will tell.
+        pass
+    _expect(process, b"well", f"be {step}")
+
+
+def _expect(process: subprocess.Popen[bytes], word: bytes, what: str) -> None:
+    assert process.stdout is not None
+
+    timer = threading.Timer(_SECONDS, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline().strip()
+    finally:
+        timer.cancel()
+    if line != word:
+        process.kill()
+        _output, messages = process.communicate()
+        raise BuildFailed(f"the trial process does not {what}: "
+                          + (messages.decode("utf-8", "replace").strip()[-800:] or f"it ended ({process.returncode})"))

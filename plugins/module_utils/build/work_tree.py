@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The working directory of a build: a copy of the source, built once before the diff and once after it.
+
+::
+
+    tree/            the source; the build runs here, so that both builds have the same paths
+    before/          the same after the first build, to begin from with another diff
+    bin/             the compilers that record
+    records.before/  what they recorded, and shadow objects; records.after/ for the second build
+    objects/         what the patch libraries are linked from
+    *.log            what the commands printed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from typing import Callable, NamedTuple
+
+from ..atomic_file import read_file
+from ..errors import FileProblem
+from .commands import last_lines, run, run_logged
+from .errors import BuildFailed
+from .recording import Records, read_records, recording_environment, write_wrappers
+from .source_diff import Applied, apply_diffs
+
+_FIRST = "first-build.json"
+
+
+class Recipe(NamedTuple):
+    """How a source is built.
+
+    ``prepare`` runs once, before the first build; ``command`` runs before and after the diff; both in the shell, in the
+    source's directory.  ``seconds`` is how long each may take.
+    """
+
+    source: str
+    command: str
+    prepare: str = ""
+    seconds: float = 3600.0
+
+
+class Built(NamedTuple):
+    """Both builds: ``before``, and ``after`` with only what was made anew; what the diffs did to the source."""
+
+    before: Records
+    after: Records
+    applied: Applied
+
+
+class WorkTree:
+    """One working directory."""
+
+    def __init__(self, directory: str, recipe: Recipe) -> None:
+        """
+        :raises FileProblem: it cannot be made.
+        """
+        self.directory = os.path.abspath(directory)
+        self.recipe = recipe
+        try:
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise FileProblem("create", self.directory, error) from error
+
+    def path(self, *names: str) -> str:
+        """A path within it."""
+        return os.path.join(self.directory, *names)
+
+    def product_before(self, output: str) -> str:
+        """Where the file is now that the first build linked as ``output``."""
+        return self.path("before", os.path.relpath(output, self.path("tree")))
+
+    def build(self, diffs: list[str], strip: int, progress: Callable[[str], None]) -> Built:
+        """Build before and after ``diffs``.
+
+        :raises BuildFailed: a command fails, or records nothing.
+        :raises BadDiff: a diff does not apply.
+        """
+        fingerprint = self._fingerprint()
+        if self._first() != fingerprint:
+            self._build_first(fingerprint, progress)
+        else:
+            progress("take the first build from the last run")
+        before = read_records(self.path("records.before"))
+        if not before.units:
+            raise BuildFailed(
+                f"the command {self.recipe.command!r} compiled nothing that was seen: the source may be built already"
+                " (then name a command that cleans it with --prepare), or it calls its compiler by an absolute path")
+        progress("apply the diff")
+        self._remove("tree", "records.after", "objects")
+        self._copy(self.path("before"), self.path("tree"))
+        applied = apply_diffs(self.path("tree"), diffs, strip)
+        progress("build after the diff")
+        self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
+        os.makedirs(self.path("objects"), exist_ok=True)
+        return Built(before, read_records(self.path("records.after")), applied)
+
+    def _build_first(self, fingerprint: str, progress: Callable[[str], None]) -> None:
+        self._remove("tree", "before", "records.before", "bin", _FIRST, "prepare.log", "build-before.log")
+        progress("copy the source")
+        self._copy(self.recipe.source, self.path("tree"))
+        write_wrappers(self.path("bin"))
+        if self.recipe.prepare:
+            progress("prepare the source")
+            self._run(self.recipe.prepare, "prepare the source", "records.prepare", "prepare.log")
+            self._remove("records.prepare")
+        progress("build before the diff")
+        self._run(self.recipe.command, "build before the diff", "records.before", "build-before.log")
+        self._copy(self.path("tree"), self.path("before"))
+        with open(self.path(_FIRST), "w", encoding="utf-8") as stream:
+            json.dump({"fingerprint": fingerprint}, stream)
+
+    def _run(self, command: str, what: str, records: str, log: str) -> None:
+        self._remove(log)
+        path = self.path(log)
+        status = run_logged(command, what, self.path("tree"), recording_environment(
+            self.path("bin"), self.path(records)), path, self.recipe.seconds)
+        if status:
+            raise BuildFailed(f"cannot {what}: {command!r} ended with status {status}; {path} ends with:\n"
+                              + last_lines(path))
+
+    def _first(self) -> str | None:
+        try:
+            return str(json.loads(read_file(self.path(_FIRST)))["fingerprint"])
+        except (FileProblem, ValueError, KeyError, TypeError):
+            return None
+
+    def _fingerprint(self) -> str:
+        """A digest of the source and of how it is built: the first build is made again when it differs."""
+        digest = hashlib.sha256(repr((self.recipe.command, self.recipe.prepare, os.environ.get("PATH"), [
+            (name, value) for name, value in sorted(os.environ.items())
+            if name.endswith("FLAGS") or name in ("CC", "CXX", "LD", "AR")])).encode())
+        digest.update(source_digest(self.recipe.source).encode())
+        return digest.hexdigest()
+
+    def _copy(self, source: str, destination: str) -> None:
+        run(["cp", "-a", "--reflink=auto", "-T", source, destination], f"copy {source}", "coreutils")
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            path = self.path(name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            elif os.path.lexists(path):
+                os.unlink(path)
+
+
+def source_digest(directory: str) -> str:
+    """A digest of a directory's files: their names, sizes, modes and times.
+
+    :raises BuildFailed: it is no directory.
+    """
+    if not os.path.isdir(directory):
+        raise BuildFailed(f"the source {directory} is no directory")
+    digest = hashlib.sha256()
+    for place, directories, files in os.walk(directory):
+        directories[:] = sorted(name for name in directories if name != ".git")
+        for name in sorted(files):
+            path = os.path.join(place, name)
+            status = os.lstat(path)
+            digest.update(repr((os.path.relpath(path, directory), stat.S_IFMT(status.st_mode), status.st_mode & 0o111,
+                                status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()

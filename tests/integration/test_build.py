@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ulp build`: from a source tree and a diff to a livepatch that was proved."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from harness.command import Ulp
+from harness.paths import RUNTIME
+
+SOURCE = """\
+static int calls;
+static int table[4] = {1, 2, 3, 4};
+int shared = 10;
+static __thread int mine;
+static __attribute__((noinline)) int counted(int v) { calls++; return v + calls; }
+int exported(int v) { return v + 1; }
+int total(void) { return calls + mine + shared; }
+int fix(int v)
+{
+    static int count = 5;
+    count++;
+    calls += 1;
+    mine++;
+    shared++;
+    table[v & 3] += 1;
+    return counted(v) + exported(v) + count + table[v & 3] + total();
+}
+"""
+MAKEFILE = """\
+libfix.so: fix.o
+\tgcc -shared -Wl,--build-id -Wl,-soname,libfix.so -o $@ fix.o
+fix.o: fix.c
+\tgcc -O2 -g -fPIC -fpatchable-function-entry=16,14 -c fix.c
+"""
+PROGRAM = """\
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+print("loaded", flush=True)
+for line in sys.stdin:
+    print(library.fix(int(line)), flush=True)
+"""
+
+
+@pytest.fixture(name="build")
+def fixture_build(tmp_path):
+    """A function that builds a livepatch of SOURCE with some text replaced."""
+    tree = tmp_path / "source"
+    tree.mkdir()
+    (tree / "fix.c").write_text(SOURCE)
+    (tree / "Makefile").write_text(MAKEFILE)
+
+    def build(old, new):
+        assert old in SOURCE
+        (tmp_path / "new.c").write_text(SOURCE.replace(old, new))
+        done = subprocess.run(["diff", "-u", "--label", "a/fix.c", "--label", "b/fix.c", "source/fix.c", "new.c"],
+                              cwd=tmp_path, stdout=subprocess.PIPE, check=False)
+        (tmp_path / "fix.patch").write_bytes(done.stdout)
+        return Ulp().run(
+            "build", "--source", tree, "--build", "make", "--diff", tmp_path / "fix.patch", "--work", tmp_path / "work",
+            "--runtime", RUNTIME, "--as-root", "--json", "-o", tmp_path / "out")
+
+    return build
+
+
+def test_a_fix_shares_the_state_of_the_library(build, tmp_path):
+    """Static, exported, thread-local variables and those of functions are the library's own, at once and later."""
+    answer = build("    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n")
+    assert answer.status == 0, str(answer)
+    report = answer.json()
+    (target,) = report["targets"]
+    assert [function["name"] for function in target["functions"]] == ["fix"]
+    assert target["proof"]
+    library = str(tmp_path / "work" / "before" / "libfix.so")
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, library], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True, env={**os.environ, "LD_PRELOAD": str(RUNTIME)})
+    plain = subprocess.Popen([sys.executable, "-c", PROGRAM, library], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             text=True)
+
+    def ask(who, value):
+        who.stdin.write(f"{value}\n")
+        who.stdin.flush()
+        return who.stdout.readline().strip()
+
+    try:
+        assert process.stdout.readline() == plain.stdout.readline() == "loaded\n"
+        assert [ask(process, value) for value in range(5)] == [ask(plain, value) for value in range(5)]
+        Ulp().succeed("trigger", "-p", process.pid, target["path"])
+        assert ask(process, 2000) == "-1"
+        assert [ask(process, value) for value in range(5)] == [ask(plain, value) for value in range(5)]
+        Ulp().succeed("trigger", "-p", process.pid, target["path"], "--revert")
+        assert ask(process, 2000) == ask(plain, 2000)
+    finally:
+        for each in (process, plain):
+            each.kill()
+            each.communicate()
+    # Nothing has changed: nothing is built.
+    before = (tmp_path / "out" / "libfix.so.ulp").read_bytes()
+    again = build("    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n")
+    assert again.json()["changed"] is False
+    assert (tmp_path / "out" / "libfix.so.ulp").read_bytes() == before
+
+
+def test_an_initial_value_is_refused_by_name(build):
+    answer = build("count = 5", "count = 6")
+    assert answer.status == 1
+    assert "refused (initial value)" in answer.errors
+    assert "count" in answer.json()["refused"][0]["name"]
