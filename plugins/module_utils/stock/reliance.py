@@ -135,10 +135,12 @@ class RegisterUse:
         # Of a function that calls itself, what it does besides.
         known[address] = frozenset()
         parts = self._code.parts(extent)
-        found = frozenset().union(*(
-            self._changes_by(step, part, parts, careful, known, depth)
-            for part in parts for step in self._of(part).values()
-        ))
+        found: frozenset[str] = frozenset()
+        for part in parts:
+            for step in self._of(part).values():
+                found |= self._changes_by(step, part, parts, careful, known, depth)
+                if found == ALL:
+                    break
         if careful and not all(map(self._of, parts)):
             found = ALL
         known[address] = found - self._saved(extent)
