@@ -21,6 +21,8 @@ from .trial import Proof, prove
 from .work_tree import Recipe, WorkTree, source_digest
 
 _STATE = "last.json"
+_NOT_COMPARED = ("the layouts of structures were not compared; make sure that the diff changes none that code uses which"
+                 " is not replaced")
 
 
 class Request(NamedTuple):
@@ -200,7 +202,7 @@ def _report(request: Request, files: list[str], warnings: list[str], results: li
         patterns &= set(refusals.unused)
     return {
         "sources": files,
-        "warnings": [*warnings, *(f"{pattern} is allowed, but nothing of that name was refused"
+        "warnings": [_NOT_COMPARED, *warnings, *(f"{pattern} is allowed, but nothing of that name was refused"
                                   for pattern in sorted(patterns))],
         "refused": [_refusal_fields(refusal) for refusal in refused],
         "targets": [_target_fields(result) for result in results],
