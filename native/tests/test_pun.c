@@ -95,12 +95,13 @@ static void is_shown(bool hooked)
 {
 	for (unsigned i = 0; i < FUNCTIONS; i++) {
 		const struct ulp_hook *hook = shown(functions[i]);
+		int32_t displacement;
 
+		memcpy(&displacement, (const void *)(hook->start + 1), sizeof displacement);
 		CHECK(hook->kind == ULP_HOOK_PUN);
 		CHECK(hook->start == (uint64_t)functions[i] + offset_of_site(functions[i]));
 		CHECK(hook->relied == (hooked ? 0x1fu : 0));
-		CHECK(hook->landing ==
-		      hook->start + 5 + (uint64_t) * (const int32_t *)(hook->start + 1));
+		CHECK(hook->landing == hook->start + 5 + (uint64_t)displacement);
 		CHECK(*(const uint64_t *)hook->slot == hook->stub);
 	}
 }
