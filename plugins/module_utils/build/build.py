@@ -21,8 +21,8 @@ from .trial import Proof, prove
 from .work_tree import Recipe, WorkTree, source_digest
 
 _STATE = "last.json"
-_NOT_COMPARED = ("the layouts of structures were not compared; make sure that the diff changes none that code uses which"
-                 " is not replaced")
+_NOT_COMPARED = ("the layouts of structures were not compared; make sure that the diff changes none that code uses"
+                 " which is not replaced")
 
 
 class Request(NamedTuple):

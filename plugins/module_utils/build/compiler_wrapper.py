@@ -216,7 +216,8 @@ def _linked(compiler, command, shadows):
     lines = done.stdout.decode("utf-8", "surrogateescape").splitlines() if done.returncode == 0 else command.inputs
     found = []
     for line in lines:
-        match = _MEMBER.match(line.strip())
+        # mold says what each of its lines is.
+        match = _MEMBER.match(line.strip().replace("trace: ", "", 1) if line.startswith("trace: ") else line.strip())
         if match is None:
             continue
         path, member = match.groups()
