@@ -529,6 +529,7 @@ LAYOUTS = (
     BOOTSTRAP, BOOTSTRAP_WORDS, TRM,
 )
 
+
 class Interface(NamedTuple):
     """The structures of one version of the interface that were not the same in all of them."""
 

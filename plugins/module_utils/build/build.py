@@ -200,10 +200,10 @@ def _report(request: Request, files: list[str], warnings: list[str], results: li
     patterns = set(request.allow)
     for refusals in [common, *(result.refusals for result in results)]:
         patterns &= set(refusals.unused)
+    unused = [f"{pattern} is allowed, but nothing of that name was refused" for pattern in sorted(patterns)]
     return {
         "sources": files,
-        "warnings": [_NOT_COMPARED, *warnings, *(f"{pattern} is allowed, but nothing of that name was refused"
-                                  for pattern in sorted(patterns))],
+        "warnings": [_NOT_COMPARED, *warnings, *unused],
         "refused": [_refusal_fields(refusal) for refusal in refused],
         "targets": [_target_fields(result) for result in results],
     }
@@ -271,5 +271,3 @@ def default_work_directory(source: str) -> str:
     name = os.path.basename(os.path.abspath(source)) or "source"
     place = hashlib.sha256(os.path.abspath(source).encode(errors="surrogateescape")).hexdigest()[:12]
     return os.path.join(cache, "ulp", "build", f"{name}-{place}")
-
-

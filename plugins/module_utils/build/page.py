@@ -27,7 +27,8 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
     title = f"Livepatch for {target['name']}"
     parts = [
         f"<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{escape(title)}</title>\n"
-        f"<meta name=\"viewport\" content=\"width=device-width\">\n<style>\n{_STYLE}</style>\n<h1>{escape(title)}</h1>\n",
+        f"<meta name=\"viewport\" content=\"width=device-width\">\n<style>\n{_STYLE}</style>\n"
+        f"<h1>{escape(title)}</h1>\n",
         _table(("", ""), [
             ("Patch ID", target["patch_id"]), ("SHA-256 of the file", target["sha256"]),
             ("Build ID of the library", target["build_id"]), ("Sources changed", ", ".join(fields["sources"])),
@@ -43,8 +44,8 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
     if target["copied"]:
         parts += ["<h2>What the livepatch has itself</h2>\n", _table(("Name",), [(name,) for name in target["copied"]])]
     if target["medium"]:
-        parts.append("<p class=\"note\">Compiled once more with the medium code model, because they access the library's"
-                     f" variables directly: {escape(', '.join(target['medium']))}.</p>\n")
+        parts.append("<p class=\"note\">Compiled once more with the medium code model, because they access the"
+                     f" library's variables directly: {escape(', '.join(target['medium']))}.</p>\n")
     if target["allowed"]:
         parts += ["<h2>Allowed by the author</h2>\n", _table(
             ("Kind", "What"), [(refusal["kind"], refusal["reason"]) for refusal in target["allowed"]])]

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..elf.image import ElfImage
 from ..arch.elf_format import R_GLOB_DAT
+from ..elf.image import ElfImage
 from ..elf.symbols import Symbol
 from ..livepatch.binding import ADDRESS, SYMBOL, TLS, TLS_WORDS, WORD
 from .meaning import Meaning

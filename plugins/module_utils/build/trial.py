@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from ..livepatch.container import read_container
 from ..process.mapped import MappedFiles
@@ -77,10 +77,10 @@ def _steps(process: subprocess.Popen[bytes], container: str, target: str) -> lis
 
 
 def _ask(process: subprocess.Popen[bytes], step: str) -> None:
-    assert process.stdin is not None
+    requests = cast("IO[bytes]", process.stdin)
     try:
-        process.stdin.write(b"?\n")
-        process.stdin.flush()
+        requests.write(b"?\n")
+        requests.flush()
     except OSError:
         # It is gone; what it says will tell.
         pass
@@ -88,12 +88,10 @@ def _ask(process: subprocess.Popen[bytes], step: str) -> None:
 
 
 def _expect(process: subprocess.Popen[bytes], word: bytes, what: str) -> None:
-    assert process.stdout is not None
-
     timer = threading.Timer(_SECONDS, process.kill)
     timer.start()
     try:
-        line = process.stdout.readline().strip()
+        line = cast("IO[bytes]", process.stdout).readline().strip()
     finally:
         timer.cancel()
     if line != word:

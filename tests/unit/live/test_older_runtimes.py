@@ -9,13 +9,17 @@ import subprocess
 
 import pytest
 from conftest import CHECKOUT, Victim
-from test_stock import fixture_container, python_of  # noqa: F401 - a fixture
+from test_stock import fixture_container, python_of
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 # {version of the interface: the last commit that had it}
 COMMITS = {3: "fd4bcd9^", 4: "adf3499"}
+
+
+# pytest finds it by this module's names.
+stock_container = fixture_container
 
 
 @pytest.fixture(scope="module", params=COMMITS, name="older")
