@@ -79,19 +79,19 @@ def host(kind, number):
             restarts=restarts(more, [] if kind == "by hand" else [
                 f"/proc/{its['pid']}/cgroup:0::/system.slice/{its['name']}.service" for its in more]),
         )
-    return {"ulp_livepatch_" + name: value for name, value in facts.items()}
+    return {"__ulp_livepatch_" + name: value for name, value in facts.items()}
 
 
 def document(size):
     """The report of a rollout over ``size`` hosts."""
     facts = {f"web{number + 1:03}.example.org": host(kind, number) for number, kind in zip(range(size), cycle(KINDS))}
     stages = [
-        {"number": number, "hosts": [name for name, its in facts.items() if its.get("ulp_livepatch_stage") == number],
+        {"number": number, "hosts": [name for name, its in facts.items() if its.get("__ulp_livepatch_stage") == number],
          "began": f"2026-11-24T12:{10 * number:02}:00Z", "ended": f"2026-11-24T12:{10 * number + 4:02}:07Z", "harm": []}
         for number in (1, 2, 3)
     ]
-    run = {"ulp_livepatch_run": "20261124T120000Z", "ulp_livepatch_stages": [its for its in stages if its["hosts"]],
-           "ulp_livepatch_stop": ""}
+    run = {"__ulp_livepatch_run": "20261124T120000Z", "__ulp_livepatch_stages": [its for its in stages if its["hosts"]],
+           "__ulp_livepatch_stop": ""}
     livepatch = {"file": "cve-2026-0001.ulp", "name": "cve-2026-0001-9e3e1f8b2c7d4a5b"}
     return report(hosts_of(facts, list(facts), "present"), run, livepatch, "present", None, NOW)
 
@@ -108,7 +108,7 @@ def main(directory, sizes):
     directory.mkdir(parents=True, exist_ok=True)
     for size in sizes:
         path = directory / f"report-{size}.html"
-        path.write_text(page.render(ulp_livepatch_document=document(size)), encoding="utf-8")
+        path.write_text(page.render(__ulp_livepatch_document=document(size)), encoding="utf-8")
         sys.stdout.write(f"{path}\n")
 
 

@@ -34,7 +34,7 @@ def rollout_plan(hostvars, hosts, direction="present"):
 
 def rollout_report(hostvars, livepatch, direction="present", state=None):
     run = hostvars["localhost"]
-    return report(hosts_of(hostvars, run["ulp_livepatch_hosts"], direction), run, livepatch, direction, state or None)
+    return report(hosts_of(hostvars, run["__ulp_livepatch_hosts"], direction), run, livepatch, direction, state or None)
 
 
 def rollout_meaning(outcome):

@@ -509,7 +509,7 @@ def test_the_timer_patches_what_started_later(target, tmp_path):
     shutil.copy(build.patch("layout", PAIRS), tmp_path / "livepatches" / "fix-1.ulp")
     role = CHECKOUT / "roles" / "ulp_livepatch"
     variables = {
-        "ansible_python_interpreter": sys.executable, "ulp_livepatch_name": "fix-1",
+        "ansible_python_interpreter": sys.executable, "__ulp_livepatch_name": "fix-1",
         "ulp_livepatch_command": str(COMMAND),
         "ulp_livepatch_directory": str(tmp_path / "livepatches"), "ulp_livepatch_processes": ["later*"],
         "ulp_livepatch_exclude": ["100%", {"name": "two words", "user": "root"}], "ulp_livepatch_allowed_signers": "",

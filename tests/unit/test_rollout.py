@@ -38,7 +38,7 @@ def row(pid, result, reason="", **fields):
 
 
 def facts(status="planned", **given):
-    return {"ulp_livepatch_" + name: value for name, value in {"status": status, **given}.items()}
+    return {"__ulp_livepatch_" + name: value for name, value in {"status": status, **given}.items()}
 
 
 def done(*rows, stage=1, **given):
@@ -53,7 +53,9 @@ def planned(*rows, **given):
 
 def reported(hosts, stages=(), stop="", direction="present", state=None):
     """The report, which is as documented."""
-    run = {"ulp_livepatch_run": "20261124T120000Z", "ulp_livepatch_stages": list(stages), "ulp_livepatch_stop": stop}
+    run = {
+        "__ulp_livepatch_run": "20261124T120000Z", "__ulp_livepatch_stages": list(stages), "__ulp_livepatch_stop": stop,
+    }
     document = report(hosts_of(hosts, list(hosts), direction), run, LIVEPATCH, direction, state, NOW)
     DOCUMENTED.validate(document)
     return document
@@ -194,7 +196,7 @@ def test_refusal():
         "decided": planned(consent=False, restarts=stuck),
         "held": facts("held"),
     }
-    hosts["stopped"]["ulp_livepatch_plan"]["stopped"] = hosts["retracted"]["ulp_livepatch_plan"]["retracted"] = True
+    hosts["stopped"]["__ulp_livepatch_plan"]["stopped"] = hosts["retracted"]["__ulp_livepatch_plan"]["retracted"] = True
     lines = refusal(hosts_of(hosts, list(hosts), "present"))
     assert [line.partition(":")[0] for line in lines[:-1]] == ["broken", "stopped", "retracted", "undecided"]
     assert "ulp_livepatch_restart" in lines[-1]
@@ -219,7 +221,7 @@ def test_harm():
         "held": facts("held"),
         "dropped": done(row(7, "patched")),
     }
-    hosts["switched"]["ulp_livepatch_result"].update(stopped=True, retracted=True)
+    hosts["switched"]["__ulp_livepatch_result"].update(stopped=True, retracted=True)
     alive = [name for name in hosts if name != "dropped"]
     assert harm(hosts_of(hosts, list(hosts), "present"), alive) == [
         "sick: health gate failed: page", "lost: it could not be reached any more",
@@ -231,7 +233,7 @@ def test_harm():
 def test_gate_that_failed_before_with_the_livepatch_applied():
     sick = done(row(7, "already_patched"), gates_before=[gate("page", False)], gates_after=[gate("page", False)])
     assert harm([Host("web1", sick, "present")], ["web1"]) == []
-    sick["ulp_livepatch_plan"]["processes"] = [row(7, "already_patched")]
+    sick["__ulp_livepatch_plan"]["processes"] = [row(7, "already_patched")]
     (reason,) = harm([Host("web1", sick, "present")], ["web1"])
     assert reason.startswith("web1: health gate failed: page, before this run as well")
 

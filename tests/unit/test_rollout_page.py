@@ -69,7 +69,7 @@ def drawn(document):
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update({"libpulp.livepatch." + name: its for name, its in FilterModule().filters().items()})
-    text = environment.get_template("report.html.j2").render(ulp_livepatch_document=document)
+    text = environment.get_template("report.html.j2").render(__ulp_livepatch_document=document)
     text.encode("utf-8")
     return Page(text)
 

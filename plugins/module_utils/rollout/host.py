@@ -32,7 +32,7 @@ class Host:
     def __init__(self, name, facts, direction):
         """
         :param name: its name in the inventory.
-        :param facts: mapping; its keys begin with ``ulp_livepatch_``.
+        :param facts: mapping; its keys begin with ``__ulp_livepatch_``.
         :param direction: the run's, ``present`` or ``absent``.
         """
         self.name = name
@@ -48,8 +48,8 @@ class Host:
         self.rows = self._rows()
 
     def fact(self, name):
-        """The fact ``ulp_livepatch_NAME``, or None."""
-        return self._facts.get("ulp_livepatch_" + name)
+        """The fact ``__ulp_livepatch_NAME``, or None."""
+        return self._facts.get("__ulp_livepatch_" + name)
 
     @property
     def planned(self):

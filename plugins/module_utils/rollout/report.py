@@ -35,24 +35,24 @@ def report(hosts, run, livepatch, direction, state=None, now=None):
     """The report of a run.
 
     :param hosts: list of host.Host, all that it is for.
-    :param run: mapping with the facts of the whole run: ``ulp_livepatch_run``, ``_stages`` and ``_stop``.
+    :param run: mapping with the facts of the whole run: ``__ulp_livepatch_run``, ``_stages`` and ``_stop``.
     :param livepatch: dict with file and name.
     :param direction: ``present`` or ``absent``.
     :param state: RUNNING, REFUSED or STOPPED; None: the run is over, and how it ended follows from the rest.
     :param now: datetime.datetime, UTC.
     :return: dict.
     """
-    stop = run["ulp_livepatch_stop"]
+    stop = run["__ulp_livepatch_stop"]
     document = {
         "format": FORMAT,
         "livepatch": dict(livepatch, patch_id=_told(hosts, "patch_id", ""), labels=_told(hosts, "labels", {})),
         "direction": direction,
-        "run": run["ulp_livepatch_run"],
+        "run": run["__ulp_livepatch_run"],
         "written": (now or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "state": state or ended(hosts, stop),
         "message": stop,
         "actions": actions(hosts, state == RUNNING),
-        "stages": [_stage(stage, hosts) for stage in run["ulp_livepatch_stages"]],
+        "stages": [_stage(stage, hosts) for stage in run["__ulp_livepatch_stages"]],
         "hosts": [_host(host) for host in hosts],
         "still_vulnerable": [_left(host, row) for host in hosts for row in host.vulnerable],
         "still_patched": [_left(host, row) for host in hosts for row in host.still_patched],
