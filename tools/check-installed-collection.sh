@@ -35,7 +35,7 @@ if foreign=$(find "$installed/plugins" -type f ! -name '*.py' ! -path '*/plugins
 	exit 1
 fi
 
-for module in ulp_post ulp_pack ulp_dump ulp_dispatch ulp_check ulp_facts; do
+for module in ulp_post ulp_pack ulp_sign ulp_dump ulp_dispatch ulp_check ulp_facts; do
 	ansible-doc -t module "libpulp.livepatch.$module" >doc.txt
 	grep -q -i "$module" doc.txt
 done
@@ -47,4 +47,4 @@ for playbook in apply_livepatch revert_livepatch livepatch_status demo; do
 	ansible-playbook --syntax-check -i localhost, "libpulp.livepatch.$playbook" >/dev/null
 done
 
-echo "The collection in $collections is complete: 6 modules, 3 roles and 4 playbooks found from there."
+echo "The collection in $collections is complete: 7 modules, 3 roles and 4 playbooks found from there."

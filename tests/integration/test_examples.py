@@ -87,7 +87,8 @@ def test_examples(root, tmp_path):
 
     Seen to fail with a misspelt option in an example, and with ``until: check.aplied``.
     """
-    output = play([task for name in ("ulp_post", "ulp_pack", "ulp_dump") for task in examples(name, root)], tmp_path)
+    names = ("ulp_post", "ulp_pack", "ulp_sign", "ulp_dump")
+    output = play([task for name in names for task in examples(name, root)], tmp_path)
     assert "libanswer.so.1" in output
     signed = root / "usr/local/src/fix/answer.ulp"
     assert signed.exists() and (root / "usr/local/lib/livepatch/answer.ulp").exists()
@@ -109,7 +110,9 @@ def test_examples(root, tmp_path):
         victim.finish()
 
 
-@pytest.mark.parametrize("name", ["ulp_post", "ulp_pack", "ulp_dump", "ulp_dispatch", "ulp_check", "ulp_facts"])
+@pytest.mark.parametrize("name", [
+    "ulp_post", "ulp_pack", "ulp_sign", "ulp_dump", "ulp_dispatch", "ulp_check", "ulp_facts",
+])
 def test_documented_defaults_and_types_are_the_real_ones(name):
     """Guards what ansible-doc shows, fragments included, against the module's own argument specification."""
     shown = json.loads(subprocess.run(

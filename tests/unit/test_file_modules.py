@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules ulp_post, ulp_pack and ulp_dump, run by Ansible."""
+"""The modules ulp_post, ulp_pack, ulp_sign and ulp_dump, run by Ansible."""
 
 from __future__ import annotations
 
@@ -159,3 +159,46 @@ def test_a_livepatch_is_packed_for_a_target_without_padding(compile_library, pla
     assert [guard["name"] for guard in results["pack"]["targets"][0]["guards"]] == ["f"]
     assert results["dump"]["targets"] == results["pack"]["targets"] and results["dump"]["format_version"] == 2
     assert "mutually exclusive" in results["both"]["msg"]
+
+
+def test_a_livepatch_is_signed_and_verified(compile_library, play, tmp_path):
+    """What the module says it did is so: seen to fail, with ``changed`` true for ever, with ``before`` always None."""
+    target = compile_library("int f(int x) { return x; }", name="target.so")
+    patch = compile_library("int new_f(int x) { return x + 40; }", name="patch.so", padding=())
+    key, other = tmp_path / "key", tmp_path / "other"
+    for path in (key, other):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True)
+    signers = tmp_path / "allowed_signers"
+    signers.write_text(f"a@b {key.with_suffix('.pub').read_text(encoding='ascii')}", encoding="ascii")
+    livepatch = tmp_path / "fix.ulp"
+    signing = {"path": str(livepatch), "key": str(key)}
+    verifying = {"path": str(livepatch), "state": "verified", "allowed_signers": str(signers)}
+    results = play({
+        "pack": ("ulp_pack", {"livepatch": str(patch), "target": str(target), "functions": {"f": "new_f"},
+                              "dest": str(livepatch)}),
+        "unsigned": ("ulp_sign", verifying),
+        "check": ("ulp_sign", signing, {"check_mode": True, "diff": True}),
+        "still_unsigned": ("ulp_sign", verifying),
+        "signed": ("ulp_sign", signing, {"diff": True}),
+        "again": ("ulp_sign", signing, {"diff": True}),
+        "verified": ("ulp_sign", verifying, {"check_mode": True}),
+        "by_another": ("ulp_sign", dict(verifying, identity="c@d")),
+        "nobody": ("ulp_sign", dict(verifying, identity="")),
+        "library": ("ulp_sign", dict(signing, path=str(target))),
+        "no_key": ("ulp_sign", {"path": str(livepatch)}),
+        "no_list": ("ulp_sign", {"path": str(livepatch), "state": "verified"}),
+        "with_other": ("ulp_sign", dict(signing, key=str(other)), {"diff": True}),
+        "not_allowed": ("ulp_sign", verifying),
+    })
+    assert {name for name, result in results.items() if result["changed"]} == {"pack", "check", "signed", "with_other"}
+    assert {name for name, result in results.items() if result.get("failed")} == {
+        "unsigned", "still_unsigned", "by_another", "nobody", "library", "no_key", "no_list", "not_allowed"}
+    assert results["unsigned"]["msg"].startswith(f"{livepatch} is not signed")
+    assert "is not a livepatch" in results["library"]["msg"] and not Path(f"{target}.sig").exists()
+    assert results["check"]["diff"] == results["signed"]["diff"]
+    assert results["signed"]["diff"]["before"] == "not signed\n"
+    assert results["again"]["diff"]["before"] == results["again"]["diff"]["after"] == results["signed"]["diff"]["after"]
+    assert results["with_other"]["diff"]["before"] == results["signed"]["diff"]["after"]
+    assert (results["verified"]["identity"], results["verified"]["fingerprint"]) == (
+        "a@b", results["signed"]["fingerprint"])
+    assert results["signed"]["path"] == results["verified"]["path"] == f"{livepatch}.sig"

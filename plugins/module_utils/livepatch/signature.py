@@ -33,11 +33,12 @@ _FINGERPRINT = re.compile(r"\b(?:SHA256|MD5):\S+")
 
 
 class Signed(NamedTuple):
-    """What ``sign`` did: ``path`` of the signature, ``changed``, the ``fingerprint`` of the key."""
+    """What ``sign`` did."""
 
-    path: str
+    path: str  # of the signature
     changed: bool
-    fingerprint: str
+    fingerprint: str  # of the key
+    before: str | None  # the fingerprint of the key that the container was signed with; None: it was not
 
 
 class Signer(NamedTuple):
@@ -69,15 +70,13 @@ def sign(
     data = read_file(path) if data is None else data
     destination = signature_path(path)
     fingerprint = _key_fingerprint(key)
-    if (
-        os.path.exists(destination)
-        and not _has_more(destination)
-        and _fingerprint_of_signature(destination, data) == fingerprint
-    ):
-        return Signed(destination, False, fingerprint)
-    if not check:
+    before = None
+    if os.path.exists(destination) and not _has_more(destination):
+        before = _fingerprint_of_signature(destination, data)
+    changed = before != fingerprint
+    if changed and not check:
         replace_file(destination, _signature(path, key, data))
-    return Signed(destination, True, fingerprint)
+    return Signed(destination, changed, fingerprint, before)
 
 
 def verify(
