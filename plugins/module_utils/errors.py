@@ -20,6 +20,10 @@ class UlpError(Exception):
         return printable(super().__str__())
 
 
+# How a sentence begins that whoever runs a rollout can do something about for all hosts at once.
+NO_SIGNERS = "there is no allowed-signers file"
+
+
 class MissingDependency(UlpError):
     """A Python package that the core needs is not installed."""
 

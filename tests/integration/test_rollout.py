@@ -560,6 +560,39 @@ def test_check_fails_whatever_keeps_the_rollout_from_beginning(kept_by, fleet, t
     assert "The rollout would not begin:" in asked.output
 
 
+def test_rollout_brings_the_list_of_signers(fleet, preforked, tmp_path):
+    """Guards ulp_livepatch_allowed_signers_source, and what is said without it.
+
+    Seen to fail, with "cannot read .../allowed_signers" for each host and no word of what to do.
+    """
+    source = allow_signature(fleet, preforked)["ulp_livepatch_allowed_signers"]
+    other = fleet.write("others", "nobody@example.org ssh-ed25519 AAAA\n")
+    destination = tmp_path / "etc" / "libpulp" / "allowed_signers"
+    fleet.add("one")
+    fleet.add("two")
+    settings = {"ulp_livepatch_allowed_signers": str(destination)}
+
+    refused = fleet.play(**settings)
+    assert refused.status != 0
+    told, remedy = refused.report["message"].splitlines()
+    assert told.startswith(f"one, two: there is no allowed-signers file {destination}, ")
+    assert "ulp_livepatch_allowed_signers_source" in remedy
+    missing = fleet.play(ulp_livepatch_allowed_signers_source=str(tmp_path / "none"), **settings)
+    assert missing.status != 0
+    assert "is not a file on the controller" in missing.output and missing.output.count("fatal:") == 1, missing.output
+    by_others = fleet.play(ulp_livepatch_allowed_signers_source=other, **settings)
+    assert "is not signed by anybody whom" in by_others.report["message"]
+    planned = fleet.play("--check", ulp_livepatch_allowed_signers_source=source, **settings)
+    assert (planned.status, planned.changed) == (0, 0), planned.output
+    assert not destination.exists()
+    assert set(fleet.answers().values()) == {1}
+
+    done = fleet.play(ulp_livepatch_allowed_signers_source=source, **settings)
+    assert done.status == 0, done.output
+    assert destination.read_bytes() == Path(source).read_bytes()
+    assert (destination.stat().st_mode & 0o777, set(fleet.answers().values())) == (0o644, {2})
+
+
 def test_hosts_say_no_and_a_retracted_livepatch_goes(fleet, livepatch, ulp, tmp_path):
     """Kill switch, retracted list, missing signature, a useless gate and an undecided restart, before anything begins.
 

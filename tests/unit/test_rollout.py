@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NO_SIGNERS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import Host, hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.judgement import harm, refusal
@@ -203,6 +204,18 @@ def test_refusal():
     del hosts["undecided"]
     assert "ulp_livepatch_restart" not in refusal(hosts_of(hosts, list(hosts), "present"))[-1]
     assert refusal(hosts_of(hosts, ["decided", "held"], "present")) == []
+
+
+def test_signers_missing_on_all_hosts_is_one_message():
+    """With the way out, once.  Seen to fail with a line for each of 400 hosts, and none that says what to do."""
+    trouble = f"{NO_SIGNERS} /etc/libpulp/allowed_signers, which would list who may sign livepatches; create it"
+    hosts = {f"web{number}": facts("error", trouble=[trouble]) for number in range(400)}
+    hosts["other"] = facts("error", trouble=["no space left"])
+    told, other, remedy = refusal(hosts_of(hosts, list(hosts), "present"))
+    assert told.startswith("web0, web1, ") and told.endswith(f" and 390 more: {trouble}")
+    assert other == "other: no space left"
+    assert "ulp_livepatch_allowed_signers_source" in remedy
+    assert refusal(hosts_of(hosts, ["other"], "present")) == [other]
 
 
 def gate(name, passed, said=""):

@@ -10,7 +10,7 @@ import time
 from typing import NamedTuple
 
 from ..atomic_file import read_file
-from ..errors import FileProblem, UlpError, Untrusted
+from ..errors import NO_SIGNERS, FileProblem, UlpError, Untrusted
 from ..livepatch.container import parse_container, read_container
 from ..trigger.trigger import Trigger
 from ..trusted_path import require_unchangeable
@@ -85,6 +85,10 @@ class Guard:
         data = read_file(self._path)
         self.confirm()
         if self._policy.allowed_signers is not None:
+            if not os.path.lexists(self._policy.allowed_signers):
+                raise UlpError(
+                    f"{NO_SIGNERS} {self._policy.allowed_signers}, which would list who may sign livepatches; create it"
+                )
             require_unchangeable(self._policy.allowed_signers, "allowed-signers file")
             # It starts other programs, which needs much that nobody else does.
             from ..livepatch.signature import verify

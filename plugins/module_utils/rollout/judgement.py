@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ..errors import NO_SIGNERS
+from ..printable import some
 from ..trigger import outcome
 from .host import ABSENT, ERROR
 
@@ -21,10 +23,11 @@ def refusal(hosts):
     """
     lines = []
     undecided = False
+    in_error: dict[str, list[str]] = {}  # {what went wrong: the names of the hosts}
     for host in hosts:
         plan = host.plan or {}
         if host.fact("status") == ERROR:
-            lines.append(f"{host.name}: {'; '.join(host.trouble)}")
+            in_error.setdefault("; ".join(host.trouble), []).append(host.name)
         elif plan.get("stopped"):
             lines.append(f"{host.name}: the kill switch is set on this host")
         elif plan.get("retracted"):
@@ -39,6 +42,12 @@ def refusal(hosts):
                     f"{host.name}: {stuck['name']} ({stuck['pid']}) can't be patched, {stuck['reason']};"
                     f" {stuck['command']}"
                 )
+    lines = [f"{some(names)}: {trouble}" for trouble, names in in_error.items()] + lines
+    if any(NO_SIGNERS in trouble for trouble in in_error):
+        lines.append(
+            "Set ulp_livepatch_allowed_signers_source to a file of yours that lists who may sign: it is then put on the"
+            " hosts. Or set ulp_livepatch_allowed_signers to '' to take livepatches that nobody has signed."
+        )
     if undecided:
         lines.append(
             "Set ulp_livepatch_restart to true to restart the units of such processes, or to false to leave them"
