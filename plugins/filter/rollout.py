@@ -17,6 +17,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.page imp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows import ours, rows_that
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.status import status
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import MEANINGS
 
 
@@ -63,4 +64,5 @@ class FilterModule:
             "rollout_hash_source": rollout_hash_source,
             "rollout_restarts": restarts,
             "rollout_meaning": rollout_meaning,
+            "rollout_status": status,
         }

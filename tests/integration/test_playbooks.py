@@ -96,7 +96,9 @@ def test_apply_status_revert(victim_and_variables):
         played = succeed(name, livepatch_become="false")
         assert played.changed == 0
         assert re.search(r" patched .*layout.*applied.*libcontract", row(played.output, victim.pid))
-        # This very process was started without the runtime.
+        # This very process was started without the runtime, and has no library that a livepatch could be for.
+        assert f'"{os.getpid()} ' not in played.output
+        played = succeed(name, livepatch_become="false", livepatch_show_all=True)
         assert "not patchable" in row(played.output, os.getpid())
 
     played = succeed(CHECKOUT / "playbooks" / "revert-livepatch.yml", **variables)

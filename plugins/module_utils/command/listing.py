@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+from ..attention import concerns, has_to_do, urgency, urgency_refused
 from ..dispatch.facts import gather
 from ..dispatch.select import Selection
 from ..errors import UlpError
@@ -80,11 +81,11 @@ class _View:
         # Those that were asked for by PID have their sentence on standard error.
         refused = [
             process for process in self.facts["unpatchable"]
-            if process["pid"] not in self._pids and (self._everything or _concerns(process))
+            if process["pid"] not in self._pids and (self._everything or concerns(process))
         ]
-        shown = [process for process in self.facts["processes"] if self._everything or _has_to_do(process)]
-        entries = [(_urgency(process), process["pid"], state_lines(process)) for process in shown]
-        entries += [(_urgency_refused(process), process["pid"], refusal_lines(process)) for process in refused]
+        shown = [process for process in self.facts["processes"] if self._everything or has_to_do(process)]
+        entries = [(urgency(process), process["pid"], state_lines(process)) for process in shown]
+        entries += [(urgency_refused(process), process["pid"], refusal_lines(process)) for process in refused]
         lines = [line for _urgency, _pid, lines in sorted(entries) for line in lines]
         if not lines and not self.failed:
             lines = [self._nothing()]
@@ -96,33 +97,6 @@ class _View:
         left_out = len(self.facts["processes"]) + len(self.facts["unpatchable"])
         more = f"; --all shows the {left_out} others" if left_out else ""
         return f"nothing to show: no process has to do with a livepatch{more}"
-
-
-def _has_to_do(process):
-    """Whether a process with the runtime has anything that was, or could be, patched."""
-    return bool(process["libraries"] or process["patches"])
-
-
-def _concerns(process):
-    """Whether a process that cannot be patched may have something that a livepatch could be for."""
-    if process["libraries"] is None:
-        return not process["forbidden"]
-    return bool(process["libraries"])
-
-
-# Livepatches that were undone, threads with old functions, processes that cannot be patched: then all that is well,
-# and last what nobody can do anything about.
-_UNDONE, _PENDING, _REFUSED, _WELL, _UNCONCERNED = range(5)
-
-
-def _urgency(process):
-    if any(patch["status"] == "undone" for patch in process["patches"]):
-        return _UNDONE
-    return _PENDING if process["threads_pending"] else _WELL
-
-
-def _urgency_refused(process):
-    return _REFUSED if _concerns(process) else _UNCONCERNED
 
 
 def _list(arguments):
