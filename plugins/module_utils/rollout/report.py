@@ -59,7 +59,7 @@ def report(hosts, run, livepatch, direction, state=None, now=None):
         "totals": {
             "hosts": len(hosts),
             "statuses": dict(Counter(host.status for host in hosts)),
-            "processes": dict(Counter(row["outcome"] for host in hosts for row in host.rows)),
+            "processes": dict(Counter(row["outcome"] for host in hosts for row in host.others)),
         },
     }
     document["summary"] = summary(document)
