@@ -86,7 +86,7 @@ static void before_fork(void)
 	for (int i = 0; i < FORK_PAUSES; i++) {
 		uint32_t stage = __atomic_load_n(&words()->stage, __ATOMIC_ACQUIRE);
 
-		if (stage != ULP_BOOTSTRAP_STARTED)
+		if (stage != ULP_BOOTSTRAP_STARTED || words()->claim == ULP_BOOTSTRAP_WITHDRAWN)
 			break;
 		pause_for_a_moment();
 	}
@@ -159,8 +159,11 @@ static void note_error(void)
 	const char *text = error();
 	char *detail = words()->detail;
 
-	for (uint32_t i = 0; text && i + 1 < HEAD->detail_size && text[i]; i++)
-		detail[i] = text[i];
+	uint32_t length = 0;
+
+	for (; text && length + 1 < HEAD->detail_size && text[length]; length++)
+		detail[length] = text[length];
+	detail[length] = '\0';
 }
 
 /* Whoever takes this worker for lost has withdrawn its claim, and another may be at work by now. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "arch.h"
+#include "system_call.h"
 #include "runtime/clock.h"
 #include "runtime/image_table.h"
 #include "runtime/message.h"
@@ -90,5 +92,7 @@ __attribute__((constructor)) static void set_up(int argc, char **argv)
 	ulp_state.stubs_size = ULP_STUB_POOL_SIZE;
 	ulp_state.text_start = (uint64_t)ulp_entering_start;
 	ulp_state.text_end = (uint64_t)ulp_entering_end;
+	/* When a process starts there is no other thread than the main one. */
+	ulp_state.attached = ulp_system_call(SYS_gettid) != ulp_system_call(SYS_getpid);
 	__atomic_store_n(&ulp_state.magic, ULP_STATE_MAGIC, __ATOMIC_RELEASE);
 }

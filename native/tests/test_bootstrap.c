@@ -182,7 +182,7 @@ static void from_a_file(void)
 	CHECK(WORDS->stage == ULP_BOOTSTRAP_LOADED && WORDS->claim == NONCE);
 	CHECK(WORDS->thread == (uint32_t)getpid() && WORDS->worker != WORDS->thread);
 	wait_for_end_of_worker();
-	CHECK(state_in(RUNTIME)->magic == ULP_STATE_MAGIC);
+	CHECK(state_in(RUNTIME)->magic == ULP_STATE_MAGIC && state_in(RUNTIME)->attached == 1);
 	/* A claim that is not the one that was expected is left alone. */
 	memcpy(&first, (void *)WORDS, sizeof first);
 	CHECK(bootstrap(RUNTIME, 0) == 0);

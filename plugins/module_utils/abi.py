@@ -90,6 +90,7 @@ BLOCK_XSTATE = 256
 BLOCK_CATCH_UP = 1
 
 BOOTSTRAP_MAGIC = 0x544F4F42504C550A
+BOOTSTRAP_WITHDRAWN = 0xFFFFFFFFFFFFFFFF
 BOOTSTRAP_NONE = 0
 BOOTSTRAP_STARTED = 1
 BOOTSTRAP_WAITS = 2
@@ -390,6 +391,7 @@ STATE = Layout(
     ("domains", f"{DOMAINS * DOMAIN.size}s"),
     ("libraries", f"{LIBRARIES * LIBRARY.size}s"),
     ("patches", f"{PATCHES * PATCH.size}s"),
+    ("attached", "Q"),
 )
 
 REQUEST = Layout(
@@ -549,11 +551,14 @@ class Interface(NamedTuple):
 
 def _state_of(domain: Layout, library: Layout) -> Layout:
     sizes = {"domains": f"{DOMAINS * domain.size}s", "libraries": f"{LIBRARIES * library.size}s"}
-    return Layout(STATE.name, *((field, sizes.get(field, field_format)) for field, field_format in STATE.fields))
+    return Layout(STATE.name, *(
+        (field, sizes.get(field, field_format)) for field, field_format in STATE.fields if field != "attached"
+    ))
 
 
 def _interfaces() -> dict[int, Interface]:
-    # Version 5 brought functions without padding, words that are bound, and livepatches that replace others.
+    # Version 5 brought functions without padding, words that are bound, livepatches that replace others, and runtimes
+    # that are loaded into running processes.
     hook = OlderLayout(
         HOOK, ("start", "landing", "cell", "landing_checksum", "cell_checksum", "kind", "frame"))
     request_library = OlderLayout(REQUEST_LIBRARY, ("bindings", "binding_count", "puns", "pun_count"))
@@ -564,7 +569,7 @@ def _interfaces() -> dict[int, Interface]:
     request_3 = OlderLayout(REQUEST, ("replaced", "replaced_count", "suspended"))
     return {
         5: Interface(5, DOMAIN, LIBRARY, HOOK, STATE, REQUEST, REQUEST_LIBRARY),
-        4: Interface(4, DOMAIN, LIBRARY, hook, STATE, request, request_library),
+        4: Interface(4, DOMAIN, LIBRARY, hook, _state_of(DOMAIN, LIBRARY), request, request_library),
         3: Interface(3, domain_3, library_3, hook, _state_of(domain_3, library_3), request_3, request_library),
     }
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 KILL_SWITCH = "/etc/libpulp/stop"
 HOLD_FILE = "/etc/libpulp/hold"
 RETRACTED_FILE = "/etc/libpulp/retracted"
+RUNTIME = "/usr/lib/libpulp/libpulp.so"
 LEDGER = "/var/lib/libpulp/ledger.jsonl"
 
 TIMEOUT_SECONDS = 10.0

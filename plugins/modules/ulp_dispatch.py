@@ -147,6 +147,22 @@ options:
         of C(malloc).
     type: int
     default: 3000
+  attach:
+    description:
+      - Whether to load the runtime into a process that was started without it. A thread of it is borrowed for that, for
+        less than a millisecond.
+      - The runtime stays in the process until that ends, also when the livepatch is reverted. A program that the
+        process executes does not have it.
+      - A rule C(forbid=attach) in O(hold_file) forbids it for the processes that the rule names. If O(ledger) is kept,
+        an entry is written there before a process is touched; the journal gets one in any case.
+    type: bool
+    default: false
+    version_added: 1.1.0
+  runtime:
+    description: The file of the runtime to load into such a process. Nobody but root may be able to change it.
+    type: path
+    default: /usr/lib/libpulp/libpulp.so
+    version_added: 1.1.0
   seccomp:
     description:
       - What to do with a process under a seccomp filter that the kernel does not show, because the module does not run
@@ -282,6 +298,10 @@ processes:
           or, with a local connection, Ansible itself. It ends with the run.
       type: bool
       sample: false
+    attached:
+      description: Whether the runtime was loaded into the process while that ran, by this run or before.
+      type: bool
+      sample: false
     coroutines:
       description:
         - How often the library was entered on a stack that no thread was started with, as coroutines do.
@@ -332,6 +352,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import 
     LEDGER,
     RETRACTED_FILE,
     RETRIES,
+    RUNTIME,
     SECCOMP,
     TIMEOUT_SECONDS,
 )
@@ -360,6 +381,8 @@ def run(module):
         timeout=parameters["timeout"],
         retries=parameters["retries"],
         wait_migrated=parameters["wait_migrated"],
+        attach=parameters["attach"],
+        runtime=parameters["runtime"],
         seccomp=parameters["seccomp"],
         examine_timeout=examine_timeout_of(module),
         check=module.check_mode,
@@ -428,6 +451,8 @@ def main():
             "ledger": {"type": "path", "default": LEDGER},
             "timeout": {"type": "float", "default": TIMEOUT_SECONDS},
             "retries": {"type": "int", "default": RETRIES},
+            "attach": {"type": "bool", "default": False},
+            "runtime": {"type": "path", "default": RUNTIME},
             "seccomp": {"type": "str", "choices": list(SECCOMP), "default": EXAMINE},
             "wait_migrated": {"type": "float", "default": 0},
             "examine_timeout": {"type": "float", "default": EXAMINE_SECONDS},

@@ -98,6 +98,14 @@ ansible_facts:
                   local connection, Ansible itself. It ends with the run.
               type: bool
               sample: false
+            patchable:
+              description: V(now).
+              type: str
+              sample: now
+            attached:
+              description: Whether the runtime was loaded into it while it ran.
+              type: bool
+              sample: false
             runtime_version:
               description: Version of its runtime.
               type: str
@@ -207,8 +215,15 @@ ansible_facts:
               description: Name of the program.
               type: str
               sample: systemd
+            patchable:
+              description:
+                - V(by attaching) if only the runtime is missing, which M(libpulp.livepatch.ulp_dispatch) loads into
+                  it if O(libpulp.livepatch.ulp_dispatch#module:attach) says so; whether that works, a run in check
+                  mode says. V(no) otherwise.
+              type: str
+              sample: by attaching
             reason:
-              description: Why it cannot be livepatched, one sentence.
+              description: Why it cannot be livepatched as it is, one sentence.
               type: str
               sample: >-
                 process 1 (systemd) was started without the livepatch runtime; restart it with LD_PRELOAD set to

@@ -235,6 +235,7 @@ struct ulp_state {
 	struct ulp_domain  domains[ULP_DOMAINS];
 	struct ulp_library libraries[ULP_LIBRARIES];
 	struct ulp_patch   patches[ULP_PATCHES];
+	uint64_t           attached; /* 1: it was loaded while the process ran; 0: when that started */
 };
 
 /* ---------------------------------------------------------------- request */
@@ -406,6 +407,9 @@ struct ulp_block {
  * place of expected in the words), starts a worker, which calls dlopen(), and goes back.
  */
 #define ULP_BOOTSTRAP_MAGIC 0x544f4f42504c550aull /* "\nULPBOOT" */
+
+/* The core gives up waiting for a worker: put in place of its claim. */
+#define ULP_BOOTSTRAP_WITHDRAWN 0xffffffffffffffffull
 
 struct ulp_bootstrap {
 	uint64_t magic;

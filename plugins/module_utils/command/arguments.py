@@ -254,10 +254,20 @@ def _limits(verb):
                       help="how long the process may take to answer; default: %(default)s")
     verb.add_argument("--retries", metavar="N", type=_count, default=RETRIES,
                       help="how often to ask again; default: %(default)s")
+    _attaching(verb)
     _seccomp(verb)
     verb.add_argument("--wait-migrated", metavar="SECONDS", type=_seconds, default=0.0,
                       help="how long to wait until no thread is pending; default: %(default)s")
     _examination(verb)
+
+
+def _attaching(verb):
+    verb.add_argument("--attach", action="store_true", default=False,
+                      help="load the runtime into a process that was started without it")
+    verb.add_argument("--no-attach", dest="attach", action="store_false",
+                      help="leave such a process alone, the default")
+    verb.add_argument("--runtime", metavar="FILE", default=RUNTIME,
+                      help="the runtime to load into such a process; default: %(default)s")
 
 
 def _seccomp(verb):

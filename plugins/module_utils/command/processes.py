@@ -26,6 +26,8 @@ def _options(arguments):
         wait_migrated=arguments.wait_migrated,
         seccomp=arguments.seccomp,
         examine_timeout=arguments.examine_timeout,
+        attach=arguments.attach,
+        runtime=arguments.runtime,
         check=getattr(arguments, "dry_run", False),
         replace=getattr(arguments, "replace", False),
     )

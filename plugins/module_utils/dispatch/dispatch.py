@@ -79,6 +79,7 @@ def _dispatch(guard, operation, selection, options, policy):
     def prepare(worker):
         return Dealer(guard, operation, selection, options._replace(
             wait_migrated=0.0, sample=0.0, veto=guard.veto, interrupted=worker.interrupted, announce=worker.announce,
+            forbids_attaching=guard.forbids_attaching, record_attaching=guard.record_attaching,
         )).perform
 
     work = _Work(operation, options)

@@ -13,7 +13,7 @@ from ..faults import unexpected
 from ..livepatch.labels import shown_labels
 from ..printable import printable
 from ..process.affiliation import container
-from ..process.errors import KernelThread, ProcessDead, ProcessForbidden, ProcessGone, ProcessUnpatchable
+from ..process.errors import KernelThread, ProcessDead, ProcessForbidden, ProcessGone, ProcessUnpatchable, RuntimeAbsent
 from ..process.mapped import MappedFiles, moved_away
 from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import shares_root
@@ -26,6 +26,8 @@ from .select import Selection, choose, is_meant, name_of, short_name_of
 from .task import Task
 from .unanswered import why
 
+# Whether a process can be patched: as it is, once the runtime has been loaded into it, or not at all.
+NOW, BY_ATTACHING, NOT = "now", "by attaching", "no"
 # Facts have no time to watch a running thread for long, in seconds.
 _SAMPLE_SECONDS = 0.002
 
@@ -38,8 +40,10 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     :param selection: select.Selection; every process when None.
     :param examine_timeout: how long one process may keep the others waiting, seconds.
     :return: dict with ``runtime_versions`` (list of str), ``processes`` (those that have the runtime: ``pid``,
-        ``name``, ``container``, ``own_root``, ``runtime_version``, ``threads``, ``threads_pending``, ``libraries``,
-        ``patches``) and ``unpatchable`` (``pid``, ``name``, ``reason``, ``forbidden``: this user may not look at it,
+        ``name``, ``container``, ``own_root``, ``patchable``, ``attached``, ``runtime_version``, ``threads``,
+        ``threads_pending``, ``libraries``,
+        ``patches``) and ``unpatchable`` (``pid``, ``name``, ``patchable``,
+        ``reason``, ``forbidden``: this user may not look at it,
         ``libraries``: the paths of what it has loaded that was built for livepatching, None where that is not known);
         kernel threads and zombies that nobody asked for are left out, and processes that end meanwhile.
     :raises ProcessGone: a process that was asked for by its PID does not exist.
@@ -91,7 +95,8 @@ def _facts_of(task, files, selection):
     except ProcessForbidden as error:
         return [_unpatchable(task, error, None, forbidden=True)]
     except ProcessUnpatchable as error:
-        return [_unpatchable(task, error, _padded_paths(task.pid, files))]
+        way = BY_ATTACHING if isinstance(error, RuntimeAbsent) else NOT
+        return [_unpatchable(task, error, _padded_paths(task.pid, files), patchable=way)]
     except UlpError as error:
         return [_unpatchable(task, error, None)]
     except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
@@ -121,12 +126,15 @@ def _padded_paths(pid, files):
         return None
 
 
-def _unpatchable(task, reason, libraries, forbidden=False):
-    return _entry(task.pid, name_of(task.pid), str(reason), libraries, forbidden)
+def _unpatchable(task, reason, libraries, forbidden=False, patchable=NOT):
+    return _entry(task.pid, name_of(task.pid), str(reason), libraries, forbidden, patchable)
 
 
-def _entry(pid, name, reason, libraries, forbidden=False):
-    return {"pid": pid, "name": name, "reason": reason, "libraries": libraries, "forbidden": forbidden}
+def _entry(pid, name, reason, libraries, forbidden=False, patchable=NOT):
+    return {
+        "pid": pid, "name": name, "patchable": patchable, "reason": reason, "libraries": libraries,
+        "forbidden": forbidden,
+    }
 
 
 def describe(subject, files, libraries):
@@ -141,6 +149,8 @@ def describe(subject, files, libraries):
         "name": subject.name,
         "container": container(subject.pid),
         "own_root": not shares_root(subject.via),
+        "patchable": NOW,
+        "attached": subject.state.attached,
         "runtime_version": subject.state.version,
         "threads": subject.threads,
         "threads_pending": len(pending),

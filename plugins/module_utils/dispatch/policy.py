@@ -14,8 +14,9 @@ from ..errors import NO_SIGNERS, FileProblem, UlpError, Untrusted
 from ..livepatch.container import parse_container, read_container
 from ..trigger.trigger import Trigger
 from ..trusted_path import require_unchangeable
+from .attaching import write_down
 from .hold import is_stopped, read_hold, read_retracted, require_lasting
-from .rules import Rule
+from .rules import ATTACH, Rule
 
 # The kernel writes down times of change with the resolution of its timer tick, 10 ms at most; seconds.
 _CLOCK_TICK = 0.02
@@ -119,6 +120,17 @@ class Guard:
             return f"the livepatch {self.container.patch_id[:16]} is retracted ({self._retracted})"
         return held(pid, self._rules, self.container)
 
+    def forbids_attaching(self, pid):
+        """Why the runtime must not be loaded into process ``pid``, words that go on after *and*; or None."""
+        for rule in self._rules:
+            if rule.forbids == ATTACH and rule.matches(pid, self.container):
+                return f"loading that into it is forbidden by {rule.origin} ({rule.text})"
+        return None
+
+    def record_attaching(self, pid, name, digest):
+        """Write down that the runtime is about to be loaded into process ``pid``; raises as attaching.write_down()."""
+        write_down(self._policy.ledger, self.container, pid, name, digest)
+
     def veto(self):
         """Why nothing at all may be applied now, one sentence; None: it may.
 
@@ -144,7 +156,7 @@ def held(pid, rules, container):
     :raises ProcessGone, ProcessForbidden: as Rule.matches().
     """
     for rule in rules:
-        if rule.matches(pid, container):
+        if not rule.forbids and rule.matches(pid, container):
             return f"process {pid} is left alone by {rule.origin} ({rule.text})"
     return None
 

@@ -6,7 +6,10 @@
 A rule is one or several conditions ``KEY=WILDCARD``, all of which must hold:
 ``name`` of the program, path of its ``exe``, ``user`` by name or number,
 systemd ``unit`` or slice, short ID of the ``container`` it runs in, and
-``patch``, a patch ID or the livepatch's file name.  Wildcards are those of a shell: ``*``, ``?``, ``[...]``.
+``patch``, a patch ID or the livepatch's file name.  Wildcards are those of a
+shell: ``*``, ``?``, ``[...]``.  A rule with ``forbid=attach`` keeps nothing from
+the processes but being given the runtime while they run; alone, it is about
+every process.
 """
 
 from __future__ import annotations
@@ -22,9 +25,13 @@ from ..printable import printable
 from ..process import affiliation
 from ..process.affiliation import UNIT_SUFFIXES, executable, names, units, users
 
+# Of a rule that keeps nothing from being done to a process but this.
+FORBID = "forbid"
+ATTACH = "attach"
+
 KEYS = ("name", "exe", "user", "unit", "container", "patch")
 
-_CONDITION = re.compile(rf"({'|'.join(KEYS)})=")
+_CONDITION = re.compile(rf"({'|'.join((*KEYS, FORBID))})=")
 _OF_PROCESS = {
     "name": names,
     "exe": lambda pid: (executable(pid),),
@@ -39,6 +46,7 @@ class Rule(NamedTuple):
 
     conditions: tuple[tuple[str, str], ...]  # (one of KEYS, wildcard)
     origin: str  # what a reason calls the place where it stands
+    forbids: str = ""  # ATTACH: only that the runtime is loaded into a running process; "": everything
 
     def matches(self, pid, container):
         """Whether it is about process ``pid`` and livepatch.container.Container ``container``.
@@ -51,8 +59,9 @@ class Rule(NamedTuple):
     @property
     def text(self):
         """The rule as one would write it, printable."""
+        words = ((FORBID, self.forbids), *self.conditions) if self.forbids else self.conditions
         return printable(" ".join(f"{key}={shlex.quote(pattern) if ' ' in pattern else pattern}"
-                                  for key, pattern in self.conditions))
+                                  for key, pattern in words))
 
 
 def _holds(key, pattern, pid, container):
@@ -81,6 +90,7 @@ def parse_rule(value, origin, bare_names=False):
         except ValueError as error:
             raise UlpError(f"{origin}: quotes do not match in the rule {value!r}") from error
         conditions = tuple((key, pattern) for key, _sign, pattern in (word.partition("=") for word in words))
+    forbids, conditions = _scope(conditions, value, origin)
     for key, pattern in conditions:
         if key not in KEYS or not pattern:
             raise UlpError(
@@ -89,9 +99,17 @@ def parse_rule(value, origin, bare_names=False):
         why = _never_holds(key, pattern)
         if why is not None:
             raise UlpError(f"{origin}: the rule {value!r} would never hold: {why}")
-    if not conditions:
+    if not conditions and not forbids:
         raise UlpError(f"{origin} has an empty rule, which would be about every process")
-    return Rule(conditions, origin)
+    return Rule(conditions, origin, forbids)
+
+
+def _scope(conditions, value, origin):
+    """What the rule forbids, and its other conditions."""
+    scopes = [pattern for key, pattern in conditions if key == FORBID]
+    if any(scope != ATTACH for scope in scopes):
+        raise UlpError(f"{origin}: the rule {value!r} should say {FORBID}={ATTACH}, or not say what it forbids")
+    return scopes[0] if scopes else "", tuple(pair for pair in conditions if pair[0] != FORBID)
 
 
 def _never_holds(key, pattern):

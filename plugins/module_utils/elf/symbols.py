@@ -23,6 +23,8 @@ _MOST_SYMBOLS = 1 << 19
 _SYMBOL = struct.Struct("<IBBHQQ")
 _VERDEF = struct.Struct("<HHHHIII")
 _VERDAUX = struct.Struct("<II")
+_VERNEED = struct.Struct("<HHIII")
+_VERNAUX = struct.Struct("<IHHII")
 
 _SYMBOL_TYPES = {
     0: "STT_NOTYPE", 1: "STT_OBJECT", 2: "STT_FUNC", 3: "STT_SECTION", 4: "STT_FILE",
@@ -125,6 +127,36 @@ def _symbol_versions(image: ElfImage, symbol_section: Section) -> list[tuple[str
     if len(numbers) != symbol_section.size // _SYMBOL.size:
         raise image.bad("is damaged: it does not have one version for every dynamic symbol")
     return [(names.get(number & 0x7FFF), bool(number & 0x8000)) for number in numbers]
+
+
+def defined_versions(image: ElfImage) -> frozenset[str]:
+    """The names of the symbol versions that a library defines."""
+    return frozenset(_version_definitions(image).values())
+
+
+def needed_versions(image: ElfImage) -> dict[str, tuple[str, ...]]:
+    """The symbol versions that a file needs of others, {soname: names}; raises BadElf."""
+    section = next((section for section in image.sections if section.type == "SHT_GNU_verneed"), None)
+    if section is None:
+        return {}
+    strings = _linked_strings(image, section)
+    data = image.section_data(section)
+    found = {}
+    position = 0
+    try:
+        for _file in range(min(section.info, len(data) // _VERNEED.size)):
+            _version, count, soname, place, following = _VERNEED.unpack_from(data, position)
+            names = []
+            place += position
+            for _name in range(min(count, len(data) // _VERNAUX.size)):
+                _hash, _flags, _number, name, step = _VERNAUX.unpack_from(data, place)
+                names.append(image.string(strings, name))
+                place += step
+            found[image.string(strings, soname)] = tuple(names)
+            position += following
+    except struct.error as error:
+        raise image.bad("is damaged: a needed symbol version lies outside its section") from error
+    return found
 
 
 def _version_definitions(image: ElfImage) -> dict[int, str]:

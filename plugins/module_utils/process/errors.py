@@ -42,6 +42,10 @@ class ProcessUnpatchable(ProcessError):
     """The process, as it was started, cannot be livepatched."""
 
 
+class RuntimeAbsent(ProcessUnpatchable):
+    """The process was started without the runtime, and nothing that is known keeps that from being loaded into it."""
+
+
 class KernelThread(ProcessUnpatchable):
     """It is no process with code of its own at all."""
 

@@ -194,8 +194,9 @@ def runtime_mapping(mappings):
     """The runtime's first executable mapping among ``mappings``, or None: it is not preloaded."""
     for mapping in mappings:
         if mapping.inode and mapping.executable:
+            # The latter where it was given to the process as bytes (memfd_create(2)).
             name = os.path.basename(mapping.path)
-            if name == RUNTIME_NAME or name.startswith(f"{RUNTIME_NAME}."):
+            if name in (RUNTIME_NAME, f"memfd:{RUNTIME_NAME}") or name.startswith(f"{RUNTIME_NAME}."):
                 return mapping
     return None
 

@@ -128,6 +128,7 @@ class RuntimeState(NamedTuple):
     stubs_size: int  # bytes
     text_start: int
     text_end: int
+    attached: bool  # loaded while the process ran, not when it started
     last_error: int
     domains: tuple[Domain, ...]
     libraries: tuple[PatchedLibrary, ...]
@@ -139,6 +140,14 @@ class RuntimeState(NamedTuple):
             if patch.patch_id == patch_id:
                 return patch
         return None
+
+
+# Of a process that has none.
+NO_RUNTIME = RuntimeState(
+    pid=0, address=0, version="", interface=abi.INTERFACES[abi.ABI_VERSION], entry=0, request=0, request_capacity=0,
+    threads=0, messages=0, sequence=0, stubs_size=0, text_start=0, text_end=0, attached=False, last_error=0,
+    domains=(), libraries=(), patches=(),
+)
 
 
 def state_address(pid, mapping, files):
@@ -184,24 +193,28 @@ def _check_header(pid, header):
 
 
 _ARRAYS = ("results", "domains", "libraries", "patches")
+_BEHIND_ARRAYS = "attached"
 # How many domains, libraries and patches to read along with the header: most processes have no more.
 _FIRST_COUNTS = (2, 2, 4)
-_HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in _ARRAYS]
+_HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in (*_ARRAYS, _BEHIND_ARRAYS)]
 _HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")
 _Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])  # type: ignore[misc]
 
 
 def _read_pieces(pid, address, counts, interface):
-    """The header, so many entries of the three arrays as bytes, and the sequence number as it is then."""
+    """The header, so many entries of the three arrays and what is behind as bytes, and the sequence number then."""
     offsets = interface.state.offsets
     sizes = interface.domain.size, interface.library.size, abi.PATCH.size
     # One call copies the pieces in this order: what the first and the last agree on was at rest between.
-    data, *arrays, after = read_ranges(pid, [
+    behind = offsets.get(_BEHIND_ARRAYS)
+    data, *arrays, attached, after = read_ranges(pid, [
         (address, _HEADER.size),
         *((address + offsets[name], count * size) for name, count, size in zip(_ARRAYS[1:], counts, sizes)),
+        # No earlier version could be loaded into a running process.
+        (address + (behind or 0), 8 if behind is not None else 0),
         (address + offsets["sequence"], 4),
     ])
-    return _Header._make(_HEADER.unpack(data)), arrays, int.from_bytes(after, "little")
+    return _Header._make(_HEADER.unpack(data)), [*arrays, attached], int.from_bytes(after, "little")
 
 
 def read_state(pid, address, memory_map=None) -> RuntimeState:
@@ -273,9 +286,9 @@ def _read_bodies(pid, raw, claims, room):
     return found
 
 
-def _decode(pid, address, header, claims, interface, domains, libraries, patches):
+def _decode(pid, address, header, claims, interface, domains, libraries, patches, attached):
     require_header(claims, header)
-    state = _decoded(pid, address, header, interface, domains, libraries, patches, claims)
+    state = _decoded(pid, address, header, interface, domains, libraries, patches, attached, claims)
     for library in state.libraries:
         claims.require_code(library.text_start, library.text_end, f"code of {library.name}")
         if library.resolver:
@@ -293,7 +306,7 @@ def _excepted(raw):
     return frozenset(struct.unpack_from(f"<{count}I", raw.excepted))
 
 
-def _decoded(pid, address, header, interface, domains, libraries, patches, claims):
+def _decoded(pid, address, header, interface, domains, libraries, patches, attached, claims):
     raw_libraries = interface.library.unpack_array(libraries, 0, header.library_count)
     if sum(raw.flags & abi.LIBRARY_PROGRAM for raw in raw_libraries) > abi.LIBRARY_PROGRAM:
         raise claims.refused("program")
@@ -318,6 +331,7 @@ def _decoded(pid, address, header, interface, domains, libraries, patches, claim
         stubs_size=min(header.stubs_size, _LARGEST_STUB_POOL),
         text_start=header.text_start,
         text_end=header.text_end,
+        attached=bool(int.from_bytes(attached, "little")),
         last_error=header.last_error,
         domains=tuple(
             Domain(

@@ -19,6 +19,7 @@ from .errors import (
     ProcessGone,
     ProcessUnavailable,
     ProcessUnpatchable,
+    RuntimeAbsent,
     StateUnsettled,
 )
 from .foreign_file import find
@@ -35,7 +36,7 @@ from .procfs import (
     read_status,
     thread_ids,
 )
-from .runtime import RuntimeState, read_state, state_address
+from .runtime import NO_RUNTIME, RuntimeState, read_state, state_address
 from .survey import UNREACHABLE, survey
 
 # How long the state block may go on changing, and between two looks at it; in seconds.
@@ -168,17 +169,18 @@ def without_runtime(pid, via, name, mappings):
             f"process {pid} ({name}) runs on musl, and the livepatch runtime is for the GNU C library alone: with it"
             " preloaded the program would not start; restart it with the fixed library",
         )
-    return ProcessUnpatchable(
+    return RuntimeAbsent(
         pid,
         f"process {pid} ({name}) was started without the livepatch runtime;"
         " restart it with LD_PRELOAD set to libpulp.so",
     )
 
 
-def examine(pid, files) -> Subject:
+def examine(pid, files, absent=False) -> Subject:
     """Look at process ``pid``.
 
     :param files: mapped.MappedFiles.
+    :param absent: take a process without the runtime, too, if that could be loaded into it; its state is NO_RUNTIME.
     :return: Subject, of a process that has the runtime.
     :raises ProcessGone: it does not exist.
     :raises ProcessForbidden: it may not be examined.
@@ -188,12 +190,12 @@ def examine(pid, files) -> Subject:
     """
     stat, via = alive(pid)
     try:
-        return _seen_through(via, pid, stat, files)
+        return _seen_through(via, pid, stat, files, absent)
     except (ProcessGone, ProcessUnpatchable):
         if not goes_on_without(via, pid):
             raise
     stat, via = alive(pid)
-    return _seen_through(via, pid, stat, files)
+    return _seen_through(via, pid, stat, files, absent)
 
 
 def examining(pid, files):
@@ -223,7 +225,7 @@ def at_rest(look):
         yield SETTLE_PAUSE
 
 
-def _seen_through(via, pid, stat, files):
+def _seen_through(via, pid, stat, files, absent):
     """The Subject that process ``pid`` is by what /proc shows of its thread ``via``."""
     memory_map = MemoryMap(via)
     mappings = memory_map.code
@@ -236,7 +238,9 @@ def _seen_through(via, pid, stat, files):
         )
     mapping = runtime_mapping(mappings)
     if mapping is None:
-        raise without_runtime(pid, via, stat.name, mappings)
+        why = without_runtime(pid, via, stat.name, mappings)
+        if not absent or not isinstance(why, RuntimeAbsent):
+            raise why
     return Subject(
         pid=pid,
         via=via,
@@ -244,7 +248,7 @@ def _seen_through(via, pid, stat, files):
         identity=Identity(pid, stat.start_ticks),
         threads=stat.threads,
         mappings=mappings,
-        state=read_state(via, state_address(via, mapping, files), memory_map),
+        state=NO_RUNTIME if mapping is None else read_state(via, state_address(via, mapping, files), memory_map),
     )
 
 

@@ -114,9 +114,7 @@ class Diversion:
         request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
         if registers.executes_other_code:
             raise self._refusal("executes 32-bit code")
-        if int.from_bytes(self._read(self.nonce_address, 8), "little") != self.nonce:
-            # Nothing is where it was then; the thread may have been in execve(2) itself when it was stopped.
-            raise self._refusal("does not have the request: its program, or another tool, has replaced it")
+        self._require_ready()
         if registers.system_call is None and self._in_critical_section():
             raise self._refusal("is inside a restartable sequence")
         self.xstate.length = EXTENDED_STATE_LIMIT
@@ -139,6 +137,7 @@ class Diversion:
         self.saved_mask.value = self.mask.value
         ctypes.memmove(self.block_address, ctypes.addressof(registers), ctypes.sizeof(registers))
         registers.divert(self.entry, block)
+        self._prepare()
         self._write(block, abi.BLOCK_XSTATE + size, entered)
         request(requests.SETREGS, pid, tid, 0, ctypes.addressof(registers))
         # From here on the thread carries the request out, whatever becomes of us.
@@ -146,6 +145,15 @@ class Diversion:
         with contextlib.suppress(StepFailed):
             request(requests.SETSIGMASK, pid, tid, 8, ctypes.addressof(self.all_signals))
         return interrupted
+
+    def _require_ready(self):
+        """Raise ThreadRefused unless the process has what the thread is to be sent off with."""
+        if int.from_bytes(self._read(self.nonce_address, 8), "little") != self.nonce:
+            # Nothing is where it was then; the thread may have been in execve(2) itself when it was stopped.
+            raise self._refusal("does not have the request: its program, or another tool, has replaced it")
+
+    def _prepare(self):
+        """Write what is still missing, once nothing stands in the way; the next thing written is the block."""
 
     def _check_room(self, registers, block, size):
         pointer = registers.stack_pointer

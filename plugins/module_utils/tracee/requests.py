@@ -16,6 +16,7 @@ from functools import lru_cache
 from ..errors import MissingDependency
 from .errors import StepFailed, ThreadEnded
 
+POKEDATA = 5
 CONT = 7
 SINGLESTEP = 9
 GETREGS = 12
@@ -30,6 +31,7 @@ SECCOMP_GET_FILTER = 0x420C
 GET_RSEQ_CONFIGURATION = 0x420F
 
 NAMES = {
+    POKEDATA: "PTRACE_POKEDATA",
     CONT: "PTRACE_CONT",
     SINGLESTEP: "PTRACE_SINGLESTEP",
     GETREGS: "PTRACE_GETREGS",

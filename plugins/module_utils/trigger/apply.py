@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from .. import abi
 from ..errors import UlpError
+from ..process.runtime import NO_RUNTIME
 from ..process.subject import require_available
 from . import outcome
-from .concern import examine_concerned, with_besides
+from .attach import attach, foresee
+from .concern import examine_concerned, with_besides, with_origin
 from .exchange import exchange
 from .lasting import bringing_along
 from .neighbours import require_dependencies
@@ -26,9 +28,10 @@ from .untouched import require_untouched
 
 def apply(job, pid, via, name):
     """Apply the livepatch to process ``pid``; a generator, as trigger.attempt wants it."""
-    subject, resolution, row = examine_concerned(job, pid, via, name)
+    subject, resolution, row = examine_concerned(job, pid, via, name, job.options.attach)
     if row is None:
         row = with_sessions(with_besides((yield from _apply_to(job, subject, resolution)), resolution))
+        row = with_origin(row, subject)
     return row
 
 
@@ -55,14 +58,20 @@ def _apply_to(job, subject, resolution):
     if anew:
         yield from require_repeatable(job, subject, libraries)
     by_path = job.source.is_within_reach(subject)
+    absent = subject.state is NO_RUNTIME
     if job.options.check:
-        reservation = foreseen(pid, via, job.options.seccomp)
+        reservation = foresee(job, subject) if absent else foreseen(pid, via, job.options.seccomp)
         row = Row(pid, name, outcome.PATCHED, reservation, changed=True)
     elif anew:
         return _with_reason((yield from reapply(job, subject, libraries)), in_place_of(replaced))
     else:
         contents = None if by_path else job.source.contents()
+        if absent:
+            attached = yield from attach(job, subject)
+            subject = attached.subject
         row = yield from exchange(job, subject, abi.APPLY, libraries, outcome.PATCHED, contents)
+        if absent:
+            row = _with_reason(row._replace(held_us=max(row.held_us or 0.0, attached.held_us)), attached.reservation)
     return _with_reason(_with_repair(row, undone), in_place_of(replaced))
 
 

@@ -32,16 +32,30 @@ _START_PAUSE = 0.005
 
 
 class _Announced:
-    """Whether a thread of the process was sent off with a request: then it may be another than before."""
+    """Whether a thread of the process was sent off with a request, or the runtime loaded: then it is not as before."""
 
     def __init__(self, announce):
         self._announce = announce
         self.sent = False
+        self.attached = False
 
     def __call__(self):
         if not self.sent and self._announce is not None:
             self._announce()
         self.sent = True
+
+    def note_attached(self):
+        """The runtime was loaded into the process: it is another than before, whatever comes next."""
+        self.attached = True
+
+    def credited(self, row):
+        """The Row, which says so."""
+        if not self.attached:
+            return row
+        if not row.changed:
+            stays = "the runtime was loaded into it, and stays there, dormant"
+            row = row._replace(reason=f"{row.reason}; {stays}" if row.reason else stays)
+        return row._replace(attached=True, changed=True)
 
 
 class _Seen:
@@ -65,10 +79,12 @@ def attempt(work, job, pid, done=None):
     :raises MissingDependency: a Python package is missing.
     """
     announced = _Announced(job.options.announce)
-    job = job._replace(options=job.options._replace(announce=announced))
+    job = job._replace(options=job.options._replace(
+        announce=announced, note_attached=announced.note_attached,
+    ))
     seen = _Seen()
     try:
-        return (yield from _carried_out(work, job, pid, announced, seen))
+        return announced.credited((yield from _carried_out(work, job, pid, announced, seen)))
     except MissingDependency:
         raise
     except Vetoed as error:
@@ -82,7 +98,7 @@ def attempt(work, job, pid, done=None):
     if announced.sent and done is not None:
         # What went wrong came after the request, which may have been carried out.
         row = yield from as_found(job, row, done)
-    return row._replace(container=seen.container)
+    return announced.credited(row._replace(container=seen.container))
 
 
 def _carried_out(work, job, pid, announced, seen):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from . import outcome
-from .concern import examine_concerned, with_besides
+from .concern import examine_concerned, with_besides, with_origin
 from .lasting import bringing_along
 from .outcome import Row
 from .replacing import replaced_patches
@@ -29,6 +29,7 @@ def _look_at(job, pid, via, name, judge):
     subject, resolution, row = examine_concerned(job, pid, via, name)
     if row is None:
         row = with_sessions(with_besides((yield from _check_state(job, subject, resolution, judge)), resolution))
+        row = with_origin(row, subject)
     return row
 
 

@@ -28,12 +28,13 @@ def resolution_in(via, container, files):
     return resolve(container, *files.loaded(via, mappings))
 
 
-def examine_concerned(job, pid, via, name):
+def examine_concerned(job, pid, via, name, absent=False):
     """Look at a process, if the livepatch is for it.
 
     :param job: job.Job.
     :param via: the thread through which /proc shows the process.
     :param name: what messages call it.
+    :param absent: as for process.subject.examine().
     :return: (process.subject.Subject, resolve.Resolution, None), or (None, None, Row) when there is nothing to do.
     :raises ProcessUnpatchable: it is, or may be, and the process cannot be patched.
     :raises: as process.subject.examine().
@@ -63,7 +64,7 @@ def examine_concerned(job, pid, via, name):
             )
         why = _other_build(pid, name, resolution.others[0])
         return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
-    subject = examine(pid, job.files)
+    subject = examine(pid, job.files, absent)
     if resolution.doubles:
         raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution.doubles))
     if resolution.others:
@@ -74,6 +75,11 @@ def examine_concerned(job, pid, via, name):
         if match.library.moved and match.library.base not in hooked:
             raise ProcessUnpatchable(pid, moved_away(pid, name, match.library))
     return subject, resolution, None
+
+
+def with_origin(row, subject):
+    """The Row, which also says whether the runtime was loaded into the process (Subject) while that ran."""
+    return row._replace(attached=True) if subject.state.attached else row
 
 
 def with_besides(row, resolution):

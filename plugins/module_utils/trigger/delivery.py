@@ -35,11 +35,13 @@ _ALL_SEALS = _SEAL_SEAL | 2 | 4 | 8  # and against shrinking, growing and writin
 class Delivery:
     """The bytes for one process; ``done`` tells whether it has them."""
 
-    def __init__(self, pid, via, contents):
+    def __init__(self, pid, via, contents, what="livepatch"):
         """
         :param via: a thread of the process that has not ended.
-        :param contents: all bytes of the container.
+        :param contents: all bytes of the file.
+        :param what: what messages call that.
         """
+        self.what = what
         self.pid = pid
         self.via = via
         self.contents = contents
@@ -70,7 +72,7 @@ class Delivery:
             with find(f"/proc/{self.via}/fd/{number}") as found:
                 status = found.status
                 if status.st_dev != _device_of_memory_files() or status.st_nlink or status.st_size:
-                    raise self._failure("its runtime offers something else")
+                    raise self._failure("it offers something else")
                 descriptor = found.open(os.O_RDWR)
         except OSError as error:
             failure = explained(self.pid, error)
@@ -81,7 +83,7 @@ class Delivery:
         # Only memory files can be sealed.
         if _seals(descriptor) & _SEAL_SEAL:
             os.close(descriptor)
-            raise self._failure("its runtime offers something else")
+            raise self._failure("it offers something else")
         return descriptor
 
     def _fill(self, descriptor):
@@ -93,7 +95,7 @@ class Delivery:
             rest = rest[count:]
 
     def _failure(self, why):
-        return UlpError(f"process {self.pid} could not be given the bytes of the livepatch: {why}")
+        return UlpError(f"process {self.pid} could not be given the bytes of the {self.what}: {why}")
 
 
 @lru_cache(maxsize=None)

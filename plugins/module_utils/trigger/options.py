@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from ..defaults import EXAMINE, EXAMINE_SECONDS, RETRIES, TIMEOUT_SECONDS
+from ..defaults import EXAMINE, EXAMINE_SECONDS, RETRIES, RUNTIME, TIMEOUT_SECONDS
 from .progress import SAMPLE_SECONDS
 
 
@@ -22,6 +22,8 @@ class Options(NamedTuple):
     examine_timeout: float = EXAMINE_SECONDS  # seconds for which one process may keep the others waiting
     # Take back what else is applied to the livepatch's targets, in the moment in which it is applied or reverted.
     replace: bool = False
+    attach: bool = False  # load the runtime into a process that was started without it
+    runtime: str = RUNTIME  # path of the runtime's file
     check: bool = False  # say what would be done; touch nothing
     # Asked before every attempt: why no further one may be made, as a sentence, or None.
     veto: Callable[[], str | None] | None = None
@@ -29,6 +31,14 @@ class Options(NamedTuple):
     interrupted: Callable[[], str | None] | None = None
     # Called before a thread is sent off with a request to apply or revert the livepatch.
     announce: Callable[[], None] | None = None
+
+    # Why the runtime must not be loaded into process PID that was started without, as a sentence, or None.
+    forbids_attaching: Callable[[int], str | None] | None = None
+    # Writes down, before a thread of it is held, that the runtime is to be loaded into process PID; it is told the
+    # program's name and the SHA-256 of the runtime, too.
+    record_attaching: Callable[[int, str, str], None] | None = None
+    # Called when the runtime has been loaded.
+    note_attached: Callable[[], None] | None = None
 
     @property
     def resolute(self):

@@ -91,6 +91,7 @@ class Row(NamedTuple):
     changed: bool = False  # whether the process is now another than before
     container: str | None = None  # short ID of the container that it is in, if not in ours
     coroutines: int = 0  # entries into the library on stacks that no thread was started with
+    attached: bool = False  # the runtime was loaded into it while it ran
     unsettled: bool = False  # the pending threads are outside: to be settled is all that they need
 
     def as_dict(self):

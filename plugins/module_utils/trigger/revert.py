@@ -10,7 +10,7 @@ from ..errors import NotPatchable
 from ..process.errors import ProcessUnpatchable
 from ..process.subject import require_available
 from . import outcome
-from .concern import examine_concerned
+from .concern import examine_concerned, with_origin
 from .exchange import exchange
 from .lasting import bringing_along
 from .neighbours import require_independence
@@ -18,12 +18,23 @@ from .outcome import Row
 from .replacing import replaced_patches, require_nothing_left
 from .seccomp_check import require_no_strict_thread
 
+# Of a process that was given the runtime while it ran.
+DORMANT = "the runtime, which was loaded into it while it ran, stays there, dormant, until the process ends"
+
 
 def revert(job, pid, via, name):
     """Revert the livepatch in process ``pid``; a generator, as trigger.attempt wants it."""
     subject, _resolution, row = examine_concerned(job, pid, via, name)
-    if row is not None:
-        return row
+    if row is None:
+        row = with_origin((yield from _revert_in(job, subject)), subject)
+        if row.attached and row.changed:
+            # What was done to load it is not undone.
+            row = row._replace(reason="; ".join(filter(None, (row.reason, DORMANT))))
+    return row
+
+
+def _revert_in(job, subject):
+    pid, via, name = subject.pid, subject.via, subject.name
     patch = job.patch_in(subject)
     if patch is None:
         return Row(

@@ -15,6 +15,7 @@ from ..process.errors import ProcessUnpatchable
 from ..process.maps import mapping_at
 from ..process.namespaces import can_load, sees_itself_in_proc
 from .delivery import MAPPED_AS
+from .runtime_file import read_runtime_file
 
 
 class Source:
@@ -28,6 +29,19 @@ class Source:
         self.container = container
         self.path = os.path.realpath(container.path)
         self._contents = contents
+        self._runtimes = {}
+
+    def runtime(self, path):
+        """The runtime_file.RuntimeFile at ``path``, read once; raises UlpError as read_runtime_file()."""
+        if path not in self._runtimes:
+            try:
+                self._runtimes[path] = read_runtime_file(path)
+            except UlpError as error:
+                self._runtimes[path] = error
+        found = self._runtimes[path]
+        if isinstance(found, UlpError):
+            raise found
+        return found
 
     def contents(self):
         """The bytes that ``container`` was read from.

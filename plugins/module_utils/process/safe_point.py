@@ -1,0 +1,243 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""May a thread be started from where another one is, as far as can be told from outside the process?
+
+Starting one allocates memory and takes locks of the C library.  So the thread
+that is borrowed must be neither in the allocator nor in the loader, nor in a
+part of the C library that may hold a lock.  The runtime asks the same of its
+own stack (native/runtime/safe_point.c); this is for a process without runtime.
+Where the two differ, this is the stricter one.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from ..arch.code import call_target, may_end_with_call
+from ..arch.system_calls import NUMBERS
+from ..elf.exports import exported_functions
+from ..errors import UlpError
+from .maps import is_loader, read_code_maps
+from .memory import read_memory
+from .unwinder import unwind
+from .words import lies_in, words_in
+
+C_LIBRARY = "libc.so.6"
+
+# More of a stack is not looked at, in bytes: it is read while the thread is held.
+STACK_LIMIT = 1 << 20
+
+# What a program calls to wait for a lock of its own; then the C library holds none itself.
+_LOCK_CALLS = (
+    "pthread_cond_wait", "pthread_cond_timedwait", "pthread_cond_clockwait", "pthread_mutex_lock",
+    "pthread_mutex_timedlock", "pthread_mutex_clocklock", "pthread_rwlock_rdlock", "pthread_rwlock_wrlock",
+    "pthread_rwlock_timedrdlock", "pthread_rwlock_timedwrlock", "pthread_barrier_wait", "sem_wait", "sem_timedwait",
+    "sem_clockwait", "pthread_join", "pthread_timedjoin_np", "pthread_clockjoin_np", "syscall",
+)
+_EXITS = ("exit", "quick_exit", "pthread_exit")
+_ALLOCATIONS = ("malloc", "calloc", "realloc", "free")
+_FUTEX = NUMBERS["futex"]
+# What an allocator may wait in with a lock held, or what changes memory.
+_OF_ALLOCATORS = frozenset(NUMBERS[name] for name in (
+    "mmap", "munmap", "mprotect", "mremap", "madvise", "brk", "futex", "nanosleep", "clock_nanosleep", "sched_yield",
+))
+_OF_MEMORY = frozenset(NUMBERS[name] for name in (
+    "mmap", "munmap", "mprotect", "mremap", "madvise", "brk",
+))
+# The C library starts every thread, and main(), from two functions, one called by the other.
+_START_FRAMES = 2
+# struct sigcontext, asm/sigcontext.h: the segments cs, gs, fs and ss of 64-bit user code.
+_SIGNAL_FRAME = struct.pack("<4H", 0x33, 0, 0, 0x2B)
+# A return address has a call before it, of so many bytes at most.
+_LONGEST_CALL = 7
+
+
+class Grounds(NamedTuple):
+    """Where in a process a borrowed thread must not be."""
+
+    c_library: tuple[tuple[int, int], ...]  # ranges of addresses
+    loader: tuple[tuple[int, int], ...]
+    allocator: tuple[tuple[int, int], ...]  # of libraries that bring one
+    program_allocates: bool  # the program itself brings one: its frames tell nothing
+    kernel: tuple[tuple[int, int], ...]  # the vdso
+    code: tuple[tuple[int, int], ...]  # all of it
+    lock_calls: tuple[tuple[int, int], ...]
+    exits: tuple[tuple[int, int], ...]
+
+
+class Blocked(NamedTuple):
+    """Proof that a thread which is blocked in a system call is at a safe point, for as long as it stays there."""
+
+    number: int  # of the system call
+    stack_pointer: int
+    instruction_pointer: int
+    stack: bytes  # from the stack pointer on
+
+
+def survey_grounds(subject, files):
+    """The Grounds of a process.
+
+    :param subject: process.subject.Subject.
+    :param files: process.mapped.MappedFiles.
+    :raises ProcessGone, ProcessForbidden: it cannot be looked at.
+    :raises UlpError: a file that it has mapped cannot be read.
+    """
+    pid = subject.via
+    mappings = read_code_maps(pid)
+    ranges: dict[str, list] = {"library": [], "loader": [], "allocator": [], "kernel": []}
+    locks: list[tuple[int, int]] = []
+    exits: list[tuple[int, int]] = []
+    program_allocates = False
+    for library in files.libraries(pid, mappings):
+        text = library.text_start, library.text_end
+        image = files.image(pid, library.mapping)
+        if is_loader(library.mapping):
+            ranges["loader"].append(text)
+        elif library.survey.soname == C_LIBRARY:
+            ranges["library"].append(text)
+            locks += _places(image, library.base, _LOCK_CALLS)
+            exits += _places(image, library.base, _EXITS)
+        elif any(exported_functions(image, name) for name in _ALLOCATIONS):
+            program_allocates |= image.is_program
+            if not image.is_program:
+                ranges["allocator"].append(text)
+    for mapping in mappings:
+        if mapping.path == "[vdso]":
+            ranges["kernel"].append((mapping.start, mapping.end))
+    return Grounds(
+        tuple(sorted(ranges["library"])), tuple(sorted(ranges["loader"])), tuple(sorted(ranges["allocator"])),
+        program_allocates, tuple(ranges["kernel"]), tuple((mapping.start, mapping.end) for mapping in mappings),
+        tuple(sorted(locks)), tuple(sorted(exits)),
+    )
+
+
+def _places(image, base, names):
+    return [
+        (base + function.start, base + function.start + function.size)
+        for name in names for function in exported_functions(image, name)
+    ]
+
+
+def look_at_blocked(pid, where, grounds, mappings, files):
+    """Whether a thread that is blocked is at a safe point; it goes on running meanwhile.
+
+    :param pid: a thread of the process that has not ended.
+    :param where: procfs.SystemCall.
+    :param grounds: Grounds.
+    :param mappings: of the process, ascending (maps.Mapping).
+    :return: (Blocked, "") or (None, why not, words that go on after *the thread*).
+    :raises ProcessGone, ProcessForbidden: it cannot be looked at.
+    """
+    if where.number < 0:
+        return None, "waits for memory"
+    mapping = next((mapping for mapping in mappings if mapping.start <= where.stack_pointer < mapping.end), None)
+    if mapping is None:
+        return None, "has no stack"
+    size = mapping.end - where.stack_pointer
+    if size > STACK_LIMIT:
+        return None, "has too deep a stack"
+    try:
+        stack = read_memory(pid, where.stack_pointer, size)
+        frames = unwind(pid, where, files)
+    except UlpError:
+        return None, "has a stack that cannot be read"
+    if frames is None:
+        return None, "has a stack that cannot be unwound"
+    why = _judge(pid, frames, where.number, grounds)
+    if why:
+        return None, why
+    return Blocked(where.number, where.stack_pointer, where.instruction_pointer, stack), ""
+
+
+def _judge(pid, frames, number, grounds):
+    """Why no thread may be started on top of these frames, innermost first, or ""."""
+    if number in _OF_MEMORY:
+        return "changes its memory"
+    if any(lies_in(address, grounds.loader) for address in frames):
+        return "is in the dynamic loader"
+    if any(lies_in(address, grounds.allocator) for address in frames):
+        return "is in the memory allocator"
+    if grounds.program_allocates and number in _OF_ALLOCATORS:
+        return "is perhaps in the program's own memory allocator"
+    frames = [address for address in frames if not lies_in(address, grounds.kernel)]
+    inside = [lies_in(address, grounds.c_library) for address in frames]
+    first = inside.index(False) if False in inside else len(frames)
+    if first == len(frames):
+        return "runs no code of the program"
+    if number == _FUTEX and not (first and _waits_for_own_lock(pid, frames[first - 1], frames[first], grounds)):
+        return "waits for a lock, perhaps one of the C library's"
+    # A program's own entry point may stand behind the frames that started it.
+    end = len(frames) - (not inside[-1])
+    start = end
+    while start > first and inside[start - 1]:
+        start -= 1
+    if end - start > _START_FRAMES or any(lies_in(address, grounds.exits) for address in frames[start:end]):
+        return "is being started or ends"
+    if any(inside[first:start]):
+        return "is called back by the C library"
+    return ""
+
+
+def _waits_for_own_lock(pid, function, call, grounds):
+    """Whether the program waits for a lock of its own.
+
+    :param function: an address in the outermost function of the C library's.
+    :param call: the address of a byte of the program's instruction that called it.
+    """
+    if lies_in(function, grounds.lock_calls):
+        return True
+    # What was called may have gone on there by a jump.
+    try:
+        target = call_target(call + 1, lambda address, size: read_memory(pid, address, size))
+    except UlpError:
+        return False
+    return target is not None and any(target == start for start, _end in grounds.lock_calls)
+
+
+def differs(old, new, stack_pointer, code):
+    """Whether two pictures of a stack differ in anything that could be of a frame.
+
+    The kernel itself writes there: what is left of a sleep, events.  So only words count that are addresses of code or
+    of this stack, in one picture or the other.
+
+    :param old: bytes, from ``stack_pointer`` on.
+    :param new: as many bytes.
+    :param code: ranges of addresses, ascending.
+    """
+    if old == new:
+        return False
+    end = stack_pointer + len(old)
+    words = zip(struct.iter_unpack("<Q", old[:len(old) // 8 * 8]), struct.iter_unpack("<Q", new[:len(new) // 8 * 8]))
+    return any(
+        before != after and any(stack_pointer <= word < end or lies_in(word, code) for word in (*before, *after))
+        for before, after in words
+    )
+
+
+def computes_outside(pid, instruction, stack, grounds):
+    """Whether a thread that executes code of its own is at a safe point, by the words of its stack alone.
+
+    What a signal has interrupted need not be a call: where there may be a signal's frame nothing is proved.  Both
+    functions that started it are on the stack for as long as it lives; beyond their return addresses nothing there
+    may lead into the C library, the loader or an allocator.
+
+    :param pid: a thread of the process that has not ended.
+    :param instruction: the address of the instruction that it is at.
+    :param stack: bytes, from the stack pointer to the stack's end.
+    :param grounds: Grounds.
+    """
+    forbidden = tuple(sorted((*grounds.c_library, *grounds.loader, *grounds.allocator, *grounds.kernel)))
+    if grounds.program_allocates or lies_in(instruction, forbidden) or _SIGNAL_FRAME in stack:
+        return False
+    found = [word for _position, word in words_in(stack, forbidden) if _is_behind_call(pid, word)]
+    return len(found) == _START_FRAMES and all(lies_in(word, grounds.c_library) for word in found)
+
+
+def _is_behind_call(pid, address):
+    """Whether the bytes before ``address`` may be a call; also where that cannot be told."""
+    try:
+        return may_end_with_call(read_memory(pid, address - _LONGEST_CALL, _LONGEST_CALL))
+    except UlpError:
+        return True

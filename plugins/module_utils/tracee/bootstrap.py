@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Send one thread through the bootstrap code, which loads the runtime (native/include/ulp/abi.h, "bootstrap").
+
+Nobody is inside the process who could say whether the thread is at a safe
+point.  So that is proved from outside: of a thread that is blocked before it is
+held, and in the stop its registers and its stack are compared; of one that runs
+in the stop.  Only then is anything written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import NamedTuple
+
+from .. import abi
+from ..process.control_block import owner
+from ..process.maps import mapping_at
+from ..process.safe_point import STACK_LIMIT, Blocked, computes_outside, differs
+from . import requests
+from .diversion import Diversion
+from .errors import StepFailed
+from .interruption import interruption
+from .requests import request
+
+_WORD = 8
+
+
+class Place(NamedTuple):
+    """Where the bootstrap code goes."""
+
+    address: int  # of the code, all zeros or the very same code
+    code: bytes  # with its head filled in, and the path of the runtime
+    entry: int  # absolute address
+
+
+class Bootstrap(Diversion):
+    """One thread that is to load the runtime."""
+
+    def __init__(self, pid, tid, memory, place, nonce, expected, proof, grounds, mappings, inner_tid, restarts):
+        """
+        :param memory: descriptor of /proc/PID/mem, opened when the process was examined.
+        :param place: Place.
+        :param nonce: the claim to make.
+        :param expected: the claim that it takes the place of.
+        :param proof: process.safe_point.Blocked, or None for a thread that runs.
+        :param grounds: of the process.
+        :param mappings: of the process, ascending (maps.Mapping).
+        :param inner_tid: what the thread's own PID namespace calls it.
+        :param restarts: as for Diversion.
+        """
+        super().__init__(pid, tid, place.entry, 0, nonce, mappings, restarts)
+        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["expected"]).value = expected
+        self.memory = memory
+        self.place = place
+        self.proof: Blocked | None = proof
+        self.grounds = grounds
+        self.inner_tid = inner_tid
+        self.stack = ctypes.create_string_buffer(len(proof.stack) if proof is not None else STACK_LIMIT)
+
+    def _require_ready(self):
+        registers = self.registers
+        pointer = registers.stack_pointer
+        present = self._present()
+        if len(present) != len(self.place.code):
+            raise self._refusal("has become another program (execve)")
+        # A part of it may have been written before: each byte is zero, or as it will be.
+        if present.strip(b"\0") and any(byte not in (0, wanted) for byte, wanted in zip(present, self.place.code)):
+            raise self._refusal("cannot be given the bootstrap code: something else lies where that would go")
+        if self.proof is not None:
+            self._require_unmoved(self.proof)
+        elif registers.system_call is not None:
+            raise self._refusal("has entered a system call since it was looked at")
+        else:
+            mapping = mapping_at(self.mappings, pointer)
+            size = mapping.end - pointer if mapping is not None else 0
+            if not 0 < size <= STACK_LIMIT:
+                raise self._refusal("is on a stack whose end cannot be told")
+            aligned = -pointer % _WORD
+            stack = self._read(pointer + aligned, size - aligned, self.stack)
+            if not computes_outside(self.tid, registers.instruction_pointer, stack, self.grounds):
+                raise self._refusal("runs, perhaps in the C library, the loader or the memory allocator")
+        if owner(self.tid, registers.thread_pointer) != self.inner_tid:
+            raise self._refusal(
+                "has the control block of another thread: it is between vfork and exec, or was made by clone() past the"
+                " C library"
+            )
+
+    def _require_unmoved(self, proof):
+        registers = self.registers
+        if (
+            (registers.stack_pointer, registers.instruction_pointer, registers.system_call)
+            != (proof.stack_pointer, proof.instruction_pointer, proof.number)
+            or not interruption(registers)
+            or differs(
+                proof.stack, self._read(proof.stack_pointer, len(proof.stack), self.stack), proof.stack_pointer,
+                self.grounds.code,
+            )
+        ):
+            raise self._refusal("has moved on since it was looked at")
+
+    def _present(self):
+        """What lies where the code goes; nothing when the memory has gone."""
+        try:
+            return os.pread(self.memory, len(self.place.code), self.place.address)
+        except OSError:
+            return b""
+
+    def _prepare(self):
+        if self._present() == self.place.code:
+            return
+        try:
+            written = os.pwrite(self.memory, self.place.code, self.place.address)
+        except OSError:
+            # A kernel may let nobody write to code this way (proc_mem.force_override): the tracer may.
+            written = self._poke()
+        if written != len(self.place.code):
+            raise self._refusal("cannot be given the bootstrap code")
+
+    def _poke(self):
+        code = self.place.code.ljust(-(-len(self.place.code) // _WORD) * _WORD, b"\0")
+        for position in range(0, len(code), _WORD):
+            word = int.from_bytes(code[position:position + _WORD], "little")
+            try:
+                request(requests.POKEDATA, self.pid, self.tid, self.place.address + position, word)
+            except StepFailed:
+                return 0
+        return len(self.place.code)

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hold a thread for a moment to see where it is; it goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import ctypes
+
+from ..arch.registers import Registers
+from ..process.maps import mapping_at
+from ..process.memory import IoVector, process_vm_readv
+from ..process.safe_point import STACK_LIMIT
+from . import requests
+from .custody import Custody, held
+from .interruption import EINTR, interruption
+from .requests import request
+from .restart import make_original_call_again
+
+
+def glance(pid, tid, mappings):
+    """Where thread ``tid`` of ``pid`` is.
+
+    :param mappings: of the process, ascending (maps.Mapping).
+    :return: (stack pointer, instruction pointer, bytes from the next multiple of 8 to the end of its stack, or None:
+        that is too long).
+    :raises ThreadRefused: it could not be held.
+    """
+    custody = Custody(pid, tid)
+    registers = Registers()
+    buffer = ctypes.create_string_buffer(STACK_LIMIT)
+
+    def look():
+        with custody:
+            request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
+            pointer = registers.stack_pointer
+            if interruption(registers) == EINTR:
+                # The call would fail merely because we were here.
+                make_original_call_again(pid, tid, registers)
+            mapping = mapping_at(mappings, pointer)
+            start = pointer + -pointer % 8
+            size = mapping.end - start if mapping is not None else 0
+            if not 0 < size <= STACK_LIMIT:
+                return pointer, None, 0
+            local = IoVector(ctypes.addressof(buffer), size)
+            remote = IoVector(start, size)
+            count = process_vm_readv(tid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+        return pointer, registers.instruction_pointer, size if count == size else 0
+
+    pointer, instruction, size = held(look)
+    return pointer, instruction, buffer.raw[:size] if size else None

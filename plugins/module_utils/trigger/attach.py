@@ -1,0 +1,385 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load the runtime into a process that was started without it.
+
+Until a thread is sent off nothing is written; from then on the process finishes
+by itself, whatever becomes of us.  Who comes next finds the claim (struct
+ulp_bootstrap_words in native/include/ulp/abi.h), and whether its worker lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import time
+from typing import NamedTuple
+
+from .. import abi
+from ..errors import UlpError
+from ..printable import printable
+from ..process.errors import ProcessGone, ProcessUnpatchable, RuntimeAbsent
+from ..process.maps import read_maps, runtime_mapping
+from ..process.memory import read_memory
+from ..process.namespaces import can_load, inner_thread_id, sees_itself_in_proc
+from ..process.procfs import confirm, explained, read_system_call, thread_ids
+from ..process.safe_point import look_at_blocked, survey_grounds
+from ..process.subject import examine, require_available
+from ..tracee.bootstrap import Bootstrap
+from ..tracee.errors import StepFailed, ThreadRefused
+from .borrow import Interrupted, Vetoed
+from .clearance import clear
+from .delivery import Delivery
+from .layout import lay_out, read_words
+from .seccomp_check import foreseen, require_no_strict_thread, require_permitted
+from .threads import candidates
+
+_PAUSE = 0.001
+# The answer comes when the loader is done, in milliseconds.
+_ANSWER_PAUSE = 0.0005
+_HALF = 32
+_LOW = (1 << _HALF) - 1
+_UNDER_WAY = (abi.BOOTSTRAP_STARTED, abi.BOOTSTRAP_WAITS)
+# A worker that has not said its TID for so long, in seconds, has not been started.
+_LOST_SECONDS = 5.0
+
+
+class Attached(NamedTuple):
+    """The runtime is in the process."""
+
+    subject: object  # process.subject.Subject, examined anew
+    held_us: float  # the longest time that a thread was held, microseconds
+    reservation: str  # what is to be said besides, a sentence, or ""
+
+
+def foresee(job, subject):
+    """What would be done, as a sentence with what cannot be foreseen; raises as attach() for what can."""
+    runtime, layout, reservation = _examined(job, subject)
+    way = "from its file" if layout.by_path else "from bytes that it is given"
+    return "; ".join(filter(None, (
+        f"would attach: load the runtime {runtime.path} into process {subject.pid} ({subject.name}) {way}, if that has"
+        " static thread-local storage left",
+        reservation,
+    )))
+
+
+def attach(job, subject):
+    """Load the runtime into a process; a generator, as trigger.drive wants it.
+
+    :param job: job.Job.
+    :param subject: process.subject.Subject of a process without the runtime.
+    :return: Attached.
+    :raises ProcessUnpatchable: that cannot be done.
+    :raises UlpError: it was not done.
+    :raises Vetoed, Interrupted: no attempt may be made any longer.
+    """
+    runtime, layout, _reservation = _examined(job, subject)
+    options = job.options
+    if options.record_attaching is not None:
+        options.record_attaching(subject.pid, subject.name, runtime.digest)
+    attempt = _Attempt(job, subject, runtime, layout)
+    with attempt:
+        yield from attempt.run()
+        if options.note_attached is not None:
+            options.note_attached()
+        found = examine(subject.pid, job.files)
+        _require_build(found, job.files, runtime)
+        cleared = yield from clear(found, layout.place, attempt.memory)
+    return Attached(found, attempt.held_ns / 1000, "" if cleared else (
+        f"the code that loaded the runtime stays behind the C library's code at {layout.place.address:#x}, as a thread"
+        " may be in it"
+    ))
+
+
+def _examined(job, subject):
+    """(RuntimeFile, Layout, what cannot be foreseen); raises ProcessUnpatchable."""
+    pid, via = subject.pid, subject.via
+    why = job.options.forbids_attaching(pid) if job.options.forbids_attaching is not None else None
+    if why is not None:
+        raise RuntimeAbsent(
+            pid, f"process {pid} ({subject.name}) was started without the livepatch runtime, and {why}"
+        )
+    require_available(pid, via)
+    require_no_strict_thread(pid)
+    try:
+        runtime = job.source.runtime(job.options.runtime)
+    except UlpError as error:
+        raise RuntimeAbsent(
+            pid,
+            f"process {pid} ({subject.name}) was started without the livepatch runtime, which cannot be loaded into it:"
+            f" {error}; restart it with LD_PRELOAD set to libpulp.so",
+        ) from error
+    by_path = can_load(via, runtime.path)
+    layout = lay_out(subject, read_maps(via), job.files, runtime, by_path)
+    if not layout.by_path and not sees_itself_in_proc(via):
+        raise ProcessUnpatchable(
+            pid,
+            f"process {pid} ({subject.name}) cannot load the runtime {runtime.path}, which it does not see or may not"
+            " read, and has no /proc through which it could be given the bytes; mount proc there",
+        )
+    return runtime, layout, foreseen(pid, via, job.options.seccomp)
+
+
+def _require_build(subject, files, runtime):
+    mapping = runtime_mapping(subject.mappings)
+    found = files.survey(subject.via, mapping) if mapping is not None else None
+    if found is None or found.build_id != runtime.build_id:
+        raise UlpError(
+            f"process {subject.pid} ({subject.name}) has loaded another runtime than {runtime.path}: its build ID is"
+            f" {found.build_id if found else None} and not {runtime.build_id}"
+        )
+
+
+class _Attempt:
+    """One process that is given the runtime.  A context manager: leaving it closes what was opened."""
+
+    def __init__(self, job, subject, runtime, layout):
+        self.job = job
+        self.options = job.options
+        self.subject = subject
+        self.runtime = runtime
+        self.layout = layout
+        self.held_ns = 0
+        self.tries = 0
+        self.why = "no thread could be looked at"
+        self.memory = -1
+        self.permitted = {}
+        self.barred = set()
+        self._opened = contextlib.ExitStack()
+
+    def __enter__(self):
+        subject = self.subject
+        try:
+            self.memory = os.open(f"/proc/{subject.via}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise explained(subject.pid, error) from error
+        self._opened.callback(os.close, self.memory)
+        try:
+            # It may have executed another program since it was examined: then this is other memory.
+            if runtime_mapping(read_maps(subject.via)) is not None or not self._is_same_memory():
+                raise UlpError(f"process {subject.pid} ({subject.name}) has changed since it was examined; run again")
+            self._lock()
+        except BaseException:
+            self._opened.close()
+            raise
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self._opened.close()
+
+    def _is_same_memory(self):
+        code = [(mapping.start, mapping.device, mapping.inode) for mapping in self.subject.mappings]
+        now = [(mapping.start, mapping.device, mapping.inode) for mapping in read_maps(self.subject.via)]
+        confirm(self.subject.identity)
+        return set(code) <= set(now)
+
+    def _lock(self):
+        """One tool at a time, as far as they see the same /proc; the claim is what decides."""
+        pid, name = self.subject.pid, self.subject.name
+        try:
+            descriptor = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise explained(pid, error) from error
+        self._opened.callback(os.close, descriptor)
+        deadline = time.monotonic() + self.options.timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:
+                # A kernel that does not lock such files.
+                return
+            if time.monotonic() > deadline:
+                raise UlpError(f"another tool is loading the runtime into process {pid} ({name}); run again")
+            time.sleep(_PAUSE)
+
+    # ---------------------------------------------------------------- claims
+
+    def _words(self):
+        return read_words(self.subject.via, self.layout.words)
+
+    def _is_ours(self, claim):
+        """Whether a claim was made in this process, and not in the one that it was forked from."""
+        return claim >> _HALF == self.subject.identity.start_ticks & _LOW
+
+    def _standing(self, words):
+        """Whether whoever made the claim is still at work."""
+        if not words.claim or not self._is_ours(words.claim) or words.stage not in _UNDER_WAY:
+            return False
+        tids = {inner_thread_id(self.subject.pid, tid) for tid in self._tids()}
+        return words.worker in tids if words.worker else words.thread in tids
+
+    def _tids(self):
+        found = []
+        for tid in thread_ids(self.subject.pid):
+            with contextlib.suppress(ProcessGone):
+                inner_thread_id(self.subject.pid, tid)
+                found.append(tid)
+        return found
+
+    def _settled(self, deadline):
+        """Wait while another attempt is under way; a generator that returns the words."""
+        waited_since = time.monotonic()
+        while True:
+            words = self._words()
+            if not self._standing(words):
+                return words
+            now = time.monotonic()
+            if not words.worker and now - waited_since > _LOST_SECONDS:
+                return words
+            if now > deadline:
+                raise UlpError(
+                    f"process {self.subject.pid} ({self.subject.name}) is being given the runtime by another tool, and"
+                    " that does not come to an end; run again"
+                )
+            yield _PAUSE
+
+    # --------------------------------------------------------------- attempts
+
+    def run(self):
+        """Send a thread off, and wait for the worker; a generator."""
+        deadline = time.monotonic() + self.options.timeout
+        grounds = survey_grounds(self.subject, self.job.files)
+        round_number = 0
+        while True:
+            words = yield from self._settled(deadline)
+            if self._is_ours(words.claim) and words.stage == abi.BOOTSTRAP_LOADED:
+                # Another tool was faster.
+                return
+            tids = [tid for tid in candidates(self.subject.pid, round_number) if tid not in self.barred]
+            for tid in tids:
+                self._require_leave()
+                if self.tries > self.options.retries or time.monotonic() > deadline:
+                    break
+                nonce = self._new_claim()
+                if self._send_off(tid, nonce, words.claim, grounds):
+                    if (yield from self._await(tid, nonce, deadline)):
+                        return
+                    break
+            if self.tries > self.options.retries or time.monotonic() > deadline or not (tids or round_number < 100):
+                raise UlpError(
+                    f"no thread of process {self.subject.pid} ({self.subject.name}) could be borrowed to load the"
+                    f" runtime: {self.why}; nothing was changed; run again, or restart it with LD_PRELOAD set to"
+                    " libpulp.so"
+                )
+            round_number += 1
+            yield _PAUSE
+            confirm(self.subject.identity)
+
+    def _new_claim(self):
+        nonce = secrets.randbelow(_LOW - 1) + 1
+        return (self.subject.identity.start_ticks & _LOW) << _HALF | nonce
+
+    def _require_leave(self):
+        """As borrow.Borrower does before each attempt."""
+        why = self.options.veto() if self.options.veto is not None else None
+        if why is not None:
+            raise Vetoed(why)
+        signal = self.options.interrupted() if self.options.interrupted is not None else None
+        if signal is not None:
+            raise Interrupted(
+                f"{signal} came before the runtime was loaded into process {self.subject.pid} ({self.subject.name});"
+                " nothing was changed in it"
+            )
+
+    def _send_off(self, tid, nonce, expected, grounds):
+        """Whether thread ``tid`` was sent off."""
+        subject = self.subject
+        try:
+            where = read_system_call(subject.pid, tid)
+            mappings = read_maps(subject.via)
+            proof = None
+            if where is not None:
+                proof, why = look_at_blocked(subject.via, where, grounds, mappings, self.job.files)
+                if proof is None:
+                    self.why = f"thread {tid} {why}"
+                    return False
+            if tid not in self.permitted:
+                self.permitted[tid] = require_permitted(
+                    subject.pid, tid, not self.layout.by_path, self.options.seccomp
+                )
+            self.tries += 1
+            bootstrap = Bootstrap(
+                subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds, mappings,
+                inner_thread_id(subject.pid, tid), self.permitted[tid],
+            )
+            confirm(subject.identity)
+            try:
+                diverted = bootstrap.run()
+            finally:
+                self.held_ns = max(self.held_ns, bootstrap.custody.held_ns)
+        except StepFailed as error:
+            self.why = str(error)
+            if error.error == errno.EPERM:
+                self.barred.add(tid)
+            return False
+        except ThreadRefused as error:
+            self.why = str(error)
+            return False
+        except ProcessGone:
+            confirm(subject.identity)
+            self.why = f"thread {tid} has ended"
+            return False
+        return diverted is not None
+
+    def _await(self, tid, nonce, deadline):
+        """Whether the runtime was loaded on this attempt; False: another tool's claim was first.  A generator."""
+        subject = self.subject
+        delivery = Delivery(subject.pid, subject.via, self.runtime.contents, "livepatch runtime")
+        while True:
+            words = self._words()
+            if words.claim == nonce and words.stage not in _UNDER_WAY:
+                return self._judged(words)
+            if words.claim == nonce and words.stage == abi.BOOTSTRAP_WAITS and not delivery.done:
+                delivery.deliver(words.descriptor)
+            if words.claim != nonce and self._standing(words):
+                return False
+            if words.claim == nonce and words.worker and not self._standing(words):
+                # It may have ended since.
+                words = self._words()
+                if words.stage in _UNDER_WAY:
+                    raise UlpError(
+                        f"the thread that was to load the runtime into process {subject.pid} ({subject.name}) has been"
+                        " killed; nothing was changed"
+                    )
+                continue
+            if time.monotonic() > deadline:
+                self._withdraw()
+                begun = words.claim == nonce and words.worker
+                raise UlpError(
+                    f"process {subject.pid} ({subject.name}) did not load the runtime within"
+                    f" {self.options.timeout:g} seconds; "
+                    + ("its loader is busy, and may still do so, which changes nothing else" if begun
+                       else "the request was taken back, and nothing was changed")
+                )
+            yield _ANSWER_PAUSE
+            confirm(subject.identity)
+
+    def _withdraw(self):
+        """Neither a thread that has not run yet nor a worker that has not begun goes on."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self.memory, abi.BOOTSTRAP_WITHDRAWN.to_bytes(8, "little"), self.layout.words)
+
+    def _judged(self, words):
+        pid, name = self.subject.pid, self.subject.name
+        if words.stage == abi.BOOTSTRAP_LOADED:
+            return True
+        if words.stage == abi.BOOTSTRAP_NO_THREAD:
+            raise UlpError(
+                f"process {pid} ({name}) cannot start a thread to load the runtime: {os.strerror(words.error)}"
+            )
+        if words.stage == abi.BOOTSTRAP_NO_FILE:
+            why = os.strerror(words.error) if words.error else "they did not come in time"
+            raise UlpError(f"process {pid} ({name}) could not be given the bytes of the runtime: {why}")
+        detail = read_memory(
+            self.subject.via, self.layout.words + abi.BOOTSTRAP_WORDS.offsets["detail"], self.layout.detail_size
+        ).split(b"\0")[0].decode("utf-8", "replace")
+        raise ProcessUnpatchable(
+            pid,
+            f"process {pid} ({name}) cannot load the runtime: {printable(detail)}; nothing was changed in it",
+        )

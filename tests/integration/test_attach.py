@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A process that was started without the runtime is given it, and patched; whatever it was doing goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness.apart import in_root
+from harness.blocked import version_patch
+from harness.livepatch import APPLIED, NOT_APPLIED
+from harness.paths import RUNTIME
+from harness.variant import PADDING_ONLY, Variant
+
+VARIANT = Variant(PADDING_ONLY)
+
+
+@pytest.fixture
+def container(target):
+    return version_patch(target("blocked", VARIANT), 2)
+
+
+@pytest.fixture
+def victim(target, start):
+    return start(target("blocked", VARIANT), preload=())
+
+
+def is_inside(pid):
+    return RUNTIME.name in Path(f"/proc/{pid}/maps").read_text()
+
+
+def row_of(answer):
+    return answer.json()
+
+
+def test_a_process_without_runtime_is_given_it(victim, container, preforked):
+    """Seen to fail before there was the option: *was started without the livepatch runtime*."""
+    assert victim.number("version") == 1
+
+    answer = preforked.succeed("trigger", "--json", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME)
+
+    row = row_of(answer)
+    assert (row["outcome"], row["attached"], row["reason"]) == ("patched", True, "")
+    assert victim.number("version") == 2
+    assert preforked.run("check", "-p", victim.pid, container).status == APPLIED
+
+    row = row_of(preforked.succeed("trigger", "--json", "-p", victim.pid, container, "--revert"))
+
+    assert (row["outcome"], row["attached"]) == ("reverted", True)
+    assert "stays there, dormant" in row["reason"]
+    assert victim.number("version") == 1
+    assert preforked.run("check", "-p", victim.pid, container).status == NOT_APPLIED
+
+
+def test_nothing_is_left_but_the_runtime(victim, container, preforked):
+    """The unused bytes that held the code are zero again.  Seen to fail without clear()."""
+    before = code_of_c_library(victim.pid)
+
+    preforked.succeed("trigger", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME)
+
+    assert code_of_c_library(victim.pid) == before
+
+
+def code_of_c_library(pid):
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        fields = line.split()
+        if fields[1] == "r-xp" and fields[-1].endswith("/libc.so.6"):
+            start, end = (int(word, 16) for word in fields[0].split("-"))
+            with open(f"/proc/{pid}/mem", "rb") as memory:
+                memory.seek(start)
+                return memory.read(end - start)
+    raise AssertionError("no C library")
+
+
+@pytest.mark.parametrize("options", [("--no-attach",), ("--attach", "--runtime=/nowhere/libpulp.so")])
+def test_it_is_left_alone(options, victim, container, preforked):
+    preforked.refuse("trigger", "-p", victim.pid, container, *options,
+                     naming="was started without the livepatch runtime")
+    assert not is_inside(victim.pid)
+
+
+def test_what_would_be_done(victim, container, preforked):
+    answer = preforked.succeed(
+        "dispatch", "--json", "patch", "--dry-run", container, victim.pid, "--attach", "--runtime", RUNTIME)
+    (row,) = answer.json()
+    assert row["outcome"] == "patched" and "would attach" in row["reason"]
+    assert not is_inside(victim.pid)
+
+
+def test_another_root(target, start, container, preforked, tmp_path):
+    """A process that does not see the file of the runtime is given its bytes."""
+    build = target("blocked", VARIANT)
+    victim = start(build, preload=(), wrap=in_root(
+        tmp_path, [build.directory], f"umount $root{RUNTIME}; mkdir $root/proc; mount -t proc proc $root/proc"))
+    assert Path(f"/proc/{victim.pid}/root{RUNTIME}").stat().st_size == 0
+
+    row = row_of(preforked.succeed("trigger", "--json", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME))
+
+    assert row["attached"]
+    assert "/memfd:libpulp.so" in Path(f"/proc/{victim.pid}/maps").read_text()
+    assert victim.number("version") == 2
