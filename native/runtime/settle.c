@@ -62,12 +62,16 @@ void ulp_settle_domain(uint32_t domain_index, const struct ulp_request *request)
 	give_up_old_versions(domain_index);
 }
 
-/* Once nothing is replaced for anybody any more, who goes through a hook might as well not. */
+/*
+ * Once nothing is replaced for anybody any more, who goes through a hook might as well not.  Of a
+ * coroutine that was suspended inside the floor says nothing, and giving up would have it go on
+ * with other functions: where there was one, hooks and old versions stay.
+ */
 static enum ulp_error undo_hooks(uint32_t domain_index)
 {
 	const struct ulp_domain *domain = &ulp_state.domains[domain_index];
 
-	if (domain->floor < domain->universe)
+	if (domain->floor < domain->universe || domain->suspended || !ulp_hooks_go(domain_index))
 		return ULP_OK;
 	give_up_old_versions(domain_index);
 	return ulp_universe_given_up(domain_index) == domain->universe

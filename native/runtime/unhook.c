@@ -37,6 +37,25 @@ static bool any_goes(struct ulp_function *function, void *argument)
 	return !undoing->needed;
 }
 
+static bool is_replaced(struct ulp_function *function, void *argument)
+{
+	struct undoing *undoing = argument;
+
+	undoing->needed = function->domain == undoing->domain && function->versions;
+	return !undoing->needed;
+}
+
+bool ulp_hooks_go(uint32_t domain)
+{
+	struct undoing undoing = {.domain = domain};
+
+	ulp_function_each(is_replaced, &undoing);
+	if (undoing.needed)
+		return false;
+	ulp_function_each(any_goes, &undoing);
+	return undoing.needed;
+}
+
 static bool take_step_back(struct ulp_function *function, void *argument)
 {
 	struct undoing *undoing = argument;

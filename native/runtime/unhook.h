@@ -3,9 +3,13 @@
 #ifndef ULP_UNHOOK_H
 #define ULP_UNHOOK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <ulp/abi.h>
+
+/* Whether a domain has hooks that go with a revert, and no livepatch is applied to it. */
+bool ulp_hooks_go(uint32_t domain);
 
 /*
  * Undoes the hooks of a domain that go with a revert, if nothing of the domain is replaced any more for

@@ -64,7 +64,7 @@ def test_others_are_served_while_one_never_answers(padded, start, stuck, operati
     before, hanging, after = victims = [start(padded) for _each in range(3)]
     if operation != PATCH:
         dispatch(padded.container, PATCH, pids(*victims), Options())
-    stuck(hanging, concern, "examine", lambda pid, _files: pid)
+    stuck(hanging, concern, "examine", lambda pid, *_others: pid)
     rows = rows_of(dispatch(padded.container, operation, pids(*victims), PATIENT))
     done = {PATCH: "patched", REVERT: "reverted", CHECK: "already_patched"}[operation]
     assert [rows[victim.pid].outcome for victim in (before, after)] == [done, done]
@@ -78,7 +78,7 @@ def test_facts_of_others_while_one_never_answers(padded, start, stuck, monkeypat
     from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts as gathering
 
     hanging, other = start(padded), start(padded)
-    stuck(hanging, gathering, "examine", lambda pid, _files: pid)
+    stuck(hanging, gathering, "examine", lambda pid, *_others: pid)
     facts = gather(pids(hanging, other), examine_timeout=1)
     assert [process["pid"] for process in facts["processes"]] == [other.pid]
     ((pid, reason),) = [(found["pid"], found["reason"]) for found in facts["unpatchable"]]
@@ -92,12 +92,12 @@ def test_many_that_never_answer_are_waited_for_together(padded, start, monkeypat
     other = start(padded)
     original = concern.examine
 
-    def answer_when_all_hang(pid, files):
+    def answer_when_all_hang(pid, files, *others):
         if pid != other.pid:
             calls.note()
             while len(calls) < len(hanging):
                 time.sleep(0.01)
-        return original(pid, files)
+        return original(pid, files, *others)
 
     monkeypatch.setattr(concern, "examine", answer_when_all_hang)
     result = dispatch(padded.container, PATCH, pids(*hanging, other), Options(examine_timeout=40))
@@ -141,12 +141,12 @@ def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, mo
             return result
         return (yield from waiting(via, address, nonce, *others))
 
-    def never_answer(pid, files):
+    def never_answer(pid, files, *others):
         if pid == hanging.pid:
             while len(calls) == 0:
                 time.sleep(0.001)
             time.sleep(FOR_EVER)
-        return subject.examine(pid, files)
+        return subject.examine(pid, files, *others)
 
     monkeypatch.setattr(borrow, "await_result", await_result)
     monkeypatch.setattr(concern, "examine", never_answer)
@@ -158,7 +158,7 @@ def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, mo
 def test_no_worker_is_left(padded, start, stuck):
     """Guards the machine against what the tools leave there."""
     hanging = start(padded)
-    stuck(hanging, concern, "examine", lambda pid, _files: pid)
+    stuck(hanging, concern, "examine", lambda pid, *_others: pid)
     dispatch(padded.container, PATCH, pids(hanging), PATIENT)
     assert [pid for pid in process_ids() if _parent(pid) == os.getpid() and pid != hanging.pid] == []
 
@@ -179,10 +179,10 @@ def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, faults
     original = concern.examine
     errors = {strange.pid: OverflowError("int too large"), stranger.pid: RecursionError("too deep")}
 
-    def examine(pid, files):
+    def examine(pid, files, *others):
         if pid in errors:
             raise errors[pid]
-        return original(pid, files)
+        return original(pid, files, *others)
 
     monkeypatch.setattr(concern, "examine", examine)
     rows = rows_of(dispatch(padded.container, PATCH, pids(strange, stranger, other), Options()))
@@ -199,10 +199,10 @@ def test_too_little_memory_ends_in_the_row(padded, start, monkeypatch):
     large, other = start(padded), start(padded)
     original = concern.examine
 
-    def examine(pid, files):
+    def examine(pid, files, *others):
         if pid == large.pid:
             bytearray(2 * MOST_MEMORY)
-        return original(pid, files)
+        return original(pid, files, *others)
 
     monkeypatch.setattr(concern, "examine", examine)
     rows = rows_of(dispatch(padded.container, PATCH, pids(large, other), Options()))
