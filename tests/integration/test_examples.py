@@ -93,19 +93,21 @@ def test_examples(root, tmp_path):
     signed = root / "usr/local/src/fix/answer.ulp"
     assert signed.exists() and (root / "usr/local/lib/livepatch/answer.ulp").exists()
     for suffix in ("", ".sig"):
-        shutil.copyfile(f"{signed}{suffix}", root / f"var/lib/libpulp/livepatches/cve-2026-0001.ulp{suffix}")
+        for name in ("cve-2026-0001", "cve-2026-0002"):
+            shutil.copyfile(f"{signed}{suffix}", root / f"var/lib/libpulp/livepatches/{name}.ulp{suffix}")
     program = root / "nginx"
     run(["gcc", "-O2", "-o", program, root / "program.c", root / "usr/local/lib/libanswer.so.1"])
     victim = Victim([program], libraries=[root / "usr/local/lib"], preload=[RUNTIME])
     try:
-        *apply, revert = examples("ulp_dispatch", root)
+        *apply, revert, replace, revert_all = examples("ulp_dispatch", root)
         assert victim.ask("") == "1"
         output = play([*apply, *examples("ulp_check", root), *examples("ulp_facts", root)], tmp_path)
         assert re.search(r"ok=\d+ +changed=1 ", output), output
         assert victim.ask("") == "2"
-        output = play([revert], tmp_path)
-        assert re.search(r"ok=1 +changed=1 ", output), output
-        assert victim.ask("") == "1"
+        for task, answer in ((revert, "1"), (replace, "2"), (revert_all, "1")):
+            output = play([task], tmp_path)
+            assert re.search(r"ok=1 +changed=1 ", output), output
+            assert victim.ask("") == answer
     finally:
         victim.finish()
 

@@ -19,22 +19,24 @@
 ulp_cell_pool:
 	.cfi_startproc
 	/*
-	 * DW_CFA_def_cfa_expression, of 23 bytes: rsp + 8 * the word at (rip & -256) + 64 + 2 * (rip & 63)
+	 * DW_CFA_def_cfa_expression, of 26 bytes: rsp + 8 * the word at (rip & -256) + 64 + 2 * (rip & 63).
+	 * Neither dup nor deref_size: valgrind aborts where it comes upon an operation that it does not know.
 	 *
 	 *   77 00     breg7 0       rsp
 	 *   80 00     breg16 0      rip
-	 *   12        dup
+	 *   0b 00 ff  const2s -256
+	 *   1a        and
+	 *   80 00     breg16 0
 	 *   08 3f     const1u 63
 	 *   1a 31 24  and lit1 shl
-	 *   16        swap
-	 *   0b 00 ff  const2s -256
-	 *   1a 22     and plus
-	 *   23 40     plus_uconst 64
-	 *   94 02     deref_size 2
+	 *   22 23 40  plus plus_uconst 64
+	 *   06        deref
+	 *   0a ff ff  const2u 65535
+	 *   1a        and
 	 *   33 24 22  lit3 shl plus
 	 */
-	.cfi_escape 0x0f, 23, 0x77, 0, 0x80, 0, 0x12, 0x08, 0x3f, 0x1a, 0x31, 0x24, 0x16, \
-		0x0b, 0x00, 0xff, 0x1a, 0x22, 0x23, 0x40, 0x94, 2, 0x33, 0x24, 0x22
+	.cfi_escape 0x0f, 26, 0x77, 0, 0x80, 0, 0x0b, 0x00, 0xff, 0x1a, 0x80, 0, 0x08, 0x3f, 0x1a, 0x31, 0x24, \
+		0x22, 0x23, 0x40, 0x06, 0x0a, 0xff, 0xff, 0x1a, 0x33, 0x24, 0x22
 	.fill	ULP_CELL_POOL_SIZE, 1, 0xcc
 	.cfi_endproc
 	.size	ulp_cell_pool, . - ulp_cell_pool
