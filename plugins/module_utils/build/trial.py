@@ -77,7 +77,7 @@ def _steps(process: subprocess.Popen[bytes], container: str, target: str) -> lis
 
 
 def _ask(process: subprocess.Popen[bytes], step: str) -> None:
-    requests = cast("IO[bytes]", process.stdin)
+    requests = cast(IO[bytes], process.stdin)
     try:
         requests.write(b"?\n")
         requests.flush()
@@ -91,7 +91,7 @@ def _expect(process: subprocess.Popen[bytes], word: bytes, what: str) -> None:
     timer = threading.Timer(_SECONDS, process.kill)
     timer.start()
     try:
-        line = cast("IO[bytes]", process.stdout).readline().strip()
+        line = cast(IO[bytes], process.stdout).readline().strip()
     finally:
         timer.cancel()
     if line != word:
