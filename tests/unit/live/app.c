@@ -23,6 +23,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -83,6 +84,14 @@ static void once(void)
 
 		if (result != -1 || errno != ETIMEDOUT)
 			disturbed("futex", result);
+	} else if (!strcmp(mode, "fork")) {
+		int status = 0;
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(nanosleep(&period, NULL) ? 1 : 0);
+		if (child < 0 || waitpid(child, &status, 0) != child || status)
+			disturbed("fork", status);
 	} else if (!strcmp(mode, "spin")) {
 		volatile double sum = 0;
 

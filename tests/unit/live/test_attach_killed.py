@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tool is killed at each step of attaching: the process goes on, and the next attempt succeeds."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
+
+# In the order in which they are taken.  True: from here on the thread loads the runtime by itself.
+STEPS = {
+    "locked": False, "seized": False, "proved": False, "before the code": False, "half the code": False,
+    "code": False, "block": False, "SETREGS": True, "SETSIGMASK": True, "detached": True, "worker": True,
+    "loaded": True, "before clearing": True, "half cleared": True, "cleared": True, "before the request": True,
+}
+# The same where the process is given the bytes of the runtime.
+STEPS_OF_BYTES = {"asked": False, "half the bytes": False, "sealed": True}
+
+INJECTOR = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.bootstrap import Bootstrap
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.custody import Custody
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, attach
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
+step, container, pid, runtime = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+
+def dies(*_arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def then_dies(owner, name):
+    function = getattr(owner, name)
+    setattr(owner, name, lambda *arguments: (function(*arguments), dies()))
+
+def dies_after(number):
+    request = diversion.request
+    def ask(asked, *arguments):
+        result = request(asked, *arguments)
+        if asked == number:
+            dies()
+        return result
+    diversion.request = ask
+
+def half(name, concerns):
+    write = getattr(os, name)
+    def writes(descriptor, data, *place):
+        if not concerns(data):
+            return write(descriptor, data, *place)
+        write(descriptor, data[:len(data) // 2], *place)
+        dies()
+    setattr(os, name, writes)
+
+def clears_and_dies(*arguments, clear=attach.clear):
+    yield from clear(*arguments)
+    dies()
+
+def dies_once_it_loads(attempt, *_arguments):
+    while not attempt._words().worker:
+        pass
+    dies()
+
+if step in ("asked", "half the bytes", "sealed"):
+    attach.can_load = lambda pid, path: False
+if step == "locked":
+    then_dies(attach._Attempt, "__enter__")
+elif step == "seized":
+    then_dies(Custody, "__enter__")
+elif step == "proved":
+    then_dies(Bootstrap, "_require_ready")
+elif step == "before the code":
+    Bootstrap._prepare = dies
+elif step == "half the code":
+    half("pwrite", lambda data: True)
+elif step == "code":
+    then_dies(Bootstrap, "_prepare")
+elif step == "block":
+    then_dies(diversion.Diversion, "_write")
+elif step == "SETREGS":
+    dies_after(requests.SETREGS)
+elif step == "SETSIGMASK":
+    dies_after(requests.SETSIGMASK)
+elif step == "detached":
+    then_dies(Custody, "release")
+elif step == "worker":
+    attach._Attempt._await = dies_once_it_loads
+elif step == "loaded":
+    then_dies(attach._Attempt, "_judged")
+elif step == "before clearing":
+    attach.clear = dies
+elif step == "half cleared":
+    half("pwrite", lambda data: not data.strip(bytes(1)))
+elif step == "cleared":
+    attach.clear = clears_and_dies
+elif step == "before the request":
+    apply.exchange = dies
+elif step == "asked":
+    Delivery.deliver = dies
+elif step == "half the bytes":
+    half("write", lambda data: True)
+elif step == "sealed":
+    then_dies(Delivery, "deliver")
+print(Trigger(read_container(container), MappedFiles(), Options(attach=True, runtime=runtime)).apply(pid))
+"""
+
+
+def signal_masks(victim):
+    """{TID: signals that it blocks} of the threads that there are."""
+    found = {}
+    for tid in procfs.thread_ids(victim.pid):
+        lines = Path(f"/proc/{victim.pid}/task/{tid}/status").read_text(encoding="utf-8").splitlines()
+        found[tid] = next(line for line in lines if line.startswith("SigBlk:"))
+    return found
+
+
+def runtimes(victim):
+    """How many copies of the runtime's code are mapped."""
+    lines = Path(f"/proc/{victim.pid}/maps").read_text(encoding="utf-8").splitlines()
+    return sum("libpulp.so" in line and " r-xp 00" in line for line in lines)
+
+
+def code_of_c_library(victim):
+    lines = Path(f"/proc/{victim.pid}/maps").read_text(encoding="utf-8").splitlines()
+    place = next(line.split()[0] for line in lines if " r-xp " in line and line.endswith("/libc.so.6"))
+    start, end = (int(address, 16) for address in place.split("-"))
+    with open(f"/proc/{victim.pid}/mem", "rb") as memory:
+        memory.seek(start)
+        return memory.read(end - start)
+
+
+def is_alone(victim, threads):
+    """Whether the worker has ended, and no thread is on its way."""
+    try:
+        return len(procfs.thread_ids(victim.pid)) == threads
+    except ProcessGone:
+        return False
+
+
+# A worker waits five seconds for bytes that do not come, so these steps are taken once each.
+@pytest.mark.parametrize(
+    ("step", "mode"),
+    [
+        *((step, mode) for step in STEPS for mode in ("nanosleep", "fork")),
+        ("asked", "nanosleep"), ("half the bytes", "fork"), ("sealed", "fork"),
+    ],
+)
+def test_tool_is_killed(step, mode, padded, runtime, start, trigger):
+    """What the process did is undisturbed, and there is no second runtime, whoever comes next.
+
+    The next attempt clears the code away only if it had to load the runtime: where the killed tool's thread has
+    loaded it, the code stays.
+    """
+    victim = start(padded, mode, preload=False)
+    victim.goes_on()
+    masks = signal_masks(victim)
+    code = code_of_c_library(victim)
+    path = str(runtime / "libpulp.so")
+
+    tool = subprocess.run(
+        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.container), str(victim.pid), path],
+        check=False, capture_output=True, text=True, timeout=60,
+    )
+
+    assert tool.returncode == -signal.SIGKILL, tool.stdout + tool.stderr
+    victim.goes_on()
+    loads = {**STEPS, **STEPS_OF_BYTES}[step]
+    if loads:
+        victim.wait(lambda: runtimes(victim) == 1, "it has the runtime")
+    victim.wait(lambda: is_alone(victim, len(masks)), "the worker has ended")
+    assert runtimes(victim) == int(loads)
+    assert signal_masks(victim) == masks
+    row = trigger(padded).check(victim.pid)
+    assert (row.outcome, row.changed) == (("failed" if loads else "not_patchable"), False), row
+    assert victim.ask("answer") == "20"
+
+    row = trigger(padded, attach=True, runtime=path).apply(victim.pid)
+
+    assert row.outcome == "patched", row
+    assert row.attached
+    assert victim.ask("answer") == "5001"
+    assert runtimes(victim) == 1
+    victim.goes_on()
+    victim.wait(lambda: is_alone(victim, len(masks)), "the worker has ended")
+    assert signal_masks(victim) == masks
+    stays = loads and step not in ("cleared", "before the request")
+    assert (code_of_c_library(victim) != code) == stays
+    assert victim.end() == 0
+
+
+@pytest.mark.parametrize("mode", ["nanosleep", "fork"])
+@pytest.mark.parametrize(
+    "step", ["half the code", "SETREGS", "SETSIGMASK", "detached", "worker", "half cleared"],
+)
+def test_next_tool_comes_at_once(step, mode, padded, runtime, start, trigger):
+    """It finds the thread on its way, or the worker at work, and waits for them."""
+    victim = start(padded, mode, preload=False)
+    path = str(runtime / "libpulp.so")
+    tool = subprocess.run(
+        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.container), str(victim.pid), path],
+        check=False, capture_output=True, text=True, timeout=60,
+    )
+    assert tool.returncode == -signal.SIGKILL, tool.stdout + tool.stderr
+
+    row = trigger(padded, attach=True, runtime=path, timeout=60).apply(victim.pid)
+
+    assert row.outcome == "patched", row
+    assert victim.ask("answer") == "5001"
+    assert runtimes(victim) == 1
+    victim.goes_on()
+    assert victim.end() == 0
