@@ -255,6 +255,8 @@ static bool claim(const struct ulp_block *block)
 	words()->worker = 0;
 	words()->detail[0] = '\0';
 	end(ULP_BOOTSTRAP_STARTED, 0);
+	/* Until now the fields were those of an earlier attempt. */
+	__atomic_store_n(&words()->begun, (uint32_t)block->nonce, __ATOMIC_RELEASE);
 	return true;
 }
 

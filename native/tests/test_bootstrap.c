@@ -180,6 +180,7 @@ static void from_a_file(void)
 	CHECK(bootstrap(RUNTIME, 0) == 0);
 	wait_while(ULP_BOOTSTRAP_STARTED);
 	CHECK(WORDS->stage == ULP_BOOTSTRAP_LOADED && WORDS->claim == NONCE);
+	CHECK(WORDS->begun == (uint32_t)NONCE);
 	CHECK(WORDS->thread == (uint32_t)getpid() && WORDS->worker != WORDS->thread);
 	wait_for_end_of_worker();
 	CHECK(state_in(RUNTIME)->magic == ULP_STATE_MAGIC && state_in(RUNTIME)->attached == 1);

@@ -514,12 +514,12 @@ BOOTSTRAP = Layout(
 BOOTSTRAP_WORDS = Layout(
     "ulp_bootstrap_words",
     ("claim", "Q"),
+    ("begun", "I"),
     ("stage", "I"),
     ("error", "i"),
     ("thread", "I"),
     ("worker", "I"),
     ("descriptor", "i"),
-    ("reserved", "I"),
     ("detail", "8s"),
 )
 

@@ -448,12 +448,13 @@ enum ulp_bootstrap_stage {
 /* In unused bytes of a page of data, all zero at first. */
 struct ulp_bootstrap_words {
 	uint64_t claim; /* upper half: start time of the process in clock ticks; lower half: nonce, not 0 */
+	/* Lower half of the claim that the fields below are of: written after them, so read before them. */
+	uint32_t begun;
 	uint32_t stage; /* enum ulp_bootstrap_stage */
 	int32_t  error;
 	uint32_t thread; /* TID of the diverted thread, and of the worker, in their PID namespace */
 	uint32_t worker;
 	int32_t  descriptor;
-	uint32_t reserved;
 	char     detail[8]; /* NUL-terminated; really detail_size bytes */
 };
 

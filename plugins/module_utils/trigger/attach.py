@@ -201,7 +201,11 @@ class _Attempt:
     # ---------------------------------------------------------------- claims
 
     def _words(self):
-        return read_words(self.subject.via, self.layout.words)
+        words = read_words(self.subject.via, self.layout.words)
+        if words.claim and words.begun != words.claim & _LOW:
+            # The claim has just been made: the rest is an earlier attempt's.
+            words = words._replace(stage=abi.BOOTSTRAP_STARTED, thread=0, worker=0)
+        return words
 
     def _is_ours(self, claim):
         """Whether a claim was made in this process, and not in the one that it was forked from."""
@@ -212,7 +216,7 @@ class _Attempt:
         if not words.claim or not self._is_ours(words.claim) or words.stage not in _UNDER_WAY:
             return False
         tids = {inner_thread_id(self.subject.pid, tid) for tid in self._tids()}
-        return words.worker in tids if words.worker else words.thread in tids
+        return words.worker in tids if words.worker else not words.thread or words.thread in tids
 
     def _tids(self):
         found = []

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attach
 
 # In the order in which they are taken.  True: from here on the thread loads the runtime by itself.
 STEPS = {
@@ -221,3 +223,29 @@ def test_next_tool_comes_at_once(step, mode, padded, runtime, start, trigger):
     assert runtimes(victim) == 1
     victim.goes_on()
     assert victim.end() == 0
+
+
+@pytest.mark.parametrize("stage", ["BOOTSTRAP_NONE", "BOOTSTRAP_REFUSED"])
+def test_claim_is_seen_before_its_stage(stage, padded, runtime, start, trigger, monkeypatch):
+    """The thread is interrupted right behind its claim, when the words still have an earlier attempt's stage.
+
+    Seen to fail with *cannot load the runtime: ; nothing was changed in it*, while the runtime was being loaded.
+    """
+    read = attach.read_words
+    seen = []
+
+    def read_first(via, address):
+        words = read(via, address)
+        if words.claim and not seen:
+            seen.append(words)
+            words = words._replace(begun=0, stage=getattr(abi, stage))
+        return words
+
+    monkeypatch.setattr(attach, "read_words", read_first)
+    victim = start(padded, preload=False)
+
+    row = trigger(padded, attach=True, runtime=str(runtime / "libpulp.so")).apply(victim.pid)
+
+    assert seen
+    assert row.outcome == "patched", row
+    assert victim.ask("answer") == "5001"
