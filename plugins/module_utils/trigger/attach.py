@@ -146,6 +146,7 @@ class _Attempt:
         self.tries = 0
         self.why = "no thread could be looked at"
         self.memory = -1
+        self.lock = -1
         self.permitted = {}
         self.barred = set()
         self._opened = contextlib.ExitStack()
@@ -161,7 +162,7 @@ class _Attempt:
             # It may have executed another program since it was examined: then this is other memory.
             if runtime_mapping(read_maps(subject.via)) is not None or not self._is_same_memory():
                 raise UlpError(f"process {subject.pid} ({subject.name}) has changed since it was examined; run again")
-            self._lock()
+            self._open_lock()
         except BaseException:
             self._opened.close()
             raise
@@ -176,18 +177,21 @@ class _Attempt:
         confirm(self.subject.identity)
         return set(code) <= set(now)
 
-    def _lock(self):
-        """One tool at a time, as far as they see the same /proc; the claim is what decides."""
-        pid, name = self.subject.pid, self.subject.name
+    def _open_lock(self):
+        pid = self.subject.pid
         try:
-            descriptor = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.lock = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise explained(pid, error) from error
-        self._opened.callback(os.close, descriptor)
+        self._opened.callback(os.close, self.lock)
+
+    def _locked(self):
+        """One tool at a time, as far as they see the same /proc; the claim is what decides.  A generator."""
+        pid, name = self.subject.pid, self.subject.name
         deadline = time.monotonic() + self.options.timeout
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 pass
@@ -196,7 +200,8 @@ class _Attempt:
                 return
             if time.monotonic() > deadline:
                 raise UlpError(f"another tool is loading the runtime into process {pid} ({name}); run again")
-            time.sleep(_PAUSE)
+            yield _PAUSE
+            confirm(self.subject.identity)
 
     # ---------------------------------------------------------------- claims
 
@@ -247,6 +252,7 @@ class _Attempt:
 
     def run(self):
         """Send a thread off, and wait for the worker; a generator."""
+        yield from self._locked()
         deadline = time.monotonic() + self.options.timeout
         grounds = survey_grounds(self.subject, self.job.files)
         round_number = 0

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -13,9 +15,14 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attach
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.job import Job
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.source import Source
 
 # In the order in which they are taken.  True: from here on the thread loads the runtime by itself.
 STEPS = {
@@ -249,3 +256,22 @@ def test_claim_is_seen_before_its_stage(stage, padded, runtime, start, trigger, 
     assert seen
     assert row.outcome == "patched", row
     assert victim.ask("answer") == "5001"
+
+
+def test_another_tool_holds_the_lock(padded, runtime, start, files):
+    """Whoever waits for it lets the other processes of the same worker go on.  Seen to fail with a pause in between."""
+    victim = start(padded, preload=False)
+    job = Job(Source(read_container(padded.container)), files, Options(runtime=str(runtime / "libpulp.so")))
+    lock = os.open(f"/proc/{victim.pid}", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        steps = attach.attach(job, examine(victim.pid, files, absent=True))
+        assert next(steps) > 0
+        assert runtimes(victim) == 0
+    finally:
+        os.close(lock)
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(steps)
+    assert runtimes(victim) == 1
+    assert ended.value.value.reservation == ""
