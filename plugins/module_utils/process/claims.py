@@ -14,7 +14,7 @@ patched itself.
 from __future__ import annotations
 
 from .. import abi
-from .errors import StateUnreadable
+from .errors import FalseClaim
 from .maps import MemoryMap, covers, runtime_mapping
 
 # Bytes: what a request can name of a library, by 32 bits.
@@ -43,7 +43,7 @@ class Claims:
     def require_data(self, address, size, what):
         """Make sure that ``size`` bytes at ``address`` lie in the runtime's own data, not in that of some other file.
 
-        :raises StateUnreadable: it does not; the sentence calls it ``what``.
+        :raises FalseClaim: it does not; the sentence calls it ``what``.
         """
         self._require(address, address + size, b"rw.p", self._own, what)
 
@@ -74,8 +74,8 @@ class Claims:
         raise self.refused(what)
 
     def refused(self, what):
-        """The StateUnreadable for a false claim about ``what``, to be raised by the caller."""
-        return StateUnreadable(
+        """The FalseClaim about ``what``, to be raised by the caller."""
+        return FalseClaim(
             self.pid,
             f"the runtime's state block in process {self.pid} cannot be true: by the process's memory map, its {what}"
             " cannot be where it says; restart the process",

@@ -62,6 +62,10 @@ class StateUnreadable(ProcessError):
     """The runtime's state block is not to be had, or makes no sense."""
 
 
+class FalseClaim(StateUnreadable):
+    """The state block says what the memory map contradicts: it is false, or the loader is at work on the runtime."""
+
+
 class NotMapped(StateUnreadable):
     """The process has no memory where the state block, or what it leads to, was to be."""
 

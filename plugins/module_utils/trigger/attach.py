@@ -21,7 +21,7 @@ from typing import NamedTuple
 from .. import abi
 from ..errors import UlpError
 from ..printable import printable
-from ..process.errors import ProcessGone, ProcessUnpatchable, RuntimeAbsent
+from ..process.errors import ProcessGone, ProcessUnpatchable, ProgramReplaced, RuntimeAbsent
 from ..process.maps import read_maps, runtime_mapping
 from ..process.memory import read_memory
 from ..process.namespaces import can_load, inner_thread_id, sees_itself_in_proc
@@ -159,9 +159,12 @@ class _Attempt:
             raise explained(subject.pid, error) from error
         self._opened.callback(os.close, self.memory)
         try:
-            # It may have executed another program since it was examined: then this is other memory.
+            # It may have executed another program since it was examined: then this is other memory.  Or another tool
+            # has loaded the runtime since.
             if runtime_mapping(read_maps(subject.via)) is not None or not self._is_same_memory():
-                raise UlpError(f"process {subject.pid} ({subject.name}) has changed since it was examined; run again")
+                raise ProgramReplaced(
+                    subject.pid, f"process {subject.pid} ({subject.name}) has changed since it was examined; run again"
+                )
             self._open_lock()
         except BaseException:
             self._opened.close()
@@ -220,15 +223,15 @@ class _Attempt:
         """Whether whoever made the claim is still at work."""
         if not words.claim or not self._is_ours(words.claim) or words.stage not in _UNDER_WAY:
             return False
-        tids = {inner_thread_id(self.subject.pid, tid) for tid in self._tids()}
+        tids = self._inner_thread_ids()
         return words.worker in tids if words.worker else not words.thread or words.thread in tids
 
-    def _tids(self):
-        found = []
+    def _inner_thread_ids(self):
+        """The TIDs of the threads in the PID namespace of the process; of one that ends meanwhile, or not."""
+        found = set()
         for tid in thread_ids(self.subject.pid):
             with contextlib.suppress(ProcessGone):
-                inner_thread_id(self.subject.pid, tid)
-                found.append(tid)
+                found.add(inner_thread_id(self.subject.pid, tid))
         return found
 
     def _settled(self, deadline):

@@ -16,7 +16,7 @@ import time
 from ..errors import MissingDependency, NotPatchable, UlpError
 from ..faults import unexpected
 from ..process.affiliation import container as container_of
-from ..process.errors import NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced, StateUnsettled
+from ..process.errors import FalseClaim, NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced, StateUnsettled
 from ..process.procfs import process_name
 from ..process.subject import alive, goes_on_without
 from . import outcome
@@ -29,6 +29,8 @@ _PROGRAMS = 5
 # How long the dynamic loader may take to get to the runtime, and how long to wait between two looks; in seconds.
 _START_SECONDS = 2.0
 _START_PAUSE = 0.005
+# How often to look again at a state block that the memory map contradicts: the loader maps the runtime step by step.
+_DOUBTS = 3
 
 
 class _Announced:
@@ -104,6 +106,7 @@ def attempt(work, job, pid, done=None):
 def _carried_out(work, job, pid, announced, seen):
     """The Row that ``work`` gives; ``seen`` (_Seen) is told whose it is."""
     programs = 1
+    doubts = 0
     deadline = time.monotonic() + _START_SECONDS
     while True:
         stat, via = alive(pid)
@@ -116,6 +119,11 @@ def _carried_out(work, job, pid, announced, seen):
         except (ProcessStarting, StateUnsettled):
             if announced.sent or time.monotonic() > deadline:
                 raise
+            yield _START_PAUSE
+        except FalseClaim:
+            if announced.sent or doubts == _DOUBTS:
+                raise
+            doubts += 1
             yield _START_PAUSE
         except (NotMapped, ProgramReplaced):
             # It has become another program, as a child does that was forked to execute one: look at that.
