@@ -16,6 +16,8 @@ class AllOf:
 
     applies = stopped = retracted = False
     contents = signer = None
+    # What has no runtime has nothing to revert: nobody attaches.
+    forbids_attaching = record_attaching = None
 
     def __init__(self, soname, policy):
         """
@@ -34,13 +36,6 @@ class AllOf:
 
     def confirm(self):
         """There is no file that could have been replaced."""
-
-    def forbids_attaching(self, pid):
-        """A process without the runtime has nothing to revert: as policy.Guard.forbids_attaching(), but always told."""
-        return f"there is nothing of {self._soname} to revert in process {pid}"
-
-    def record_attaching(self, pid, name, digest):
-        """Nothing is ever attached to; as policy.Guard.record_attaching()."""
 
     def veto(self):
         """Reverting goes on as ever; None."""
