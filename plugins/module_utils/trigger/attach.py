@@ -30,10 +30,10 @@ from ..process.safe_point import look_at_blocked, survey_grounds
 from ..process.subject import examine, require_available
 from ..tracee.bootstrap import Bootstrap
 from ..tracee.errors import StepFailed, ThreadRefused
-from .borrow import Interrupted, Vetoed
 from .clearance import clear
 from .delivery import Delivery
 from .layout import lay_out, read_words
+from .leave import require_leave
 from .seccomp_check import foreseen, require_no_strict_thread, require_permitted
 from .threads import candidates
 
@@ -266,7 +266,7 @@ class _Attempt:
                 return
             tids = [tid for tid in candidates(self.subject.pid, round_number) if tid not in self.barred]
             for tid in tids:
-                self._require_leave()
+                require_leave(self.options, self.subject, "the runtime was loaded into {process}")
                 if self.tries > self.options.retries or time.monotonic() > deadline:
                     break
                 nonce = self._new_claim()
@@ -287,18 +287,6 @@ class _Attempt:
     def _new_claim(self):
         nonce = secrets.randbelow(_LOW - 1) + 1
         return (self.subject.identity.start_ticks & _LOW) << _HALF | nonce
-
-    def _require_leave(self):
-        """As borrow.Borrower does before each attempt."""
-        why = self.options.veto() if self.options.veto is not None else None
-        if why is not None:
-            raise Vetoed(why)
-        signal = self.options.interrupted() if self.options.interrupted is not None else None
-        if signal is not None:
-            raise Interrupted(
-                f"{signal} came before the runtime was loaded into process {self.subject.pid} ({self.subject.name});"
-                " nothing was changed in it"
-            )
 
     def _send_off(self, tid, nonce, expected, grounds):
         """Whether thread ``tid`` was sent off."""

@@ -21,7 +21,7 @@ from ..process.procfs import process_name
 from ..process.subject import alive, goes_on_without
 from . import outcome
 from .aftermath import as_found
-from .borrow import Vetoed
+from .leave import Vetoed
 from .outcome import Row
 
 # How often a process may exec before we give up.

@@ -21,6 +21,7 @@ from ..tracee.diversion import Diversion
 from ..tracee.errors import StepFailed, ThreadRefused
 from .answer import await_result
 from .delivery import Delivery
+from .leave import require_leave
 from .refusals import Refusals
 from .request import new_nonce
 from .seccomp_check import require_permitted
@@ -36,14 +37,6 @@ _LONGEST_PAUSE_WHEN_BUSY = 0.25
 # When for so long, in seconds, no thread was worth to be asked again, none will be.
 _STILL = 1.0
 _UNDER_WAY = (abi.STAGE_STARTED, abi.STAGE_WAITS)
-
-
-class Vetoed(UlpError):
-    """Nobody may try any longer, says Options.veto."""
-
-
-class Interrupted(UlpError):
-    """A signal asks us to end, says Options.interrupted."""
 
 
 class Answer(NamedTuple):
@@ -115,7 +108,7 @@ class Borrower:
                     continue
                 if self._is_over(deadline):
                     return result
-                self._require_leave()
+                require_leave(self.options, self.subject, "a thread of {process} could serve")
                 last_asked = time.monotonic()
                 answer = yield from self._ask(tid, deadline)
                 if answer is not None:
@@ -164,18 +157,6 @@ class Borrower:
                 self.subject.pid,
                 f"every thread of process {self.subject.pid} ({self.subject.name}) is on a stack of the program's own,"
                 " as those of coroutines and of goroutines are, whose end cannot be told",
-            )
-
-    def _require_leave(self):
-        """Raise Vetoed or Interrupted if no further attempt may be made."""
-        why = self.options.veto() if self.options.veto is not None else None
-        if why is not None:
-            raise Vetoed(why)
-        signal = self.options.interrupted() if self.options.interrupted is not None else None
-        if signal is not None:
-            raise Interrupted(
-                f"{signal} came before a thread of process {self.subject.pid} ({self.subject.name}) could serve;"
-                " nothing was changed in it"
             )
 
     def _is_over(self, deadline):
