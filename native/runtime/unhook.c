@@ -18,8 +18,8 @@ static bool is_needed(struct ulp_function *function, void *argument)
 {
 	struct undoing *undoing = argument;
 
-	undoing->needed = function->domain == undoing->domain && function->stubs &&
-			  (function->versions || function->stubs->older);
+	undoing->needed =
+		function->domain == undoing->domain && function->stubs && function->stubs->older;
 	return !undoing->needed;
 }
 
@@ -111,9 +111,6 @@ enum ulp_error ulp_hooks_undo(uint32_t domain)
 
 	ulp_function_each(is_needed, &undoing);
 	if (undoing.needed)
-		return ULP_OK;
-	ulp_function_each(any_goes, &undoing);
-	if (!undoing.needed)
 		return ULP_OK;
 	error = ulp_text_open(&text);
 	if (error)

@@ -12,8 +12,8 @@
 bool ulp_hooks_go(uint32_t domain);
 
 /*
- * Undoes the hooks of a domain that go with a revert, if nothing of the domain is replaced any more for
- * any thread: no livepatch is applied, and the stubs of older universes are given up.
+ * Undoes the hooks of a domain for which ulp_hooks_go() says so, if nothing of it is replaced any more
+ * for any thread: the stubs of older universes are given up.
  */
 enum ulp_error ulp_hooks_undo(uint32_t domain);
 
