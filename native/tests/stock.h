@@ -30,4 +30,18 @@ static const struct stock_site stock_sites[] = {
 	{NULL, .offset = 0},
 };
 
+/* Those with a pun that changes one byte, and what replaces most of them. */
+static const void *const stock_functions[] = {
+	stock_plain,  stock_relative, stock_jump,  stock_frame,
+	stock_pushes, stock_endbr,    stock_outer, NULL};
+static const struct pair stock_pairs[] = {
+	{stock_plain, "new_answer"},
+	{stock_relative, "new_answer"},
+	{stock_jump, "new_answer"},
+	{stock_frame, "new_answer"},
+	{stock_endbr, "new_answer"},
+	{stock_pushes, "new_after"},
+	{NULL, NULL},
+};
+
 #endif

@@ -9,21 +9,10 @@
 #include "stock.h"
 #include "target.h"
 
-static const void *const functions[] = {stock_plain,  stock_relative, stock_jump,  stock_frame,
-					stock_pushes, stock_endbr,    stock_outer, NULL};
-static const struct pair pairs[] = {
-	{stock_plain, "new_answer"},
-	{stock_relative, "new_answer"},
-	{stock_jump, "new_answer"},
-	{stock_frame, "new_answer"},
-	{stock_endbr, "new_answer"},
-	{stock_pushes, "new_after"},
-	{NULL, NULL},
-};
 static const struct pair newest_pairs[] = {{stock_plain, "newest_answer"}, {NULL, NULL}};
 
 enum {
-	FUNCTIONS = sizeof functions / sizeof *functions - 1,
+	FUNCTIONS = sizeof stock_functions / sizeof *stock_functions - 1,
 	CODE = 16
 };
 
@@ -66,10 +55,10 @@ static unsigned offset_of_site(const void *function)
 static void only_the_first_byte_differs(bool hooked)
 {
 	for (unsigned i = 0; i < FUNCTIONS; i++) {
-		const unsigned char *code = functions[i];
+		const unsigned char *code = stock_functions[i];
 
 		for (unsigned k = 0; k < CODE; k++) {
-			bool site = hooked && k == offset_of_site(functions[i]);
+			bool site = hooked && k == offset_of_site(stock_functions[i]);
 
 			CHECK(code[k] == (site ? 0xe9 : original[i][k]));
 		}
@@ -94,12 +83,13 @@ static const struct ulp_hook *shown(const void *function)
 static void is_shown(bool hooked)
 {
 	for (unsigned i = 0; i < FUNCTIONS; i++) {
-		const struct ulp_hook *hook = shown(functions[i]);
+		const struct ulp_hook *hook = shown(stock_functions[i]);
 		int32_t displacement;
 
 		memcpy(&displacement, (const void *)(hook->start + 1), sizeof displacement);
 		CHECK(hook->kind == ULP_HOOK_PUN);
-		CHECK(hook->start == (uint64_t)functions[i] + offset_of_site(functions[i]));
+		CHECK(hook->start ==
+		      (uint64_t)stock_functions[i] + offset_of_site(stock_functions[i]));
 		CHECK(hook->relied == (hooked ? 0x1fu : 0));
 		CHECK(hook->landing == hook->start + 5 + (uint64_t)displacement);
 		CHECK(*(const uint64_t *)hook->slot == hook->stub);
@@ -118,11 +108,11 @@ static void settle_all(unsigned char patch)
 static void again_and_again(void)
 {
 	for (int i = 0; i < 3; i++) {
-		apply(1, PATCH_PATH, false, functions, pairs);
+		apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
 		new_answers();
 		only_the_first_byte_differs(true);
 		is_shown(true);
-		apply(2, PATCH_PATH, false, functions, newest_pairs);
+		apply(2, PATCH_PATH, false, stock_functions, newest_pairs);
 		CHECK(stock_plain(10) == 2010);
 		revert(2);
 		new_answers();
@@ -140,8 +130,8 @@ static void again_and_again(void)
 /* While anything is applied every hook is needed: it tells who comes in. */
 static void one_of_two_reverted(void)
 {
-	apply(1, PATCH_PATH, false, functions, pairs);
-	apply(2, PATCH_PATH, false, functions, newest_pairs);
+	apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
+	apply(2, PATCH_PATH, false, stock_functions, newest_pairs);
 	revert(1);
 	settle_all(1);
 	only_the_first_byte_differs(true);
@@ -198,7 +188,7 @@ static void threads_inside(void)
 	struct visit seen;
 	pthread_t thread = begin(&seen);
 
-	apply(1, PATCH_PATH, false, functions, pairs);
+	apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
 	CHECK(stock_plain(10) == 1010);
 	end(thread);
 	CHECK(seen.within == 11 && seen.afterwards == 1010);
@@ -212,7 +202,7 @@ static void threads_inside(void)
 	settle_all(1);
 	only_the_first_byte_differs(false);
 	thread = begin(&seen);
-	apply(1, PATCH_PATH, false, functions, pairs);
+	apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
 	CHECK(stock_plain(10) == 1010);
 	end(thread);
 	CHECK(seen.within == 11 && seen.afterwards == 1010);
@@ -231,7 +221,7 @@ static void somebody_is_there(void)
 	CHECK(mprotect(page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
 	for (unsigned at = 0; at < 12; at += 4) {
 		code[at] = 0xcc;
-		result = send(prepare_apply(1, PATCH_PATH, false, functions, pairs));
+		result = send(prepare_apply(1, PATCH_PATH, false, stock_functions, stock_pairs));
 		CHECK(result.error == ULP_UNEXPECTED_CODE &&
 		      strstr(result.detail, "function at 0x"));
 		code[at] = original[3][at];
@@ -250,7 +240,7 @@ static void landing_taken(void)
 	struct ulp_result result;
 
 	CHECK(taken == (void *)page);
-	result = send(prepare_apply(1, PATCH_PATH, false, functions, pairs));
+	result = send(prepare_apply(1, PATCH_PATH, false, stock_functions, stock_pairs));
 	CHECK(result.error == ULP_NO_LANDING && strstr(result.detail, "function at 0x"));
 	only_the_first_byte_differs(false);
 	CHECK(STATE->patch_count == 0 && STATE->stubs_used == 0);
@@ -288,16 +278,16 @@ static void landing_lost(void)
 	void *page = (void *)(hook->landing & ~4095ull);
 	struct ulp_result result;
 
-	apply(1, PATCH_PATH, false, functions, pairs);
+	apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
 	CHECK(mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
 		   0) == page);
-	result = send(prepare_apply(1, PATCH_PATH, false, functions, pairs));
+	result = send(prepare_apply(1, PATCH_PATH, false, stock_functions, stock_pairs));
 	CHECK(result.error == ULP_UNEXPECTED_CODE);
 	revert(1);
 	settle_all(1);
 	only_the_first_byte_differs(false);
 	old_answers();
-	result = send(prepare_apply(1, PATCH_PATH, false, functions, pairs));
+	result = send(prepare_apply(1, PATCH_PATH, false, stock_functions, stock_pairs));
 	CHECK(result.error == ULP_UNEXPECTED_CODE);
 	only_the_first_byte_differs(false);
 }
@@ -310,7 +300,7 @@ int main(void)
 	sem_init(&inside, 0, 0);
 	sem_init(&go_on, 0, 0);
 	for (unsigned i = 0; i < FUNCTIONS; i++)
-		memcpy(original[i], functions[i], CODE);
+		memcpy(original[i], stock_functions[i], CODE);
 	old_answers();
 	landing_taken();
 	somebody_is_there();

@@ -9,18 +9,6 @@
 #define THREADS 8
 #define CYCLES  200
 
-static const void *const functions[] = {stock_plain,  stock_relative, stock_jump,  stock_frame,
-					stock_pushes, stock_endbr,    stock_outer, NULL};
-static const struct pair pairs[] = {
-	{stock_plain, "new_answer"},
-	{stock_relative, "new_answer"},
-	{stock_jump, "new_answer"},
-	{stock_frame, "new_answer"},
-	{stock_endbr, "new_answer"},
-	{stock_pushes, "new_after"},
-	{NULL, NULL},
-};
-
 static volatile bool over;
 static unsigned long wrong;
 static unsigned long rounds[THREADS];
@@ -77,7 +65,7 @@ int main(void)
 	for (unsigned i = 0; i < THREADS; i++)
 		CHECK(pthread_create(&threads[i], NULL, call, &rounds[i]) == 0);
 	for (unsigned i = 0; i < CYCLES; i++) {
-		apply(1, PATCH_PATH, false, functions, pairs);
+		apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
 		CHECK(stock_plain(10) == 1010 && stock_pushes(nothing, NULL, 10) == 1010);
 		revert(1);
 		CHECK(stock_plain(10) == 11 && stock_pushes(nothing, NULL, 10) == 14);
