@@ -133,19 +133,13 @@ def _head(pid, name, images, known):
 def _room_for_words(subject, mappings, files, homes):
     """(address of the words, bytes for their detail)."""
     fixed = abi.BOOTSTRAP_WORDS.offsets["detail"]
-    for library in homes:
-        vacancy = _vacancy(subject, files, library, vacant_data)
-        if vacancy is None:
+    for address, room, mapping in _vacancies(subject, mappings, files, homes, vacant_data):
+        size = min(room - fixed, _LONGEST_DETAIL)
+        if size < _SHORTEST_DETAIL or not mapping.writable:
             continue
-        start = library.base + vacancy.start
-        address = -(-start // _ALIGNMENT) * _ALIGNMENT
-        size = min(start + vacancy.size - address - fixed, _LONGEST_DETAIL)
-        mapping = mapping_at(mappings, address)
-        if size < _SHORTEST_DETAIL or mapping is None or not mapping.writable or mapping.end < address + fixed + size:
-            continue
-        claim = read_words(subject.via, address)
+        words = read_words(subject.via, address)
         # Nobody else's: zero, or what an earlier attempt has left.
-        if claim.claim or not read_memory(subject.via, address, fixed + size).strip(b"\0"):
+        if words.claim or not read_memory(subject.via, address, fixed + size).strip(b"\0"):
             return address, size
     raise ProcessUnpatchable(
         subject.pid,
@@ -155,15 +149,8 @@ def _room_for_words(subject, mappings, files, homes):
 
 
 def _room_for_code(subject, mappings, files, homes, code):
-    for library in homes:
-        vacancy = _vacancy(subject, files, library, vacant_code)
-        if vacancy is None:
-            continue
-        start = library.base + vacancy.start
-        address = -(-start // _ALIGNMENT) * _ALIGNMENT
-        mapping = mapping_at(mappings, address)
-        if (address + len(code) > start + vacancy.size or mapping is None or mapping.end < address + len(code)
-                or not mapping.permissions.startswith("r-xp")):
+    for address, room, mapping in _vacancies(subject, mappings, files, homes, vacant_code):
+        if room < len(code) or not mapping.permissions.startswith("r-xp"):
             continue
         present = read_memory(subject.via, address, len(code))
         # An earlier attempt may have been ended in the middle of writing it.
@@ -172,11 +159,23 @@ def _room_for_code(subject, mappings, files, homes, code):
     return None
 
 
-def _vacancy(subject, files, library, find):
-    try:
-        return find(files.image(subject.via, library.mapping))
-    except BadElf:
-        return None
+def _vacancies(subject, mappings, files, homes, find):
+    """Where a library may have memory that it does not use: (aligned address, bytes there, Mapping) for each.
+
+    :param find: vacancy.vacant_data or vacant_code.
+    """
+    for library in homes:
+        try:
+            vacancy = find(files.image(subject.via, library.mapping))
+        except BadElf:
+            continue
+        if vacancy is None:
+            continue
+        start = library.base + vacancy.start
+        address = -(-start // _ALIGNMENT) * _ALIGNMENT
+        mapping = mapping_at(mappings, address)
+        if mapping is not None:
+            yield address, min(start + vacancy.size, mapping.end) - address, mapping
 
 
 def read_words(via, address):
