@@ -25,6 +25,8 @@ from ..process.safe_point import C_LIBRARY
 from ..tracee.bootstrap import Place
 
 _ALIGNMENT = 16
+# PID_MAX_LIMIT of the kernel's include/linux/threads.h.
+_LARGEST_TID = 1 << 22
 # At least so much of what dlerror() says, in bytes.
 _SHORTEST_DETAIL = 64
 _LONGEST_DETAIL = 512
@@ -139,7 +141,7 @@ def _room_for_words(subject, mappings, files, homes):
             continue
         words = read_words(subject.via, address)
         # Nobody else's: zero, or what an earlier attempt has left.
-        if words.claim or not read_memory(subject.via, address, fixed + size).strip(b"\0"):
+        if _is_claimed(words, subject.identity) or not read_memory(subject.via, address, fixed + size).strip(b"\0"):
             return address, size
     raise ProcessUnpatchable(
         subject.pid,
@@ -176,6 +178,16 @@ def _vacancies(subject, mappings, files, homes, find):
         mapping = mapping_at(mappings, address)
         if mapping is not None:
             yield address, min(start + vacancy.size, mapping.end) - address, mapping
+
+
+def _is_claimed(words, identity):
+    """Whether struct ulp_bootstrap_words can be what an attempt has left, and not data of the program."""
+    if not words.claim or words.claim == abi.BOOTSTRAP_WITHDRAWN:
+        return words.claim != 0
+    if words.stage == abi.BOOTSTRAP_NONE:
+        # The claim has only just been made: nothing else is to be seen of it yet.
+        return words.claim >> 32 == identity.start_ticks & 0xFFFFFFFF
+    return words.stage <= abi.BOOTSTRAP_REFUSED and 0 < words.thread <= _LARGEST_TID and words.worker <= _LARGEST_TID
 
 
 def read_words(via, address):
