@@ -265,12 +265,13 @@ class _Attempt:
                 # Another tool was faster.
                 return
             tids = [tid for tid in candidates(self.subject.pid, round_number) if tid not in self.barred]
+            mappings = read_maps(self.subject.via)
             for tid in tids:
                 require_leave(self.options, self.subject, "the runtime was loaded into {process}")
                 if self.tries > self.options.retries or time.monotonic() > deadline:
                     break
                 nonce = self._new_claim()
-                if self._send_off(tid, nonce, words.claim, grounds):
+                if self._send_off(tid, nonce, words.claim, grounds, mappings):
                     if (yield from self._await(tid, nonce, deadline)):
                         return
                     break
@@ -288,12 +289,11 @@ class _Attempt:
         nonce = secrets.randbelow(_LOW - 1) + 1
         return (self.subject.identity.start_ticks & _LOW) << _HALF | nonce
 
-    def _send_off(self, tid, nonce, expected, grounds):
-        """Whether thread ``tid`` was sent off."""
+    def _send_off(self, tid, nonce, expected, grounds, mappings):
+        """Whether thread ``tid`` was sent off; ``mappings`` are those of this round, by which threads are ruled out."""
         subject = self.subject
         try:
             where = read_system_call(subject.pid, tid)
-            mappings = read_maps(subject.via)
             proof = None
             if where is not None:
                 proof, why = look_at_blocked(subject.via, where, grounds, mappings, self.job.files)
@@ -306,8 +306,8 @@ class _Attempt:
                 )
             self.tries += 1
             bootstrap = Bootstrap(
-                subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds, mappings,
-                inner_thread_id(subject.pid, tid), self.permitted[tid],
+                subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds,
+                read_maps(subject.via), inner_thread_id(subject.pid, tid), self.permitted[tid],
             )
             confirm(subject.identity)
             try:
