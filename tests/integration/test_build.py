@@ -55,7 +55,7 @@ def fixture_build(tmp_path):
     (tree / "fix.c").write_text(SOURCE)
     (tree / "Makefile").write_text(MAKEFILE)
 
-    def build(old, new):
+    def build(old, new, *options):
         assert old in SOURCE
         (tmp_path / "new.c").write_text(SOURCE.replace(old, new))
         done = subprocess.run(["diff", "-u", "--label", "a/fix.c", "--label", "b/fix.c", "source/fix.c", "new.c"],
@@ -63,7 +63,7 @@ def fixture_build(tmp_path):
         (tmp_path / "fix.patch").write_bytes(done.stdout)
         return Ulp().run(
             "build", "--source", tree, "--build", "make", "--diff", tmp_path / "fix.patch", "--work", tmp_path / "work",
-            "--runtime", RUNTIME, "--as-root", "--json", "-o", tmp_path / "out")
+            "--runtime", RUNTIME, "--as-root", "--json", "-o", tmp_path / "out", *options)
 
     return build
 
@@ -112,3 +112,22 @@ def test_an_initial_value_is_refused_by_name(build):
     assert answer.status == 1
     assert "refused (initial value)" in answer.errors
     assert "count" in answer.json()["refused"][0]["name"]
+
+
+def test_another_build_than_the_one_that_runs_is_refused(build, tmp_path):
+    """Whatever is allowed: none of its addresses would be right.
+
+    Seen to fail, on a name that the other build lacks, where it could be allowed.
+    """
+    running = tmp_path / "installed" / "libfix.so"
+    running.parent.mkdir()
+    (tmp_path / "other.c").write_text(SOURCE.replace("return v + 1;", "return v * v * v - v + 1;"))
+    subprocess.run(
+        ["gcc", "-O1", "-falign-functions=16", "-fPIC", "-fpatchable-function-entry=16,14", "-shared",
+         "-Wl,--build-id", "-Wl,-soname,libfix.so", "-o", running, tmp_path / "other.c"], check=True)
+    answer = build("    count++;\n", "    count += 2;\n", "--running", running, "--allow", "*")
+    assert answer.status != 0, str(answer)
+    refused = answer.json()["refused"]
+    assert [(each["kind"], each["can_be_allowed"]) for each in refused] == [("running library", False)]
+    assert "is not what was built from the source" in refused[0]["reason"]
+    assert not list((tmp_path / "out").glob("*.ulp"))

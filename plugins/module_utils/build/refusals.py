@@ -28,8 +28,9 @@ NEEDED = "needed library"
 MISMATCH = "running library"
 NOTHING = "no change"
 
-# Nothing can be made where they are met, whatever the author knows.
-_FINAL = (REFERENCE, LTO, NEEDED, NOTHING)
+# Nothing can be made where they are met, whatever the author knows; of another build than the one that was compared,
+# no address would be right.
+_FINAL = (REFERENCE, LTO, NEEDED, MISMATCH, NOTHING)
 
 
 class Refusal(NamedTuple):
