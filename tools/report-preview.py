@@ -43,7 +43,7 @@ def row(pid, name, outcome, reason="", **fields):
     return {
         "pid": pid, "name": name, "outcome": outcome, "reason": reason.format(pid=pid, name=name), "threads": 2,
         "threads_pending": 0, "held_us": 60.0 + pid % 90 if outcome in ("patched", "pending") else None,
-        "container": None, "coroutines": 0, "runs_ansible": False, **fields,
+        "container": None, "coroutines": 0, "runs_ansible": False, "attached": False, "attached_now": False, **fields,
     }
 
 

@@ -9,6 +9,8 @@ patched under ``processes``, all others under ``unpatchable``.
 
 from __future__ import annotations
 
+# Whether a process can be patched: as it is, once the runtime has been loaded into it, or not at all.
+NOW, BY_ATTACHING, NOT = "now", "by attaching", "no"
 # Livepatches that were undone, threads with old functions, processes that cannot be patched: then all that is well,
 # and last what nobody can do anything about.
 UNDONE, PENDING, REFUSED, WELL, UNCONCERNED = range(5)

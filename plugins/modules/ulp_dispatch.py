@@ -26,8 +26,8 @@ requirements:
   - python3-ptrace
   - openssh-client, for O(allowed_signers)
 notes:
-  - A process can be patched only if it was started with the runtime preloaded, see the role
-    P(libpulp.livepatch.ulp_preload#role).
+  - A process needs the runtime. It has it if it was started with the runtime preloaded, which the role
+    P(libpulp.livepatch.ulp_preload#role) sees to, or is given it while it runs, see O(attach).
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
   - libpulp.livepatch.attributes.changes
@@ -299,9 +299,16 @@ processes:
       type: bool
       sample: false
     attached:
-      description: Whether the runtime was loaded into the process while that ran, by this run or before.
+      description: >-
+        Whether the runtime was loaded into the process while that ran, by this run or before. In check mode, also
+        whether it would be.
       type: bool
       sample: false
+    attached_now:
+      description: Whether this run has loaded it; in check mode, whether it would.
+      type: bool
+      sample: false
+      version_added: 1.1.0
     coroutines:
       description:
         - How often the library was entered on a stack that no thread was started with, as coroutines do.

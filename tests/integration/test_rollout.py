@@ -24,7 +24,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 import pytest
 from harness.library import Build
 from harness.modules import ANSIBLE_PLAYBOOK
-from harness.paths import CHECKOUT, COMMAND
+from harness.paths import CHECKOUT, COMMAND, RUNTIME
 from harness.variant import USUAL
 from harness.victim import Victim
 
@@ -282,6 +282,38 @@ def test_nobody_is_asked_about_what_runs_ansible(fleet):
     assert (own["outcome"], own["runs_ansible"]) == ("not_patchable", True)
     assert done.report["still_vulnerable"] == []
     assert re.search(rf'"\d+ +{own["name"]} +runs Ansible +ends with the run"', done.output), done.output
+
+
+def test_what_has_no_runtime_is_attached_to(fleet):
+    """Guards the way of ulp_livepatch_attach through plan, console and report.
+
+    Seen to be patched like any other, so that nobody could tell which processes were given the runtime.
+    """
+    fleet.add("prepared")
+    stock = fleet.add("stock", preload=False)
+    settings = {"ulp_livepatch_attach": True, "ulp_livepatch_runtime": str(RUNTIME)}
+    plan = fleet.play("--check", **settings)
+    assert (plan.status, plan.changed) == (0, 0), plan.output
+    assert "stock: 1 to patch (1 will be attached to), 0 that can't be patched" in plan.output
+    assert "prepared: 1 to patch, 0 that can't be patched" in plan.output
+    assert re.search(rf"{stock.pid} .*will be attached to +would attach", plan.output), plan.output
+    assert fleet.answers() == {"prepared": 1, "stock": 1}
+
+    done = fleet.play(**settings)
+    assert done.status == 0, done.output
+    assert fleet.answers() == {"prepared": 2, "stock": 2}
+    assert [stage["attached"] for stage in done.report["stages"]] == [0, 1]
+    assert done.report["summary"] == "succeeded: 2 processes patched (1 attached to), left: nothing"
+    assert re.search(rf"{stock.pid} .*patched, attached", done.output), done.output
+    again = fleet.play(**settings)
+    assert again.report["summary"] == "succeeded: 2 processes patched, left: nothing"
+    (row,) = again.host("stock")["processes"]
+    assert (row["outcome"], row["attached"], row["attached_now"]) == ("already_patched", True, False)
+
+    reverted = fleet.play(playbook="revert_livepatch")
+    assert reverted.status == 0, reverted.output
+    assert fleet.answers() == {"prepared": 1, "stock": 1}
+    assert "dormant" in reverted.host("stock")["processes"][0]["reason"]
 
 
 # So many lines somebody reads.

@@ -34,7 +34,8 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 def row(pid, result, reason="", **fields):
     return {
         "pid": pid, "name": "nginx", "outcome": result, "reason": reason, "threads": 2, "threads_pending": 0,
-        "held_us": None, "container": None, "coroutines": 0, "runs_ansible": False, **fields,
+        "held_us": None, "container": None, "coroutines": 0, "runs_ansible": False, "attached": False,
+        "attached_now": False, **fields,
     }
 
 
@@ -286,16 +287,21 @@ def test_restarts():
 
 
 def test_rows_at_the_end_of_a_stage():
-    known = [row(1, "patched", held_us=70.0), row(2, "pending"), row(3, "already_patched"), row(4, "patched"),
-             row(5, "patched"), row(6, "not_patchable", "why"), row(7, "patched")]
-    now = [row(1, "already_patched"), row(2, "already_patched"), row(3, "already_patched"), row(4, "patched"),
-           row(6, "already_patched"), row(7, "pending", "inside"), row(8, "patched"), row(9, "not_patchable"),
+    would_attach = {"attached": True, "attached_now": True}
+    known = [row(1, "patched", held_us=70.0, attached=True, attached_now=True), row(2, "pending"),
+             row(3, "already_patched"), row(4, "patched"), row(5, "patched"), row(6, "not_patchable", "why"),
+             row(7, "patched")]
+    now = [row(1, "already_patched", attached=True), row(2, "already_patched"), row(3, "already_patched"),
+           row(4, "patched", **would_attach), row(6, "already_patched"), row(7, "pending", "inside"),
+           row(8, "patched", **would_attach), row(9, "not_patchable"),
            row(10, "not_patchable", runs_ansible=True), row(11, "already_patched")]
     rows = rows_now(known, now, True)
     assert [(its["pid"], its["outcome"]) for its in rows] == [
         (1, "patched"), (2, "patched"), (3, "already_patched"), (4, "failed"), (5, "not_applicable"),
         (6, "not_patchable"), (7, "pending"), (8, "failed"), (9, "not_patchable")]
-    assert rows[0]["held_us"] == 70.0
+    assert (rows[0]["held_us"], rows[0]["attached_now"]) == (70.0, True)
+    # What would be attached to was not.
+    assert [its["pid"] for its in rows if its["attached"] or its["attached_now"]] == [1]
     assert rows[4]["reason"] == "it has ended since it was patched"
     assert len(rows_now(known, now, False)) == len(known)
 

@@ -25,17 +25,20 @@ def test_plan():
         "web1": planned(
             row(1, "patched"), row(2, "already_patched"), row(3, "not_patchable", "no\x1b runtime"),
             row(4, "not_patchable", runs_ansible=True), row(5, "excluded", "hold line 2"),
+            row(8, "patched", "would attach: from its file", attached=True, attached_now=True), row(9, "patched"),
             restarts=[{"pid": 3, "name": "nginx", "command": "systemctl restart nginx.service"}]),
         "held": facts("held", held="quarter"),
         "gone": facts("unreachable", trouble=["no route"]),
         "back": planned(row(6, "reverted"), direction="absent"),
     }
     assert plan(hosts_of(hosts, list(hosts), "present")) == [
-        "web1: 1 to patch, 1 that can't be patched, 2 to leave as they are",
+        "web1: 3 to patch (1 will be attached to), 1 that can't be patched, 2 to leave as they are",
         "1        nginx            would be patched",
         "2        nginx            already_patched",
         "3        nginx            not_patchable          no? runtime",
         "5        nginx            excluded               hold line 2",
+        "9        nginx            would be patched",
+        "8        nginx            will be attached to    would attach: from its file",
         "4        nginx            runs Ansible           ends with the run",
         "3        nginx            restart with           systemctl restart nginx.service",
         "held: held, left out: quarter",
@@ -57,6 +60,11 @@ def test_line_of_a_stage():
     assert stage_line(reported(hosts, [stage(1, *hosts)])) == (
         "stage 1: 7 hosts (web0, web1, web2, web3, web4, ...), 14 processes patched, 7 of them with threads still"
         " inside, 0 patched before, 7 that can't be patched: passed, with vulnerable processes left")
+    attached = reported({"web1": done(row(1, "patched"), row(2, "patched", attached=True, attached_now=True),
+                                      row(3, "already_patched", attached=True))}, [stage(1, "web1")])
+    assert "2 processes patched (1 attached to), 0 of them with" in stage_line(attached)
+    assert attached["summary"] == "succeeded: 3 processes patched (1 attached to), left: nothing"
+    assert (attached["stages"][0]["attached"], attached["totals"]["attached"]) == (1, 1)
     stopped = reported({"web1": done(row(1, "patched"))}, [stage(1, "web1", harm=["web1: sick"])])
     assert stage_line(stopped).endswith(
         "1 process patched, 0 of them with threads still inside, 0 patched before, 0 that can't be patched: stopped,"

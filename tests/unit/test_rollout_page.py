@@ -159,9 +159,9 @@ def test_first_comes_what_nobody_got_to():
 
 def test_processes_stand_apart_and_those_that_are_well_are_folded():
     hosts = {"web10": done(
-        row(1, "patched", held_us=80.0), row(2, "already_patched"), row(3, "not_patchable", "why"),
-        row(4, "failed", "why"), row(5, "not_patchable", runs_ansible=True), row(6, "pending", held_us=90.0),
-    ), "web2": done(row(1, "patched"))}
+        row(1, "patched", attached=True, attached_now=True), row(2, "already_patched"), row(3, "not_patchable", "why"),
+        row(4, "failed", "why"), row(5, "not_patchable", runs_ansible=True), row(6, "pending", attached=True),
+    ), "web2": done(row(1, "patched", held_us=80.0))}
     shown = page(reported(hosts))
     assert [
         (its["title"], [(row["host"], row["pid"]) for row in its["rows"]], its["open"]) for its in shown["groups"]
@@ -174,11 +174,12 @@ def test_processes_stand_apart_and_those_that_are_well_are_folded():
     assert [(its["name"], its["processes"]) for its in shown["needy"]] == [
         ("web10", "1 patched, 1 already patched, 1 not patchable, 1 pending, 1 failed")]
     numbers = {its["words"]: its["number"] for its in shown["tiles"]}
-    assert (numbers["still vulnerable"], numbers["patched"], numbers["run Ansible"]) == (3, 2, 1)
+    counted = [numbers[words] for words in ("still vulnerable", "patched", "run Ansible", "attached to")]
+    assert counted == [3, 2, 1, 1]
 
 
 def test_revert_that_was_asked_for_needs_nothing():
-    rows = [row(7, "reverted", held_us=80.0), row(8, "not_patchable")]
+    rows = [row(7, "reverted", attached=True), row(8, "not_patchable")]
     shown = page(reported({"web1": facts(result={"processes": rows}, stage=1)}, direction="absent"))
     assert (shown["actions"], shown["needy"]) == ([], [])
     assert [(its["title"], its["open"]) for its in shown["groups"]] == [

@@ -12,17 +12,19 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.status i
 LIBRARY = {"path": "/usr/lib/libz.so.1"}
 
 
-def patchable(pid, name, pending=0, libraries=(LIBRARY,), patches=()):
-    return {"pid": pid, "name": name, "threads": 4, "threads_pending": pending, "libraries": list(libraries),
+def patchable(pid, name, pending=0, libraries=(LIBRARY,), patches=(), attached=False):
+    return {"pid": pid, "name": name, "patchable": "now", "attached": attached, "threads": 4,
+            "threads_pending": pending, "libraries": list(libraries),
             "patches": [
                 {"name": "fix.ulp", "patch_id": "ab" * 32, "status": its, "time": "2026-11-24T12:00:00Z",
                  "libraries": ["libz.so.1"], "undone": "function f is not as we left it" if its == "undone" else ""}
                 for its in patches]}
 
 
-def unpatchable(pid, name, libraries=("/usr/lib/libz.so.1",), forbidden=False, runs_ansible=False):
-    return {"pid": pid, "name": name, "reason": f"process {pid} has no runtime", "forbidden": forbidden,
-            "libraries": None if libraries is None else list(libraries), "runs_ansible": runs_ansible}
+def unpatchable(pid, name, libraries=("/usr/lib/libz.so.1",), forbidden=False, runs_ansible=False, how="no"):
+    return {"pid": pid, "name": name, "patchable": how, "reason": f"process {pid} has no runtime",
+            "forbidden": forbidden, "libraries": None if libraries is None else list(libraries),
+            "runs_ansible": runs_ansible}
 
 
 FACTS = {
@@ -30,11 +32,12 @@ FACTS = {
     "processes": [
         patchable(1, "bare", libraries=()), patchable(2, "well", patches=["applied"]), patchable(3, "new"),
         patchable(4, "back", patches=["reverted"]), patchable(5, "late", 1, patches=["applied"]),
-        patchable(6, "probed", patches=["undone"]),
+        patchable(6, "probed", patches=["undone"]), patchable(12, "given", patches=["applied"], attached=True),
     ],
     "unpatchable": [
         unpatchable(7, "old"), unpatchable(8, "cat", libraries=()), unpatchable(9, "ssh", runs_ansible=True),
         unpatchable(10, "secret", libraries=None, forbidden=True), unpatchable(11, "odd", libraries=None),
+        unpatchable(13, "bereft", how="by attaching"), unpatchable(14, "stock", libraries=(), how="by attaching"),
     ],
 }
 
@@ -47,14 +50,15 @@ def named(lines):
 @pytest.mark.parametrize("everything", [False, True])
 def test_what_needs_attention_comes_first(everything):
     lines = status(FACTS, "web1", everything)
-    assert lines[0] == "web1: 6 livepatchable, 5 not, runtime 1.1.0"
-    names = ["probed", "late", "old", "odd", *(["bare"] if everything else []), "well", "new", "back"]
-    assert named(lines) == names + (["cat", "ssh", "secret"] if everything else [])
+    assert lines[0] == "web1: 7 livepatchable (1 of them attached to), 2 by attaching, 5 not, runtime 1.1.0"
+    well = ["well", "new", "back", "given"]
+    names = ["probed", "late", "old", "odd", "bereft", *(["bare"] if everything else []), *well]
+    assert named(lines) == names + (["cat", "ssh", "secret", "stock"] if everything else [])
     assert lines[3] == "         function f is not as we left it"
-    states = {line.split()[1]: line[26:40].strip() for line in lines if line[0].isdigit()}
+    states = {line.split()[1]: line[26:44].strip() for line in lines if line[0].isdigit()}
     assert {name: states[name] for name in names if name != "bare"} == {
         "probed": "undone", "late": "pending", "old": "not patchable", "odd": "not patchable", "well": "patched",
-        "new": "patchable", "back": "reverted"}
+        "new": "patchable", "back": "reverted", "given": "patched, attached", "bereft": "by attaching"}
     assert (lines[-1] == "left out: 1 process that this user may not examine") == (not everything)
 
 

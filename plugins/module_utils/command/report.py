@@ -26,7 +26,8 @@ def outcome_table(rows):
     return table(
         [
             (
-                row.pid, f"{row.name} ({row.container})" if row.container else row.name, row.outcome,
+                row.pid, f"{row.name} ({row.container})" if row.container else row.name,
+                f"{row.outcome}, attached" if row.attached_now else row.outcome,
                 row.threads, row.threads_pending, "-" if row.held_us is None else f"{row.held_us:.0f} us", row.reason,
             )
             for row in rows

@@ -211,4 +211,4 @@ def _updated(before, now):
     if before.changed and result == outcome.ALREADY_PATCHED:
         result = outcome.PATCHED
     held_us = max(before.held_us or 0, now.held_us or 0) or None
-    return now._replace(outcome=result, held_us=held_us, changed=before.changed)
+    return now._replace(outcome=result, held_us=held_us, changed=before.changed, attached_now=before.attached_now)

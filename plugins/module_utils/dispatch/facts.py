@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from ..attention import BY_ATTACHING, NOT, NOW
 from ..defaults import EXAMINE_SECONDS
 from ..errors import MissingDependency, UlpError
 from ..faults import unexpected
@@ -26,8 +27,6 @@ from .select import Selection, choose, is_meant, name_of, short_name_of
 from .task import Task
 from .unanswered import why
 
-# Whether a process can be patched: as it is, once the runtime has been loaded into it, or not at all.
-NOW, BY_ATTACHING, NOT = "now", "by attaching", "no"
 # Facts have no time to watch a running thread for long, in seconds.
 _SAMPLE_SECONDS = 0.002
 

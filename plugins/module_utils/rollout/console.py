@@ -41,13 +41,23 @@ def _plan_of(host):
     patch = sum(meaning.done and meaning.applied for meaning in meanings)
     revert = sum(meaning.done and not meaning.applied for meaning in meanings)
     stuck = sum(meaning.restart for meaning in meanings)
-    numbers = [f"{patch} to patch", *([f"{revert} to revert"] if host.direction == ABSENT else []),
+    attach = sum(row["attached_now"] for row in rows)
+    will = f" ({attach} will be attached to)" if attach else ""
+    numbers = [f"{patch} to patch{will}", *([f"{revert} to revert"] if host.direction == ABSENT else []),
                f"{stuck} that can't be patched", f"{len(rows) - patch - revert - stuck} to leave as they are"]
     lines = [f"{host.name}: {', '.join(numbers)}"]
-    for row, meaning in zip(rows, meanings):
-        lines.append(_line(row, f"would be {meaning.words}" if meaning.done else row["outcome"], row["reason"]))
+    # What will be attached to stands apart, behind the others.
+    for row in sorted(rows, key=lambda its: its["attached_now"]):
+        lines.append(_line(row, _planned(row), row["reason"]))
     lines += [_line(row, "runs Ansible", "ends with the run") for row in planned if row["runs_ansible"]]
     return lines + [_line(its, "restart with", its["command"]) for its in host.fact("restarts") or []]
+
+
+def _planned(row):
+    if row["attached_now"]:
+        return "will be attached to"
+    meaning = outcome.MEANINGS[row["outcome"]]
+    return f"would be {meaning.words}" if meaning.done else row["outcome"]
 
 
 def _line(row, what, why):
@@ -67,8 +77,9 @@ def stage(document):
     else:
         pending = numbers.get(outcome.PENDING, 0)
         patched = counted(numbers.get(outcome.PATCHED, 0) + pending, "process", "es")
+        attached = f" ({its['attached']} attached to)" if its["attached"] else ""
         done = [
-            f"{patched} patched", f"{pending} of them with threads still inside",
+            f"{patched} patched{attached}", f"{pending} of them with threads still inside",
             f"{numbers.get(outcome.ALREADY_PATCHED, 0)} patched before",
             f"{numbers.get(outcome.NOT_PATCHABLE, 0)} that can't be patched",
         ]

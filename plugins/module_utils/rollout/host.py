@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..counted import counted
 from ..trigger import outcome
+from .rows import as_it_is
 
 # The statuses of a host, as ``docs/report.md`` explains them.
 PLANNED = "planned"  # only while the rollout is under way: it is to get the livepatch, or to have it reverted
@@ -67,9 +68,9 @@ class Host:
         back = {row["pid"]: row["outcome"] for row in (self.taken_back or {}).get("processes", [])}
         known = self.result["processes"] if self.was_dealt_with else (self.plan or {}).get("processes", [])
         rows = []
-        for row in known:
+        # The plan says what would be done; it was not.
+        for row in known if self.was_dealt_with else map(as_it_is, known):
             now = back.get(row["pid"], row["outcome"])
-            # The plan says what would be done; it was not.
             if not self.was_dealt_with and outcome.MEANINGS[now].done:
                 now = outcome.NOT_REACHED
             stuck = restarts.get(row["pid"], {})

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..trigger import outcome
+from .rows import as_it_is
 
 
 def rows_now(known, now, newcomers):
@@ -16,7 +17,7 @@ def rows_now(known, now, newcomers):
     :param newcomers: whether processes that are only in ``now`` count: not where processes were chosen by PID, nor
         where a timer gets them within seconds.
     """
-    later = {row["pid"]: row for row in now}
+    later = {row["pid"]: as_it_is(row) for row in now}
     rows = [_row_now(row, later.pop(row["pid"], None)) for row in known]
     if newcomers:
         rows += [_newcomer(row) for row in later.values() if _is_concern(row)]
@@ -31,12 +32,13 @@ def _row_now(row, now):
             row, outcome=outcome.NOT_APPLICABLE, reason="it has ended since it was patched", threads=0,
             threads_pending=0,
         )
+    found = dict(now, attached_now=row["attached_now"])
     if now["outcome"] == outcome.PENDING:
-        return dict(now, held_us=row["held_us"])
+        return dict(found, held_us=row["held_us"])
     if now["outcome"] == outcome.ALREADY_PATCHED:
         before = row["outcome"] == outcome.ALREADY_PATCHED
-        return dict(now, held_us=row["held_us"], outcome=outcome.ALREADY_PATCHED if before else outcome.PATCHED)
-    return dict(now, outcome=outcome.FAILED, reason=now["reason"] or "it is not patched any more")
+        return dict(found, held_us=row["held_us"], outcome=outcome.ALREADY_PATCHED if before else outcome.PATCHED)
+    return dict(found, outcome=outcome.FAILED, reason=now["reason"] or "it is not patched any more")
 
 
 def _is_concern(row):

@@ -165,6 +165,8 @@ def _tiles(document, reverts):
         {"number": others[word], "words": meaning.words, "colour": _row_colour(word, reverts)}
         for word, meaning in outcome.MEANINGS.items() if others[word]
     ]
+    if totals["attached"]:
+        tiles.append({"number": totals["attached"], "words": "attached to", "colour": ""})
     if own:
         tiles.append({"number": own, "words": "run Ansible", "colour": ""})
     held = _longest_hold([row for its in hosts for row in its["processes"]])
@@ -239,15 +241,15 @@ def _groups(document, left, reverts):
             elif (its["name"], row["pid"]) in left:
                 group = restart if outcome.MEANINGS[row["outcome"]].restart else other
             else:
-                group = rest if row["held_us"] is None else attached
+                group = attached if row["attached"] else rest
             group.append(_row(its["name"], row, reverts))
     done = "reverted" if reverts else "patched"
     groups = (
         ("Need a restart", "They run the vulnerable library, and can't be patched.", restart, True),
         ("Need something else", f"They are not {done}, or not on every thread, or nobody knows.", other, True),
-        ("Were attached to", "Threads of theirs were held, as long as the row says. They need nothing.", attached,
-         False),
-        ("Need nothing", "No thread of theirs was held.", rest, False),
+        ("Were attached to", "They were given the runtime while they ran, and keep it until they end or execute another"
+         " program. They need nothing.", attached, False),
+        ("Need nothing", "They had the runtime from the start, or the livepatch is not for them.", rest, False),
         ("Run Ansible", "They end with the run, and do not count as left.", own, False),
     )
     return [

@@ -60,6 +60,7 @@ def report(hosts, run, livepatch, direction, state=None, now=None):
             "hosts": len(hosts),
             "statuses": dict(Counter(host.status for host in hosts)),
             "processes": dict(Counter(row["outcome"] for host in hosts for row in host.others)),
+            "attached": sum(row["attached_now"] for host in hosts for row in host.others),
         },
     }
     document["summary"] = summary(document)
@@ -104,7 +105,11 @@ def _stage(stage, hosts):
         state = TAKEN_BACK if any(host.planned for host in its) else PASSED
     else:
         state = left(its) or PASSED
-    return dict(stage, state=state, processes=dict(Counter(row["outcome"] for host in its for row in host.others)))
+    rows = [row for host in its for row in host.others]
+    return dict(
+        stage, state=state, processes=dict(Counter(row["outcome"] for row in rows)),
+        attached=sum(row["attached_now"] for row in rows),
+    )
 
 
 def _host(host):
@@ -138,7 +143,8 @@ def summary(document):
         applied = sum(
             number for word, number in totals["processes"].items() if outcome.MEANINGS[word].applied
         )
-        done = f"{counted(applied, 'process', 'es')} patched"
+        attached = f" ({totals['attached']} attached to)" if totals["attached"] else ""
+        done = f"{counted(applied, 'process', 'es')} patched{attached}"
     left_over = [
         counted(len(rows), kind + " process", "es") + " on " + counted(len({row["host"] for row in rows}), "host")
         for kind, rows in (

@@ -21,6 +21,11 @@ def rows_that(rows, question):
     return [row for row in rows if QUESTIONS[question](row)]
 
 
+def as_it_is(row):
+    """``row`` of a dispatch in check mode, a dict, without the runtime that would have been loaded."""
+    return dict(row, attached=row["attached"] and not row["attached_now"], attached_now=False)
+
+
 def ours(applied, planned, known, by_name):
     """The PIDs of the processes that this run has patched, or what it installed: those that a stage takes back.
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from ..attention import UNCONCERNED, concerns, has_to_do, urgency, urgency_refused
+from ..attention import BY_ATTACHING, UNCONCERNED, concerns, has_to_do, urgency, urgency_refused
 from ..counted import counted
 from ..printable import printable
 
-_LINE = "%-8s %-16s %-14s %7s %7s  %s"
-_REFUSED_LINE = "%-8s %-16s %-14s %s"
+_LINE = "%-8s %-16s %-18s %7s %7s  %s"
+_REFUSED_LINE = "%-8s %-16s %-18s %s"
 _UNDER_IT = "         %s"
 
 
@@ -24,8 +24,7 @@ def status(facts, host, everything=False, unpatchable=True):
     :return: list of str.
     """
     versions = ", ".join(facts["runtime_versions"])
-    heading = f"{host}: {len(facts['processes'])} livepatchable, {len(facts['unpatchable'])} not"
-    lines = [heading + (f", runtime {versions}" if versions else "")]
+    lines = [f"{host}: {_numbers(facts)}" + (f", runtime {versions}" if versions else "")]
     entries = [
         (urgency(process), process["pid"], _lines(process))
         for process in facts["processes"] if everything or has_to_do(process)
@@ -48,6 +47,16 @@ def status(facts, host, everything=False, unpatchable=True):
     return [printable(line).rstrip() for line in lines]
 
 
+def _numbers(facts):
+    attached = sum(process["attached"] for process in facts["processes"])
+    by_attaching = sum(process["patchable"] == BY_ATTACHING for process in facts["unpatchable"])
+    return ", ".join(filter(None, (
+        f"{len(facts['processes'])} livepatchable" + (f" ({attached} of them attached to)" if attached else ""),
+        f"{by_attaching} by attaching" if by_attaching else "",
+        f"{len(facts['unpatchable']) - by_attaching} not",
+    )))
+
+
 def _nothing(facts):
     left_out = len(facts["processes"]) + len(facts["unpatchable"])
     more = f"; livepatch_show_all=true shows {counted(left_out, 'process', 'es')} that have not" if left_out else ""
@@ -60,15 +69,18 @@ def _lines(process):
         f"{patch['name']} {patch['patch_id'][:12]} {patch['status']} {patch['time']} in {', '.join(patch['libraries'])}"
         for patch in patches
     ]
-    libraries = [library["path"].rpartition("/")[2] for library in process["libraries"]]
     line = _LINE % (
         process["pid"], process["name"], _state(process), process["threads"], process["threads_pending"],
-        "; ".join(shown) or ", ".join(libraries),
+        "; ".join(shown) or _file_names(library["path"] for library in process["libraries"]),
     )
     return [line, *(_UNDER_IT % patch["undone"] for patch in patches if patch["status"] == "undone")]
 
 
 def _state(process):
+    return _state_of_patches(process) + (", attached" if process["attached"] else "")
+
+
+def _state_of_patches(process):
     states = {patch["status"] for patch in process["patches"]}
     if "undone" in states:
         return "undone"
@@ -82,5 +94,12 @@ def _state(process):
 
 
 def _refused(process):
+    # Once it has the runtime it is as good as any other.
+    if process["patchable"] == BY_ATTACHING and not process["runs_ansible"]:
+        return _REFUSED_LINE % (process["pid"], process["name"], BY_ATTACHING, _file_names(process["libraries"] or ()))
     state = "runs Ansible" if process["runs_ansible"] else "not patchable"
     return _REFUSED_LINE % (process["pid"], process["name"], state, process["reason"])
+
+
+def _file_names(paths):
+    return ", ".join(path.rpartition("/")[2] for path in paths)

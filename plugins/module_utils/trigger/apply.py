@@ -61,7 +61,7 @@ def _apply_to(job, subject, resolution):
     absent = subject.state is NO_RUNTIME
     if job.options.check:
         reservation = foresee(job, subject) if absent else foreseen(pid, via, job.options.seccomp)
-        row = Row(pid, name, outcome.PATCHED, reservation, changed=True)
+        row = Row(pid, name, outcome.PATCHED, reservation, changed=True, attached=absent, attached_now=absent)
     elif anew:
         return _with_reason((yield from reapply(job, subject, libraries)), in_place_of(replaced))
     else:

@@ -57,7 +57,7 @@ class _Announced:
         if not row.changed:
             stays = "the runtime was loaded into it, and stays there, dormant"
             row = row._replace(reason=f"{row.reason}; {stays}" if row.reason else stays)
-        return row._replace(attached=True, changed=True)
+        return row._replace(attached=True, attached_now=True, changed=True)
 
 
 class _Seen:

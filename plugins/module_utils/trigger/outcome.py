@@ -92,6 +92,7 @@ class Row(NamedTuple):
     container: str | None = None  # short ID of the container that it is in, if not in ours
     coroutines: int = 0  # entries into the library on stacks that no thread was started with
     attached: bool = False  # the runtime was loaded into it while it ran
+    attached_now: bool = False  # by whoever says so; in check mode: it would be
     unsettled: bool = False  # the pending threads are outside: to be settled is all that they need
 
     def as_dict(self):

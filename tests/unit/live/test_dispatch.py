@@ -283,7 +283,7 @@ def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
     assert (status, errors) == (0, [])
     row = json.loads(output)
     assert list(row) == [
-        "attached", "container", "coroutines", "held_us", "name", "outcome", "pid", "reason", "threads",
+        "attached", "attached_now", "container", "coroutines", "held_us", "name", "outcome", "pid", "reason", "threads",
         "threads_pending"]
     assert row["outcome"] == "patched"
     assert ulp("check", "-p", victim.pid, container)[0] == 0
