@@ -53,7 +53,7 @@ def test_program_that_lives_in_a_handler(prepared):
 def test_program_that_lives_in_a_handler_with_a_lock_held(prepared, preforked):
     """The handler came in while fflush() held its stream's lock: never a safe point, which is told after a few stops.
 
-    Seen to fail (after 3001 attempts) without Refusals.are_foreseen().
+    Seen to fail (after 3001 attempts) without Refusals.are_known_from_outside().
     """
     victim, patch = prepared
     assert victim.ask("live stdio") == "ready"

@@ -70,7 +70,7 @@ def test_outside_but_not_settled_is_pending(applied):
     """Of threads that are outside nothing is promised where their next entry may keep the number.
 
     Guards Domain.is_settled(): seen to fail (check says "not applied", and the threads get the livepatch's version once
-    more) with it always True. Guards that a further revert settles: seen to fail without bringing_along().
+    more) with it always True. Guards that a further revert settles: seen to fail without looking_and_settling().
     """
     victim, patch = applied
     park(victim, TOO_MANY)
@@ -115,8 +115,8 @@ def test_others_are_settled_while_one_is_inside(applied):
 def test_settled_when_the_last_one_comes_out(applied, entered):
     """Guards that who waits for threads to come out has the others settled then, also such as have kept their number.
 
-    Seen to fail (pending, after the whole time) without bringing_along() in _wait_for_migration(); where the others
-    have entered meanwhile, also with those taken for inside whose last entry proved nothing.
+    Seen to fail (pending, after the whole time) without looking_and_settling() in _wait_for_migration(); where the
+    others have entered meanwhile, also with those taken for inside whose last entry proved nothing.
     """
     victim, patch = applied
     park(victim, TOO_MANY)

@@ -34,7 +34,7 @@ def fixture_stops(monkeypatch):
         monkeypatch.setattr(refusals, "read_system_call", lambda _pid, _tid: next(places))
         found = refusals.Refusals(os.getpid(), os.getpid(), MappedFiles())
         count = 0
-        while count < MOST and not found.repeat_themselves and not found.are_foreseen(os.getpid(), list):
+        while count < MOST and not found.repeat_themselves and not found.are_known_from_outside(os.getpid(), list):
             found.note(os.getpid(), *next(answers))
             count += 1
         return count

@@ -36,7 +36,7 @@ def _options(arguments):
 def _is_good(row):
     """Whether the process is as it was asked to be, if only for threads that have not got there yet."""
     meaning = outcome.MEANINGS[row.outcome]
-    return meaning.done or (meaning.loaded and not outcome.is_failure(row.outcome, row.threads_pending))
+    return meaning.achieved or (meaning.loaded and not outcome.is_failure(row.outcome, row.threads_pending))
 
 
 def _policy(arguments):

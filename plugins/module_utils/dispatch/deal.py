@@ -21,7 +21,7 @@ from .select import is_meant, name_of
 
 # Kinds of tasks: apply, revert or check, whatever the dispatch is for; look at a process that has been dealt with; the
 # same, settling threads; say what became of one that was not dealt with to the end.
-DEAL, LOOK, BRING_ALONG, FIND_OUT = range(4)
+DEAL, LOOK, LOOK_AND_SETTLE, FIND_OUT = range(4)
 _WORK = {PATCH: "applying", REVERT: "reverting", CHECK: "checking"}  # the generator of what deals with one process
 
 
@@ -51,7 +51,7 @@ class Dealer:
 
     def perform(self, task):
         """The generator that carries out task.Task ``task``, and returns a Found."""
-        work = {DEAL: self._deal, LOOK: self._look, BRING_ALONG: self._bring_along, FIND_OUT: self._find_out}
+        work = {DEAL: self._deal, LOOK: self._look, LOOK_AND_SETTLE: self._look_and_settle, FIND_OUT: self._find_out}
         return work[task.kind](task)
 
     def _deal(self, candidate):
@@ -76,11 +76,11 @@ class Dealer:
             about = f"process {candidate.pid} ({name_of(candidate.pid)})"
             row = self._failed(candidate, unexpected(error, about))
         if row is not None and candidate.touched:
-            row = credited(row, self._done)
+            row = credited(row, self._success)
         return Found(row, hidden, self._guard.stopped)
 
     @property
-    def _done(self):
+    def _success(self):
         return outcome.PATCHED if self._operation == PATCH else outcome.REVERTED
 
     def _row(self, candidate):
@@ -143,8 +143,8 @@ class Dealer:
             return False
 
     def _is_concerned(self, pid):
-        _stat, via = alive(pid)
-        return self._trigger.resolved(via).concerned
+        _stat, proc_tid = alive(pid)
+        return self._trigger.resolved(proc_tid).concerned
 
     def _is_still_concerned(self, pid):
         try:
@@ -156,16 +156,16 @@ class Dealer:
         """The Found of a process that has been dealt with, as it is now."""
         return Found((yield from self._trigger.checking(task.pid)))
 
-    def _bring_along(self, task):
+    def _look_and_settle(self, task):
         """As _look(), but threads that only have to be settled are."""
-        return Found((yield from self._trigger.bringing_along(task.pid)))
+        return Found((yield from self._trigger.looking_and_settling(task.pid)))
 
     def _find_out(self, task):
         """The Found of a process that was not dealt with to the end; its row is None where there is nothing to say."""
         try:
             alive(task.pid)
             if task.touched:
-                return Found((yield from self._trigger.finding_out(task.pid, self._done)))
+                return Found((yield from self._trigger.finding_out(task.pid, self._success)))
             reason = self._guard.reason(task.pid)
         except (ProcessGone, ProcessDead):
             return Found(None, ended=True)

@@ -17,7 +17,7 @@ from ..trigger import outcome
 from . import ledger
 from .again import Passes
 from .all_of import AllOf
-from .deal import BRING_ALONG, DEAL, FIND_OUT, LOOK, Dealer
+from .deal import DEAL, FIND_OUT, LOOK, LOOK_AND_SETTLE, Dealer
 from .interruption import Interruption
 from .policy import Guard, Policy
 from .pool import Pool
@@ -168,7 +168,7 @@ class _Work:
             if touches:
                 unsettled = [pid for pid in waiting if self._rows[pid].unsettled and pid not in settled]
                 settled.update(unsettled)
-                self._update(pool, BRING_ALONG, unsettled)
+                self._update(pool, LOOK_AND_SETTLE, unsettled)
             waiting = [pid for pid in waiting if self._rows[pid].threads_pending and pid not in self._silent]
 
     def _update(self, pool, kind, pids):

@@ -26,12 +26,12 @@ from ..process.maps import read_code_maps
 from ..process.procfs import process_name, read_system_call, thread_ids
 from ..process.subject import alive, examining, require_available
 from ..trigger import outcome
+from ..trigger.applicability import examine_concerned, resolution_in
 from ..trigger.apply import domain_of, resolved_library
-from ..trigger.concern import examine_concerned, resolution_in
 from ..trigger.job import Job
 from ..trigger.neighbours import require_dependencies
 from ..trigger.request import sites
-from ..trigger.seccomp_check import foreseen, require_no_strict_thread
+from ..trigger.seccomp_check import require_no_strict_thread, seccomp_reservation
 from ..trigger.source import Source
 from ..trigger.trigger import Trigger
 from ..trigger.undone import undoing
@@ -104,7 +104,7 @@ class _Inquiry:
         self._files = MappedFiles()
         self._steps: list[Step] = []
         # What later steps need, as far as it is known.
-        self._via: Any = None
+        self._proc_tid: Any = None
         self._name = ""
         self._subject: Any = None
         self._resolution: Any = None
@@ -123,15 +123,15 @@ class _Inquiry:
     def explained(self):
         """The Explanation; a generator, as trigger.drive wants it."""
         yield from self._ask("process", self._process)
-        yield from self._ask("runtime", self._runtime, self._via)
-        yield from self._ask("hold", self._hold, self._via)
-        yield from self._ask("access", self._access, self._via)
-        yield from self._ask("seccomp", self._seccomp, self._via)
+        yield from self._ask("runtime", self._runtime, self._proc_tid)
+        yield from self._ask("hold", self._hold, self._proc_tid)
+        yield from self._ask("access", self._access, self._proc_tid)
+        yield from self._ask("seccomp", self._seccomp, self._proc_tid)
         if self._job is None:
-            yield from self._ask("libraries", self._padded, self._via)
+            yield from self._ask("libraries", self._padded, self._proc_tid)
         else:
             yield from self._ask("livepatch", self._livepatch)
-            yield from self._ask("target", self._target, self._via)
+            yield from self._ask("target", self._target, self._proc_tid)
             yield from self._ask("functions", self._functions, self._resolution)
         yield from self._ask("livepatches", self._livepatches, self._subject)
         yield from self._ask("threads", self._threads, self._subject)
@@ -156,11 +156,11 @@ class _Inquiry:
 
     def _process(self):
         yield from ()
-        stat, via = alive(self._pid)
+        stat, proc_tid = alive(self._pid)
         self._name = process_name(self._pid, stat.name)
         inside = container_of(self._pid)
-        read_code_maps(via)
-        self._via = via
+        read_code_maps(proc_tid)
+        self._proc_tid = proc_tid
         where = f" in the container {inside}" if inside else ""
         return f"process {self._pid} ({self._name}) runs{where}, and may be examined by this user"
 
@@ -181,7 +181,7 @@ class _Inquiry:
 
     def _access(self):
         yield from ()
-        require_available(self._pid, self._via)
+        require_available(self._pid, self._proc_tid)
         return "it is not stopped, no debugger holds it, and this user may borrow one of its threads"
 
     def _seccomp(self):
@@ -191,11 +191,11 @@ class _Inquiry:
             otherwise = "if it runs under a seccomp filter, you say that this denies with an error"
         else:
             otherwise = "it runs under no seccomp filter"
-        return foreseen(self._pid, self._via, self._options.seccomp) or otherwise
+        return seccomp_reservation(self._pid, self._proc_tid, self._options.seccomp) or otherwise
 
     def _padded(self):
         yield from ()
-        found = padded(self._files, self._via, read_code_maps(self._via))
+        found = padded(self._files, self._proc_tid, read_code_maps(self._proc_tid))
         if not found:
             raise UlpError(
                 f"nothing that process {self._pid} ({self._name}) runs was built for livepatching; rebuild what you"
@@ -204,7 +204,7 @@ class _Inquiry:
         return "; ".join(self._patchable(library) for library in found)
 
     def _patchable(self, library):
-        functions = self._files.functions(self._via, library.mapping)
+        functions = self._files.functions(self._proc_tid, library.mapping)
         refused = [function for function in functions if function.refusal is not None]
         more = ""
         if refused:
@@ -224,9 +224,9 @@ class _Inquiry:
 
     def _target(self):
         yield from ()
-        resolution = resolution_in(self._via, self._container, self._files)
+        resolution = resolution_in(self._proc_tid, self._container, self._files)
         if self._subject is not None or not resolution.matches:
-            subject, resolution, row = examine_concerned(self._job, self._pid, self._via, self._name)
+            subject, resolution, row = examine_concerned(self._job, self._pid, self._proc_tid, self._name)
             if row is not None:
                 raise UlpError(row.reason)
             self._subject, self._resolution = subject, resolution
@@ -282,7 +282,7 @@ class _Inquiry:
         if self._job is None:
             return self._explanation(None, not failed, failed[0].text if failed else (
                 "write a livepatch for one of these libraries, and ask again with it"))
-        if self._via is None:
+        if self._proc_tid is None:
             return self._explanation(None, False, failed[0].text)
         row = yield from Trigger(self._container, self._files, self._options).applying(self._pid)
         in_it = row.outcome == outcome.ALREADY_PATCHED or (row.outcome == outcome.PENDING and row.threads_pending)

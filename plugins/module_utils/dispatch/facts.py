@@ -104,21 +104,21 @@ def _facts_of(task, files, selection):
 
 def _look_at(pid, files):
     subject = examine(pid, files)
-    libraries = padded(files, subject.via, subject.mappings)
+    libraries = padded(files, subject.proc_tid, subject.mappings)
     described = yield from describe(subject, files, libraries)
     return [described, *_moved(subject, libraries)]
 
 
-def padded(files, via, mappings):
+def padded(files, proc_tid, mappings):
     """The process.mapped.LoadedLibrary of a process that were built for livepatching."""
-    return [library for library in files.libraries(via, mappings) if library.survey.padded]
+    return [library for library in files.libraries(proc_tid, mappings) if library.survey.padded]
 
 
 def _padded_paths(pid, files):
     """What a process that has no runtime could have had patched: paths, or None where that cannot be told."""
     try:
-        via = alive(pid)[1]
-        return [printable(library.path) for library in padded(files, via, read_code_maps(via))]
+        proc_tid = alive(pid)[1]
+        return [printable(library.path) for library in padded(files, proc_tid, read_code_maps(proc_tid))]
     except MissingDependency:
         raise
     except UlpError:
@@ -147,7 +147,7 @@ def describe(subject, files, libraries):
         "pid": subject.pid,
         "name": subject.name,
         "container": container(subject.pid),
-        "own_root": not shares_root(subject.via),
+        "own_root": not shares_root(subject.proc_tid),
         "patchable": NOW,
         "attached": subject.state.attached,
         "runtime_version": subject.state.version,
@@ -217,7 +217,7 @@ def _libraries(subject, files, libraries, undone):
 
 def _is_post_processed(subject, library, files):
     try:
-        return files.is_post_processed(subject.via, library.mapping)
+        return files.is_post_processed(subject.proc_tid, library.mapping)
     except MissingDependency:
         raise
     except UlpError:
@@ -229,7 +229,7 @@ def _labels(subject, files, patch):
     """The labels of a livepatch, {key: list of str}; none where its file can't be read."""
     mapping = mapping_at(subject.mappings, patch.text_start)
     try:
-        return shown_labels(files.image(subject.via, mapping)) if mapping is not None else {}
+        return shown_labels(files.image(subject.proc_tid, mapping)) if mapping is not None else {}
     except MissingDependency:
         raise
     except UlpError:

@@ -34,4 +34,4 @@ def _prepare(_worker):
 
 def _read(pid):
     subject = yield from examining(pid, MappedFiles())
-    return read_messages(subject.via, subject.state)
+    return read_messages(subject.proc_tid, subject.state)

@@ -31,7 +31,7 @@ class AddressSpace:
         """
         self.subject = subject
         try:
-            self._memory = os.open(f"/proc/{subject.via}/mem", os.O_RDWR | os.O_CLOEXEC)
+            self._memory = os.open(f"/proc/{subject.proc_tid}/mem", os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise explained(subject.pid, error) from error
         try:
@@ -67,7 +67,7 @@ class AddressSpace:
         if len(self._header()) == abi.STATE_HEADER_SIZE:
             return
         confirm(self.subject.identity)
-        if read_stat(self.subject.pid, self.subject.via).state in ENDED_STATES:
+        if read_stat(self.subject.pid, self.subject.proc_tid).state in ENDED_STATES:
             raise ProcessGone(self.subject.pid, f"process {self.subject.pid} has ended")
         raise self._replaced()
 

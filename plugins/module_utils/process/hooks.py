@@ -45,10 +45,10 @@ class Undone(NamedTuple):
     repairable: bool  # whether the runtime can put it back without harm to a thread
 
 
-def undone_hooks(via, state, domain):
+def undone_hooks(proc_tid, state, domain):
     """The hooks of a domain that do not stand in memory any more.
 
-    :param via: a thread of the process that has not ended.
+    :param proc_tid: a thread of the process that has not ended.
     :param state: runtime.RuntimeState of the process.
     :param domain: index of the domain.
     :return: list of Undone, ascending by address within each library.
@@ -61,12 +61,12 @@ def undone_hooks(via, state, domain):
         hooks: list[tuple] = []
         for library in state.libraries:
             if library.domain == domain:
-                hooks += ((library, hook) for hook in hooks_of(via, state, library, len(hooks)))
-        found = _undone(via, [(library, hook) for library, hook in hooks if hook.relied])
+                hooks += ((library, hook) for hook in hooks_of(proc_tid, state, library, len(hooks)))
+        found = _undone(proc_tid, [(library, hook) for library, hook in hooks if hook.relied])
         if not found:
             return []
         # What a worker was changing meanwhile proves nothing.
-        now = read_state(via, state.address)
+        now = read_state(proc_tid, state.address)
         if now.sequence == state.sequence:
             return found
         state = now
@@ -75,7 +75,7 @@ def undone_hooks(via, state, domain):
     )
 
 
-def hooks_of(via, state, library, others=0):
+def hooks_of(proc_tid, state, library, others=0):
     """What the runtime relies on at the functions of one library (runtime.PatchedLibrary).
 
     :param others: how many hooks other libraries of the process are known to have.
@@ -89,7 +89,7 @@ def hooks_of(via, state, library, others=0):
         if not (address < END_OF_USER_SPACE and 0 < count <= state.stubs_size // abi.STUB_SIZE - others - len(hooks)):
             raise _damaged(state)
         layout = state.interface.hook
-        data = read_memory(via, address, abi.HOOKS.size + count * layout.size)
+        data = read_memory(proc_tid, address, abi.HOOKS.size + count * layout.size)
         hooks += layout.unpack_array(data, abi.HOOKS.size, count)
         address, count = abi.HOOKS.unpack(data)
     for hook in hooks:
@@ -125,19 +125,19 @@ def _damaged(state):
     )
 
 
-def _undone(via, hooks):
+def _undone(proc_tid, hooks):
     """Those of ``hooks``, pairs of PatchedLibrary and hook, that are not as they were left."""
     if not hooks:
         return []
     needed = [kind_of(hook).elsewhere(hook) for _library, hook in hooks]
     pieces = [(piece.address, piece.size) for some in needed for piece in some]
-    codes, slots, stubs = _read(via, [
+    codes, slots, stubs = _read(proc_tid, [
         [(kind_of(hook).start(hook), hook.relied.bit_length()) for _library, hook in hooks],
         [(hook.slot, _SLOT.size) for _library, hook in hooks],
         [(hook.stub, abi.STUB_SIZE) for _library, hook in hooks],
     ])
     # Far from each other, as a rule.
-    read = dict(zip(pieces, read_present(via, pieces) if pieces else ()))
+    read = dict(zip(pieces, read_present(proc_tid, pieces) if pieces else ()))
     found = []
     for (library, hook), code, slot, stub, elsewhere in zip(hooks, codes, slots, stubs, needed):
         others = [read[piece.address, piece.size] for piece in elsewhere]
@@ -158,7 +158,7 @@ def _undone(via, hooks):
     return found
 
 
-def _read(via, kinds):
+def _read(proc_tid, kinds):
     """Pieces of memory, those that lie close together as one.
 
     :param kinds: lists of (address, size in bytes) pairs.
@@ -170,7 +170,7 @@ def _read(via, kinds):
         spans.append((low, max(address + size for address, size in pieces) - low))
     dense = [size <= _DENSE * len(pieces) for (_low, size), pieces in zip(spans, kinds)]
     ranges = [[span] if one else pieces for span, one, pieces in zip(spans, dense, kinds)]
-    data = read_present(via, [place for some in ranges for place in some])
+    data = read_present(proc_tid, [place for some in ranges for place in some])
     result = []
     position = 0
     for (low, _size), one, some, pieces in zip(spans, dense, ranges, kinds):
@@ -180,7 +180,7 @@ def _read(via, kinds):
             (whole,) = read
             read = [whole[address - low:address - low + size] for address, size in pieces]
         elif one:
-            read = read_present(via, pieces)
+            read = read_present(proc_tid, pieces)
         result.append(read)
     return result
 

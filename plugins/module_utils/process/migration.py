@@ -148,9 +148,9 @@ def first_inside(data, inside):
 class _Census:
     """One process's threads, examined again and again until all is known or time is over."""
 
-    def __init__(self, pid, via, state, domain, universe, inside, by_stack=False):
+    def __init__(self, pid, proc_tid, state, domain, universe, inside, by_stack=False):
         self.pid = pid
-        self.via = via
+        self.proc_tid = proc_tid
         self.state = state
         self.domain = domain
         self.universe = universe
@@ -160,12 +160,12 @@ class _Census:
     @cached_property
     def renumbered(self):
         """Whether the process numbers its threads otherwise than we do."""
-        return not shares_pid_namespace(self.via)
+        return not shares_pid_namespace(self.proc_tid)
 
     @cached_property
     def ahead(self):
         """Nanoseconds by which its clock is ahead of ours."""
-        return boot_time_ahead(self.via)
+        return boot_time_ahead(self.proc_tid)
 
     def survivors(self):
         """{TID: start in clock ticks after boot} of the threads that are alive."""
@@ -202,7 +202,7 @@ class _Census:
             except ProcessGone:
                 continue
         size = abi.THREAD_WAYS * abi.THREAD.size
-        sets = read_ranges(self.via, [
+        sets = read_ranges(self.proc_tid, [
             (self.state.threads + inner % abi.THREAD_SETS * size, size) for _tid, inner in keys
         ])
         found = {}
@@ -220,7 +220,7 @@ class _Census:
         found = {}
         for tid, record in records.items():
             try:
-                data = read_memory(self.via, record.thread_pointer + offset, 8)
+                data = read_memory(self.proc_tid, record.thread_pointer + offset, 8)
             except StateUnreadable:
                 # The thread has ended and its memory is gone.
                 continue
@@ -231,7 +231,7 @@ class _Census:
         """Whether each of the threads is outside, {TID: as outside()}; without those that have ended."""
         found = {}
         if len(tids) > _FEW:
-            memory_map = MemoryMap(self.via)
+            memory_map = MemoryMap(self.proc_tid)
             found, tids = self.outside_by(memory_map, tids)
             # They run often: those for whom there is no time are looked at again like all that were running.
             found.update((tid, None) for tid in tids)
@@ -256,7 +256,7 @@ class _Census:
             if found[tid]:
                 evidence[tid] = seen
         # Whoever has not run since was where it was while the map is read again.
-        later = MemoryMap(self.via)
+        later = MemoryMap(self.proc_tid)
         return found, [
             tid for tid, seen in evidence.items() if self.has_run(tid, seen.times_run) or not seen.agrees(later)
         ]
@@ -279,7 +279,7 @@ class _Census:
         where = read_system_call(self.pid, tid)
         if where is None:
             return None
-        memory_map = memory_map or MemoryMap(self.via)
+        memory_map = memory_map or MemoryMap(self.proc_tid)
         found = self.search(where, memory_map, seen) and not self.unwound(where, memory_map, seen)
         # It has not run in between, so what was read belongs together.
         if read_system_call(self.pid, tid) != where or times_run(self.pid, tid) != seen.times_run:
@@ -318,7 +318,7 @@ class _Census:
             lowest[end] = start
             if self.search_range(start, limit, pointers):
                 return True
-            if limit == end and is_continued(lines, start) and not has_control_block(self.via, start, end):
+            if limit == end and is_continued(lines, start) and not has_control_block(self.proc_tid, start, end):
                 pointers.append(end)
         return False
 
@@ -332,7 +332,7 @@ class _Census:
         while address < end:
             size = min(CHUNK, end - address)
             try:
-                data = read_memory(self.via, address, size)
+                data = read_memory(self.proc_tid, address, size)
             except StateUnreadable:
                 return True
             if first_inside(data, self.inside) is not None:
@@ -386,13 +386,13 @@ def _all_settled(domain, universe):
 
 
 def pending_threads(
-    pid, via, state, domain, universe, inside, seconds=0.05, until_migrated=0.0, by_stack=False
+    pid, proc_tid, state, domain, universe, inside, seconds=0.05, until_migrated=0.0, by_stack=False
 ):
     """Which threads of ``pid`` have not reached ``universe`` of ``domain``.
 
     A generator that gives the seconds to wait until it looks again, so that nobody else has to wait.
 
-    :param via: a thread of it that has not ended: the main one, as a rule.
+    :param proc_tid: a thread of it that has not ended: the main one, as a rule.
     :param state: runtime.RuntimeState of the process.
     :param inside: what inside_domain() gave.
     :param seconds: how long to sample a running thread until it blocks or shows its number.
@@ -402,7 +402,7 @@ def pending_threads(
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
-    census = _Census(pid, via, state, domain, universe, inside, by_stack)
+    census = _Census(pid, proc_tid, state, domain, universe, inside, by_stack)
     started = time.monotonic()
     alive = census.survivors()
     if _all_settled(state.domains[domain], universe):

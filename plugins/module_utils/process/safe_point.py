@@ -84,7 +84,7 @@ def survey_grounds(subject, files):
     :raises ProcessGone, ProcessForbidden: it cannot be looked at.
     :raises UlpError: a file that it has mapped cannot be read.
     """
-    pid = subject.via
+    pid = subject.proc_tid
     mappings = read_code_maps(pid)
     ranges: dict[str, list] = {"library": [], "loader": [], "allocator": [], "kernel": []}
     locks: list[tuple[int, int]] = []

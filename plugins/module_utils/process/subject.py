@@ -53,7 +53,7 @@ class Subject(NamedTuple):
     """A process that has the runtime in it."""
 
     pid: int
-    via: int  # the thread through which /proc shows its memory: the main one, unless that has ended
+    proc_tid: int  # the thread through which /proc shows its memory: the main one, unless that has ended
     name: str
     identity: Identity
     threads: int
@@ -106,20 +106,20 @@ def _has_gone(pid):
     return False
 
 
-def goes_on_without(via, pid):
-    """Whether thread ``via``, through which process ``pid`` was looked at, has ended and the process has not.
+def goes_on_without(proc_tid, pid):
+    """Whether thread ``proc_tid``, through which process ``pid`` was looked at, has ended and the process has not.
 
     What /proc showed of it was not all then.  Only the main thread can end so, so that nobody looks again for ever.
 
     :raises ProcessGone, ProcessDead: the process has ended, too.
     """
-    return alive(pid)[1] != via == pid
+    return alive(pid)[1] != proc_tid == pid
 
 
-def _program(pid, via):
+def _program(pid, proc_tid):
     """The survey.Survey of the program that process ``pid`` runs, or None."""
     try:
-        found = find(f"/proc/{via}/exe")
+        found = find(f"/proc/{proc_tid}/exe")
     except OSError as error:
         raise explained(pid, error) from error
     try:
@@ -137,24 +137,24 @@ def _is_static(program):
     return program is not None and program.native and not program.interpreter and program.soname is None
 
 
-def is_statically_linked(pid, via):
+def is_statically_linked(pid, proc_tid):
     """Whether process ``pid`` runs a program without a dynamic loader: what it has of a library is part of it.
 
-    :param via: a thread of it that has not ended.
+    :param proc_tid: a thread of it that has not ended.
     :raises ProcessGone: it has ended.
     :raises ProcessForbidden: it belongs to somebody else.
     """
-    return _is_static(_program(pid, via))
+    return _is_static(_program(pid, proc_tid))
 
 
-def without_runtime(pid, via, name, mappings):
+def without_runtime(pid, proc_tid, name, mappings):
     """The ProcessUnpatchable that says why process ``pid`` has no runtime in it.
 
     :param mappings: its executable ones (maps.Mapping).
     :raises ProcessGone: it has ended.
     :raises ProcessForbidden: it belongs to somebody else.
     """
-    program = _program(pid, via)
+    program = _program(pid, proc_tid)
     if program is not None and program.obstacle is not None:
         return ProcessUnpatchable(
             pid, f"process {pid} ({name}) was started without the livepatch runtime, and its program {program.obstacle}"
@@ -188,14 +188,14 @@ def examine(pid, files, absent=False) -> Subject:
     :raises StateUnreadable: its runtime is of another version, or damaged.
     :raises StateUnsettled: its state was being changed.
     """
-    stat, via = alive(pid)
+    stat, proc_tid = alive(pid)
     try:
-        return _seen_through(via, pid, stat, files, absent)
+        return _seen_through(proc_tid, pid, stat, files, absent)
     except (ProcessGone, ProcessUnpatchable):
-        if not goes_on_without(via, pid):
+        if not goes_on_without(proc_tid, pid):
             raise
-    stat, via = alive(pid)
-    return _seen_through(via, pid, stat, files, absent)
+    stat, proc_tid = alive(pid)
+    return _seen_through(proc_tid, pid, stat, files, absent)
 
 
 def examining(pid, files):
@@ -225,9 +225,9 @@ def at_rest(look):
         yield SETTLE_PAUSE
 
 
-def _seen_through(via, pid, stat, files, absent):
-    """The Subject that process ``pid`` is by what /proc shows of its thread ``via``."""
-    memory_map = MemoryMap(via)
+def _seen_through(proc_tid, pid, stat, files, absent):
+    """The Subject that process ``pid`` is by what /proc shows of its thread ``proc_tid``."""
+    memory_map = MemoryMap(proc_tid)
     mappings = memory_map.code
     tool = translator(mappings)
     if tool is not None:
@@ -238,24 +238,25 @@ def _seen_through(via, pid, stat, files, absent):
         )
     mapping = runtime_mapping(mappings)
     if mapping is None:
-        why = without_runtime(pid, via, stat.name, mappings)
+        why = without_runtime(pid, proc_tid, stat.name, mappings)
         if not absent or not isinstance(why, RuntimeAbsent):
             raise why
     return Subject(
         pid=pid,
-        via=via,
+        proc_tid=proc_tid,
         name=process_name(pid, stat.name),
         identity=Identity(pid, stat.start_ticks),
         threads=stat.threads,
         mappings=mappings,
-        state=NO_RUNTIME if mapping is None else read_state(via, state_address(via, mapping, files), memory_map),
+        state=NO_RUNTIME if mapping is None else read_state(
+            proc_tid, state_address(proc_tid, mapping, files), memory_map),
     )
 
 
-def require_available(pid, via):
+def require_available(pid, proc_tid):
     """Make sure that a thread of the process may be held now.
 
-    :param via: a thread of it that has not ended.
+    :param proc_tid: a thread of it that has not ended.
 
     :raises ProcessUnavailable: it is stopped, or a debugger holds it, or this user may not.
     :raises ProcessUnpatchable: its kernel protects return addresses in a way that diversion would break.
@@ -272,7 +273,7 @@ def require_available(pid, via):
         raise ProcessUnpatchable(
             pid, f"process {pid} ({stat.name}) runs with a shadow stack, which is not supported yet"
         )
-    if not may_write(via):
+    if not may_write(proc_tid):
         raise ProcessUnavailable(
             pid,
             f"process {pid} ({stat.name}) may not be traced by this user: it belongs to somebody else, or"

@@ -50,17 +50,17 @@ class Suspended(NamedTuple):
     complete: bool  # nothing was left out
 
 
-def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
+def suspended_stacks(pid, proc_tid, ranges, files, most_bytes=MOST_BYTES):
     """Count them.
 
-    :param via: a thread of process ``pid`` that has not ended.
+    :param proc_tid: a thread of process ``pid`` that has not ended.
     :param ranges: the library's code: a list of address ranges (start, end).
     :param files: mapped.MappedFiles.
     :param most_bytes: how much memory to search.
     :return: Suspended.
     :raises ProcessGone, ProcessForbidden: as maps.read_maps.
     """
-    mappings = read_maps(via)
+    mappings = read_maps(proc_tid)
     ranges = tuple(joined(ranges))
     used = _used(pid)
     left = most_bytes
@@ -75,7 +75,7 @@ def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
     for index, mapping in enumerate(candidates):
         if index == MOST_MAPPINGS:
             return Suspended(stacks, False)
-        if find_control_block(via, max(mapping.start, mapping.end - _TOP_OF_A_STACK), mapping.end) is not None:
+        if find_control_block(proc_tid, max(mapping.start, mapping.end - _TOP_OF_A_STACK), mapping.end) is not None:
             # As most threads' stacks: nothing lies right above it.
             continue
         if mapping.end - mapping.start > left:
@@ -84,21 +84,21 @@ def suspended_stacks(pid, via, ranges, files, most_bytes=MOST_BYTES):
         left -= mapping.end - mapping.start
         top = 0  # of the stack found last
         threads = None
-        for address, word in _matches(via, mapping, ranges):
+        for address, word in _matches(proc_tid, mapping, ranges):
             words -= 1
             if words < 0:
                 return Suspended(stacks, False)
             if address < top or _is_used(address, mapping, used):
                 continue
-            outer = _caller(via, address, word, mappings, files)
+            outer = _caller(proc_tid, address, word, mappings, files)
             if outer is None:
                 continue
             if threads is None:
-                threads = _end_of_threads_stacks(via, mapping)
+                threads = _end_of_threads_stacks(proc_tid, mapping)
             if address < threads:
                 continue
             stacks += 1
-            top = _top(via, outer, mappings, files)
+            top = _top(proc_tid, outer, mappings, files)
     return Suspended(stacks, complete)
 
 
@@ -116,7 +116,7 @@ def _of_the_runtime(mappings):
                if (mapping.device, mapping.inode) == (runtime.device, runtime.inode))
 
 
-def _end_of_threads_stacks(via, mapping):
+def _end_of_threads_stacks(proc_tid, mapping):
     """Below this address a mapping consists of stacks that were made for threads, which may have ended since.
 
     The C library keeps the stacks of ended threads for others. Such a stack ends with a control block, and the kernel
@@ -124,7 +124,7 @@ def _end_of_threads_stacks(via, mapping):
     """
     end = address = mapping.start
     while address is not None:
-        end, address = address, find_control_block(via, address + 1, mapping.end)
+        end, address = address, find_control_block(proc_tid, address + 1, mapping.end)
     return end
 
 
@@ -146,11 +146,11 @@ def _is_used(address, mapping, used):
     return any(mapping.start <= pointer < mapping.end and address >= pointer - _USED_BEFORE for pointer in used)
 
 
-def _matches(via, mapping, ranges):
+def _matches(proc_tid, mapping, ranges):
     """(address, word) of the words in a mapping that lie in the ``ranges``, ascending."""
     for start in range(mapping.start, mapping.end, PIECE):
         try:
-            data = read_memory(via, start, min(PIECE, mapping.end - start))
+            data = read_memory(proc_tid, start, min(PIECE, mapping.end - start))
         except StateUnreadable:
             # It is gone, or a part of it is guarded.
             continue
@@ -158,35 +158,35 @@ def _matches(via, mapping, ranges):
             yield start + position, word
 
 
-def _caller(via, address, return_address, mappings, files):
+def _caller(proc_tid, address, return_address, mappings, files):
     """(return address, stack pointer) of the frame that the word at ``address`` leads to, if it is one; or None."""
-    if not _is_behind_call(via, return_address):
+    if not _is_behind_call(proc_tid, return_address):
         return None
     try:
-        found = caller_of(via, return_address, address, mappings, files)
+        found = caller_of(proc_tid, return_address, address, mappings, files)
     except UlpError:
         return None
     if found is None:
         return None
     outer, _pointer = found
     mapping = mapping_at(mappings, outer)
-    return found if mapping is not None and mapping.executable and _is_behind_call(via, outer) else None
+    return found if mapping is not None and mapping.executable and _is_behind_call(proc_tid, outer) else None
 
 
-def _top(via, frame, mappings, files):
+def _top(proc_tid, frame, mappings, files):
     """How far up the frames lead: what lies below belongs to the same stack."""
     outer, pointer = frame
     for _frame in range(_MOST_FRAMES):
-        found = _caller(via, pointer - 8, outer, mappings, files)
+        found = _caller(proc_tid, pointer - 8, outer, mappings, files)
         if found is None:
             break
         outer, pointer = found
     return pointer
 
 
-def _is_behind_call(via, address):
+def _is_behind_call(proc_tid, address):
     try:
-        code = read_memory(via, address - LONGEST_CALL, LONGEST_CALL)
+        code = read_memory(proc_tid, address - LONGEST_CALL, LONGEST_CALL)
     except UlpError:
         return False
     return looks_like_call(code)

@@ -38,8 +38,8 @@ def _plan_of(host):
     planned = host.plan["processes"]
     rows = [row for row in planned if not row["runs_ansible"]]
     meanings = [outcome.MEANINGS[row["outcome"]] for row in rows]
-    patch = sum(meaning.done and meaning.applied for meaning in meanings)
-    revert = sum(meaning.done and not meaning.applied for meaning in meanings)
+    patch = sum(meaning.achieved and meaning.applied for meaning in meanings)
+    revert = sum(meaning.achieved and not meaning.applied for meaning in meanings)
     stuck = sum(meaning.restart for meaning in meanings)
     attach = sum(row["attached_now"] for row in rows)
     will = f" ({attach} will be attached to)" if attach else ""
@@ -57,7 +57,7 @@ def _planned(row):
     if row["attached_now"]:
         return "will be attached to"
     meaning = outcome.MEANINGS[row["outcome"]]
-    return f"would be {meaning.words}" if meaning.done else row["outcome"]
+    return f"would be {meaning.words}" if meaning.achieved else row["outcome"]
 
 
 def _line(row, what, why):

@@ -71,7 +71,7 @@ class Host:
         # The plan says what would be done; it was not.
         for row in known if self.was_dealt_with else map(as_it_is, known):
             now = back.get(row["pid"], row["outcome"])
-            if not self.was_dealt_with and outcome.MEANINGS[now].done:
+            if not self.was_dealt_with and outcome.MEANINGS[now].achieved:
                 now = outcome.NOT_REACHED
             stuck = restarts.get(row["pid"], {})
             rows.append(dict(row, outcome=now, restart=stuck.get("command", ""), unit=stuck.get("unit", "")))

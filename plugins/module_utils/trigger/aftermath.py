@@ -14,7 +14,7 @@ from ..faults import unexpected
 from ..process.errors import ProcessGone, ProcessUnpatchable
 from ..process.subject import at_rest, examine
 from . import outcome
-from .standing import standing
+from .verdict import verdict_by_reading
 
 UNKNOWN = "it was sent a request before, and whether it has carried that out cannot be told; check it later"
 
@@ -36,7 +36,7 @@ def _look_at(job, pid, success):
     patch = job.patch_in(subject)
     if patch is None or patch.applied != (success == outcome.PATCHED):
         return None
-    row = yield from standing(job, subject, success)
+    row = yield from verdict_by_reading(job, subject, success)
     return row._replace(changed=True)
 
 

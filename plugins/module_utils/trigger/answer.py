@@ -17,10 +17,10 @@ _LONGEST_PAUSE = 0.005
 _OPEN = (abi.STAGE_EMPTY, abi.STAGE_STARTED, abi.STAGE_WAITS)
 
 
-def await_result(via, address, nonce, deadline, delivery=None):
+def await_result(proc_tid, address, nonce, deadline, delivery=None):
     """The last answer to request ``nonce``; a generator, as trigger.drive wants it.
 
-    :param via: a thread of the process.
+    :param proc_tid: a thread of the process.
     :param address: of the state block.
     :param deadline: time.monotonic() until which to wait.
     :param delivery: delivery.Delivery, if the process is to be given the bytes of the livepatch.
@@ -31,10 +31,10 @@ def await_result(via, address, nonce, deadline, delivery=None):
     """
     pause = _FIRST_PAUSE
     while True:
-        result = read_result(via, address, nonce)
+        result = read_result(proc_tid, address, nonce)
         if result is not None and result.stage not in _OPEN:
             return result
-        if result is not None and result.stage == abi.STAGE_WAITS and delivery is not None and not delivery.done:
+        if result is not None and result.stage == abi.STAGE_WAITS and delivery is not None and not delivery.delivered:
             delivery.deliver(result.universe)
         if time.monotonic() > deadline:
             return result

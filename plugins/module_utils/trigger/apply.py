@@ -10,33 +10,33 @@ from ..errors import UlpError
 from ..process.runtime import NO_RUNTIME
 from ..process.subject import require_available
 from . import outcome
-from .attach import attach, foresee
-from .concern import examine_concerned, with_besides, with_origin
+from .applicability import examine_concerned, with_additional_builds, with_origin
+from .attach import attach, rehearse
 from .exchange import exchange
-from .lasting import bringing_along
 from .neighbours import require_dependencies
 from .outcome import Row
 from .reapply import reapply, require_repeatable
 from .replacing import in_place_of, replaced_patches, require_replaceable
 from .request import ResolvedLibrary, program_roots, sites
-from .seccomp_check import foreseen, require_no_strict_thread
+from .seccomp_check import require_no_strict_thread, seccomp_reservation
 from .sessions import with_sessions
+from .settle import looking_and_settling
 from .stock import code_of, hooked_before, puns, require_code, stock_functions
 from .undone import undoing
 from .untouched import require_untouched
 
 
-def apply(job, pid, via, name):
+def apply(job, pid, proc_tid, name):
     """Apply the livepatch to process ``pid``; a generator, as trigger.attempt wants it."""
-    subject, resolution, row = examine_concerned(job, pid, via, name, job.options.attach)
+    subject, resolution, row = examine_concerned(job, pid, proc_tid, name, job.options.attach)
     if row is None:
-        row = with_sessions(with_besides((yield from _apply_to(job, subject, resolution)), resolution))
+        row = with_sessions(with_additional_builds((yield from _apply_to(job, subject, resolution)), resolution))
         row = with_origin(row, subject)
     return row
 
 
 def _apply_to(job, subject, resolution):
-    pid, via, name = subject.pid, subject.via, subject.name
+    pid, proc_tid, name = subject.pid, subject.proc_tid, subject.name
     patch = job.patch_in(subject)
     applied = patch is not None and patch.applied
     covered = applied and resolution.is_covered(patch)
@@ -44,12 +44,12 @@ def _apply_to(job, subject, resolution):
     undone = None if domain is None else undoing(subject, domain, job.files)
     replaced = replaced_patches(job, subject, domain)
     if covered and undone is None and not replaced:
-        return (yield from bringing_along(job, subject, outcome.ALREADY_PATCHED))
+        return (yield from looking_and_settling(job, subject, outcome.ALREADY_PATCHED))
     if undone is not None and not undone.repairable:
         raise UlpError(f"process {pid} ({name}): {undone.reason}; {undone.remedy}")
     require_dependencies(subject, job.container, job.files, domain)
     require_replaceable(job, subject, replaced)
-    require_available(pid, via)
+    require_available(pid, proc_tid)
     require_no_strict_thread(pid)
     libraries = [resolved_library(job, subject, match) for match in resolution.matches]
     for library in libraries:
@@ -60,7 +60,7 @@ def _apply_to(job, subject, resolution):
     by_path = job.source.is_within_reach(subject)
     absent = subject.state is NO_RUNTIME
     if job.options.check:
-        reservation = foresee(job, subject) if absent else foreseen(pid, via, job.options.seccomp)
+        reservation = rehearse(job, subject) if absent else seccomp_reservation(pid, proc_tid, job.options.seccomp)
         row = Row(pid, name, outcome.PATCHED, reservation, changed=True, attached=absent, attached_now=absent)
     elif anew:
         return _with_reason((yield from reapply(job, subject, libraries)), in_place_of(replaced))
@@ -95,20 +95,20 @@ def _with_repair(row, undone):
 
 def resolved_library(job, subject, match):
     """The request.ResolvedLibrary of a resolve.Match."""
-    image = job.files.image(subject.via, match.library.mapping)
+    image = job.files.image(subject.proc_tid, match.library.mapping)
     if match.target.has_sites:
         return _stock_library(subject, match, image)
-    functions = job.files.functions(subject.via, match.library.mapping)
+    functions = job.files.functions(subject.proc_tid, match.library.mapping)
     bodies = None
     if image.is_program:
         roots = program_roots(match, functions, subject.state, job.container.jumps)
-        bodies = job.files.bodies(subject.via, match.library.mapping, roots)
+        bodies = job.files.bodies(subject.proc_tid, match.library.mapping, roots)
     return ResolvedLibrary(
         match.target,
         match.library,
         image,
         functions,
-        job.files.is_post_processed(subject.via, match.library.mapping),
+        job.files.is_post_processed(subject.proc_tid, match.library.mapping),
         bodies,
     )
 
@@ -122,5 +122,5 @@ def _stock_library(subject, match, image):
     names = {function.address: function.name for function in wanted}
     code = code_of(image, hooked.union(names), names)
     resolved = ResolvedLibrary(match.target, library, image, code.functions, False, code.bodies, ())
-    offered = puns(resolved, subject.via, subject.pid, [each for each in wanted if each.address not in hooked])
+    offered = puns(resolved, subject.proc_tid, subject.pid, [each for each in wanted if each.address not in hooked])
     return resolved._replace(puns=tuple(offered))

@@ -34,7 +34,7 @@ from .clearance import clear
 from .delivery import Delivery
 from .layout import lay_out, read_words
 from .leave import require_leave
-from .seccomp_check import foreseen, require_no_strict_thread, require_permitted
+from .seccomp_check import require_no_strict_thread, require_permitted, seccomp_reservation
 from .threads import candidates
 
 _PAUSE = 0.001
@@ -55,7 +55,7 @@ class Attached(NamedTuple):
     reservation: str  # what is to be said besides, a sentence, or ""
 
 
-def foresee(job, subject):
+def rehearse(job, subject):
     """What would be done, as a sentence with what cannot be foreseen; raises as attach() for what can."""
     runtime, layout, reservation = _examined(job, subject)
     way = "from its file" if layout.by_path else "from bytes that it is given"
@@ -96,13 +96,13 @@ def attach(job, subject):
 
 def _examined(job, subject):
     """(RuntimeFile, Layout, what cannot be foreseen); raises ProcessUnpatchable."""
-    pid, via = subject.pid, subject.via
+    pid, proc_tid = subject.pid, subject.proc_tid
     why = job.options.forbids_attaching(pid) if job.options.forbids_attaching is not None else None
     if why is not None:
         raise RuntimeAbsent(
             pid, f"process {pid} ({subject.name}) was started without the livepatch runtime, and {why}"
         )
-    require_available(pid, via)
+    require_available(pid, proc_tid)
     require_no_strict_thread(pid)
     try:
         runtime = job.source.runtime(job.options.runtime)
@@ -112,20 +112,20 @@ def _examined(job, subject):
             f"process {pid} ({subject.name}) was started without the livepatch runtime, which cannot be loaded into it:"
             f" {error}; restart it with LD_PRELOAD set to libpulp.so",
         ) from error
-    by_path = can_load(via, runtime.path)
-    layout = lay_out(subject, read_maps(via), job.files, runtime, by_path)
-    if not layout.by_path and not sees_itself_in_proc(via):
+    by_path = can_load(proc_tid, runtime.path)
+    layout = lay_out(subject, read_maps(proc_tid), job.files, runtime, by_path)
+    if not layout.by_path and not sees_itself_in_proc(proc_tid):
         raise ProcessUnpatchable(
             pid,
             f"process {pid} ({subject.name}) cannot load the runtime {runtime.path}, which it does not see or may not"
             " read, and has no /proc through which it could be given the bytes; mount proc there",
         )
-    return runtime, layout, foreseen(pid, via, job.options.seccomp)
+    return runtime, layout, seccomp_reservation(pid, proc_tid, job.options.seccomp)
 
 
 def _require_build(subject, files, runtime):
     mapping = runtime_mapping(subject.mappings)
-    found = files.survey(subject.via, mapping) if mapping is not None else None
+    found = files.survey(subject.proc_tid, mapping) if mapping is not None else None
     if found is None or found.build_id != runtime.build_id:
         raise UlpError(
             f"process {subject.pid} ({subject.name}) has loaded another runtime than {runtime.path}: its build ID is"
@@ -154,14 +154,14 @@ class _Attempt:
     def __enter__(self):
         subject = self.subject
         try:
-            self.memory = os.open(f"/proc/{subject.via}/mem", os.O_RDWR | os.O_CLOEXEC)
+            self.memory = os.open(f"/proc/{subject.proc_tid}/mem", os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise explained(subject.pid, error) from error
         self._opened.callback(os.close, self.memory)
         try:
             # It may have executed another program since it was examined: then this is other memory.  Or another tool
             # has loaded the runtime since.
-            if runtime_mapping(read_maps(subject.via)) is not None or not self._is_same_memory():
+            if runtime_mapping(read_maps(subject.proc_tid)) is not None or not self._is_same_memory():
                 raise ProgramReplaced(
                     subject.pid, f"process {subject.pid} ({subject.name}) has changed since it was examined; run again"
                 )
@@ -176,7 +176,7 @@ class _Attempt:
 
     def _is_same_memory(self):
         code = [(mapping.start, mapping.device, mapping.inode) for mapping in self.subject.mappings]
-        now = [(mapping.start, mapping.device, mapping.inode) for mapping in read_maps(self.subject.via)]
+        now = [(mapping.start, mapping.device, mapping.inode) for mapping in read_maps(self.subject.proc_tid)]
         confirm(self.subject.identity)
         return set(code) <= set(now)
 
@@ -209,7 +209,7 @@ class _Attempt:
     # ---------------------------------------------------------------- claims
 
     def _words(self):
-        words = read_words(self.subject.via, self.layout.words)
+        words = read_words(self.subject.proc_tid, self.layout.words)
         if words.claim and words.begun != words.claim & _LOW:
             # The claim has just been made: the rest is an earlier attempt's.
             words = words._replace(stage=abi.BOOTSTRAP_STARTED, thread=0, worker=0)
@@ -265,7 +265,7 @@ class _Attempt:
                 # Another tool was faster.
                 return
             tids = [tid for tid in candidates(self.subject.pid, round_number) if tid not in self.barred]
-            mappings = read_maps(self.subject.via)
+            mappings = read_maps(self.subject.proc_tid)
             for tid in tids:
                 require_leave(self.options, self.subject, "the runtime was loaded into {process}")
                 if self.tries > self.options.retries or time.monotonic() > deadline:
@@ -296,7 +296,7 @@ class _Attempt:
             where = read_system_call(subject.pid, tid)
             proof = None
             if where is not None:
-                proof, why = look_at_blocked(subject.via, where, grounds, mappings, self.job.files)
+                proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, self.job.files)
                 if proof is None:
                     self.why = f"thread {tid} {why}"
                     return False
@@ -307,7 +307,7 @@ class _Attempt:
             self.tries += 1
             bootstrap = Bootstrap(
                 subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds,
-                read_maps(subject.via), inner_thread_id(subject.pid, tid), self.permitted[tid],
+                read_maps(subject.proc_tid), inner_thread_id(subject.pid, tid), self.permitted[tid],
             )
             confirm(subject.identity)
             try:
@@ -331,12 +331,12 @@ class _Attempt:
     def _await(self, tid, nonce, deadline):
         """Whether the runtime was loaded on this attempt; False: another tool's claim was first.  A generator."""
         subject = self.subject
-        delivery = Delivery(subject.pid, subject.via, self.runtime.contents, "livepatch runtime")
+        delivery = Delivery(subject.pid, subject.proc_tid, self.runtime.contents, "livepatch runtime")
         while True:
             words = self._words()
             if words.claim == nonce and words.stage not in _UNDER_WAY:
                 return self._judged(words)
-            if words.claim == nonce and words.stage == abi.BOOTSTRAP_WAITS and not delivery.done:
+            if words.claim == nonce and words.stage == abi.BOOTSTRAP_WAITS and not delivery.delivered:
                 delivery.deliver(words.descriptor)
             if words.claim != nonce and self._standing(words):
                 return False
@@ -378,7 +378,7 @@ class _Attempt:
             why = os.strerror(words.error) if words.error else "they did not come in time"
             raise UlpError(f"process {pid} ({name}) could not be given the bytes of the runtime: {why}")
         detail = read_memory(
-            self.subject.via, self.layout.words + abi.BOOTSTRAP_WORDS.offsets["detail"], self.layout.detail_size
+            self.subject.proc_tid, self.layout.words + abi.BOOTSTRAP_WORDS.offsets["detail"], self.layout.detail_size
         ).split(b"\0")[0].decode("utf-8", "replace")
         raise ProcessUnpatchable(
             pid,

@@ -68,7 +68,7 @@ class _Seen:
         self.container = None
 
 
-def attempt(work, job, pid, done=None):
+def attempt(work, job, pid, success=None):
     """Do ``work`` on process ``pid``, anew where it has become another program.
 
     A generator, as trigger.drive wants it.
@@ -76,7 +76,7 @@ def attempt(work, job, pid, done=None):
     :param work: a generator of Job, PID, the thread through which /proc shows the process, and its name, that
         returns a Row; apply.apply, say.
     :param job: job.Job.
-    :param done: outcome.PATCHED or REVERTED, if that is what ``work`` wants to make of the process.
+    :param success: outcome.PATCHED or REVERTED, if that is what ``work`` wants to make of the process.
     :return: Row.
     :raises MissingDependency: a Python package is missing.
     """
@@ -97,9 +97,9 @@ def attempt(work, job, pid, done=None):
         row = Row(pid, seen.name, outcome.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
         row = Row(pid, seen.name, outcome.FAILED, unexpected(error, f"process {pid} ({seen.name})"))
-    if announced.sent and done is not None:
+    if announced.sent and success is not None:
         # What went wrong came after the request, which may have been carried out.
-        row = yield from as_found(job, row, done)
+        row = yield from as_found(job, row, success)
     return announced.credited(row._replace(container=seen.container))
 
 
@@ -109,12 +109,12 @@ def _carried_out(work, job, pid, announced, seen):
     doubts = 0
     deadline = time.monotonic() + _START_SECONDS
     while True:
-        stat, via = alive(pid)
+        stat, proc_tid = alive(pid)
         seen.name = process_name(pid, stat.name)
         seen.container = container_of(pid)
         try:
-            row = yield from work(job, pid, via, seen.name)
-            if row.outcome != outcome.NOT_APPLICABLE or not goes_on_without(via, pid):
+            row = yield from work(job, pid, proc_tid, seen.name)
+            if row.outcome != outcome.NOT_APPLICABLE or not goes_on_without(proc_tid, pid):
                 return row._replace(container=seen.container)
         except (ProcessStarting, StateUnsettled):
             if announced.sent or time.monotonic() > deadline:
@@ -132,5 +132,5 @@ def _carried_out(work, job, pid, announced, seen):
             programs += 1
             yield _START_PAUSE
         except UlpError:
-            if not goes_on_without(via, pid):
+            if not goes_on_without(proc_tid, pid):
                 raise

@@ -74,7 +74,7 @@ class Borrower:
         self.permitted = {}  # of the TIDs whose seccomp filters were looked at: may they make restart_syscall?
         self.barred = set()  # TIDs that the kernel does not let us trace
         self.pause_when_busy = _PAUSE
-        self.refusals = Refusals(subject.via, subject.pid, files)
+        self.refusals = Refusals(subject.proc_tid, subject.pid, files)
         self.mappings_of_round = None  # what is read once for all threads that are looked at in one round
 
     def run(self):
@@ -137,13 +137,13 @@ class Borrower:
 
     def _is_foreseen(self, tid):
         try:
-            foreseen = self.refusals.are_foreseen(tid, self._mappings_of_round)
+            refuses = self.refusals.are_known_from_outside(tid, self._mappings_of_round)
         except ProcessGone:
             return True
-        if foreseen and not self.attempts:
+        if refuses and not self.attempts:
             # Nobody has refused yet, so it is the stack.
             self.refusal = f"thread {tid} of process {self.subject.pid} is on a stack whose end cannot be told"
-        return foreseen
+        return refuses
 
     def _mappings_of_round(self):
         if self.mappings_of_round is None:
@@ -201,7 +201,7 @@ class Borrower:
             self.refusals.note(tid, type(error))
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
-        delivery = None if self.contents is None else Delivery(subject.pid, subject.via, self.contents)
+        delivery = None if self.contents is None else Delivery(subject.pid, subject.proc_tid, self.contents)
         result = yield from self._await(nonce, deadline, delivery)
         if result is None:
             # The thread has not run since. Take the request back, so that nothing happens later unseen.
@@ -212,7 +212,7 @@ class Borrower:
                     f"thread {tid} of process {subject.pid} did not run within {self.options.timeout:g} seconds;"
                     " the request was taken back and nothing was changed"
                 )
-        if delivery is not None and not delivery.done and result.stage in _UNDER_WAY:
+        if delivery is not None and not delivery.delivered and result.stage in _UNDER_WAY:
             raise UlpError(
                 f"process {subject.pid} ({subject.name}) did not ask for the bytes of the livepatch within"
                 f" {self.options.timeout:g} seconds; it will not get them, and nothing was changed"
@@ -227,8 +227,8 @@ class Borrower:
         :raises NotMapped: the main thread, through which they were to be read, has ended, but not the process.
         """
         subject = self.subject
-        found = read_maps(subject.via)
-        if not found and goes_on_without(subject.via, subject.pid):
+        found = read_maps(subject.proc_tid)
+        if not found and goes_on_without(subject.proc_tid, subject.pid):
             # Without a map, every stack would look strange, and no thread could serve.
             raise NotMapped(
                 subject.pid, f"the main thread of process {subject.pid} ({subject.name}) has ended; run again"
@@ -238,7 +238,8 @@ class Borrower:
     def _await(self, nonce, deadline, delivery):
         """As answer.await_result()."""
         try:
-            return (yield from await_result(self.subject.via, self.subject.state.address, nonce, deadline, delivery))
+            return (yield from await_result(
+                self.subject.proc_tid, self.subject.state.address, nonce, deadline, delivery))
         except NotMapped:
             # Then it has an address space in which there is no such memory.
             self.space.require_present()

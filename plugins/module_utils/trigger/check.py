@@ -6,30 +6,30 @@
 from __future__ import annotations
 
 from . import outcome
-from .concern import examine_concerned, with_besides, with_origin
-from .lasting import bringing_along
+from .applicability import examine_concerned, with_additional_builds, with_origin
 from .outcome import Row
 from .replacing import replaced_patches
 from .sessions import with_sessions
-from .standing import standing
+from .settle import looking_and_settling
+from .verdict import verdict_by_reading
 
 
-def check(job, pid, via, name):
+def check(job, pid, proc_tid, name):
     """Touch nothing in process ``pid``; a generator, as trigger.attempt wants it."""
-    return _look_at(job, pid, via, name, standing)
+    return _look_at(job, pid, proc_tid, name, verdict_by_reading)
 
 
-def check_and_bring_along(job, pid, via, name):
+def check_and_settle(job, pid, proc_tid, name):
     """As check(), but threads that only have to be settled are."""
-    return _look_at(job, pid, via, name, bringing_along)
+    return _look_at(job, pid, proc_tid, name, looking_and_settling)
 
 
-def _look_at(job, pid, via, name, judge):
+def _look_at(job, pid, proc_tid, name, judge):
     """The Row of a process; ``judge`` gives it where the livepatch is loaded."""
-    subject, resolution, row = examine_concerned(job, pid, via, name)
+    subject, resolution, row = examine_concerned(job, pid, proc_tid, name)
     if row is None:
-        row = with_sessions(with_besides((yield from _check_state(job, subject, resolution, judge)), resolution))
-        row = with_origin(row, subject)
+        row = with_additional_builds((yield from _check_state(job, subject, resolution, judge)), resolution)
+        row = with_origin(with_sessions(row), subject)
     return row
 
 

@@ -45,7 +45,7 @@ def clear(subject, place, memory):
         return False
     while inside:
         patient = time.monotonic() - started < _PATIENCE
-        mappings = read_maps(subject.via)
+        mappings = read_maps(subject.proc_tid)
         inside = {tid for tid in inside if not _is_outside(subject.pid, tid, ranges, mappings, patient)}
         if inside and time.monotonic() - started > _SECONDS:
             return False

@@ -30,7 +30,7 @@ def count_before(job, subject, libraries):
             ranges.add((library.text_start, library.text_end))
         else:
             ranges.update((library.base + start, library.base + end) for start, end in resolved.bodies.ranges)
-    return suspended_stacks(subject.pid, subject.via, sorted(ranges), job.files)
+    return suspended_stacks(subject.pid, subject.proc_tid, sorted(ranges), job.files)
 
 
 def count_now(job, subject, domain):
@@ -41,7 +41,7 @@ def count_now(job, subject, domain):
     before = subject.state.domains[domain].suspended
     if not before:
         return 0
-    return min(before, suspended_stacks(subject.pid, subject.via, _inside(subject, domain), job.files).stacks)
+    return min(before, suspended_stacks(subject.pid, subject.proc_tid, _inside(subject, domain), job.files).stacks)
 
 
 def about_suspended(subject, stacks, patch):

@@ -33,19 +33,19 @@ _ALL_SEALS = _SEAL_SEAL | 2 | 4 | 8  # and against shrinking, growing and writin
 
 
 class Delivery:
-    """The bytes for one process; ``done`` tells whether it has them."""
+    """The bytes for one process; ``delivered`` tells whether it has them."""
 
-    def __init__(self, pid, via, contents, what="livepatch"):
+    def __init__(self, pid, proc_tid, contents, what="livepatch"):
         """
-        :param via: a thread of the process that has not ended.
+        :param proc_tid: a thread of the process that has not ended.
         :param contents: all bytes of the file.
         :param what: what messages call that.
         """
         self.what = what
         self.pid = pid
-        self.via = via
+        self.proc_tid = proc_tid
         self.contents = contents
-        self.done = False
+        self.delivered = False
 
     def deliver(self, number):
         """Fill and seal the memory file that the process has as descriptor ``number``.
@@ -58,25 +58,25 @@ class Delivery:
         try:
             self._fill(descriptor)
             fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
-            self.done = True
+            self.delivered = True
         except OSError as error:
             raise self._failure(error.strerror) from error
         finally:
-            if not self.done:
+            if not self.delivered:
                 _give_up(descriptor)
             os.close(descriptor)
 
     def _open(self, number):
         # A process may show us anything under that number: we must not write to a file of value, nor wake a device.
         try:
-            with find(f"/proc/{self.via}/fd/{number}") as found:
+            with find(f"/proc/{self.proc_tid}/fd/{number}") as found:
                 status = found.status
                 if status.st_dev != _device_of_memory_files() or status.st_nlink or status.st_size:
                     raise self._failure("it offers something else")
                 descriptor = found.open(os.O_RDWR)
         except OSError as error:
             failure = explained(self.pid, error)
-            if isinstance(failure, ProcessGone) and os.path.exists(f"/proc/{self.via}"):
+            if isinstance(failure, ProcessGone) and os.path.exists(f"/proc/{self.proc_tid}"):
                 # It has closed the descriptor again.
                 failure = self._failure(error.strerror)
             raise failure from error

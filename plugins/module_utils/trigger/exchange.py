@@ -10,11 +10,11 @@ from ..process.errors import ProcessUnpatchable
 from ..tracee.requests import require_binding
 from .borrow import Borrower
 from .coroutines import about_unsearched, count_before
-from .lasting import settle_threads
 from .progress import settled_universe
 from .replacing import replaced_patches
 from .request import build_request
-from .verdict import verdict
+from .settle import settle_threads
+from .verdict import verdict_on_answer
 
 
 def exchange(job, subject, operation, libraries, success, contents=None):
@@ -37,7 +37,7 @@ def exchange(job, subject, operation, libraries, success, contents=None):
     answer = yield from _ask(job, subject, operation, libraries, suspended.stacks, contents)
     if operation == abi.APPLY and contents is None and job.source.is_shut_out(subject, answer.result):
         answer = yield from _bring(job, subject, libraries, suspended.stacks, answer)
-    row = yield from verdict(job, subject, answer, success)
+    row = yield from verdict_on_answer(job, subject, answer, success)
     if row.changed and row.threads:
         # A signal or a kill switch that comes meanwhile does not leave half done what was begun.
         row = yield from settle_threads(job.resolute, subject, row, success)

@@ -67,19 +67,19 @@ def lay_out(subject, mappings, files, runtime, by_path):
     :raises UlpError: a file that it has mapped cannot be read.
     """
     pid, name = subject.pid, subject.name
-    libraries = files.libraries(subject.via, subject.mappings)
+    libraries = files.libraries(subject.proc_tid, subject.mappings)
     known = {library.survey.soname: library for library in libraries if library.survey.soname}
     if C_LIBRARY not in known or not any(is_loader(library.mapping) for library in libraries):
         raise ProcessUnpatchable(
             pid, f"process {pid} ({name}) does not run on the GNU C library, for which alone the livepatch runtime is"
         )
-    images = {soname: files.image(subject.via, library.mapping) for soname, library in known.items()
+    images = {soname: files.image(subject.proc_tid, library.mapping) for soname, library in known.items()
               if soname in _LIBRARIES}
     _require_versions(pid, name, images, known, runtime)
     head = _head(pid, name, images, known)
     c_library = known[C_LIBRARY]
     homes = [c_library, *(library for library in libraries
-                          if files.image(subject.via, library.mapping).is_program)]
+                          if files.image(subject.proc_tid, library.mapping).is_program)]
     words, detail_size = _room_for_words(subject, mappings, files, homes)
     head = dict(
         head, magic=abi.BOOTSTRAP_MAGIC, size=len(runtime.bootstrap), entry=runtime.entry, words=words,
@@ -139,9 +139,10 @@ def _room_for_words(subject, mappings, files, homes):
         size = min(room - fixed, _LONGEST_DETAIL)
         if size < _SHORTEST_DETAIL or not mapping.writable:
             continue
-        words = read_words(subject.via, address)
+        words = read_words(subject.proc_tid, address)
         # Nobody else's: zero, or what an earlier attempt has left.
-        if _is_claimed(words, subject.identity) or not read_memory(subject.via, address, fixed + size).strip(b"\0"):
+        present = read_memory(subject.proc_tid, address, fixed + size)
+        if _is_claimed(words, subject.identity) or not present.strip(b"\0"):
             return address, size
     raise ProcessUnpatchable(
         subject.pid,
@@ -154,7 +155,7 @@ def _room_for_code(subject, mappings, files, homes, code):
     for address, room, mapping in _vacancies(subject, mappings, files, homes, vacant_code):
         if room < len(code) or not mapping.permissions.startswith("r-xp"):
             continue
-        present = read_memory(subject.via, address, len(code))
+        present = read_memory(subject.proc_tid, address, len(code))
         # An earlier attempt may have been ended in the middle of writing it.
         if all(byte in (0, wanted) for byte, wanted in zip(present, code)):
             return address
@@ -168,7 +169,7 @@ def _vacancies(subject, mappings, files, homes, find):
     """
     for library in homes:
         try:
-            vacancy = find(files.image(subject.via, library.mapping))
+            vacancy = find(files.image(subject.proc_tid, library.mapping))
         except BadElf:
             continue
         if vacancy is None:
@@ -190,10 +191,10 @@ def _is_claimed(words, identity):
     return words.stage <= abi.BOOTSTRAP_REFUSED and 0 < words.thread <= _LARGEST_TID and words.worker <= _LARGEST_TID
 
 
-def read_words(via, address):
+def read_words(proc_tid, address):
     """struct ulp_bootstrap_words at ``address``, its detail cut off; all zeros where nothing can be read."""
     try:
-        return abi.BOOTSTRAP_WORDS.unpack(read_memory(via, address, abi.BOOTSTRAP_WORDS.size))
+        return abi.BOOTSTRAP_WORDS.unpack(read_memory(proc_tid, address, abi.BOOTSTRAP_WORDS.size))
     except NotMapped:
         return abi.BOOTSTRAP_WORDS.unpack(bytes(abi.BOOTSTRAP_WORDS.size))
 

@@ -26,7 +26,7 @@ def neighbours(subject, container):
         mapping = mapping_at(subject.mappings, patch.text_start)
         if mapping is None:
             continue
-        yield patch, parse_container(FileContents(open_mapped(subject.via, mapping), mapping.path), mapping.path)
+        yield patch, parse_container(FileContents(open_mapped(subject.proc_tid, mapping), mapping.path), mapping.path)
 
 
 def replaced_functions(container):

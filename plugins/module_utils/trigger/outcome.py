@@ -48,7 +48,7 @@ class Meaning(NamedTuple):
     words: str
     applied: bool = False  # every thread uses the new functions
     loaded: bool = False  # the livepatch is in it, and some threads at least use the new functions
-    done: bool = False  # whoever says so has done it; in check mode: would do it
+    achieved: bool = False  # whoever says so has done it; in check mode: would do it
     vulnerable: bool = False  # it runs old functions of the vulnerable library, or may
     restart: bool = False  # nothing but a restart of the process helps
     may_remain: bool = False  # said after a revert: it may have the livepatch
@@ -56,13 +56,13 @@ class Meaning(NamedTuple):
     @property
     def was_loaded(self):
         """Whether the livepatch was in the process before anything was done."""
-        return self.loaded and not self.done
+        return self.loaded and not self.achieved
 
 
 MEANINGS = {
-    PATCHED: Meaning(GOOD, "patched", applied=True, loaded=True, done=True, may_remain=True),
+    PATCHED: Meaning(GOOD, "patched", applied=True, loaded=True, achieved=True, may_remain=True),
     ALREADY_PATCHED: Meaning(GOOD, "already patched", applied=True, loaded=True, may_remain=True),
-    REVERTED: Meaning(WAIT, "reverted", done=True, vulnerable=True),
+    REVERTED: Meaning(WAIT, "reverted", achieved=True, vulnerable=True),
     NOT_APPLICABLE: Meaning(GOOD, "not applicable"),
     ALREADY_FIXED_ON_DISK: Meaning(GOOD, "already fixed on disk"),
     NOT_PATCHABLE: Meaning(BAD, "not patchable", vulnerable=True, restart=True),

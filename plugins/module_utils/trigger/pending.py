@@ -55,8 +55,8 @@ def _called_back(subject, found, patch, files):
     for tid in found.pending[:MOST_LOOKED_AT]:
         try:
             where = read_system_call(subject.pid, tid)
-            frames = unwind(subject.via, where, files) if where is not None else None
-            if frames and _is_between(frames, inside, read_code_maps(subject.via)):
+            frames = unwind(subject.proc_tid, where, files) if where is not None else None
+            if frames and _is_between(frames, inside, read_code_maps(subject.proc_tid)):
                 held.append(tid)
         except UlpError:
             # It has ended, or is not to be seen: what is known is said.

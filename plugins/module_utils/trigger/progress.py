@@ -74,7 +74,7 @@ def renewed(subject):
     """
     def look():
         yield from ()
-        return subject._replace(state=read_state(subject.via, subject.state.address))
+        return subject._replace(state=read_state(subject.proc_tid, subject.state.address))
 
     return (yield from at_rest(look))
 
@@ -95,25 +95,26 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
     """
     hooks = [
         hook for library in subject.state.libraries if library.domain == patch.domain and library.stock
-        for hook in hooks_of(subject.via, subject.state, library)
+        for hook in hooks_of(subject.proc_tid, subject.state, library)
     ]
     hooked = {library.base for library in subject.state.libraries if library.domain == patch.domain}
 
     @lru_cache(maxsize=None)
     def pointers():
         libraries = [
-            library for library in files.libraries(subject.via, subject.mappings) if library.base in hooked
+            library for library in files.libraries(subject.proc_tid, subject.mappings) if library.base in hooked
         ]
         try:
-            return entry_points(subject.via, libraries, files, hooks)
+            return entry_points(subject.proc_tid, libraries, files, hooks)
         except UlpError:
             # Without them, pointers to functions count as return addresses: a delay, not an error.
             return frozenset()
 
     def frames(where, mappings):
-        return unwind(subject.via, where, files, mappings)
+        return unwind(subject.proc_tid, where, files, mappings)
 
     inside = inside_domain(subject.state, patch.domain, pointers, frames, [hook.landing for hook in hooks])
     return (yield from pending_threads(
-        subject.pid, subject.via, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated, by_stack
+        subject.pid, subject.proc_tid, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated,
+        by_stack,
     ))

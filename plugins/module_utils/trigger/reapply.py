@@ -15,7 +15,7 @@ from .exchange import exchange, prepared
 from .neighbours import neighbours, replaced_functions, require_independence
 from .outcome import Row
 from .progress import renewed
-from .verdict import verdict
+from .verdict import verdict_on_answer
 
 # Outcomes of an attempt that did not apply the livepatch.
 _WITHOUT = (outcome.FAILED, outcome.NOT_PATCHABLE)
@@ -64,7 +64,7 @@ def reapply(job, subject, libraries):
     reverted = yield from Borrower(subject, job.files, build, job.options).run()
     subject = yield from renewed(subject)
     if job.patch_in(subject).applied:
-        return (yield from verdict(job, subject, reverted, outcome.REVERTED))
+        return (yield from verdict_on_answer(job, subject, reverted, outcome.REVERTED))
     # From here on, nothing but a failure may keep it from being applied.
     job = job.resolute
     row = yield from _tried(job, subject, libraries)

@@ -34,12 +34,12 @@ STRANGE_STACK = 5
 class Refusals:
     """Those of one process."""
 
-    def __init__(self, via, pid, files):
+    def __init__(self, proc_tid, pid, files):
         """
-        :param via: a thread of the process that has not ended.
+        :param proc_tid: a thread of the process that has not ended.
         :param files: process.mapped.MappedFiles.
         """
-        self._via = via
+        self._proc_tid = proc_tid
         self._pid = pid
         self._files = files
         self._asked_at = {}  # {TID: procfs.SystemCall, or None: it was running}
@@ -52,7 +52,7 @@ class Refusals:
         self._same_reasons = 0
         self._on_known_stack = {}  # {TID: (procfs.SystemCall, whether the end of its stack can be told there)}
 
-    def are_foreseen(self, tid, mappings):
+    def are_known_from_outside(self, tid, mappings):
         """Whether thread ``tid`` would refuse, as far as can be told without stopping it.
 
         :param mappings: function that gives the mappings of the process (maps.Mapping), ascending.
@@ -79,7 +79,7 @@ class Refusals:
         return seen[1]
 
     def note(self, tid, kind, detail=None):
-        """Thread ``tid`` could not serve, where are_foreseen() has seen it last.
+        """Thread ``tid`` could not serve, where are_known_from_outside() has seen it last.
 
         :param kind: what kept it from it: the class of an exception, or the number of an error.
         :param detail: what tells one such answer from another.
@@ -115,7 +115,7 @@ class Refusals:
         known = self._places.get(tid)
         if known is None or known[0] != where:
             try:
-                found = unwind(self._via, where, self._files)
+                found = unwind(self._proc_tid, where, self._files)
             except UlpError:
                 found = None
             known = (where, tuple(found) if found is not None else where)

@@ -24,16 +24,16 @@ class Resolution(NamedTuple):
     """How a livepatch's targets and a process's libraries correspond."""
 
     matches: list[Match]
-    others: list[Match]  # the library's name is right, its build ID is not
-    doubles: list[Match]  # loaded more than once: from two paths, or by dlmopen(3)
+    other_builds: list[Match]  # the library's name is right, its build ID is not
+    loaded_repeatedly: list[Match]  # loaded more than once: from two paths, or by dlmopen(3)
     # Called like a target, of a file of which nobody can tell what it is, and why not: as MappedFiles.loaded().
     unidentified: list[tuple[Mapping, str]]
-    besides: list[Match]  # as others, of a target that the process has loaded in the right build, too
+    additional_builds: list[Match]  # as other_builds, of a target that the process has loaded in the right build, too
 
     @property
     def concerned(self):
         """Whether the process has any library that the livepatch is about."""
-        return bool(self.matches or self.others or self.doubles or self.unidentified)
+        return bool(self.matches or self.other_builds or self.loaded_repeatedly or self.unidentified)
 
     def is_covered(self, patch):
         """Whether an applied ``patch`` (process.runtime.LoadedPatch) is in all libraries of the process that it is for.
@@ -62,14 +62,14 @@ def resolve(container, libraries, unidentified=()):
         same_build = [library for library in libraries if library.survey.build_id == target.build_id]
         if len(same_build) == 1:
             resolution.matches.append(Match(target, same_build[0]))
-            resolution.besides.extend(
+            resolution.additional_builds.extend(
                 Match(target, library) for library in libraries
                 if library.survey.build_id not in wanted and is_called(library, target.soname)
             )
         elif same_build:
-            resolution.doubles.extend(Match(target, library) for library in same_build)
+            resolution.loaded_repeatedly.extend(Match(target, library) for library in same_build)
         else:
-            resolution.others.extend(
+            resolution.other_builds.extend(
                 Match(target, library) for library in libraries if is_called(library, target.soname)
             )
     return resolution

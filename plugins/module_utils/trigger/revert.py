@@ -10,21 +10,21 @@ from ..errors import NotPatchable
 from ..process.errors import ProcessUnpatchable
 from ..process.subject import require_available
 from . import outcome
-from .concern import examine_concerned, with_origin
+from .applicability import examine_concerned, with_origin
 from .exchange import exchange
-from .lasting import bringing_along
 from .neighbours import require_independence
 from .outcome import Row
 from .replacing import replaced_patches, require_nothing_left
 from .seccomp_check import require_no_strict_thread
+from .settle import looking_and_settling
 
 # Of a process that was given the runtime while it ran.
 DORMANT = "the runtime, which was loaded into it while it ran, stays there, dormant, until the process ends"
 
 
-def revert(job, pid, via, name):
+def revert(job, pid, proc_tid, name):
     """Revert the livepatch in process ``pid``; a generator, as trigger.attempt wants it."""
-    subject, _resolution, row = examine_concerned(job, pid, via, name)
+    subject, _resolution, row = examine_concerned(job, pid, proc_tid, name)
     if row is None:
         row = with_origin((yield from _revert_in(job, subject)), subject)
         if row.attached and row.changed:
@@ -34,21 +34,21 @@ def revert(job, pid, via, name):
 
 
 def _revert_in(job, subject):
-    pid, via, name = subject.pid, subject.via, subject.name
+    pid, proc_tid, name = subject.pid, subject.proc_tid, subject.name
     patch = job.patch_in(subject)
     if patch is None:
         return Row(
             pid, subject.name, outcome.NOT_APPLICABLE, f"the livepatch is not applied to process {pid} ({name})"
         )
     if not patch.applied:
-        return (yield from bringing_along(job, subject, outcome.REVERTED))
+        return (yield from looking_and_settling(job, subject, outcome.REVERTED))
     try:
         if job.options.replace:
             others = replaced_patches(job, subject, patch.domain)
             require_nothing_left(job, subject, {other.patch_id: other.name for other in [patch, *others]})
         else:
             require_independence(subject, job.container)
-        require_available(pid, via)
+        require_available(pid, proc_tid)
         require_no_strict_thread(pid)
         if job.options.check:
             return Row(pid, subject.name, outcome.REVERTED, changed=True)

@@ -19,7 +19,7 @@ from ..process.subject import examining
 from . import outcome
 from .aftermath import aftermath
 from .attempt import attempt
-from .check import check, check_and_bring_along
+from .check import check, check_and_settle
 from .job import Job
 from .outcome import Row
 from .resolve import is_called
@@ -27,7 +27,7 @@ from .revert import revert
 from .source import Source
 
 
-class Concern(NamedTuple):
+class Applicability(NamedTuple):
     """Whether a process has loaded the library."""
 
     concerned: bool
@@ -48,10 +48,10 @@ class RevertAll:
         self.options = options._replace(replace=True)
         self._hold = hold
 
-    def resolved(self, via):
-        """The Concern of the process that has the thread ``via``; raises ProcessGone, ProcessForbidden."""
-        found, _obscure = self.files.loaded(via, read_code_maps(via))
-        return Concern(any(is_called(library, self.soname) for library in found))
+    def resolved(self, proc_tid):
+        """The Applicability of the process that has the thread ``proc_tid``; raises ProcessGone, ProcessForbidden."""
+        found, _obscure = self.files.loaded(proc_tid, read_code_maps(proc_tid))
+        return Applicability(any(is_called(library, self.soname) for library in found))
 
     def reverting(self, pid):
         """Revert all in process ``pid``; a generator for trigger.drive that returns a Row."""
@@ -83,18 +83,18 @@ class RevertAll:
         """How far process ``pid`` is, as a Row; a generator for trigger.drive."""
         return self._looking(check, pid)
 
-    def bringing_along(self, pid):
+    def looking_and_settling(self, pid):
         """As checking(), but threads that only have to be settled are."""
-        return self._looking(check_and_bring_along, pid)
+        return self._looking(check_and_settle, pid)
 
-    def finding_out(self, pid, done):
+    def finding_out(self, pid, success):
         """The Row of process ``pid`` if nothing is applied any more; or None.  A generator for trigger.drive.
 
         :raises UlpError: that cannot be told.
         """
         _subject, jobs = yield from self._jobs(pid, False)
         for job, _others in jobs:
-            row = yield from aftermath(job, pid, done)
+            row = yield from aftermath(job, pid, success)
             if row is not None:
                 return row
         return None
@@ -112,7 +112,7 @@ class RevertAll:
         """
         subject = yield from examining(pid, self.files)
         bases = {
-            library.base for library in self.files.libraries(subject.via, subject.mappings)
+            library.base for library in self.files.libraries(subject.proc_tid, subject.mappings)
             if is_called(library, self.soname)}
         jobs = []
         for domain in sorted({hooked.domain for hooked in subject.state.libraries if hooked.base in bases}):
@@ -128,4 +128,4 @@ class RevertAll:
     def _container(subject, patch):
         """The Container that a process has loaded as ``patch`` (process.runtime.LoadedPatch)."""
         mapping = mapping_at(subject.mappings, patch.text_start)
-        return parse_container(FileContents(open_mapped(subject.via, mapping), mapping.path), mapping.path)
+        return parse_container(FileContents(open_mapped(subject.proc_tid, mapping), mapping.path), mapping.path)

@@ -103,7 +103,7 @@ def require_no_strict_thread(pid):
             )
 
 
-def foreseen(pid, tid, unexaminable):
+def seccomp_reservation(pid, tid, unexaminable):
     """What can be said of thread ``tid`` without holding it.
 
     :param unexaminable: defaults.EXAMINE or ASSUME_ERRNO, for a filter that the kernel does not show.
@@ -129,12 +129,12 @@ def require_permitted(pid, tid, makes_file, unexaminable):
     """Make sure that no system call that the runtime needs is denied to thread ``tid``.
 
     :param makes_file: whether the runtime is going to make a file in memory.
-    :param unexaminable: as foreseen().
+    :param unexaminable: as seccomp_reservation().
     :return: whether the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2)).
     :raises ProcessUnpatchable: one is; the sentence names it.
     :raises ThreadRefused: the thread could not be held to ask.
     """
-    if not foreseen(pid, tid, unexaminable):
+    if not seccomp_reservation(pid, tid, unexaminable):
         return True
     try:
         programs = fetch_filters(pid, tid)

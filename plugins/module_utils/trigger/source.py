@@ -61,9 +61,9 @@ class Source:
         :raises ProcessUnpatchable: neither is possible.
         """
         # One that has been reverted is still loaded.
-        if subject.state.patch(self.container.patch_id) is not None or can_load(subject.via, self.path):
+        if subject.state.patch(self.container.patch_id) is not None or can_load(subject.proc_tid, self.path):
             return True
-        if not sees_itself_in_proc(subject.via):
+        if not sees_itself_in_proc(subject.proc_tid):
             raise ProcessUnpatchable(
                 subject.pid,
                 f"process {subject.pid} ({subject.name}) cannot load the file {self.path}, which it does not see or"
@@ -83,7 +83,7 @@ class Source:
             return False
         # The loader's words are in the process's own language, but begin with the path; the runtime may cut them off.
         concerns_file = result.detail.startswith(f"{self.path}: ") or self.path.startswith(result.detail)
-        return concerns_file and sees_itself_in_proc(subject.via)
+        return concerns_file and sees_itself_in_proc(subject.proc_tid)
 
     def was_given_to(self, subject):
         """Whether a process was given the bytes, instead of loading them from the file."""

@@ -59,7 +59,7 @@ def hooked_before(subject, library):
     return frozenset(
         hook.function - library.base
         for known in subject.state.libraries if known.base == library.base
-        for hook in hooks_of(subject.via, subject.state, known)
+        for hook in hooks_of(subject.proc_tid, subject.state, known)
     )
 
 
@@ -116,11 +116,11 @@ def require_code(path, image, functions):
             " the file was changed after it was linked", changed)
 
 
-def puns(resolved, via, pid, functions):
+def puns(resolved, proc_tid, pid, functions):
     """The places where functions can be hooked in a process, for its runtime.
 
     :param resolved: request.ResolvedLibrary.
-    :param via: the thread of it to look through.
+    :param proc_tid: the thread of it to look through.
     :param functions: list of StockFunction that are not hooked yet.
     :return: list of abi.REQUEST_PUN as bytes, ascending by function, the best of each first.
     :raises NotPatchable: one of them has none here.
@@ -128,7 +128,7 @@ def puns(resolved, via, pid, functions):
     """
     if not functions:
         return []
-    room = AddressSpaceRoom(via)
+    room = AddressSpaceRoom(proc_tid)
     room.require_mappings(pid, len(functions))
     found = []
     for function in functions:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from ..process.subject import examine
 from . import outcome
 from .aftermath import aftermath
+from .applicability import resolution_in
 from .apply import apply
 from .attempt import attempt
-from .check import check, check_and_bring_along
-from .concern import resolution_in
+from .check import check, check_and_settle
 from .drive import drive
 from .job import Job
 from .revert import revert
@@ -49,9 +49,9 @@ class Trigger:
         """
         return drive(self.checking(pid))
 
-    def resolved(self, via):
-        """The Resolution for the process that has the thread ``via``; raises ProcessGone, ProcessForbidden."""
-        return resolution_in(via, self.container, self.files)
+    def resolved(self, proc_tid):
+        """The Resolution for the process that has the thread ``proc_tid``; raises ProcessGone, ProcessForbidden."""
+        return resolution_in(proc_tid, self.container, self.files)
 
     def has_bytes(self, pid):
         """Whether process ``pid`` was given the bytes of the livepatch, instead of loading them from the file.
@@ -81,6 +81,6 @@ class Trigger:
         """
         return aftermath(self._job, pid, success)
 
-    def bringing_along(self, pid):
+    def looking_and_settling(self, pid):
         """As checking(), but threads that only have to be settled are; whatever the process has stays."""
-        return attempt(check_and_bring_along, self._job, pid)
+        return attempt(check_and_settle, self._job, pid)

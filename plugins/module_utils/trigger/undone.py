@@ -80,7 +80,7 @@ def undoing(subject, domain, files):
     :param files: process.mapped.MappedFiles.
     :raises: as process.hooks.undone_hooks().
     """
-    found = undone_hooks(subject.via, subject.state, domain)
+    found = undone_hooks(subject.proc_tid, subject.state, domain)
     if not found:
         return None
     # What can't be put right is told; of that, what somebody can do something about.
@@ -101,11 +101,11 @@ def undoing(subject, domain, files):
 def _names(subject, bases, files):
     """{absolute address: name} of the functions of the libraries with these load biases, as far as they can be read."""
     names = {}
-    for library in files.libraries(subject.via, subject.mappings):
+    for library in files.libraries(subject.proc_tid, subject.mappings):
         if library.base not in bases:
             continue
         try:
-            for function in files.functions(subject.via, library.mapping):
+            for function in files.functions(subject.proc_tid, library.mapping):
                 if function.names:
                     names[library.base + function.address] = function.names[0]
         except MissingDependency:

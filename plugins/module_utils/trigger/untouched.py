@@ -59,7 +59,7 @@ def require_untouched(subject, resolved, sites, timeout):
 
 def _is_busy(subject):
     """Whether the runtime carries out a request."""
-    return any(read_memory(subject.via, subject.state.address + STATE.offsets["owner"], 4))
+    return any(read_memory(subject.proc_tid, subject.state.address + STATE.offsets["owner"], 4))
 
 
 def _difference(subject, resolved, sites):
@@ -71,14 +71,14 @@ def _difference(subject, resolved, sites):
     known = {
         hook.function
         for library in subject.state.libraries if library.base == base
-        for hook in hooks_of(subject.via, subject.state, library) if hook.relied
+        for hook in hooks_of(subject.proc_tid, subject.state, library) if hook.relied
     }
     if resolved.puns is not None:
         return _difference_of_stock(subject, resolved, known)
     by_address = {function.address: function for function in resolved.functions}
     wanted = [by_address[address] for address, _flags in sites if base + address not in known]
     memory = read_present(
-        subject.via, [(base + function.address - PAD_BEFORE, _size(function)) for function in wanted]
+        subject.proc_tid, [(base + function.address - PAD_BEFORE, _size(function)) for function in wanted]
     )
     for function, code in zip(wanted, memory):
         found = difference(code, resolved.image.read(function.address - PAD_BEFORE, _size(function)))
@@ -92,7 +92,7 @@ def _difference_of_stock(subject, resolved, known):
     by_address = {function.address: function for function in resolved.functions}
     base = resolved.library.base
     wanted = [each for each in stock_functions(resolved.target) if base + each.address not in known]
-    memory = read_present(subject.via, [(base + each.address, each.size) for each in wanted])
+    memory = read_present(subject.proc_tid, [(base + each.address, each.size) for each in wanted])
     for each, code in zip(wanted, memory):
         found = difference(code, resolved.image.read(each.address, each.size))
         if found is not None:

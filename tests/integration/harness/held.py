@@ -27,9 +27,9 @@ class HeldDiversion(Diversion):
         subject = examine(victim.pid, MappedFiles())
         # No request but its nonce: the thread goes all the way to the worker and back, and nothing changes.
         nonce, buffer = random.getrandbits(63) | 1, subject.state.request
-        write_memory(subject.via, buffer, abi.REQUEST.size * b"\0")
-        write_memory(subject.via, buffer + abi.REQUEST.offsets["nonce"], nonce.to_bytes(8, "little"))
-        super().__init__(victim.pid, thread, subject.state.entry, buffer, nonce, read_maps(subject.via))
+        write_memory(subject.proc_tid, buffer, abi.REQUEST.size * b"\0")
+        write_memory(subject.proc_tid, buffer + abi.REQUEST.offsets["nonce"], nonce.to_bytes(8, "little"))
+        super().__init__(victim.pid, thread, subject.state.entry, buffer, nonce, read_maps(subject.proc_tid))
         self.meanwhile = meanwhile
 
     def _hold(self) -> None:

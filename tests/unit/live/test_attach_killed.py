@@ -241,8 +241,8 @@ def test_claim_is_seen_before_its_stage(stage, padded, runtime, start, trigger, 
     read = attach.read_words
     seen = []
 
-    def read_first(via, address):
-        words = read(via, address)
+    def read_first(proc_tid, address):
+        words = read(proc_tid, address)
         if words.claim and not seen:
             seen.append(words)
             words = words._replace(begun=0, stage=getattr(abi, stage))

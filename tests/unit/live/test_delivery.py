@@ -46,7 +46,7 @@ def deliver(number):
 
 
 def test_complete_and_unchangeable(memory_file):
-    assert deliver(memory_file).done
+    assert deliver(memory_file).delivered
     assert os.pread(memory_file, len(CONTENTS) + 1, 0) == CONTENTS
     assert seals(memory_file) == COMPLETE
     with pytest.raises(PermissionError):

@@ -156,10 +156,10 @@ def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_
     write_memory(victim.pid, state.address + abi.STATE.offsets["owner"], struct.pack("<I", victim.pid))
     command = os.getpid()
 
-    def await_result(via, address, nonce, *others):
+    def await_result(proc_tid, address, nonce, *others):
         if calls.note() == 1:
             os.kill(command, signal.SIGTERM)
-        result = yield from waiting(via, address, nonce, *others)
+        result = yield from waiting(proc_tid, address, nonce, *others)
         assert (result.stage, result.error) == (abi.STAGE_REFUSED, abi.BUSY)
         # Until the command has told the worker.
         yield 0.2

@@ -21,7 +21,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker import MOST_MEMORY
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import process_ids, read_stat
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, concern, exchange
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import applicability, borrow, exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 # Seconds: for ever, as far as the tools are concerned.
@@ -64,7 +64,7 @@ def test_others_are_served_while_one_never_answers(padded, start, stuck, operati
     before, hanging, after = victims = [start(padded) for _each in range(3)]
     if operation != PATCH:
         dispatch(padded.container, PATCH, pids(*victims), Options())
-    stuck(hanging, concern, "examine", lambda pid, *_others: pid)
+    stuck(hanging, applicability, "examine", lambda pid, *_others: pid)
     rows = rows_of(dispatch(padded.container, operation, pids(*victims), PATIENT))
     done = {PATCH: "patched", REVERT: "reverted", CHECK: "already_patched"}[operation]
     assert [rows[victim.pid].outcome for victim in (before, after)] == [done, done]
@@ -90,7 +90,7 @@ def test_many_that_never_answer_are_waited_for_together(padded, start, monkeypat
     """Guards the time of a run among many such processes; seen to fail, each by itself, with one worker at a time."""
     hanging = [start(padded) for _each in range(6)]
     other = start(padded)
-    original = concern.examine
+    original = applicability.examine
 
     def answer_when_all_hang(pid, files, *others):
         if pid != other.pid:
@@ -99,7 +99,7 @@ def test_many_that_never_answer_are_waited_for_together(padded, start, monkeypat
                 time.sleep(0.01)
         return original(pid, files, *others)
 
-    monkeypatch.setattr(concern, "examine", answer_when_all_hang)
+    monkeypatch.setattr(applicability, "examine", answer_when_all_hang)
     result = dispatch(padded.container, PATCH, pids(*hanging, other), Options(examine_timeout=40))
     assert {row.outcome for row in result.rows} == {"patched"}
 
@@ -107,7 +107,7 @@ def test_many_that_never_answer_are_waited_for_together(padded, start, monkeypat
 def test_process_that_is_left_alone_does_not_fail_the_run(padded, start, stuck):
     """Guards the way out for who meets such a process in every run: to exclude it."""
     hanging, other = start(padded), start(padded)
-    stuck(hanging, concern, "read_code_maps", lambda via: via)
+    stuck(hanging, applicability, "read_code_maps", lambda proc_tid: proc_tid)
     policy = Policy(exclude=parse_exclude(["name=app"]))
     result = dispatch(padded.container, PATCH, Selection(), PATIENT, policy)
     assert [rows_of(result)[victim.pid].outcome for victim in (hanging, other)] == ["excluded", "excluded"]
@@ -119,7 +119,7 @@ def test_request_is_carried_out_although_nobody_waits_for_it(padded, start, stuc
     Seen to fail, with "failed" and no change, without the look at what became of it (deal.FIND_OUT).
     """
     victim = start(padded)
-    stuck(victim, exchange, "verdict", lambda _job, subject, *_others: subject.pid)
+    stuck(victim, exchange, "verdict_on_answer", lambda _job, subject, *_others: subject.pid)
     row = rows_of(dispatch(padded.container, PATCH, pids(victim), PATIENT))[victim.pid]
     assert (row.outcome, row.changed) == ("patched", True)
     assert victim.ask("answer") == "5001"
@@ -133,13 +133,13 @@ def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, mo
     sent, hanging = start(padded), start(padded)
     waiting = borrow.await_result
 
-    def await_result(via, address, nonce, *others):
-        if via == sent.pid and calls.note() == 1:
-            result = yield from waiting(via, address, nonce, *others)
+    def await_result(proc_tid, address, nonce, *others):
+        if proc_tid == sent.pid and calls.note() == 1:
+            result = yield from waiting(proc_tid, address, nonce, *others)
             # Nobody has heard of it when the worker is killed.
             yield 2 * FOR_EVER
             return result
-        return (yield from waiting(via, address, nonce, *others))
+        return (yield from waiting(proc_tid, address, nonce, *others))
 
     def never_answer(pid, files, *others):
         if pid == hanging.pid:
@@ -149,7 +149,7 @@ def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, mo
         return subject.examine(pid, files, *others)
 
     monkeypatch.setattr(borrow, "await_result", await_result)
-    monkeypatch.setattr(concern, "examine", never_answer)
+    monkeypatch.setattr(applicability, "examine", never_answer)
     rows = rows_of(dispatch(padded.container, PATCH, pids(sent, hanging), PATIENT))
     assert (rows[sent.pid].outcome, rows[sent.pid].changed) == ("patched", True)
     assert rows[hanging.pid].outcome == "failed"
@@ -158,7 +158,7 @@ def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, mo
 def test_no_worker_is_left(padded, start, stuck):
     """Guards the machine against what the tools leave there."""
     hanging = start(padded)
-    stuck(hanging, concern, "examine", lambda pid, *_others: pid)
+    stuck(hanging, applicability, "examine", lambda pid, *_others: pid)
     dispatch(padded.container, PATCH, pids(hanging), PATIENT)
     assert [pid for pid in process_ids() if _parent(pid) == os.getpid() and pid != hanging.pid] == []
 
@@ -176,7 +176,7 @@ def _parent(pid):
 def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, faults_met):
     """Guards everybody else; seen to fail, with the exception, without the nets in deal and attempt."""
     strange, stranger, other = start(padded), start(padded), start(padded)
-    original = concern.examine
+    original = applicability.examine
     errors = {strange.pid: OverflowError("int too large"), stranger.pid: RecursionError("too deep")}
 
     def examine(pid, files, *others):
@@ -184,7 +184,7 @@ def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, faults
             raise errors[pid]
         return original(pid, files, *others)
 
-    monkeypatch.setattr(concern, "examine", examine)
+    monkeypatch.setattr(applicability, "examine", examine)
     rows = rows_of(dispatch(padded.container, PATCH, pids(strange, stranger, other), Options()))
     assert rows[other.pid].outcome == "patched"
     for victim in (strange, stranger):
@@ -197,14 +197,14 @@ def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, faults
 def test_too_little_memory_ends_in_the_row(padded, start, monkeypatch):
     """Guards everybody else, and the one who reads it: seen to fail, with "a fault of this tool"."""
     large, other = start(padded), start(padded)
-    original = concern.examine
+    original = applicability.examine
 
     def examine(pid, files, *others):
         if pid == large.pid:
             bytearray(2 * MOST_MEMORY)
         return original(pid, files, *others)
 
-    monkeypatch.setattr(concern, "examine", examine)
+    monkeypatch.setattr(applicability, "examine", examine)
     rows = rows_of(dispatch(padded.container, PATCH, pids(large, other), Options()))
     assert (rows[other.pid].outcome, rows[large.pid].outcome, rows[large.pid].changed) == ("patched", "failed", False)
     assert "takes too much memory to examine" in rows[large.pid].reason
@@ -230,11 +230,11 @@ def test_unexpected_exception_after_the_request(padded, start, monkeypatch, faul
     """Guards *changed*; seen to fail, with "failed" and no change, without the look at what became of it."""
     victim = start(padded)
 
-    def verdict(*_arguments):
+    def verdict_on_answer(*_arguments):
         yield 0.0
         raise ValueError("not that")
 
-    monkeypatch.setattr(exchange, "verdict", verdict)
+    monkeypatch.setattr(exchange, "verdict_on_answer", verdict_on_answer)
     row = rows_of(dispatch(padded.container, PATCH, pids(victim), Options()))[victim.pid]
     assert (row.outcome, row.changed) == ("patched", True)
     faults_met.clear()

@@ -121,7 +121,7 @@ def test_what_needs_attention_comes_first(padded, start, trigger, look, ulp):
 
 def hook_is_gone(subject):
     (library,) = subject.state.libraries
-    hook = hooks_of(subject.via, subject.state, library)[0]
+    hook = hooks_of(subject.proc_tid, subject.state, library)[0]
     # As a debugger does.
     with open(f"/proc/{subject.pid}/mem", "r+b", buffering=0) as memory:
         memory.seek(hook.function)

@@ -322,7 +322,7 @@ def test_main_thread_that_has_ended(layout, start, trigger, look):
     victim = start(layout, "orphan")
     while procfs.read_stat(victim.pid).state != "Z":
         time.sleep(0.01)
-    assert look(victim).via != victim.pid
+    assert look(victim).proc_tid != victim.pid
     # On a busy machine the thread may be on its way to its next wait for long.
     patient = trigger(layout, wait_migrated=20)
     row = patient.apply(victim.pid)

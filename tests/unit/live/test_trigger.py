@@ -315,7 +315,7 @@ def test_too_little_stack_is_refused(padded, start, trigger, monkeypatch):
 def test_stacks_that_nobody_knows_are_looked_at_a_few_times(padded, start, trigger, monkeypatch):
     """A process whose threads are all on stacks of its program's own: that is what it is told, after a few stops.
 
-    Seen to fail (3001 stops, or as many as the time limit allows) without Refusals.are_foreseen().
+    Seen to fail (3001 stops, or as many as the time limit allows) without Refusals.are_known_from_outside().
     """
     from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion
 

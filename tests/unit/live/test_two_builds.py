@@ -36,7 +36,7 @@ def fixture_victim(padded, bundled, start, compile_library):
 
 
 def test_the_other_build_is_named(padded, bundled, victim, trigger):
-    """Seen to fail, with rows without a reason, without the list Resolution.besides."""
+    """Seen to fail, with rows without a reason, without the list Resolution.additional_builds."""
     build_id = ElfImage.open(bundled).build_id.hex()
     also = (
         f"process {victim.pid} (app) also runs {bundled} with build ID {build_id}, for which this livepatch is not"

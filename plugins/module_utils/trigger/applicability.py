@@ -15,35 +15,35 @@ from .outcome import Row
 from .resolve import resolve
 
 
-def resolution_in(via, container, files):
+def resolution_in(proc_tid, container, files):
     """How the livepatch and the libraries of a process correspond.
 
-    :param via: a thread of the process that has not ended.
+    :param proc_tid: a thread of the process that has not ended.
     :param container: livepatch.container.Container.
     :param files: process.mapped.MappedFiles.
     :return: resolve.Resolution.
     :raises ProcessGone, ProcessForbidden: the process cannot be looked at.
     """
-    mappings = read_code_maps(via)
-    return resolve(container, *files.loaded(via, mappings))
+    mappings = read_code_maps(proc_tid)
+    return resolve(container, *files.loaded(proc_tid, mappings))
 
 
-def examine_concerned(job, pid, via, name, absent=False):
+def examine_concerned(job, pid, proc_tid, name, absent=False):
     """Look at a process, if the livepatch is for it.
 
     :param job: job.Job.
-    :param via: the thread through which /proc shows the process.
+    :param proc_tid: the thread through which /proc shows the process.
     :param name: what messages call it.
     :param absent: as for process.subject.examine().
     :return: (process.subject.Subject, resolve.Resolution, None), or (None, None, Row) when there is nothing to do.
     :raises ProcessUnpatchable: it is, or may be, and the process cannot be patched.
     :raises: as process.subject.examine().
     """
-    resolution = resolution_in(via, job.container, job.files)
+    resolution = resolution_in(proc_tid, job.container, job.files)
     if not resolution.concerned:
         wanted = " or ".join(target.soname for target in job.container.targets)
         why = f"process {pid} ({name}) has not loaded {wanted}"
-        if is_statically_linked(pid, via):
+        if is_statically_linked(pid, proc_tid):
             why += ": it runs a statically linked program, and what that has of the library cannot be patched"
         return None, None, Row(pid, name, outcome.NOT_APPLICABLE, why)
     if resolution.unidentified:
@@ -54,21 +54,21 @@ def examine_concerned(job, pid, via, name, absent=False):
             " so nobody can tell which build of the library it is",
             obstacle,
         ))
-    if resolution.others and not resolution.matches and not resolution.doubles:
-        outdated = [match for match in resolution.others if match.library.deleted]
+    if resolution.other_builds and not resolution.matches and not resolution.loaded_repeatedly:
+        outdated = [match for match in resolution.other_builds if match.library.deleted]
         if outdated:
             raise ProcessUnpatchable(
                 pid,
                 f"{_other_build(pid, name, outdated[0])}; its build has been replaced on disk since, so that nobody"
                 " can say whether it has the fault: restart the process, or apply a livepatch for that build",
             )
-        why = _other_build(pid, name, resolution.others[0])
+        why = _other_build(pid, name, resolution.other_builds[0])
         return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
     subject = examine(pid, job.files, absent)
-    if resolution.doubles:
-        raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution.doubles))
-    if resolution.others:
-        raise ProcessUnpatchable(pid, _other_build(pid, name, resolution.others[0]))
+    if resolution.loaded_repeatedly:
+        raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution.loaded_repeatedly))
+    if resolution.other_builds:
+        raise ProcessUnpatchable(pid, _other_build(pid, name, resolution.other_builds[0]))
     hooked = {library.base for library in subject.state.libraries}
     for match in resolution.matches:
         # Where it was hooked before, the hooks themselves tell what has become of them.
@@ -82,12 +82,12 @@ def with_origin(row, subject):
     return row._replace(attached=True) if subject.state.attached else row
 
 
-def with_besides(row, resolution):
+def with_additional_builds(row, resolution):
     """The Row, which also names what the livepatch is not for: it says nothing of those builds."""
-    if not resolution.besides:
+    if not resolution.additional_builds:
         return row
     found = " and ".join(dict.fromkeys(
-        f"{printable(match.library.path)} {_build_id(match.library)}" for match in resolution.besides
+        f"{printable(match.library.path)} {_build_id(match.library)}" for match in resolution.additional_builds
     ))
     also = f"process {row.pid} ({row.name}) also runs {found}, for which this livepatch is not"
     return row._replace(reason=f"{row.reason}; {also}" if row.reason else also)
@@ -105,11 +105,11 @@ def _build_id(library):
     return f"with build ID {found}" if found else "without build ID"
 
 
-def _loaded_twice(pid, name, doubles):
+def _loaded_twice(pid, name, repeated):
     """The sentence on a process that has loaded one build several times (list of resolve.Match)."""
-    paths = sorted({match.library.path for match in doubles if match.target.build_id == doubles[0].target.build_id})
+    paths = sorted({match.library.path for match in repeated if match.target.build_id == repeated[0].target.build_id})
     if len(paths) == 1:
         return (f"process {pid} ({name}) has loaded {paths[0]} more than once (dlmopen), and can only be patched where"
                 " it is loaded once")
-    return (f"process {pid} ({name}) has loaded the same build of {doubles[0].target.soname} more than once, from"
+    return (f"process {pid} ({name}) has loaded the same build of {repeated[0].target.soname} more than once, from"
             f" {some(paths)}, and can only be patched where it is loaded once: restart it so that it finds one of them")
