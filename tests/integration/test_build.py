@@ -74,7 +74,7 @@ def test_a_fix_shares_the_state_of_the_library(build, tmp_path):
     assert answer.status == 0, str(answer)
     report = answer.json()
     (target,) = report["targets"]
-    assert any("layouts of structures were not compared" in warning for warning in report["warnings"])
+    assert not report["warnings"]
     assert [function["name"] for function in target["functions"]] == ["fix"]
     assert target["proof"]
     library = str(tmp_path / "work" / "before" / "libfix.so")

@@ -49,7 +49,10 @@ _OWN_FILE = re.compile(
     r"|-ftime-trace.*|-frecord-command-line")
 _LINKING = re.compile(r"-Wl,.*|-l.+|-L.+|-shared|-static|-static-.*|-r|-pie|-no-pie|-rdynamic|-nostdlib|-nostartfiles"
                       r"|-nodefaultlibs|-fuse-ld=.*|-s")
-_SHADOW = ["-ffunction-sections", "-fdata-sections", "-g", "-w"]
+# Debug information tells the layout of types; it changes no code.  It has to be readable without further files.
+_SHADOW = ["-ffunction-sections", "-fdata-sections", "-g", "-gz=none", "-fno-debug-types-section", "-w"]
+# Compilers leave out classes that they expect another file to describe.
+_ALL_CLASSES = {"clang": "-fstandalone-debug", "gcc": "-femit-class-debug-always"}
 
 # What configure scripts and CMake compile to learn about the compiler.
 _PROBE = re.compile(r"conftest|CMakeScratch|CMakeTmp|CMakeTests|meson-private|TryCompile")
@@ -160,6 +163,12 @@ def _shadow_name(key):
         os.environ[RECORDS], f"{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:24]}.o")
 
 
+def shadow_options(compiler):
+    """What is added to the arguments of ``compiler``, a path, for a shadow object."""
+    kind = "clang" if "clang" in os.path.basename(os.path.realpath(compiler)) else "gcc"
+    return [*_SHADOW, _ALL_CLASSES[kind]]
+
+
 def _record_source(compiler, command, source, output):
     """Compile a source file again, and write its record; returns (its key, its shadow object or None)."""
     key = f"{output}\0{os.path.abspath(source)}"
@@ -175,8 +184,8 @@ def _record_source(compiler, command, source, output):
     }
     if os.path.splitext(source)[1] in C_FAMILY:
         shadow = _shadow_name(key)
-        done = subprocess.run([compiler, *fields["arguments"], *_SHADOW, "-o", shadow], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run([compiler, *fields["arguments"], *shadow_options(compiler), "-o", shadow],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if done.returncode == 0:
             fields["shadow"] = shadow
         else:

@@ -46,6 +46,12 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
     if target["medium"]:
         parts.append("<p class=\"note\">Compiled once more with the medium code model, because they access the"
                      f" library's variables directly: {escape(', '.join(target['medium']))}.</p>\n")
+    if target["layouts"]:
+        parts += ["<h2>Types that change</h2>\n", _table(
+            ("Type", "Before and after", "Sources", "Not replaced, and uses it", "Objects may exist already"), [
+                (f"{layout['kind']} {layout['name']}", "; ".join(layout["differences"]), ", ".join(layout["sources"]),
+                 ", ".join(layout["users"]) or "nothing", ", ".join(layout["outliving"]) or "no")
+                for layout in target["layouts"]])]
     if target["allowed"]:
         parts += ["<h2>Allowed by the author</h2>\n", _table(
             ("Kind", "What"), [(refusal["kind"], refusal["reason"]) for refusal in target["allowed"]])]

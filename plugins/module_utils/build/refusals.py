@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Iterable, NamedTuple
 
 LAYOUT = "layout"
+SIGNATURE = "signature"
 INITIAL_VALUE = "initial value"
 THREAD_LOCAL = "thread-local variable"
 CONSTANT = "constant"
@@ -51,7 +52,7 @@ class Refusals:
 
     def __init__(self, allow: Iterable[str]) -> None:
         """
-        :param allow: names, or patterns as for fnmatch(3).
+        :param allow: names, or patterns as for fnmatch(3); either may begin with the kind and a colon.
         """
         self.patterns = list(allow)
         self.refused: list[Refusal] = []
@@ -60,7 +61,7 @@ class Refusals:
     def add(self, kind: str, name: str, what: str) -> bool:
         """Note a refusal; whether it is allowed."""
         refusal = Refusal(kind, name, what)
-        allowed = refusal.can_be_allowed and any(fnmatchcase(name, pattern) for pattern in self.patterns)
+        allowed = refusal.can_be_allowed and any(_matches(refusal, pattern) for pattern in self.patterns)
         found = self.allowed if allowed else self.refused
         if refusal not in found:
             found.append(refusal)
@@ -70,4 +71,10 @@ class Refusals:
     def unused(self) -> list[str]:
         """The patterns that allowed nothing."""
         return [pattern for pattern in self.patterns
-                if not any(fnmatchcase(refusal.name, pattern) for refusal in self.allowed)]
+                if not any(_matches(refusal, pattern) for refusal in self.allowed)]
+
+
+def _matches(refusal: Refusal, pattern: str) -> bool:
+    # Names of templates have brackets in them, so a name is itself before it is a pattern.
+    return any(pattern == text or fnmatchcase(text, pattern) for text in (
+        refusal.name, f"{refusal.kind}:{refusal.name}", f"{refusal.kind.replace(' ', '-')}:{refusal.name}"))

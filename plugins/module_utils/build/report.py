@@ -31,6 +31,8 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
             lines.append(f"  has itself {', '.join(target['copied'])}")
         if target["medium"]:
             lines.append(f"  compiled with the medium code model: {', '.join(target['medium'])}")
+        lines.extend(f"  lays out   the {layout['kind']} {layout['name']} anew: {'; '.join(layout['differences'])}"
+                     for layout in target["layouts"])
         lines.extend(f"  allowed    {refusal['reason']}" for refusal in target["allowed"])
         lines.append("  proved     " + (", ".join(target["proof"]) if target["proof"] else "no: try it yourself"))
     return lines

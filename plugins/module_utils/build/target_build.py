@@ -21,6 +21,7 @@ from ..printable import some
 from .comparison import compare
 from .composition import Composition, composition
 from .extraction import Extracted, Source, extract
+from .layouts import Compared, LayoutChange, check_layouts
 from .linking import compile_medium, link, without_debug_information
 from .objects import ObjectFile
 from .recording import Link, Records, Unit
@@ -45,7 +46,8 @@ class Made(NamedTuple):
     """A livepatch that was made; ``data`` are its bytes.
 
     ``replaced`` are the functions with the reason for each; ``copied``, the names of functions and constants that it
-    has for itself; ``medium``, the sources that were compiled with the medium code model.
+    has for itself; ``medium``, the sources that were compiled with the medium code model; ``layouts``, the types that
+    change.
     """
 
     data: bytes
@@ -54,6 +56,7 @@ class Made(NamedTuple):
     replaced: list[Replaced]
     copied: list[str]
     medium: list[str]
+    layouts: list[LayoutChange]
     warnings: list[str]
 
 
@@ -134,6 +137,10 @@ def make(
                  if unit.shadow and key not in {change.key for change in candidate.changes})
     replaced = functions_to_replace(candidate.changes, unchanged, target, refusals)
     replaced = _check_hooks(replaced, product, running, refusals)
+    layouts = check_layouts(
+        [Compared(candidate.before.units.get(key), built.after.units.get(key))
+         for key in {**candidate.before.units, **candidate.after.units}],
+        [each.name for each in replaced], target.exported, refusals)
     warnings = _unseen(running)
     if not replaced:
         if not refusals.refused:
@@ -165,7 +172,7 @@ def make(
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
     data, patch_id = build_container(patch, [described], (), labels)
     parse_container(data, patch.name)
-    return Made(data, patch_id, described, replaced, extracted.copied, medium, warnings)
+    return Made(data, patch_id, described, replaced, extracted.copied, medium, layouts, warnings)
 
 
 def _symbols(product: ElfImage, running: ElfImage, refusals: Refusals) -> list[Symbol]:

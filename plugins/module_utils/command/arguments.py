@@ -122,8 +122,9 @@ def parser():
     build.add_argument("-o", "--output", metavar="DIR", required=True,
                        help="write the livepatches here, or to this file if its name ends in .ulp")
     build.add_argument("--allow", metavar="NAME", action="append", default=[],
-                       help="go on although what has this name is refused; a name or a pattern; may be given several"
-                       " times; the metadata of the livepatch say so")
+                       help="go on although what has this name is refused; a name or a pattern, with the kind before it"
+                       " if you like, as in layout:NAME; may be given several times; the metadata of the livepatch say"
+                       " so")
     build.add_argument("--label", metavar="TEXT", action="append", default=[],
                        help="a CVE number, say, for the metadata; may be given several times")
     build.add_argument("--work", metavar="DIR",
