@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import Any, Callable, NamedTuple
+from types import MappingProxyType
+from typing import Any, Callable, Mapping, NamedTuple
 
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..errors import BadElf, FileProblem
 from ..version import VERSION
 from .errors import BuildFailed
-from .refusals import Refusal, Refusals
+from .refusals import HOOK, Refusal, Refusals
 from .target_build import Candidate, Made, candidates, contents_digest, make
-from .trial import Proof, prove
-from .work_tree import Recipe, WorkTree, source_digest
+from .trial import NotApplied, Proof, prove
+from .work_tree import Recipe, WorkTree, relevant_environment, source_digest
 
 _STATE = "last.json"
 
@@ -29,7 +30,7 @@ class Request(NamedTuple):
     ``diffs`` are paths, ``strip`` as for ``patch -p``; ``targets``, names of linked files or sonames (empty: all shared
     libraries that change, or all programs where there is none); ``running``, the file that runs, for one target;
     ``allow``, names or patterns of what may be refused; ``runtime``, libpulp.so for the proof, None: no proof;
-    ``output``, a directory, or a file ``*.ulp`` for one target.
+    ``output``, a directory, or a file ``*.ulp`` for one target; ``origin``, what the metadata say of a source package.
     """
 
     recipe: Recipe
@@ -42,6 +43,7 @@ class Request(NamedTuple):
     allow: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     runtime: str | None = None
+    origin: Mapping[str, str] = MappingProxyType({})
 
 
 class TargetResult(NamedTuple):
@@ -114,7 +116,12 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
         trial = tree.path("objects", os.path.basename(output))
         with open(trial, "wb") as stream:
             stream.write(made.data)
-        proof = prove(trial, running.name, request.runtime, _directories(candidate, tree))
+        try:
+            proof = prove(trial, running.name, request.runtime, _directories(candidate, tree))
+        except NotApplied as error:
+            refusals.add(HOOK, name, str(error))
+            if refusals.refused:
+                return TargetResult(name, None, None, refusals, None)
     replace_file(output, made.data)
     return TargetResult(name, output, made, refusals, proof)
 
@@ -187,6 +194,8 @@ def _labels(request: Request, files: list[str], candidate: Candidate) -> dict[st
     labels: dict[str, object] = {"built_with": f"ulp {VERSION}", "build": request.recipe.command, "sources": files,
                                  "compilers": compilers,
                                  "diffs": {os.path.basename(diff): contents_digest(diff) for diff in request.diffs}}
+    if request.origin:
+        labels["source_package"] = dict(request.origin)
     if request.labels:
         labels["labels"] = list(request.labels)
     return labels
@@ -222,6 +231,10 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
     }
     made = result.made
     if made is not None:
+        warnings = list(made.warnings)
+        if result.proof is not None and result.proof.refusals:
+            warnings.append(f"{result.proof.refusals} trial processes had no free memory where a jump in {result.name}"
+                            " would lead, and took no livepatch, before one did: some processes will not either")
         fields.update(
             patch_id=made.patch_id,
             sha256=hashlib.sha256(made.data).hexdigest(),
@@ -235,7 +248,7 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
             layouts=[{"kind": change.kind, "name": change.name, "differences": change.differences,
                       "sources": change.units, "harmless": change.harmless, "users": change.users,
                       "outliving": change.outliving} for change in made.layouts],
-            warnings=made.warnings,
+            warnings=warnings,
         )
     return fields
 
@@ -243,11 +256,11 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
 def _fingerprint(request: Request) -> str:
     """A digest of all that a build depends on."""
     digest = hashlib.sha256(repr((
-        VERSION, request._replace(recipe=request.recipe._replace(seconds=0)), source_digest(request.recipe.source),
+        VERSION, request._replace(recipe=request.recipe._replace(seconds=0), origin=dict(request.origin)),
+        source_digest(request.recipe.source),
         [contents_digest(diff) for diff in request.diffs if os.path.isfile(diff)],
         contents_digest(request.running) if request.running else None,
-        contents_digest(request.runtime) if request.runtime else None, os.environ.get("PATH"),
-        sorted((name, value) for name, value in os.environ.items() if name.endswith("FLAGS") or name in ("CC", "CXX")),
+        contents_digest(request.runtime) if request.runtime else None, sorted(relevant_environment().items()),
     )).encode())
     return digest.hexdigest()
 

@@ -16,17 +16,19 @@ from .errors import BuildFailed
 _SHOWN = 1500
 
 
-def run(command: Sequence[str], what: str, package: str = "binutils", directory: str | None = None) -> str:
+def run(command: Sequence[str], what: str, package: str = "binutils", directory: str | None = None,
+        environment: Mapping[str, str] | None = None) -> str:
     """Run a tool and return its output.
 
     :param what: what it does, for the message: ``link the patch library``.
     :param package: the Debian package that has it.
+    :param environment: what to add to the environment.
     :raises BuildFailed: it fails.
     :raises MissingProgram: it is not installed.
     """
     try:
         done = subprocess.run(list(command), cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, check=False)
+                              stderr=subprocess.STDOUT, check=False, env={**os.environ, **(environment or {})})
     except FileNotFoundError as error:
         raise MissingProgram(command[0], package) from error
     output = done.stdout.decode("utf-8", "replace")

@@ -7,7 +7,7 @@ It runs the real compiler first, with the arguments as they are, so that the bui
 Then it writes one record, a JSON file:
 
 - for each source file that was compiled, how, and where its *shadow object* is: the same file compiled again with a
-  section for each function and each variable (``-ffunction-sections -fdata-sections``);
+  section for each function and each variable (``-ffunction-sections -fdata-sections``), and beside it what was read;
 - for each file that was linked, which object files went into it, as the linker itself tells (``--trace``).
 
 It is started with Python's standard library alone, once for each call of the compiler.
@@ -53,6 +53,9 @@ _LINKING = re.compile(r"-Wl,.*|-l.+|-L.+|-shared|-static|-static-.*|-r|-pie|-no-
 _SHADOW = ["-ffunction-sections", "-fdata-sections", "-g", "-gz=none", "-fno-debug-types-section", "-w"]
 # Compilers leave out classes that they expect another file to describe.
 _ALL_CLASSES = {"clang": "-fstandalone-debug", "gcc": "-femit-class-debug-always"}
+# What of the environment a compiler heeds: gcc(1), "Environment Variables".
+_HEEDED = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFIX", "COMPILER_PATH", "SOURCE_DATE_EPOCH",
+           "LANG", "LC_ALL", "LC_CTYPE")
 
 # What configure scripts and CMake compile to learn about the compiler.
 _PROBE = re.compile(r"conftest|CMakeScratch|CMakeTmp|CMakeTests|meson-private|TryCompile")
@@ -169,6 +172,16 @@ def shadow_options(compiler):
     return [*_SHADOW, _ALL_CLASSES[kind]]
 
 
+def compile_shadow(compiler, arguments, shadow, **options):
+    """Compile a shadow object, and what was read for it, as a rule of make, into ``shadow`` + ``.d``.
+
+    :param options: for subprocess.run(), which gives the result.
+    """
+    return subprocess.run([compiler, *arguments, *shadow_options(compiler), "-MD", "-MF", shadow + ".d", "-o", shadow],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                          **options)
+
+
 def _record_source(compiler, command, source, output):
     """Compile a source file again, and write its record; returns (its key, its shadow object or None)."""
     key = f"{output}\0{os.path.abspath(source)}"
@@ -177,6 +190,7 @@ def _record_source(compiler, command, source, output):
         "directory": os.getcwd(),
         "compiler": compiler,
         "arguments": command.shadow_arguments(source),
+        "environment": {name: os.environ[name] for name in _HEEDED if name in os.environ},
         "output": output,
         "digest": digest(output) if command.step == "compile" else None,
         "shadow": None,
@@ -184,8 +198,7 @@ def _record_source(compiler, command, source, output):
     }
     if os.path.splitext(source)[1] in C_FAMILY:
         shadow = _shadow_name(key)
-        done = subprocess.run([compiler, *fields["arguments"], *shadow_options(compiler), "-o", shadow],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = compile_shadow(compiler, fields["arguments"], shadow)
         if done.returncode == 0:
             fields["shadow"] = shadow
         else:

@@ -16,6 +16,10 @@ class Composition(NamedTuple):
     units: dict[str, Unit]
     others: dict[str, str | None]
 
+    def with_units_of(self, records: Records) -> Composition:
+        """The same, with its units as they are in other records of the same build."""
+        return self._replace(units={key: records.units[key] for key in self.units})
+
 
 def composition(link: Link, records: Records) -> Composition:
     """What went into ``link``, through objects that were linked from others (``ld -r``) as well."""

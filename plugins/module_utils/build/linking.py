@@ -43,9 +43,10 @@ def compile_medium(unit: Unit, directory: str) -> str:
     try:
         # Compilers that do not know the threshold take all data for large.
         run([unit.compiler, *unit.arguments, *options, "-mlarge-data-threshold=0", "-o", path], what,
-            directory=unit.directory)
+            directory=unit.directory, environment=unit.environment)
     except BuildFailed:
-        run([unit.compiler, *unit.arguments, *options, "-o", path], what, directory=unit.directory)
+        run([unit.compiler, *unit.arguments, *options, "-o", path], what, directory=unit.directory,
+            environment=unit.environment)
     return path
 
 

@@ -30,7 +30,8 @@ class Unit(NamedTuple):
     """One source file that was compiled.
 
     ``key`` is the same for the same file in both builds; ``shadow`` is the path of its shadow object, None for assembly
-    or where the second compilation failed (``messages`` says why); ``digest`` is the SHA-256 of the object itself.
+    or where the second compilation failed (``messages`` says why); ``digest`` is the SHA-256 of the object itself, None
+    where that is not known; ``environment``, what of it compilers heed.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Unit(NamedTuple):
     directory: str
     compiler: str
     arguments: list[str]
+    environment: dict[str, str]
     output: str
     digest: str | None
     shadow: str | None
@@ -108,8 +110,11 @@ def _quoted(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def recording_environment(wrappers: str, records: str) -> dict[str, str]:
-    """The environment of a build that is recorded in the directory ``records``."""
+def recording_environment(wrappers: str, records: str, once: bool = False) -> dict[str, str]:
+    """The environment of a build that is recorded in the directory ``records``.
+
+    :param once: whether it runs before the diff alone, and may make build files with the autotools.
+    """
     os.makedirs(records, exist_ok=True)
     environment = dict(os.environ)
     # What the command `ulp` itself was started with is nothing to the build.
@@ -118,7 +123,7 @@ def recording_environment(wrappers: str, records: str) -> dict[str, str]:
         RECORDS: records,
         WRAPPERS: wrappers,
         "PATH": wrappers + os.pathsep + environment.get("PATH", os.defpath),
-        "MAKEFLAGS": f"{environment.get('MAKEFLAGS', '')} {_AUTOTOOLS}".strip(),
+        "MAKEFLAGS": f"{environment.get('MAKEFLAGS', '')} {'' if once else _AUTOTOOLS}".strip(),
         "CCACHE_DISABLE": "1",
         # The same messages and the same order of names wherever it is built.
         "LC_ALL": "C.UTF-8",

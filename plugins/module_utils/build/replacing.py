@@ -32,6 +32,7 @@ CHANGED = "changed"
 CLONE = "clone of a changed function"
 MOVED = "moved from another source file"
 READER = "reads a constant that changes"
+RELIANT = "relies on a register that a replaced function left alone"
 
 _CLONE = re.compile(r".*\.(?:part|isra|constprop)\.\d+")
 

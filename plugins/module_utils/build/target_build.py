@@ -7,29 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import NamedTuple
+from itertools import chain
+from typing import Iterable, Iterator, NamedTuple
 
 from ..atomic_file import read_file
 from ..elf.image import ElfImage
-from ..elf.patchable import is_post_processed, patchable_functions
-from ..elf.symbols import Symbol
-from ..elf.unseen import unseen_entries
-from ..errors import BadElf
+from ..elf.lost_padding import ENTRIES_LOST, functions_with_lost_entries
+from ..elf.patchable import patchable_functions
+from ..elf.separate_symbols import SeparateSymbols
+from ..elf.symbols import Symbol, is_function
+from ..errors import BadElf, NotPatchable
 from ..livepatch.container import build_container, parse_container
 from ..livepatch.target import FunctionPair, Target
+from ..livepatch.target_functions import OldFunction, PaddedFunctions, StockFunctions, TargetFunctions
 from ..printable import some
 from .comparison import compare
 from .composition import Composition, composition
 from .extraction import Extracted, Source, extract
 from .layouts import Compared, LayoutChange, check_layouts
 from .linking import compile_medium, link, without_debug_information
-from .objects import ObjectFile
+from .objects import STB_LOCAL, ObjectFile
 from .recording import Link, Records, Unit
-from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, Refusals
-from .replacing import Replaced, UnitChange, functions_to_replace
+from .refusals import ASSEMBLY, GENERATED, HOOK, LTO, MISMATCH, NOTHING, Refusals
+from .replacing import RELIANT, Replaced, UnitChange, functions_to_replace
 from .running import differing_functions, layout_difference
 from .slots import Slots
-from .target_library import TargetLibrary
+from .target_library import Ambiguous, TargetLibrary
 from .work_tree import Built, WorkTree
 
 
@@ -68,10 +71,15 @@ def candidates(tree: WorkTree, built: Built, refusals: Refusals) -> list[Candida
     after = built.before.followed_by(built.after)
     found = []
     compared: dict[str, UnitChange | None] = {}
+    for name in built.generating:
+        refusals.add(GENERATED, name, f"{name} changes, and it tells how the library is built, or files are generated"
+                     " from it; of a source package only what compilers read is made anew, so build the unpacked source"
+                     " with --source and --build")
     for output, how in sorted(after.links.items()):
         if output not in built.before.links:
             continue
-        old, new = composition(built.before.links[output], built.before), composition(how, after)
+        old = composition(built.before.links[output], built.before)
+        new = composition(how, after) if output in built.after.links else old.with_units_of(after)
         changes = [change for key, unit in new.units.items()
                    if (change := _compared(key, unit, built, compared, refusals)) is not None]
         if _others_differ(tree, old, new, refusals) or changes:
@@ -132,38 +140,39 @@ def make(
     after = built.before.followed_by(built.after)
     product = ElfImage.open(tree.product_before(candidate.link.output))
     target = TargetLibrary(running, _symbols(product, running, refusals))
-    unchanged = (UnitChange(unit.name, key, compare(None, ObjectFile(unit.shadow)))
-                 for key, unit in candidate.after.units.items()
-                 if unit.shadow and key not in {change.key for change in candidate.changes})
+    unchanged = _Unchanged(candidate)
     replaced = functions_to_replace(candidate.changes, unchanged, target, refusals)
-    replaced = _check_hooks(replaced, product, running, refusals)
     layouts = check_layouts(
         [Compared(candidate.before.units.get(key), built.after.units.get(key))
          for key in {**candidate.before.units, **candidate.after.units}],
         [each.name for each in replaced], target.exported, refusals)
-    warnings = _unseen(running)
-    if not replaced:
-        if not refusals.refused:
-            refusals.add(NOTHING, os.path.basename(running.name),
-                         f"{os.path.basename(running.name)} has no function that the diff changes")
-        return None
     if refusals.refused:
         return None
-    slots, extracted, medium = _extract(candidate, after, replaced, target, tree, refusals)
-    if refusals.refused:
-        return None
+    diversion = _diversion(running, target.symbols)
+    differing = _differing(product, running)
     directory = tree.path("objects")
-    patch = link(os.path.join(directory, "patch.so"), extracted, slots, after.units, candidate.link, target, refusals,
-                 directory)
+    while True:
+        olds = _old_functions(replaced, differing, diversion, refusals)
+        replaced = [each for each in replaced if each.old.value in olds]
+        if not replaced and not refusals.refused:
+            refusals.add(NOTHING, os.path.basename(running.name),
+                         f"{os.path.basename(running.name)} has no function that the diff changes, or none to replace")
+        if refusals.refused:
+            return None
+        slots, extracted, medium = _extract(candidate, after, replaced, target, tree, refusals)
+        if refusals.refused:
+            return None
+        patch = link(os.path.join(directory, "patch.so"), extracted, slots, after.units, candidate.link, target,
+                     refusals, directory)
+        if refusals.refused:
+            return None
+        pairs = _pairs(extracted, patch, olds)
+        more = _reliant_callers(diversion, patch, pairs, candidate.changes, unchanged, target, refusals)
+        if not more:
+            break
+        replaced = sorted([*replaced, *more], key=lambda each: each.old.value)
     if refusals.refused:
         return None
-    pairs = []
-    for name, each in extracted.names.items():
-        symbol = patch.find_dynamic_symbol(name)
-        if symbol is None:
-            raise BadElf(f"{patch.name} lacks the function {name}, although it was linked into it")
-        pairs.append(FunctionPair(each.old.name.partition("@")[0], name, each.old.value, each.old.size, symbol.value))
-    pairs.sort(key=lambda pair: pair.old_offset)
     addresses = {symbol.name: symbol.value for symbol in patch.symbols() if symbol.defined}
     described = Target(
         running.soname or os.path.basename(running.name), os.path.abspath(running.name),
@@ -172,7 +181,7 @@ def make(
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
     data, patch_id = build_container(patch, [described], (), labels)
     parse_container(data, patch.name)
-    return Made(data, patch_id, described, replaced, extracted.copied, medium, layouts, warnings)
+    return Made(data, patch_id, described, replaced, extracted.copied, medium, layouts, _unseen(running, diversion))
 
 
 def _symbols(product: ElfImage, running: ElfImage, refusals: Refusals) -> list[Symbol]:
@@ -187,31 +196,116 @@ def _symbols(product: ElfImage, running: ElfImage, refusals: Refusals) -> list[S
     return product.symbols() if difference is None else running.symbols() or product.symbols()
 
 
-def _check_hooks(replaced: list[Replaced], product: ElfImage, running: ElfImage, refusals: Refusals) -> list[Replaced]:
-    """Refuse what cannot be diverted, and functions whose code in what runs is other than what was compared."""
-    differing: set[str] = set()
-    if product.build_id != running.build_id and layout_difference(product, running) is None:
-        differing.update(differing_functions(product, running))
-    hooks = {function.address: function for function in patchable_functions(running)}
-    kept = []
+class _Unchanged(Iterable[UnitChange]):
+    """The units of a target that the diff leaves alone, read when they are asked for."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        changed = {change.key for change in candidate.changes}
+        self._units = [unit for key, unit in candidate.after.units.items() if unit.shadow and key not in changed]
+        self._read: list[UnitChange] | None = None
+
+    def __iter__(self) -> Iterator[UnitChange]:
+        if self._read is None:
+            self._read = []
+            for unit in self._units:
+                file = ObjectFile(str(unit.shadow))
+                self._read.append(UnitChange(unit.name, unit.key, compare(file, file)))
+        return iter(self._read)
+
+
+def _diversion(running: ElfImage, symbols: list[Symbol]) -> TargetFunctions:
+    """Who finds the functions of what runs: of a library with padding, or of one without."""
+    patchable = patchable_functions(running)
+    if patchable:
+        return PaddedFunctions(running, patchable)
+    if functions_with_lost_entries(running, []):
+        raise NotPatchable(f"{running.name} was built with padding, {ENTRIES_LOST}")
+    return StockFunctions(running, SeparateSymbols(running.dynamic_symbols() + symbols, None))
+
+
+def _differing(product: ElfImage, running: ElfImage) -> set[str]:
+    """The functions whose code in what runs is other than what was compared."""
+    if product.build_id == running.build_id or layout_difference(product, running) is not None:
+        return set()
+    return set(differing_functions(product, running))
+
+
+def _old_functions(replaced: list[Replaced], differing: set[str], diversion: TargetFunctions, refusals: Refusals,
+                   ) -> dict[int, OldFunction]:
+    """{address: OldFunction} of those that can be diverted; the others are refused."""
+    name = diversion.image.name
+    wanted: dict[int, tuple[str, str]] = {}
+    by_name: dict[str, Replaced] = {}
     for each in replaced:
-        name = each.old.name
-        function = hooks.get(each.old.value)
-        if name in differing:
-            refusals.add(MISMATCH, name, f"{name} is other code in {running.name} than in what was built from the"
-                         " source")
-        elif function is None or function.refusal is not None:
-            why = "it was compiled without padding" if function is None else function.refusal
-            refusals.add(HOOK, name, f"{name} of {each.unit.source} cannot be replaced in {running.name}: {why}")
-        else:
-            kept.append(each)
-    return kept
+        if each.old.name in differing:
+            refusals.add(MISMATCH, each.old.name, f"{each.old.name} is other code in {name} than in what was built"
+                         " from the source")
+            continue
+        wanted[each.old.value] = (each.old.name, "")
+        by_name[each.old.name] = each
+    while True:
+        try:
+            return diversion.functions(wanted)
+        except NotPatchable as error:
+            # One is named at a time.
+            refused = [by_name[each] for each in error.functions if each in by_name]
+            if not refused:
+                raise
+            for each in refused:
+                refusals.add(HOOK, each.old.name, f"{each.old.name} of {each.unit.source}: {error}")
+                wanted.pop(each.old.value, None)
 
 
-def _unseen(running: ElfImage) -> list[str]:
-    if running.is_program or is_post_processed(running):
-        return []
-    unseen = unseen_entries(running, patchable_functions(running))
+def _pairs(extracted: Extracted, patch: ElfImage, olds: dict[int, OldFunction]) -> list[FunctionPair]:
+    """The FunctionPairs of the new functions, ascending by old offset."""
+    pairs = []
+    for name, each in extracted.names.items():
+        symbol = patch.find_dynamic_symbol(name)
+        if symbol is None:
+            raise BadElf(f"{patch.name} lacks the function {name}, although it was linked into it")
+        old = olds[each.old.value]
+        pairs.append(FunctionPair(
+            each.old.name.partition("@")[0], name, each.old.value, old.size or each.old.size, symbol.value, old.sites,
+            old.digest))
+    return sorted(pairs, key=lambda pair: pair.old_offset)
+
+
+def _reliant_callers(diversion: TargetFunctions, patch: ElfImage, pairs: list[FunctionPair],
+                     changes: list[UnitChange], unchanged: Iterable[UnitChange], target: TargetLibrary,
+                     refusals: Refusals) -> list[Replaced]:
+    """Callers that rely on a register that new code changes: to be replaced as well, compiled with the new code."""
+    found: dict[int, Replaced] = {}
+    for pair, reliance in diversion.reliances(patch, pairs):
+        if reliance.caller in found:
+            continue
+        caller = _defined_at(reliance.caller, chain(changes, unchanged), target)
+        if caller is None:
+            refusals.add(HOOK, pair.old, f"{pair.old} leaves the register {reliance.register} alone, and the code at"
+                         f" {reliance.place:#x} in {target.image.name} relies on that; it cannot be replaced as well,"
+                         " since no source file that was compiled has it")
+            continue
+        found[reliance.caller] = caller
+    return list(found.values())
+
+
+def _defined_at(address: int, units: Iterable[UnitChange], target: TargetLibrary) -> Replaced | None:
+    """The function of a unit that lies at an address of the target."""
+    names = {symbol.name.partition("@")[0] for symbol in target.symbols
+             if symbol.defined and symbol.value == address and is_function(symbol)}
+    for unit in units:
+        functions = unit.difference.after.functions
+        for name in names & set(functions):
+            try:
+                old = target.find(unit.known, name, functions[name].binding == STB_LOCAL)
+            except Ambiguous:
+                continue
+            if old is not None and old.value == address:
+                return Replaced(name, unit, old, RELIANT)
+    return None
+
+
+def _unseen(running: ElfImage, diversion: TargetFunctions) -> list[str]:
+    unseen = diversion.unseen_entries()
     if unseen is None:
         return []
     return [f"threads can enter {running.name} unseen through {some(unseen.names)} ({unseen.why}), so the livepatch"

@@ -44,7 +44,8 @@ class Ambiguous(Exception):
 class TargetLibrary:
     """The symbols of a target.
 
-    Attributes: ``image`` (elf.image.ElfImage of what runs), ``exported`` ({name: Symbol of .dynsym}).
+    Attributes: ``image`` (elf.image.ElfImage of what runs), ``symbols`` (as given), ``exported`` ({name: Symbol of
+    .dynsym}).
     """
 
     def __init__(self, image: ElfImage, symbols: list[Symbol]) -> None:
@@ -52,6 +53,7 @@ class TargetLibrary:
         :param symbols: those of its .symtab, or of an unstripped library with the same code.
         """
         self.image = image
+        self.symbols = symbols
         self._files: list[tuple[str, dict[str, list[Symbol]]]] = []
         self._globals: dict[str, list[Symbol]] = {}
         self._locals: dict[str, list[Symbol]] = {}

@@ -25,32 +25,41 @@ from typing import Callable, NamedTuple
 from ..atomic_file import read_file
 from ..errors import FileProblem
 from .commands import last_lines, run, run_logged
+from .compiling_again import compile_again
 from .errors import BuildFailed
 from .recording import Records, read_records, recording_environment, write_wrappers
 from .source_diff import Applied, apply_diffs
 
 _FIRST = "first-build.json"
+# Raised when what is recorded of a build changes.
+_FORMAT = 2
 
 
 class Recipe(NamedTuple):
     """How a source is built.
 
     ``prepare`` runs once, before the first build; ``command`` runs before and after the diff; both in the shell, in the
-    source's directory.  ``seconds`` is how long each may take.
+    source's directory.  ``seconds`` is how long each may take.  With ``once``, the command runs before the diff alone,
+    and afterwards what the diff reaches is compiled again as the command compiled it.
     """
 
     source: str
     command: str
     prepare: str = ""
     seconds: float = 3600.0
+    once: bool = False
 
 
 class Built(NamedTuple):
-    """Both builds: ``before``, and ``after`` with only what was made anew; what the diffs did to the source."""
+    """Both builds: ``before``, and ``after`` with only what was made anew; what the diffs did to the source.
+
+    ``generating`` are files of the diffs that something is generated from which was not generated anew.
+    """
 
     before: Records
     after: Records
     applied: Applied
+    generating: list[str]
 
 
 class WorkTree:
@@ -95,10 +104,17 @@ class WorkTree:
         self._remove("tree", "records.after", "objects")
         self._copy(self.path("before"), self.path("tree"))
         applied = apply_diffs(self.path("tree"), diffs, strip)
+        os.makedirs(self.path("objects"), exist_ok=True)
+        if self.recipe.once:
+            progress("compile what the diff reaches")
+            again = compile_again(before, self.path("tree"), self.path("before"), self.recipe.source, applied.files,
+                                  self.path("records.after"))
+            warnings = [*applied.warnings, *(f"{name} changes, and nothing that was compiled reads it"
+                                             for name in again.unread if name not in again.generating)]
+            return Built(before, Records(again.units, {}), applied._replace(warnings=warnings), again.generating)
         progress("build after the diff")
         self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
-        os.makedirs(self.path("objects"), exist_ok=True)
-        return Built(before, read_records(self.path("records.after")), applied)
+        return Built(before, read_records(self.path("records.after")), applied, [])
 
     def _build_first(self, fingerprint: str, progress: Callable[[str], None]) -> None:
         self._remove("tree", "before", "records.before", "bin", _FIRST, "prepare.log", "build-before.log")
@@ -119,7 +135,7 @@ class WorkTree:
         self._remove(log)
         path = self.path(log)
         status = run_logged(command, what, self.path("tree"), recording_environment(
-            self.path("bin"), self.path(records)), path, self.recipe.seconds)
+            self.path("bin"), self.path(records), self.recipe.once), path, self.recipe.seconds)
         if status:
             raise BuildFailed(f"cannot {what}: {command!r} ended with status {status}; {path} ends with:\n"
                               + last_lines(path))
@@ -132,9 +148,8 @@ class WorkTree:
 
     def _fingerprint(self) -> str:
         """A digest of the source and of how it is built: the first build is made again when it differs."""
-        digest = hashlib.sha256(repr((self.recipe.command, self.recipe.prepare, os.environ.get("PATH"), [
-            (name, value) for name, value in sorted(os.environ.items())
-            if name.endswith("FLAGS") or name in ("CC", "CXX", "LD", "AR")])).encode())
+        digest = hashlib.sha256(repr((
+            _FORMAT, self.recipe.command, self.recipe.prepare, sorted(relevant_environment().items()))).encode())
         digest.update(source_digest(self.recipe.source).encode())
         return digest.hexdigest()
 
@@ -148,6 +163,12 @@ class WorkTree:
                 shutil.rmtree(path)
             elif os.path.lexists(path):
                 os.unlink(path)
+
+
+def relevant_environment() -> dict[str, str]:
+    """What of the environment a build depends on."""
+    return {name: value for name, value in os.environ.items()
+            if name.endswith("FLAGS") or name.startswith("DEB_") or name in ("PATH", "CC", "CXX", "LD", "AR")}
 
 
 def source_digest(directory: str) -> str:

@@ -78,11 +78,8 @@ _seconds.__name__ = _duration.__name__ = "number of seconds"
 _count.__name__ = "number"
 
 
-def parser(only=None):
-    """The usage.Parser; the chosen verb is in ``verb``.
-
-    :param only: the name of a verb, if no other is going to be asked for; to make them all takes as long as to start.
-    """
+def parser():
+    """The usage.Parser; the chosen verb is in ``verb``."""
     top = Parser(
         prog="ulp", description="Patch functions of shared libraries in running processes.",
         epilog="ulp VERB --help says more of each. Exit status: 0 done, 1 not so or refused, 2 wrong usage, 3 applied,"
@@ -98,39 +95,41 @@ def parser(only=None):
                            help="print the traceback of an error that ends up in the row of a process")
         return added
 
-    for name, add in _VERBS.items():
-        if only in (None, name):
-            add(verb)
-    return top
-
-
-def _post(verb):
     post = verb("post", "make a shared library livepatchable")
     post.add_argument("library", metavar="LIB.so", help="the library, built with padding and trm.o")
     post.add_argument("-o", "--output", metavar="OUT", help="write the result here instead of replacing the library")
     post.add_argument("--allow-untracked", action="store_true",
                       help="accept exported functions without padding, through which threads enter the library unseen")
 
-
-def _build(verb):
     build = verb(
-        "build", "make a livepatch from a source tree and a diff, and prove it",
-        "The source is copied, and built before and after the diff; the functions whose code differs are replaced."
+        "build", "make a livepatch from a source and a diff, and prove it",
+        "The source, a tree with the command that builds it or a source package of a distribution, is built before and"
+        " after the diff; the functions whose code differs are replaced."
         " Exit status: 0 built, 1 refused: each reason is on standard error.",
     )
-    build.add_argument("--source", metavar="DIR", required=True, help="the source tree, without the diff")
-    build.add_argument("--build", metavar="COMMAND", required=True,
+    sources = build.add_mutually_exclusive_group(required=True)
+    sources.add_argument("--source", metavar="DIR",
+                         help="a source tree, without the diff; --build says how it is built")
+    sources.add_argument("--debian", metavar="PACKAGE",
+                         help="a source package of Debian, built by its debian/rules: NAME or NAME=VERSION as apt knows"
+                         " it, a .dsc file, or a directory")
+    build.add_argument("--build", metavar="COMMAND",
                        help="the shell command that builds it, with the flags that the library was built with")
     build.add_argument("--prepare", metavar="COMMAND", help="a shell command to run once before, such as ./configure")
-    build.add_argument("--diff", "--patch", metavar="DIFF", action="append", required=True,
-                       help="the fix; may be given several times")
+    build.add_argument("--diff", "--patch", metavar="DIFF", action="append", default=[],
+                       help="the fix, of a Debian source package also the name of one of its patches; may be given"
+                       " several times")
+    build.add_argument("--without-patch", metavar="NAME", action="append", default=[],
+                       help="build the source package without this one of its patches; may be given several times."
+                       " Unless --diff is given, what was left out is the fix")
     build.add_argument("--strip", metavar="N", type=_count, default=1,
                        help="leading directories to drop from the names in the diff, as patch -p; default: %(default)s")
     build.add_argument("--target", metavar="NAME", action="append", default=[],
                        help="only this library or program, by soname or file name; may be given several times; default:"
                        " every library whose code changes, or every program if no library does")
     build.add_argument("--running", metavar="FILE",
-                       help="the library as it is installed where it runs; default: the one that is built here")
+                       help="the library as it is installed where it runs, or the name of the Debian package that is"
+                       " installed and has it; default: the one that is built here")
     build.add_argument("-o", "--output", metavar="DIR", required=True,
                        help="write the livepatches here, or to this file if its name ends in .ulp")
     build.add_argument("--allow", metavar="NAME", action="append", default=[],
@@ -148,8 +147,6 @@ def _build(verb):
     build.add_argument("--no-proof", action="store_true", help="leave out the proof on a trial process")
     build.add_argument("--as-root", action="store_true", help="run the commands of the source as root, if you are")
 
-
-def _pack(verb):
     pack = verb("pack", "make a livepatch from a description file")
     pack.add_argument("description", metavar="PATCH.dsc",
                       help="names the patch library, the libraries that it is for, and the functions that it replaces")
@@ -169,26 +166,18 @@ def _pack(verb):
                       help="where it is applied, these livepatches of its targets are reverted in the same moment: a"
                       " patch ID, a name or a wildcard of names, '*' for all; may be given several times")
 
-
-def _dump(verb):
     dump = verb("dump", "show what is in a livepatch")
     dump.add_argument("container", metavar="FILE.ulp", help="the livepatch")
 
-
-def _sign(verb):
     sign = verb("sign", "sign a livepatch; the signature is written to FILE.ulp.sig")
     sign.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     sign.add_argument("-k", "--key", metavar="KEY", required=True,
                       help="private key of ssh-keygen, or a public key whose private half an agent holds")
 
-
-def _verify(verb):
     verify = verb("verify", "tell whether a livepatch is signed: exit 0 by somebody who may sign, 1 if not")
     verify.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     _signers(verify, required=True)
 
-
-def _trigger(verb):
     trigger = verb(
         "trigger", "apply a livepatch to one process, or revert it",
         "Exit status: 0 done, even if threads have not left the library yet; 1 refused, also if the livepatch is not"
@@ -200,15 +189,11 @@ def _trigger(verb):
     _limits(trigger)
     _policy(trigger)
 
-
-def _check(verb):
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     check.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     _examination(check)
 
-
-def _dispatch(verb):
     dispatch = verb(
         "dispatch", "apply, revert or check a livepatch in many processes",
         "Exit status of patch and revert: 0 no process failed and every PID given is as asked, even if threads have not"
@@ -235,8 +220,6 @@ def _dispatch(verb):
     _limits(dispatch)
     _policy(dispatch)
 
-
-def _list(verb):
     listing = verb(
         "list", "show the livepatchable processes and their state; what needs attention comes first",
         "Processes that have nothing to do with any livepatch are left out. Exit status: 0 done, 1 a process given by"
@@ -255,8 +238,6 @@ def _list(verb):
                          f" each time; without a number: {WATCH_SECONDS:g}; put names before this option")
     _examination(listing)
 
-
-def _explain(verb):
     explain = verb(
         "explain", "tell why a process can be patched, or why not, step by step",
         "Nothing is touched. Exit status: 0 it is patched or can be, 1 not so.",
@@ -268,11 +249,10 @@ def _explain(verb):
     _rules(explain)
     _examination(explain)
 
-
-def _messages(verb):
     messages = verb("messages", "show what the runtime in a process has logged")
     messages.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     _examination(messages)
+    return top
 
 
 def _examination(verb):
@@ -330,20 +310,3 @@ def _rules(verb):
                       help="leave the processes alone that this file names; '' for none; default: %(default)s")
     verb.add_argument("--retracted-file", metavar="FILE", default=RETRACTED_FILE,
                       help="apply no livepatch that this file names; '' for none; default: %(default)s")
-
-
-# In the order in which the help names them.
-_VERBS = {
-    "post": _post,
-    "build": _build,
-    "pack": _pack,
-    "dump": _dump,
-    "sign": _sign,
-    "verify": _verify,
-    "trigger": _trigger,
-    "check": _check,
-    "dispatch": _dispatch,
-    "list": _list,
-    "explain": _explain,
-    "messages": _messages,
-}

@@ -11,6 +11,8 @@ import time
 
 from ..atomic_file import replace_file
 from ..build.build import Request, build, default_work_directory
+from ..build.debian_package import debian_package
+from ..build.installed import installed_library
 from ..build.page import page
 from ..build.report import report_lines
 from ..build.work_tree import Recipe
@@ -28,21 +30,24 @@ def _build(arguments):
         raise UlpError(
             f"the runtime {runtime} does not exist, and without it no livepatch can be proved; name another with"
             " --runtime, or leave the proof out with --no-proof")
+    progress = _Progress()
+    work = arguments.work or default_work_directory(arguments.source or arguments.debian)
+    recipe, diffs, origin = _source(arguments, work, progress)
     result = build(
         Request(
-            recipe=Recipe(os.path.abspath(arguments.source), arguments.build, arguments.prepare or "",
-                          arguments.build_timeout),
-            diffs=arguments.diff,
+            recipe=recipe,
+            diffs=diffs,
             output=arguments.output,
-            work=arguments.work or default_work_directory(arguments.source),
+            work=work,
             strip=arguments.strip,
             targets=tuple(arguments.target),
-            running=arguments.running,
+            running=installed_library(arguments.running, arguments.target) if arguments.running else None,
             allow=tuple(arguments.allow),
             labels=tuple(arguments.label),
             runtime=runtime,
+            origin=origin,
         ),
-        _Progress(),
+        progress,
     )
     fields = result.fields
     for target in fields["targets"]:
@@ -57,6 +62,28 @@ def _build(arguments):
         allow = f"; --allow '{refusal['name']}' goes on in spite of it" if refusal["can_be_allowed"] else ""
         complain(f"refused ({refusal['kind']}): {refusal['reason']}{allow}")
     return REFUSED if result.refused else DONE
+
+
+def _source(arguments, work, progress):
+    """(Recipe, paths of the diffs, what the metadata say of the source package)."""
+    if arguments.source is not None:
+        if arguments.build is None:
+            raise UlpError(f"--build is missing: the command that builds {arguments.source}")
+        if arguments.without_patch:
+            raise UlpError("--without-patch is for a source package; of a source tree name the fix with --diff")
+        if not arguments.diff:
+            raise UlpError("--diff is missing: the fix to make a livepatch of")
+        return Recipe(os.path.abspath(arguments.source), arguments.build, arguments.prepare or "",
+                      arguments.build_timeout), arguments.diff, {}
+    if arguments.build is not None or arguments.prepare is not None:
+        raise UlpError("a source package is built by its own rules; leave out --build and --prepare, or unpack it and"
+                       " name the directory with --source")
+    if not arguments.diff and not arguments.without_patch:
+        raise UlpError("the fix is missing: name it with --diff, or one of the package's own patches with"
+                       " --without-patch")
+    package = debian_package(arguments.debian, tuple(arguments.without_patch), work, progress)
+    diffs = [package.patch(diff) for diff in arguments.diff] or package.left_out
+    return Recipe(package.directory, package.command, "", arguments.build_timeout, once=True), diffs, package.origin
 
 
 class _Progress:

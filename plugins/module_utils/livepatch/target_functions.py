@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from ..abi import PAD_BEFORE
 from ..elf.image import ElfImage
@@ -18,6 +18,9 @@ from ..elf.symbols import Symbol, is_function, symbol_label
 from ..elf.unseen import UnseenEntries, unseen_entries
 from ..errors import BadDescription, NotPatchable, UlpError
 from .target import FunctionPair
+
+if TYPE_CHECKING:
+    from ..stock.reliance import Reliance
 
 # What compilers append to the name of a copy that they made of a function.
 _CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
@@ -83,6 +86,15 @@ class TargetFunctions:
         :param wheres: {name of an old function: what a message about it begins with}.
         :raises NotPatchable: one does.
         """
+
+    def reliances(self, patch: ElfImage, pairs: list[FunctionPair]) -> Iterator[tuple[FunctionPair, Reliance]]:
+        """The callers that rely on a register that a replacement changes.
+
+        :param patch: ElfImage of the patch library.
+        :param pairs: list of target.FunctionPair; callers that are replaced as well are not asked.
+        :return: (target.FunctionPair, stock.reliance.Reliance) of each.
+        """
+        return iter(())
 
     def unseen_entries(self) -> UnseenEntries | None:
         """Why a process that runs the library would be refused (elf.unseen.UnseenEntries), or None."""
@@ -187,21 +199,24 @@ class StockFunctions(TargetFunctions):
         }
 
     def require_registers_kept(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
+        for pair, reliance in self.reliances(patch, pairs):
+            caller = self._label(reliance.caller)
+            raise NotPatchable(
+                f"{wheres[pair.old]}the function {pair.old} of {self.image.name} cannot be replaced by {pair.new}:"
+                f" {caller} keeps a value in {reliance.register} across the call at {reliance.place:#x}, since"
+                f" {pair.old} leaves that register alone, and {pair.new} changes it; compile {pair.new} with"
+                " __attribute__((no_caller_saved_registers)) and -mgeneral-regs-only, or replace the caller, too",
+                [pair.old])
+
+    def reliances(self, patch: ElfImage, pairs: list[FunctionPair]) -> Iterator[tuple[FunctionPair, Reliance]]:
         old = self._register_use(self._finder.code)
         new = self._register_use(self._code(patch, patch.symbols() + patch.dynamic_symbols()))
         replaced = {pair.old_offset for pair in pairs}
         for pair in pairs:
-            if not old.kept(pair.old_offset):
-                continue
-            reliance = old.reliance(pair.old_offset, new.changed(pair.new_offset), replaced)
-            if reliance is not None:
-                caller = self._label(reliance.caller)
-                raise NotPatchable(
-                    f"{wheres[pair.old]}the function {pair.old} of {self.image.name} cannot be replaced by {pair.new}:"
-                    f" {caller} keeps a value in {reliance.register} across the call at {reliance.place:#x}, since"
-                    f" {pair.old} leaves that register alone, and {pair.new} changes it; compile {pair.new} with"
-                    " __attribute__((no_caller_saved_registers)) and -mgeneral-regs-only, or replace the caller, too",
-                    [pair.old])
+            if old.kept(pair.old_offset):
+                reliance = old.reliance(pair.old_offset, new.changed(pair.new_offset), replaced)
+                if reliance is not None:
+                    yield pair, reliance
 
     def _label(self, address: int) -> str:
         """What messages call the function at ``address``."""
@@ -223,3 +238,4 @@ def names_of(symbol: Symbol) -> set[str]:
         if not symbol.hidden:
             names.add(f"{symbol.name}@@{symbol.version}")
     return names
+

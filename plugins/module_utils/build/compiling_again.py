@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compile what a diff reaches, as the recorded build compiled it, without running the build again.
+
+The build of a source package begins with cleaning and configuring: a second one would compile everything anew.  What it
+compiled, and which files each compilation read, is recorded, so that the few that the diff reaches can be repeated.
+What a build generates from other files, it would not generate again: such files are told apart.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from ..atomic_file import read_file
+from ..errors import FileProblem
+from .compiler_wrapper import compile_shadow
+from .errors import BuildFailed
+from .recording import Records, Unit
+
+# What tells how a library is built, or is made into what compilers read.
+_GENERATING = re.compile(
+    r"configure(?:\.ac|\.in)?|acinclude\.m4|aclocal\.m4|CMakeLists\.txt|.*\.cmake|meson\.build|meson_options\.txt"
+    r"|(?:GNU)?[Mm]akefile.*|.*\.(?:in|am|y|yy|l|ll|gperf|asn1?|idl|proto|inc\.pl|awk|m4)")
+# Where those are that have no part in the library.
+_ASIDE = re.compile(r"(?:.*/)?(?:tests?|testing|testsuite|docs?|man|manpages|examples?|fuzz|contrib|po|debian)/.*"
+                    r"|\.pc/.*", re.IGNORECASE)
+# In a rule of make: a file's name, with spaces behind backslashes.
+_NAME = re.compile(r"(?:\\.|[^\s\\])+")
+
+
+class CompiledAgain(NamedTuple):
+    """What was compiled again.
+
+    ``units``, {key: Unit}; ``unread``, the files of the diff that no compilation read; ``generating``, those of them
+    that something may be made from which is compiled.
+    """
+
+    units: dict[str, Unit]
+    unread: list[str]
+    generating: list[str]
+
+
+def compile_again(records: Records, tree: str, before: str, source: str, files: list[str], directory: str,
+                  ) -> CompiledAgain:
+    """Compile again what reads one of ``files``.
+
+    :param records: of the first build, which ran in ``tree``.
+    :param before: the tree as it was after the first build; ``source``, as it was before.
+    :param files: what the diff has changed, as paths within ``tree``; copies that the build has made of them, to
+        compile in another directory, say, are changed as well.
+    :param directory: for the new shadow objects.
+    :raises BuildFailed: what was compiled before cannot be after the diff.
+    """
+    os.makedirs(directory, exist_ok=True)
+    root = os.path.realpath(tree)
+    read_by = {key: _read_by(unit) for key, unit in records.units.items()}
+    made: dict[str, list[str]] = {}
+    for path in sorted(set().union(*read_by.values())):
+        name = os.path.relpath(path, root)
+        if not name.startswith(os.pardir) and not os.path.lexists(os.path.join(source, name)):
+            made.setdefault(os.path.basename(path), []).append(path)
+    changed: dict[str, str] = {}
+    altered: set[str] = set()
+    for name in files:
+        changed[os.path.realpath(os.path.join(tree, name))] = name
+        for copy in made.get(os.path.basename(name), ()):
+            if _contents(copy) == _contents(os.path.join(before, name)):
+                shutil.copyfile(os.path.join(tree, name), copy)
+                changed[copy] = name
+            else:
+                altered.add(name)
+    reached = [unit for key, unit in records.units.items() if changed.keys() & read_by[key]]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        again = list(pool.map(lambda unit: _again(unit, directory), reached))
+    read = {changed[path] for paths in read_by.values() for path in changed.keys() & paths}
+    unread = [name for name in files if name not in read]
+    generating = [name for name in unread if name in altered or (
+        not _ASIDE.fullmatch(name) and _GENERATING.fullmatch(os.path.basename(name)))]
+    return CompiledAgain({unit.key: unit for unit in again}, unread, generating)
+
+
+def _contents(path: str) -> bytes | None:
+    try:
+        return read_file(path)
+    except FileProblem:
+        return None
+
+
+def _read_by(unit: Unit) -> set[str]:
+    """The files that were read to compile a Unit."""
+    names = [unit.source]
+    if unit.shadow is not None:
+        try:
+            rule = read_file(unit.shadow + ".d").decode("utf-8", "surrogateescape")
+        except FileProblem as error:
+            raise BuildFailed(f"what {unit.name} is compiled from is not recorded ({error}); remove the work directory"
+                              " and build anew") from error
+        for word in _NAME.findall(rule.replace("\\\n", " ").partition(": ")[2]):
+            names.append(re.sub(r"\\(.)", r"\1", word).replace("$$", "$"))
+    return {os.path.realpath(os.path.join(unit.directory, name)) for name in names}
+
+
+def _again(unit: Unit, directory: str) -> Unit:
+    if unit.shadow is None:
+        # Refused, where it belongs to a target.
+        return unit._replace(digest=None)
+    shadow = os.path.join(directory, os.path.basename(unit.shadow))
+    done = compile_shadow(unit.compiler, unit.arguments, shadow, cwd=unit.directory,
+                          env={"PATH": os.environ.get("PATH", os.defpath), **unit.environment})
+    if done.returncode:
+        raise BuildFailed(f"cannot compile {unit.name} after the diff: "
+                          + done.stdout.decode("utf-8", "replace").strip()[-1500:])
+    return unit._replace(shadow=shadow, digest=None)
