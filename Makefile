@@ -88,15 +88,19 @@ demo: packages-build venv build collection-install ## patch a running network se
 
 # -------------------------------------------------------------------- check
 
-# What waits for playbooks and containers most of the time goes on beside the hazards.
+# Two queues side by side, for two cores: what patches processes in one, what builds and runs playbooks in the other.
 .PHONY: check
-check: packages-check-build-containers check-native check-native-sanitized check-unit check-fuzz check-collection ## every test
-	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-hazards check-others
+check: packages-check-build-containers venv build collection-path ## every test
+	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-processes check-everything-else
 	@echo "All tests passed."
 
-.PHONY: check-others
-check-others:
-	@$(MAKE) SIDE_BY_SIDE= check-use molecule-default
+.PHONY: check-processes
+check-processes:
+	@$(MAKE) SIDE_BY_SIDE= check-unit check-hazards
+
+.PHONY: check-everything-else
+check-everything-else:
+	@$(MAKE) SIDE_BY_SIDE= check-native check-native-sanitized check-fuzz check-collection check-use molecule-default
 
 .PHONY: check-native
 check-native: build-native ## the runtime's own tests
