@@ -13,7 +13,8 @@
  *                leads to it (struct ulp_trm in ulp/abi.h).
  *
  * The values: ULP_STUB_POOL_SIZE and ULP_CELL_POOL_SIZE (bytes, so few that every stub and cell reaches
- * the runtime's data), ULP_ADDRESS_END (where the addresses of user space end),
+ * the runtime's data), ULP_JUMP_SIZE and ULP_SHORT_JUMP_SIZE (bytes of
+ * jumps), ULP_ADDRESS_END (where the addresses of user space end),
  * ULP_REGISTERS (words of the registers as PTRACE_GETREGS gives them), ULP_UNWIND_REGISTERS,
  * ULP_UNWIND_STACK_POINTER and ULP_UNWIND_RETURN_ADDRESS (registers as frame descriptions number
  * them), ULP_SIGNAL_RETURN_SIZE (bytes that ulp_signal_return() compares), ULP_SIGNAL_FRAME_SEGMENTS
@@ -156,11 +157,15 @@ struct ulp_code_pun {
 	uint64_t function;
 	uint64_t site;
 	unsigned char code[ULP_PUN_CODE];
+	uint64_t gap; /* 0: none */
 	unsigned length;
 	enum ulp_pun_instruction instruction;
 	unsigned displacement;
 	uint32_t frame_before, frame_after;
 };
+
+/* Whether `code` jumps; where `gap` is not 0, to so many bytes behind its start, and on from there. */
+bool ulp_code_pun_jumps(const unsigned char code[ULP_PUN_CODE], int64_t gap);
 
 /* Where the jump leads. */
 uint64_t ulp_code_pun_landing(const struct ulp_code_pun *pun);
@@ -168,7 +173,8 @@ uint64_t ulp_code_pun_landing(const struct ulp_code_pun *pun);
 /*
  * Writes into `code` a cell that will stand at `address`: the way to the slot, and the old version, from
  * the function as it is in memory.  Returns false if it can't be moved there: something else than
- * endbr64, nops and pushes stands before the site, or what an instruction refers to is not within reach.
+ * endbr64, nops and pushes stands before the site, or what the instruction refers to is not within reach
+ * and it cannot be told to take the address from a register.
  */
 bool ulp_code_cell(const struct ulp_code_pun *pun, uint64_t slot, uint64_t address,
 		   unsigned char code[ULP_CELL_SIZE]);

@@ -5,7 +5,7 @@
 /* Open addressing; never more than half full. */
 #define PLACES (2 * ULP_LANDINGS)
 
-/* No landing begins there: it was discarded. */
+/* No landing begins there: it was discarded.  The place serves again. */
 #define DISCARDED 1u
 
 static struct {
@@ -30,6 +30,16 @@ static uint32_t find(uint64_t address)
 	return place;
 }
 
+/* Where one that is not in the table can stand. */
+static uint32_t first_vacant(uint64_t address)
+{
+	uint32_t place = first_place(address);
+
+	while (places[place].address > DISCARDED)
+		place = (place + 1) % PLACES;
+	return place;
+}
+
 uint32_t ulp_landing_frame(uint64_t address)
 {
 	uint32_t place = find(address);
@@ -41,9 +51,11 @@ bool ulp_landing_note(uint64_t address, uint32_t frame)
 {
 	uint32_t place = find(address);
 
-	if (places[place].address != address && used == ULP_LANDINGS)
+	if (places[place].address != address)
+		place = first_vacant(address);
+	if (!places[place].address && used == ULP_LANDINGS)
 		return false;
-	used += places[place].address != address;
+	used += !places[place].address;
 	places[place].frame = frame;
 	__atomic_store_n(&places[place].address, address, __ATOMIC_RELEASE);
 	return true;

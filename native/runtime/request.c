@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch.h"
 #include "runtime/checksum.h"
 #include "runtime/request.h"
 #include "runtime/state.h"
@@ -10,9 +11,8 @@
 /* endbr64 and the two nops: a function may be no longer. */
 #define LONGEST_ENTRY 6
 
-/* Intel SDM volume 2, 2.3.11, and JMP: e9 rel32. */
+/* Intel SDM volume 2, 2.3.11. */
 #define LONGEST_INSTRUCTION 15
-#define LONGEST_JUMP        5
 
 /* endbr64, nops and pushes before the instruction of a pun. */
 #define LONGEST_WAY_IN 32
@@ -124,6 +124,19 @@ static bool bindings_inside(const struct ulp_request *request,
 	return true;
 }
 
+/* What is written at the site: one jump, or a short one to a gap and another one there. */
+static bool jump_inside(const struct ulp_request_pun *pun, uint64_t start, uint64_t end)
+{
+	if (pun->written < 1 || pun->written > pun->length ||
+	    !ulp_code_pun_jumps(pun->code, pun->gap ? (int64_t)pun->gap - pun->site : 0))
+		return false;
+	if (!pun->gap)
+		return pun->written <= ULP_JUMP_SIZE &&
+		       pun->site + ULP_JUMP_SIZE <= (uint64_t)pun->function + pun->size;
+	return pun->written == ULP_SHORT_JUMP_SIZE && pun->gap >= start &&
+	       pun->gap + (uint64_t)ULP_JUMP_SIZE <= end;
+}
+
 /* A pun and its function, which ends where the text does at the latest; what is moved fits into a cell. */
 static bool pun_inside(const struct ulp_request_pun *pun, uint64_t start, uint64_t end)
 {
@@ -133,11 +146,10 @@ static bool pun_inside(const struct ulp_request_pun *pun, uint64_t start, uint64
 	if (pun->instruction == ULP_PUN_JUMP)
 		moved = pun->length == 2 ? 1 : 4;
 	return pun->function >= start && function_end <= end && pun->site >= pun->function &&
-	       pun->site - pun->function <= LONGEST_WAY_IN &&
-	       pun->site + LONGEST_JUMP <= function_end && pun->length >= 1 &&
+	       pun->site - pun->function <= LONGEST_WAY_IN && pun->length >= 1 &&
 	       pun->length <= LONGEST_INSTRUCTION && pun->site + pun->length <= function_end &&
 	       pun->instruction <= ULP_PUN_JUMP && pun->displacement + moved <= pun->length &&
-	       pun->written >= 1 && pun->written <= LONGEST_JUMP && pun->written <= pun->length;
+	       jump_inside(pun, start, end);
 }
 
 /* Ascending by function, and each of a site that wants them. */

@@ -9,8 +9,9 @@ struct ulp_pun {
 	const struct ulp_request_pun
 		*offered; /* by the request; the best first, and only while it is served */
 	uint32_t offered_count;
-	struct ulp_code_pun code; /* of the one that was chosen */
-	unsigned written;         /* bytes at the site that one store changes */
+	struct ulp_code_pun code;                  /* of the one that was chosen */
+	unsigned written;                          /* bytes at the site that one store changes */
+	unsigned char gap_original[ULP_JUMP_SIZE]; /* what stood in the gap, if there is one */
 	uint32_t size; /* bytes of the function, and their checksum where nothing is hooked */
 	uint32_t checksum;
 };

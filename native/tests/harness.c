@@ -154,6 +154,11 @@ static uint32_t describe_bodies(struct ulp_body *body, const uint64_t *functions
 	return count;
 }
 
+#define JUMP_SIZE 5
+
+/* What may belong to the displacement of its jump, or be a gap. */
+#define BEHIND 8
+
 /* The bytes of a function that nobody has hooked yet, as they were when they were first asked for. */
 struct pristine {
 	uint64_t function;
@@ -175,10 +180,22 @@ static const struct pristine *pristine(uint64_t function)
 		CHECK(dladdr1((void *)function, &info, (void **)&symbol, RTLD_DL_SYMENT) && symbol);
 		all[i].function = function;
 		all[i].size = (uint32_t)symbol->st_size;
-		CHECK(all[i].size + 8 <= sizeof all[i].code);
-		memcpy(all[i].code, (const void *)function, all[i].size + 8);
+		CHECK(all[i].size + BEHIND <= sizeof all[i].code);
+		memcpy(all[i].code, (const void *)function, all[i].size + BEHIND);
 	}
 	return &all[i];
+}
+
+static void describe_gap(struct ulp_request_pun *pun, const struct stock_site *site,
+			 const struct pristine *function)
+{
+	unsigned char compared[sizeof function->code + JUMP_SIZE];
+
+	CHECK(site->gap + JUMP_SIZE <= function->size + BEHIND);
+	pun->gap = pun->function + site->gap;
+	memcpy(compared, function->code, pun->size);
+	memcpy(compared + pun->size, &function->code[site->gap], JUMP_SIZE);
+	pun->checksum = ulp_checksum(compared, pun->size + JUMP_SIZE);
 }
 
 static uint32_t describe_pun(struct ulp_request_pun *pun, const struct stock_site *site,
@@ -203,6 +220,8 @@ static uint32_t describe_pun(struct ulp_request_pun *pun, const struct stock_sit
 		memcpy(pun->code, site->code, sizeof pun->code);
 		pun->written = (uint8_t)site->written;
 	}
+	if (site->gap)
+		describe_gap(pun, site, function);
 	return 1;
 }
 

@@ -44,6 +44,7 @@ struct stock_site {
 	uint32_t before, after; /* from the stack pointer to the canonical frame address */
 	unsigned char code[ULP_PUN_CODE]; /* what is written; all 0: e9 over the first byte */
 	unsigned written;
+	unsigned gap; /* its offset from the function's start on; 0: none is used */
 };
 
 /* If set, the target of the next requests is a stock library; a function may have several, the last has none. */

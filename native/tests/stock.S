@@ -100,6 +100,14 @@ value:
 	ret
 	end stock_wide
 
+	/* int stock_short(int x): x + 7; two bytes of its first instruction lead to the gap behind it */
+	function stock_short
+	xor	%eax, %eax
+	lea	7(%rdi), %eax
+	ret
+	end stock_short
+	.skip	10, 0x90
+
 	/* int stock_outer(void (*callback)(void *), void *argument, int x): calls back; stock_plain(x) */
 	function stock_outer
 	push	%rbx

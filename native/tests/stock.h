@@ -12,6 +12,7 @@ int stock_frame(int x);
 int stock_pushes(void (*callback)(void *), void *argument, int x);
 int stock_endbr(int x);
 int stock_wide(int x);
+int stock_short(int x);
 int stock_outer(void (*callback)(void *), void *argument, int x);
 
 static const struct stock_site stock_sites[] = {
@@ -27,6 +28,8 @@ static const struct stock_site stock_sites[] = {
 	{stock_wide, .length = 5, .before = 8, .after = 8},
 	{stock_wide, .length = 5, .before = 8, .after = 8, .code = {0xe9, 0, 0, 0, 0xc5},
 	 .written = 5},
+	{stock_short, .length = 2, .before = 8, .after = 8, .code = {0xeb, 6, 0xe9, 0, 0, 0, 0xc6},
+	 .written = 2, .gap = 8},
 	{NULL, .offset = 0},
 };
 

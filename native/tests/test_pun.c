@@ -252,6 +252,28 @@ static void landing_taken(void)
 	CHECK(taken == (void *)page && munmap(taken, 4096) == 0);
 }
 
+/*
+ * The landings of all functions but the last one are made and given up, and so is the gap.  Their places in the
+ * table serve again: seen to end with ULP_FULL at the 1,025th time.
+ */
+static void in_vain(void)
+{
+	static const void *const functions[] = {stock_plain, stock_relative, stock_jump,
+						stock_frame, stock_pushes,   stock_endbr,
+						stock_short, stock_outer,    NULL};
+	const unsigned char *gap = (const unsigned char *)(uint64_t)stock_short + 8;
+	void *page = (void *)(((uint64_t)stock_outer + 6 - 0x3bffffff) & ~4095ull);
+	void *taken = mmap(page, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+			   -1, 0);
+
+	CHECK(taken == page);
+	for (int i = 0; i < 1200; i++)
+		CHECK(send(prepare_apply(1, PATCH_PATH, false, functions, stock_pairs)).error ==
+		      ULP_NO_LANDING);
+	CHECK(memcmp(gap, "\x90\x90\x90\x90\x90", 5) == 0);
+	CHECK(munmap(taken, 4096) == 0);
+}
+
 /* The first place will not do; at the second all bytes of the instruction change, by one store. */
 static void a_wider_jump(void)
 {
@@ -268,6 +290,37 @@ static void a_wider_jump(void)
 		settle_all(4);
 		CHECK(memcmp(code, "\xb8\1\0\0\0", 5) == 0);
 		CHECK(stock_wide(10) == 16);
+	}
+}
+
+/* Two bytes lead to where nobody is, and from there a jump leads anywhere: it stays, for who is on the way. */
+static void by_way_of_a_gap(void)
+{
+	static const void *const alone[] = {stock_short, NULL};
+	static const struct pair pairs[] = {{stock_short, "new_answer"}, {NULL, NULL}};
+	unsigned char *code = (unsigned char *)(uint64_t)stock_short;
+	void *page = (void *)((uint64_t)code & ~4095ull);
+	const struct ulp_hook *hook;
+
+	/* Whoever has put something there keeps it. */
+	CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+	code[10] = 0xcc;
+	CHECK(send(prepare_apply(5, PATCH_PATH, false, alone, pairs)).error == ULP_UNEXPECTED_CODE);
+	code[10] = 0x90;
+	CHECK(mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK(stock_short(10) == 17);
+		apply(5, PATCH_PATH, false, alone, pairs);
+		CHECK(memcmp(code, "\xeb\6\x8d\x47\7\xc3\x90\x90\xe9\0\0\0\xc6", 13) == 0);
+		CHECK(stock_short(10) == 1010);
+		hook = shown(stock_short);
+		CHECK(hook->kind == ULP_HOOK_SHORT && hook->relied == 3);
+		CHECK(hook->landing == (uint64_t)code + 13 - 0x3a000000);
+		CHECK(memcmp(&hook->code[2], code + 8, 5) == 0 && hook->original[2] == 0x90);
+		revert(5);
+		CHECK(stock_short(10) == 17);
+		settle_all(5);
+		CHECK(memcmp(code, "\x31\xc0\x8d\x47\7\xc3\x90\x90\xe9\0\0\0\xc6", 13) == 0);
 	}
 }
 
@@ -303,12 +356,14 @@ int main(void)
 		memcpy(original[i], stock_functions[i], CODE);
 	old_answers();
 	landing_taken();
+	in_vain();
 	somebody_is_there();
 	again_and_again();
 	one_of_two_reverted();
 	threads_inside();
 	CHECK(STATE->domains[0].unprovable == 0);
 	a_wider_jump();
+	by_way_of_a_gap();
 	landing_lost();
 	return 0;
 }

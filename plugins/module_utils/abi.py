@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from .printable import printable
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 
 STATE_MAGIC = 0x4554415453504C55
 REQUEST_MAGIC = 0x5453455551504C55
@@ -48,6 +48,7 @@ LIBRARY_BY_BODIES = LIBRARY_PROGRAM | LIBRARY_STOCK
 
 HOOK_PADDING = 0
 HOOK_PUN = 1
+HOOK_SHORT = 2
 
 PATCH_APPLIED = 1
 PATCH_REVERTED = 2
@@ -474,7 +475,7 @@ REQUEST_PUN = Layout(
     ("length", "B"),
     ("instruction", "B"),
     ("displacement", "B"),
-    ("reserved", "I"),
+    ("gap", "I"),
 )
 
 BLOCK = Layout(
@@ -548,6 +549,11 @@ class Interface(NamedTuple):
         """Whether the state block tells which functions are hooked; else nobody can verify that from outside."""
         return self.version >= 4
 
+    @property
+    def knows_gaps(self) -> bool:
+        """Whether a function without padding can be hooked by way of a gap."""
+        return self.version >= 6
+
 
 def _state_of(domain: Layout, library: Layout) -> Layout:
     sizes = {"domains": f"{DOMAINS * domain.size}s", "libraries": f"{LIBRARIES * library.size}s"}
@@ -557,6 +563,7 @@ def _state_of(domain: Layout, library: Layout) -> Layout:
 
 
 def _interfaces() -> dict[int, Interface]:
+    # Version 6 brought gaps, in no layout of its own: an older runtime would take one for a wide pun.
     # Version 5 brought functions without padding, words that are bound, livepatches that replace others, and runtimes
     # that are loaded into running processes.
     hook = OlderLayout(
@@ -568,6 +575,7 @@ def _interfaces() -> dict[int, Interface]:
     library_3 = OlderLayout(LIBRARY, ("resolver", "hooks", "hooks_count"))
     request_3 = OlderLayout(REQUEST, ("replaced", "replaced_count", "suspended"))
     return {
+        6: Interface(6, DOMAIN, LIBRARY, HOOK, STATE, REQUEST, REQUEST_LIBRARY),
         5: Interface(5, DOMAIN, LIBRARY, HOOK, STATE, REQUEST, REQUEST_LIBRARY),
         4: Interface(4, DOMAIN, LIBRARY, hook, _state_of(DOMAIN, LIBRARY), request, request_library),
         3: Interface(3, domain_3, library_3, hook, _state_of(domain_3, library_3), request_3, request_library),

@@ -9,6 +9,10 @@
 /* A cell for every function without padding that is ever hooked. */
 #define ULP_CELL_POOL_SIZE (1 << 20)
 
+/* Bytes of a jump that leads up to 2 GiB away, and of one that leads up to 127 bytes away. */
+#define ULP_JUMP_SIZE       5
+#define ULP_SHORT_JUMP_SIZE 2
+
 #ifndef __ASSEMBLER__
 
 /* Documentation/arch/x86/x86_64/mm.rst; with five levels of page tables nothing is mapped above unasked, either. */

@@ -4,11 +4,13 @@
 
 #include "arch.h"
 
+#define JUMP       0xe9
+#define SHORT_JUMP 0xeb
 #define REL32_SIZE 4
-#define JUMP_SIZE  5 /* e9 rel32 */
 
 /* What a cell holds besides code; the rest of it is traps. */
-#define AT_TARGET  56 /* the address that its last jump goes through */
+#define AT_TARGET  192 /* the address that its last jump goes through */
+#define CODE_END   64
 #define LAST_FRAME 0xffffu
 
 struct writer {
@@ -63,9 +65,20 @@ static int64_t displacement_at(const unsigned char *bytes, unsigned size)
 	return wide;
 }
 
+bool ulp_code_pun_jumps(const unsigned char code[ULP_PUN_CODE], int64_t gap)
+{
+	if (!gap)
+		return code[0] == JUMP;
+	return code[0] == SHORT_JUMP && gap == ULP_SHORT_JUMP_SIZE + displacement_at(&code[1], 1) &&
+	       code[ULP_SHORT_JUMP_SIZE] == JUMP;
+}
+
 uint64_t ulp_code_pun_landing(const struct ulp_code_pun *pun)
 {
-	return pun->site + JUMP_SIZE + (uint64_t)displacement_at(&pun->code[1], REL32_SIZE);
+	uint64_t jump = pun->gap ? pun->gap : pun->site;
+	const unsigned char *code = &pun->code[pun->gap ? ULP_SHORT_JUMP_SIZE : 0];
+
+	return jump + ULP_JUMP_SIZE + (uint64_t)displacement_at(&code[1], REL32_SIZE);
 }
 
 /* The length of what may stand before the site, and in *pushed the bytes that it pushes; 0: something else. */
@@ -107,22 +120,139 @@ static void put_pushes(struct writer *w, const struct ulp_code_pun *pun, uint32_
 	}
 }
 
+/*
+ * The register that holds the address of an operand which is too far away: rsi, or rdi where the
+ * instruction uses that.  No instruction with an operand in memory that is relative to itself uses
+ * either unasked, and both are the callee's: an unwinder does not look for them.
+ */
+enum holder {
+	RSI = 6,
+	RDI = 7
+};
+
+/* The ModRM byte of such an operand: mod 0, r/m 5. */
+static bool is_relative(unsigned char modrm)
+{
+	return (modrm & 0xc7) == 5;
+}
+
+/* The register in VEX.vvvv or EVEX.vvvv, which may be a general one; -1: the instruction has no such prefix. */
+static int third_operand(const unsigned char *code)
+{
+	switch (*code) {
+	case 0xc5:
+		return ~code[1] >> 3 & 15;
+	case 0xc4:
+	case 0x62:
+		return ~code[2] >> 3 & 15;
+	default:
+		return -1;
+	}
+}
+
+/* call and jmp through memory don't come back to what restores the register. */
+static bool comes_back(const unsigned char *code, const struct ulp_code_pun *pun)
+{
+	const unsigned char *modrm = &code[pun->displacement - 1];
+
+	return modrm[-1] != 0xff || (*modrm >> 3 & 7) < 2 || (*modrm >> 3 & 7) == 6;
+}
+
+static bool is_prefix(unsigned char byte)
+{
+	static const unsigned char prefixes[] = {0xf0, 0xf2, 0xf3, 0x2e, 0x36,
+						 0x3e, 0x26, 0x64, 0x65, 0x66};
+
+	return memchr(prefixes, byte, sizeof prefixes) != NULL;
+}
+
+/* REX.B and its like have no meaning for an operand that is relative, but for one at a register. */
+static bool has_extension(const unsigned char *code, unsigned modrm)
+{
+	unsigned i = 0;
+
+	if (third_operand(code) >= 0)
+		return *code != 0xc5 && !(code[1] & 0x20);
+	while (i < modrm && is_prefix(code[i]))
+		i++;
+	return (code[i] & 0xf1) == 0x41 || third_operand(&code[i]) >= 0;
+}
+
+/* Whether the instruction does the same with the address of its operand in a register, which is restored behind it. */
+static bool may_use_register(const unsigned char *code, const struct ulp_code_pun *pun)
+{
+	unsigned modrm = pun->displacement - 1u;
+	uint32_t pushed = pun->frame_after - pun->frame_before;
+
+	return pun->displacement >= 2 && is_relative(code[modrm]) && !has_extension(code, modrm) &&
+	       comes_back(code, pun) && (pushed == 0 || pushed == 8);
+}
+
+static void put_saving(struct writer *w, bool loads, enum holder holder, int distance)
+{
+	/* mov %rsi, distance(%rsp), or the other way round */
+	const unsigned char move[] = {0x48, loads ? 0x8b : 0x89,
+				      (unsigned char)(0x44 | holder << 3), 0x24,
+				      (unsigned char)distance};
+
+	put(w, move, sizeof move);
+}
+
+/*
+ * The same with its operand at a register.  The register is kept below what the instruction may
+ * push: the function has put nothing there yet, and signal handlers leave it alone.
+ */
+static void put_far_instruction(struct writer *w, const struct ulp_code_pun *pun, uint64_t operand)
+{
+	const unsigned char *code = (const unsigned char *)pun->site;
+	unsigned modrm = pun->displacement - 1u, behind = modrm + 1u + REL32_SIZE;
+	unsigned operand_register = code[modrm] >> 3 & 7;
+	bool rsi_is_used = operand_register == RSI || third_operand(code) == RSI;
+	enum holder holder = rsi_is_used ? RDI : RSI;
+	const unsigned char move_address[] = {0x48, (unsigned char)(0xb8 | holder)};
+	unsigned char at_register = (unsigned char)(operand_register << 3 | holder);
+	int pushed = (int)(pun->frame_after - pun->frame_before);
+
+	/* One that uses both of them is none of a compiler's. */
+	if (holder == RDI && (operand_register == RDI || third_operand(code) == RDI)) {
+		w->fits = false;
+		return;
+	}
+	note_frame(w, pun->frame_before);
+	put_saving(w, false, holder, -24);
+	note_frame(w, pun->frame_before);
+	put(w, move_address, sizeof move_address);
+	put(w, &operand, sizeof operand);
+	note_frame(w, pun->frame_before);
+	put(w, code, modrm);
+	put(w, &at_register, 1);
+	put(w, code + behind, pun->length - behind);
+	note_frame(w, pun->frame_after);
+	put_saving(w, true, holder, -24 + pushed);
+}
+
 static void put_instruction(struct writer *w, const struct ulp_code_pun *pun)
 {
 	const unsigned char *code = (const unsigned char *)pun->site;
+	uint64_t operand = pun->site + pun->length;
+	int64_t distance;
+	int32_t narrow = 0;
 	unsigned at = w->at;
 
+	if (pun->instruction == ULP_PUN_RELATIVE) {
+		operand += (uint64_t)displacement_at(&code[pun->displacement], REL32_SIZE);
+		distance = (int64_t)(operand - (w->address + w->at + pun->length));
+		narrow = (int32_t)distance;
+		if (narrow != distance && may_use_register(code, pun)) {
+			put_far_instruction(w, pun, operand);
+			return;
+		}
+		w->fits = w->fits && narrow == distance;
+	}
 	note_frame(w, pun->frame_before);
 	put(w, code, pun->length);
-	if (pun->instruction == ULP_PUN_RELATIVE) {
-		uint64_t operand = pun->site + pun->length +
-				   (uint64_t)displacement_at(&code[pun->displacement], REL32_SIZE);
-		int64_t distance = (int64_t)(operand - (w->address + w->at));
-		int32_t narrow = (int32_t)distance;
-
-		w->fits = w->fits && narrow == distance;
+	if (pun->instruction == ULP_PUN_RELATIVE)
 		memcpy(w->code + at + pun->displacement, &narrow, sizeof narrow);
-	}
 }
 
 bool ulp_code_cell(const struct ulp_code_pun *pun, uint64_t slot, uint64_t address,
@@ -157,7 +287,7 @@ bool ulp_code_cell(const struct ulp_code_pun *pun, uint64_t slot, uint64_t addre
 						    pun->length - pun->displacement);
 	else
 		put_instruction(&w, pun);
-	if (w.at + 7 > AT_TARGET)
+	if (w.at + 7 > CODE_END)
 		return false;
 	note_frame(&w, pun->instruction == ULP_PUN_JUMP ? frame : pun->frame_after);
 	put_jump_through(&w, address + AT_TARGET);

@@ -6,12 +6,12 @@
  * Everything here is little endian and naturally aligned; every structure is a
  * multiple of 8 bytes.  plugins/module_utils/abi.py holds the same layouts for
  * Python, and tests/unit/test_abi.py compares the two by compiling this file.
- * A change of any layout raises ULP_ABI_VERSION.
+ * A change of any layout, or of what its fields can hold, raises ULP_ABI_VERSION.
  */
 #ifndef ULP_ABI_H
 #define ULP_ABI_H
 
-#define ULP_ABI_VERSION 5u
+#define ULP_ABI_VERSION 6u
 
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
 #define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
@@ -140,6 +140,8 @@ struct ulp_hook {
 enum ulp_hook_kind {
 	ULP_HOOK_PADDING = 0,
 	ULP_HOOK_PUN     = 1,
+	ULP_HOOK_SHORT   = 2, /* a pun by way of a gap: code[2] to code[6] are the jump there, which leads
+	                         to `landing`; relied is of the first two bytes alone */
 };
 
 /* Each request adds one; struct ulp_hook[] follows, ascending by function. */
@@ -348,21 +350,23 @@ struct ulp_request_binding {
 /*
  * One place where a function without padding can be hooked; those of a function follow each other,
  * the best first.  An instruction is overwritten with a jump, whole or in part; what stays of it and
- * of what follows is the rest of the jump's displacement, and so determines where that leads.
+ * of what follows is the rest of the jump's displacement, and so determines where that leads.  With a
+ * gap, which is 5 bytes that nobody executes, a short jump leads there, and another one on from there.
  */
 struct ulp_request_pun {
 	uint32_t function; /* address of its first instruction, relative to base */
 	uint32_t site;     /* address of the instruction, relative to base: at the start, or behind pushes */
 	uint32_t size;     /* bytes from the function's start to its end, or to that of the displacement */
-	uint32_t checksum; /* CRC-32 of those, as they are where nothing is hooked */
-	uint32_t frame_before;      /* bytes from the stack pointer to the canonical frame address, */
-	uint32_t frame_after;       /* before the instruction and after it */
-	uint8_t code[ULP_PUN_CODE]; /* the bytes from `site` on when it is hooked: e9, and the displacement */
-	uint8_t written;            /* of these, how many are not as they were: 1, or more in one store */
-	uint8_t length;             /* of the instruction */
-	uint8_t instruction;        /* enum ulp_pun_instruction */
-	uint8_t displacement;       /* where in the instruction its displacement begins, if it has one */
-	uint32_t reserved;
+	uint32_t checksum; /* CRC-32 of those, and of the gap's behind them, where nothing is hooked */
+	uint32_t frame_before;       /* bytes from the stack pointer to the canonical frame address, */
+	uint32_t frame_after;        /* before the instruction and after it */
+	uint8_t  code[ULP_PUN_CODE]; /* the bytes from `site` on when it is hooked: e9 and the displacement;
+	                               with a gap eb and its, then the 5 bytes of the gap */
+	uint8_t  written;            /* at the site, how many are not as they were: 1, or more in one store */
+	uint8_t  length;             /* of the instruction */
+	uint8_t  instruction;        /* enum ulp_pun_instruction */
+	uint8_t  displacement;       /* where in the instruction its displacement begins, if it has one */
+	uint32_t gap;                /* address, relative to base; 0: none is needed */
 };
 
 enum ulp_pun_instruction {
@@ -489,9 +493,12 @@ struct ulp_trm {
  * A function f without padding, hooked at an instruction s: at f, or behind endbr64 and pushes.
  *
  *   s        e9 | s+1 to s+4 as they were: the displacement
- *   landing  notrack jmp *(%rip); the cell's address.  s + 5 + displacement, in a page of its own
+ *            or, in a gap's reach: eb rel8, and in the gap, which stays: e9 rel32
+ *   landing  notrack jmp *(%rip); the cell's address.  Where that jump leads, in a page mapped there
  *   cell     +0   what the pushes did is undone, then notrack jmp *slot(%rip)
  *            +16  the pushes, the instruction from s, then a jump to what follows it: the old version
+ *                 (of an operand that is relative to the instruction, and too far away for that, the
+ *                 address is in a register meanwhile)
  *            +64  for each of its first 64 bytes, at a byte where an instruction begins: uint16_t, bytes from the
  *                 stack pointer to the canonical frame address, divided by 8
  */

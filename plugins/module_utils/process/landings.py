@@ -36,6 +36,9 @@ _OWN_NAME = "/memfd:ulp:landings"
 # What the worker may need besides: a stack, the patch library, slots.
 _OTHER_MAPPINGS = 32
 
+# Of all pages within a jump's reach so many are looked at.
+_LOOKED_AT = 4096
+
 GOOD, NEAR_HEAP, UNUSABLE = range(3)
 
 
@@ -58,9 +61,11 @@ class AddressSpaceRoom:
         self._count = len(mappings)
         limits = _limits(pid)
         zones = []
+        own = []
         heap = 0
         for mapping in mappings:
             if mapping.path == _OWN_NAME:
+                own.append(mapping.start)
                 continue
             start, end = mapping.start, mapping.end
             if mapping.path == "[heap]":
@@ -71,6 +76,7 @@ class AddressSpaceRoom:
             elif mapping.permissions.startswith("---"):
                 start, end = start - _ROOM_BESIDE_RESERVATIONS, end + _ROOM_BESIDE_RESERVATIONS
             zones.append(_Zone(start, end))
+        self._own = frozenset(own)
         self._heap = heap or _program_break(pid)
         self._zones = _merged(zones)
         self._starts = [zone.start for zone in self._zones]
@@ -90,6 +96,18 @@ class AddressSpaceRoom:
             if self._heap <= end and start < self._heap + ROOM_FOR_HEAP:
                 return NEAR_HEAP
         return GOOD
+
+    def vacant_pages(self, low, high):
+        """Pages between the addresses ``low`` and ``high`` that are GOOD, and hold no landing yet.
+
+        :return: generator of addresses, ascending; they are spread over all that there are.
+        """
+        first = -(-max(low, _LOWEST) // PAGE_SIZE)
+        pages = min(high, END_OF_LINKED_SPACE) // PAGE_SIZE - first
+        for index in range(0, pages, max(pages // _LOOKED_AT, 1)):
+            page = (first + index) * PAGE_SIZE
+            if page not in self._own and self.judge(page) == GOOD:
+                yield page
 
     def require_mappings(self, pid, count):
         """Make sure that the kernel lets the process have ``count`` more landings (vm.max_map_count)."""

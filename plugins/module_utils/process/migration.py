@@ -115,7 +115,7 @@ class Inside(NamedTuple):
     frames: Callable[[SystemCall, list], list | None] = lambda _where, _mappings: None
 
 
-def inside_domain(state, domain, entry_points, frames, landings=()):
+def inside_domain(state, domain, entry_points, frames, way_in=()):
     """The Inside of one domain.
 
     :param state: runtime.RuntimeState.
@@ -123,7 +123,7 @@ def inside_domain(state, domain, entry_points, frames, landings=()):
     :param entry_points: function that gives the addresses through which a *new* entry leads into the
         domain's libraries: pointers to functions, which threads may well keep on their stacks.
     :param frames: function that gives the frames of a blocked thread, see Inside.
-    :param landings: addresses of the single instructions to which puns lead: whoever is there is on the way in.
+    :param way_in: addresses of single instructions that lead into functions without padding, see sites.way_in().
     """
     libraries = [library for library in state.libraries if library.domain == domain]
     ranges = [extent for library in libraries for extent in library.inside]
@@ -131,7 +131,7 @@ def inside_domain(state, domain, entry_points, frames, landings=()):
     ranges += {(library.resolver, library.resolver + RESOLVER_SIZE) for library in libraries if library.resolver}
     ranges += [(patch.text_start, patch.text_end) for patch in state.patches if patch.domain == domain]
     ranges.append((state.text_start, state.text_end))
-    ranges += [(landing, landing + 1) for landing in landings]
+    ranges += [(address, address + 1) for address in way_in]
     return Inside(tuple(joined(ranges)), entry_points, frames)
 
 

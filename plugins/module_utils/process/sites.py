@@ -10,10 +10,14 @@ back without harm; what a kind writes, and in what order, only the runtime knows
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Iterable, NamedTuple
+from zlib import crc32
 
 from .. import abi
+from ..arch.code import JUMP_OPCODE
 from ..arch.padding import ENTRY_HOP, SLOT_JUMP_STARTS, TRAMPOLINE, TRAMPOLINE_HOP
+from ..elf.site import JUMP_SIZE, SHORT_JUMP_SIZE
 
 
 class Piece(NamedTuple):
@@ -51,6 +55,12 @@ class Padding:
         return ()
 
     @staticmethod
+    def way_in(hook: Any) -> tuple[int, ...]:
+        """Addresses of single instructions outside of the runtime that lead into it: whoever is there is on the way."""
+        del hook
+        return ()
+
+    @staticmethod
     def is_in_use(hook: Any, differing: Iterable[int]) -> bool:
         """Whether threads may stand in the middle of code that is not as it was left.
 
@@ -70,7 +80,8 @@ class Pun:
     Once nothing is replaced any more its hook is undone on purpose: then it relies on nothing.
     """
 
-    _JUMP_SIZE = 5
+    # Bytes at the site that the hook relies on.
+    _RELIED = JUMP_SIZE
     # What may stand before the instruction: an endbr64, nops and pushes.
     _LONGEST_WAY_IN = 32
 
@@ -80,7 +91,7 @@ class Pun:
 
     @classmethod
     def is_sound(cls, hook: Any, text_start: int, text_end: int) -> bool:
-        return (hook.relied < 1 << cls._JUMP_SIZE
+        return (hook.relied < 1 << cls._RELIED
                 and 0 <= hook.start - hook.function <= cls._LONGEST_WAY_IN
                 and text_start <= hook.cell <= text_end - abi.CELL_SIZE
                 and hook.frame % 8 == 0 and 8 <= hook.frame <= 8 + 8 * cls._LONGEST_WAY_IN)
@@ -93,13 +104,50 @@ class Pun:
         )
 
     @staticmethod
+    def way_in(hook: Any) -> tuple[int, ...]:
+        return (hook.landing,)
+
+    @staticmethod
     def is_in_use(hook: Any, differing: Iterable[int]) -> bool:
         # A thread finds either the jump or the instruction that it stands for.
         del hook, differing
         return False
 
 
-_KINDS = {abi.HOOK_PADDING: Padding, abi.HOOK_PUN: Pun}
+class Short(Pun):
+    """A pun by way of a gap between functions, whose jump stays once it was written."""
+
+    _RELIED = SHORT_JUMP_SIZE
+    _DISTANCE = struct.Struct("<i")
+
+    @classmethod
+    def is_sound(cls, hook: Any, text_start: int, text_end: int) -> bool:
+        return (super().is_sound(hook, text_start, text_end)
+                and cls._jump(hook)[:1] == JUMP_OPCODE
+                and -128 <= cls._gap(hook) - (hook.start + SHORT_JUMP_SIZE) <= 127)
+
+    @classmethod
+    def elsewhere(cls, hook: Any) -> tuple[Piece, ...]:
+        jump = cls._jump(hook)
+        return (*super().elsewhere(hook), Piece(cls._gap(hook), len(jump), crc32(jump)))
+
+    @classmethod
+    def way_in(cls, hook: Any) -> tuple[int, ...]:
+        return (*super().way_in(hook), cls._gap(hook))
+
+    @staticmethod
+    def _jump(hook: Any) -> bytes:
+        """The bytes of the jump in the gap."""
+        return bytes(hook.code[SHORT_JUMP_SIZE:SHORT_JUMP_SIZE + JUMP_SIZE])
+
+    @classmethod
+    def _gap(cls, hook: Any) -> int:
+        """The address of the gap: the jump there leads to the landing."""
+        (distance,) = cls._DISTANCE.unpack_from(cls._jump(hook), len(JUMP_OPCODE))
+        return hook.landing - JUMP_SIZE - distance
+
+
+_KINDS = {abi.HOOK_PADDING: Padding, abi.HOOK_PUN: Pun, abi.HOOK_SHORT: Short}
 
 
 def kind_of(hook: Any) -> Any:

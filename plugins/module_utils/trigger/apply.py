@@ -122,5 +122,7 @@ def _stock_library(subject, match, image):
     names = {function.address: function.name for function in wanted}
     code = code_of(image, hooked.union(names), names)
     resolved = ResolvedLibrary(match.target, library, image, code.functions, False, code.bodies, ())
-    offered = puns(resolved, subject.proc_tid, subject.pid, [each for each in wanted if each.address not in hooked])
+    offered = puns(
+        resolved, subject.proc_tid, subject.pid, [each for each in wanted if each.address not in hooked],
+        subject.state.interface.knows_gaps)
     return resolved._replace(puns=tuple(offered))

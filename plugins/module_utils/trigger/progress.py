@@ -13,6 +13,7 @@ from ..process.entry_points import entry_points
 from ..process.hooks import hooks_of
 from ..process.migration import inside_domain, pending_threads
 from ..process.runtime import read_state
+from ..process.sites import kind_of
 from ..process.subject import at_rest
 from ..process.unwinder import unwind
 
@@ -97,6 +98,7 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
         hook for library in subject.state.libraries if library.domain == patch.domain and library.stock
         for hook in hooks_of(subject.proc_tid, subject.state, library)
     ]
+    way_in = [address for hook in hooks for address in kind_of(hook).way_in(hook)]
     hooked = {library.base for library in subject.state.libraries if library.domain == patch.domain}
 
     @lru_cache(maxsize=None)
@@ -113,7 +115,7 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
     def frames(where, mappings):
         return unwind(subject.proc_tid, where, files, mappings)
 
-    inside = inside_domain(subject.state, patch.domain, pointers, frames, [hook.landing for hook in hooks])
+    inside = inside_domain(subject.state, patch.domain, pointers, frames, way_in)
     return (yield from pending_threads(
         subject.pid, subject.proc_tid, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated,
         by_stack,

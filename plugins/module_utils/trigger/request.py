@@ -210,6 +210,8 @@ class _Writer:
         return self.add(os.fsencode(text) + b"\0")
 
 
+# The version of the interface from which on the runtime carries out all that is asked for here.
+_ABLE_SINCE = 5
 _NEWEST = abi.INTERFACES[abi.ABI_VERSION]
 
 
@@ -269,7 +271,7 @@ def build_request(
 
 def _require_able(interface, libraries, replaced):
     """Make sure that the runtime knows all that it is asked for; raises NotPatchable."""
-    if interface is _NEWEST:
+    if interface.version >= _ABLE_SINCE:
         return
     lacks = []
     if any(library.puns is not None for library in libraries):

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from itertools import chain, islice
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from .. import abi
-from ..arch.code import JUMP_OPCODE
+from ..arch.address_space import PAGE_SIZE
+from ..arch.code import JUMP_OPCODE, SHORT_JUMP_OPCODE
 from ..arch.padding import ENDBR64
 from ..elf.bodies import Bodies, bodies
 from ..elf.patchable import PatchableFunction
-from ..elf.site import JUMP, JUMP_SIZE, PLAIN, PUN, RIP_RELATIVE, WIDE
+from ..elf.site import JUMP, JUMP_SIZE, PLAIN, PUN, RIP_RELATIVE, SHORT, SHORT_JUMP_SIZE, WIDE
 from ..errors import NotPatchable
 from ..printable import some
 from ..process.hooks import hooks_of
@@ -28,7 +30,14 @@ from ..process.landings import GOOD, NEAR_HEAP, AddressSpaceRoom
 
 _INSTRUCTIONS = {PLAIN: abi.PUN_PLAIN, RIP_RELATIVE: abi.PUN_RELATIVE, JUMP: abi.PUN_JUMP}
 _GUARD_IT = "make it a guard"
-# Of a wide site, so many places to land are tried, and so many offered to the runtime.
+# Bytes of a site that change, where the instruction does not tell.
+_WRITTEN = {PUN: 1, SHORT: SHORT_JUMP_SIZE}
+# Bytes that a jump leads, at most, and how much of that is left for gaps of the same library that lie elsewhere.
+_REACH = (1 << 31) - 2 * PAGE_SIZE
+_FOR_OTHERS = 1 << 27
+# Bytes from one landing to the next, where they share a page.
+_LANDING_ROOM = 16
+# Of a wide site, so many places to land are tried, and of each site so many offered to the runtime.
 _TRIED = 4096
 _OFFERED = 4
 
@@ -109,6 +118,7 @@ def require_code(path, image, functions):
     changed = [
         function.name for function in functions
         if hashlib.sha256(image.read(function.address, function.size)).hexdigest() != function.digest
+        or any(image.read(gap.offset, len(gap.original)) != gap.original for gap in _gaps(function))
     ]
     if changed:
         raise NotPatchable(
@@ -116,12 +126,17 @@ def require_code(path, image, functions):
             " the file was changed after it was linked", changed)
 
 
-def puns(resolved, proc_tid, pid, functions):
+def _gaps(function):
+    return [site.gap for site in function.sites if site.gap is not None]
+
+
+def puns(resolved, proc_tid, pid, functions, gaps=True):
     """The places where functions can be hooked in a process, for its runtime.
 
     :param resolved: request.ResolvedLibrary.
     :param proc_tid: the thread of it to look through.
     :param functions: list of StockFunction that are not hooked yet.
+    :param gaps: whether the runtime can hook functions by way of gaps.
     :return: list of abi.REQUEST_PUN as bytes, ascending by function, the best of each first.
     :raises NotPatchable: one of them has none here.
     :raises ProcessUnpatchable: the process may not have so many mappings.
@@ -130,67 +145,112 @@ def puns(resolved, proc_tid, pid, functions):
         return []
     room = AddressSpaceRoom(proc_tid)
     room.require_mappings(pid, len(functions))
+    choice = _Choice(room, resolved.library.base, gaps)
     found = []
     for function in functions:
-        offered = _offered(resolved, function, room)
+        offered = _offered(resolved, function, choice, room)
         if not offered:
             raise NotPatchable(
-                f"{resolved.library.path}: the function {function.name} cannot be replaced in process {pid}: no jump"
-                " at its start would lead to free memory", [function.name])
+                f"{resolved.library.path}: the function {function.name} cannot be replaced in process {pid}:"
+                f" {_why_not(function, gaps)}", [function.name])
         found += offered
     return found
 
 
-def _offered(resolved, function, room):
+def _why_not(function, gaps):
+    if not gaps and any(site.kind == SHORT for site in function.sites):
+        return ("no jump at its start alone would lead to free memory, and the runtime in the process, which is of an"
+                " older version, cannot go by way of a gap; restart the process with the newer one")
+    return "no jump at its start would lead to free memory"
+
+
+def _offered(resolved, function, choice, room):
     """The puns of one function: first those that land where nothing will grow to."""
     by_rank: dict[int, list[bytes]] = {GOOD: [], NEAR_HEAP: []}
     for site in function.sites:
-        for code in _codes(site, room, resolved.library.base):
-            rank = room.judge(_landing(resolved.library.base + site.offset, code))
+        for code in choice.codes(site):
+            rank = room.judge(_landing(resolved.library.base, site, code))
             if rank in by_rank:
                 by_rank[rank].append(_pun(resolved.image, function, site, code))
     return by_rank[GOOD] + by_rank[NEAR_HEAP]
 
 
-def _landing(address, code):
-    return address + JUMP_SIZE + int.from_bytes(code[1:], "little", signed=True)
+def _landing(base, site, code):
+    """Where ``code`` leads, once it is written at the site: by way of the gap, if there is one."""
+    start, jump = (site.offset, 0) if site.gap is None else (site.gap.offset, SHORT_JUMP_SIZE)
+    distance = int.from_bytes(code[jump + len(JUMP_OPCODE):jump + JUMP_SIZE], "little", signed=True)
+    return base + start + JUMP_SIZE + distance
 
 
-def _codes(site, room, base):
-    """The bytes that the site may get: of a pun one way, of a wide one as many as there are places to land."""
-    if site.kind == PUN:
-        return [JUMP_OPCODE + site.original[1:JUMP_SIZE]]
-    if site.kind != WIDE:
-        # Into a gap: no runtime can yet.
+class _Choice:
+    """What is written at the sites of one library, as far as there is a choice where the jumps land."""
+
+    def __init__(self, room, base, gaps):
+        """
+        :param room: AddressSpaceRoom.
+        :param base: load bias.
+        :param gaps: whether sites that need a gap serve.
+        """
+        self._room = room
+        self._base = base
+        self._gaps = gaps
+        self._used: dict[int, int] = {}  # {page: how many landings of this request are on it}
+
+    def codes(self, site):
+        """The bytes that the site may get: of a pun one way, of others as many as there are good places to land."""
+        if site.kind == PUN:
+            return [JUMP_OPCODE + site.original[1:JUMP_SIZE]]
+        if site.kind == WIDE:
+            return list(islice(self._wide(site), _OFFERED))
+        if site.kind == SHORT and self._gaps:
+            return list(islice(self._short(site), _OFFERED))
         return []
-    changed = min(site.length, JUMP_SIZE) - 1
-    rest = site.original[1 + changed:JUMP_SIZE]
-    values = 1 << 8 * changed
-    # Spread over all that there are, from the largest on: with four bytes these lead downwards.
-    step = max(values // _TRIED, 1) | 1
-    found = []
-    for value in range(values - 1, -1, -step):
-        code = JUMP_OPCODE + value.to_bytes(changed, "little") + rest
-        if room.judge(_landing(base + site.offset, code)) == GOOD:
-            found.append(code)
-            if len(found) == _OFFERED:
-                break
-    return found
+
+    def _wide(self, site):
+        changed = min(site.length, JUMP_SIZE) - 1
+        rest = site.original[1 + changed:JUMP_SIZE]
+        values = 1 << 8 * changed
+        # Spread over all that there are, from the largest on: with four bytes these lead downwards.
+        step = max(values // _TRIED, 1) | 1
+        for value in range(values - 1, -1, -step):
+            code = JUMP_OPCODE + value.to_bytes(changed, "little") + rest
+            if self._room.judge(_landing(self._base, site, code)) == GOOD:
+                yield code
+
+    def _short(self, site):
+        """The jump from a gap leads anywhere: so landings share pages."""
+        behind = self._base + site.gap.offset + JUMP_SIZE
+        reach = range(behind - _REACH, behind + _REACH)
+        distance = site.gap.offset - (site.offset + SHORT_JUMP_SIZE)
+        short = SHORT_JUMP_OPCODE + distance.to_bytes(1, "little", signed=True) + JUMP_OPCODE
+        fresh = (page for page in self._room.vacant_pages(reach.start + _FOR_OTHERS, reach.stop - _FOR_OTHERS)
+                 if page not in self._used)
+        known = [page for page, count in self._used.items() if page in reach and count < PAGE_SIZE // _LANDING_ROOM]
+        for page in chain(known, fresh):
+            place = page + self._used.get(page, 0) * _LANDING_ROOM
+            self._used[page] = self._used.get(page, 0) + 1
+            yield short + (place - behind).to_bytes(JUMP_SIZE - len(JUMP_OPCODE), "little", signed=True)
 
 
 def _pun(image, function, site, code):
-    size = max(function.size, site.offset + max(JUMP_SIZE, site.length) - function.address)
-    written = 1 if site.kind == PUN else min(site.length, JUMP_SIZE)
+    size = function.size
+    if site.gap is None:
+        # The displacement may stick out of a very short one.
+        size = max(size, site.offset + max(JUMP_SIZE, site.length) - function.address)
+    compared = image.read(function.address, size)
+    if site.gap is not None:
+        compared += image.read(site.gap.offset, JUMP_SIZE)
     return abi.REQUEST_PUN.pack(
         function=function.address,
         site=site.offset,
         size=size,
-        checksum=zlib.crc32(image.read(function.address, size)),
+        checksum=zlib.crc32(compared),
         frame_before=site.cfa_before,
         frame_after=site.cfa_after,
         code=code,
-        written=written,
+        written=_WRITTEN.get(site.kind, min(site.length, JUMP_SIZE)),
         length=site.length,
         instruction=_INSTRUCTIONS[site.instruction],
         displacement=site.displacement,
+        gap=site.gap.offset if site.gap is not None else 0,
     )

@@ -9,13 +9,16 @@ import subprocess
 
 import pytest
 from conftest import CHECKOUT, Victim
-from test_stock import fixture_container, python_of
+from test_stock import NEW, fixture_container, only, python_of
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import SHORT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 # {version of the interface: the last commit that had it}
-COMMITS = {3: "fd4bcd9^", 4: "adf3499"}
+COMMITS = {3: "fd4bcd9^", 4: "adf3499", 5: "c2c3f06"}
+# From this version on functions without padding can be replaced.
+PUNS_SINCE = 5
 
 
 # pytest finds it by this module's names.
@@ -59,8 +62,32 @@ def test_read_checked_reverted(older, padded, trigger, look):
         victim.kill()
 
 
+def test_stock_functions(older, container, files):
+    """Of a kind of site that it does not know it is never told: seen to take a gap's jump for that of a wide site."""
+    version, build = older
+    if version < PUNS_SINCE:
+        pytest.skip("it cannot replace functions without padding")
+    victim = python_of(build)
+    try:
+        old = victim.ask()
+        row = Trigger(only(SHORT, container), files, Options()).apply(victim.pid)
+        assert row.outcome == "not_patchable" and not row.changed
+        assert "of an older version, cannot go by way of a gap" in row.reason
+        trigger = Trigger(container, files, Options())
+        row = trigger.apply(victim.pid)
+        assert (row.outcome, row.reason) == ("patched", "")
+        assert victim.ask() == NEW
+        assert trigger.check(victim.pid).outcome == "already_patched"
+        assert trigger.revert(victim.pid).outcome == "reverted"
+        assert victim.ask() == old
+    finally:
+        victim.kill()
+
+
 def test_what_it_lacks_is_said(older, container, files):
     version, build = older
+    if version >= PUNS_SINCE:
+        pytest.skip("it lacks nothing that this livepatch needs")
     victim = python_of(build)
     try:
         row = Trigger(container, files, Options()).apply(victim.pid)

@@ -14,11 +14,13 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import JUMP_SIZE, SHORT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.hooks import hooks_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.sites import kind_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
@@ -153,6 +155,59 @@ def test_what_a_hook_needs_is_verified(python, container, files, piece):
     assert python.ask() == NEW
 
 
+def only(kind, container):
+    """The container with no sites but those of one kind, and without the functions that have none of these."""
+    (target,) = container.targets
+    functions = [pair._replace(sites=tuple(site for site in pair.sites if site.kind == kind))
+                 for pair in target.functions]
+    return container._replace(targets=[target._replace(functions=[pair for pair in functions if pair.sites])])
+
+
+def test_by_way_of_a_gap(python, container, files):
+    """Seen to be refused, with ``no jump at its start would lead to free memory``."""
+    container = only(SHORT, container)
+    count = len(container.targets[0].functions)
+    assert count > 1
+    trigger = Trigger(container, files, Options())
+    old = python.ask()
+    for _each in range(3):
+        row = trigger.apply(python.pid)
+        assert (row.outcome, row.reason) == ("patched", "")
+        assert sum(a != b for a, b in zip(python.ask().split(), old.split())) == count
+        assert trigger.check(python.pid).outcome == "already_patched"
+        row = trigger.revert(python.pid)
+        assert (row.outcome, row.reason) == ("reverted", "")
+        assert python.ask() == old
+    state = examine(python.pid, files).state
+    (library,) = state.libraries
+    hooks = hooks_of(python.pid, state, library)
+    assert [hook.kind for hook in hooks] == count * [abi.HOOK_SHORT]
+    # Landings share a page; what nobody executes stays; all else is as before.
+    assert len({hook.landing // 4096 for hook in hooks}) == 1
+    gaps = [gap - library.text_start for hook in hooks for gap in kind_of(hook).way_in(hook) if gap != hook.landing]
+    start = library.text_start - library.base
+    segment = next(each for each in ElfImage.open(LIBZ.resolve()).segments if each.vaddr == start)
+    file = ElfImage.open(LIBZ.resolve()).read(start, segment.filesz)
+    differing = [at for at, (a, b) in enumerate(zip(text_of(state), file)) if a != b]
+    assert differing and all(any(gap <= at < gap + JUMP_SIZE for gap in gaps) for at in differing)
+
+
+def test_a_gap_is_verified(python, container, files):
+    trigger = Trigger(only(SHORT, container), files, Options())
+    assert trigger.apply(python.pid).outcome == "patched"
+    state = examine(python.pid, files).state
+    hook = hooks_of(python.pid, state, state.libraries[0])[0]
+    (gap,) = set(kind_of(hook).way_in(hook)) - {hook.landing}
+    kept = read_memory(python.pid, gap, 1)
+    overwrite(python.pid, gap, b"\xcc")
+    row = trigger.check(python.pid)
+    assert row.outcome not in ("patched", "already_patched") and row.reason
+    assert trigger.apply(python.pid).changed is False
+    overwrite(python.pid, gap, kept)
+    assert trigger.check(python.pid).outcome == "already_patched"
+    assert trigger.revert(python.pid).outcome == "reverted"
+
+
 PROGRAM = r"""
 #include <stdio.h>
 __attribute__((noipa)) int inner(int x) { return x + 1; }
@@ -163,12 +218,15 @@ __attribute__((noipa)) int answer(int x)
     __asm__ volatile("" ::: "memory");
     return twice + inner(x);
 }
+int before = 5;
+/* Its first instruction refers to what lies far from the runtime, where the program was linked at 0x400000. */
+__attribute__((noipa)) int relative(int x) { return before + x; }
 int main(void)
 {
     char line[16];
     puts("ready");
     for (fflush(stdout); fgets(line, sizeof line, stdin); fflush(stdout))
-        printf("%d\n", answer(10));
+        printf("%d\n", answer(10) + relative(0) - before);
     return 0;
 }
 """
@@ -176,13 +234,16 @@ int main(void)
 
 @pytest.mark.parametrize("options", [("-pie", "-fPIE"), ("-no-pie", "-fno-pie")])
 def test_functions_of_a_program(runtime, tmp_path, files, options):
+    """Seen to fail with ``ULP_NO_LANDING`` for the one at 0x400000: no cell could be made for *relative*."""
     program = tmp_path / "program"
     (tmp_path / "program.c").write_text(PROGRAM, encoding="utf-8")
-    (tmp_path / "patch.c").write_text("int new_inner(int x) { return x + 1000; }\n", encoding="utf-8")
+    (tmp_path / "patch.c").write_text(
+        "int new_inner(int x) { return x + 1000; }\nint new_relative(int x) { return x + 6; }\n", encoding="utf-8")
     subprocess.run(["gcc", "-O2", "-Wl,--build-id", *options, tmp_path / "program.c", "-o", program], check=True)
     subprocess.run(["gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", tmp_path / "patch.c", "-o",
                     tmp_path / "patch.so"], check=True)
-    (tmp_path / "program.dsc").write_text(f"{tmp_path}/patch.so\n@{program}\ninner:new_inner\n", encoding="utf-8")
+    pairs = "inner:new_inner\nrelative:new_relative\n"
+    (tmp_path / "program.dsc").write_text(f"{tmp_path}/patch.so\n@{program}\n{pairs}", encoding="utf-8")
     pack(parse_description(tmp_path / "program.dsc"), tmp_path / "program.ulp")
     trigger = Trigger(read_container(tmp_path / "program.ulp"), files, Options())
     victim = Victim(program, runtime=runtime)
@@ -191,7 +252,7 @@ def test_functions_of_a_program(runtime, tmp_path, files, options):
             assert victim.ask() == "33"
             row = trigger.apply(victim.pid)
             assert (row.outcome, row.reason) == ("patched", "")
-            assert victim.ask() == str(3 * 1010)
+            assert victim.ask() == str(3 * 1010 + 1)
             assert trigger.revert(victim.pid).outcome == "reverted"
     finally:
         victim.kill()
