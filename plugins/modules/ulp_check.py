@@ -98,14 +98,13 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import CHECK, count_outcomes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.settings import options_from
 
 
 def run(module):
     """Look at the processes that the module's parameters name; returns the module's result."""
-    result = dispatch(module.params["patch"], CHECK, Selection(tuple(module.params["pids"])), Options(
-        examine_timeout=examine_timeout_of(module)
-    ))
+    options = options_from({"examine_timeout": examine_timeout_of(module)})
+    result = dispatch(module.params["patch"], CHECK, Selection(tuple(module.params["pids"])), options)
     return {
         "changed": False,
         "applied": result.applied,

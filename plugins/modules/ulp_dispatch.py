@@ -364,7 +364,6 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import 
     TIMEOUT_SECONDS,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch, revert_all_of
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import (
     PATCH,
     REVERT,
@@ -372,9 +371,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result 
     count_outcomes,
     state_text,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.settings import options_from, policy_from
 
 
 def run(module):
@@ -384,26 +382,9 @@ def run(module):
         if parameters[name] < 0:
             module.fail_json(msg=f"{name} must not be negative")
     selection = Selection(tuple(parameters["pids"]), tuple(parameters["processes"]))
-    options = Options(
-        timeout=parameters["timeout"],
-        retries=parameters["retries"],
-        wait_migrated=parameters["wait_migrated"],
-        attach=parameters["attach"],
-        runtime=parameters["runtime"],
-        seccomp=parameters["seccomp"],
-        examine_timeout=examine_timeout_of(module),
-        check=module.check_mode,
-        replace=parameters["replace"],
-    )
-    policy = Policy(
-        allowed_signers=parameters["allowed_signers"],
-        identity=parameters["signer_identity"],
-        kill_switch=parameters["kill_switch"] or None,
-        hold_file=parameters["hold_file"] or None,
-        retracted_file=parameters["retracted_file"] or None,
-        exclude=parse_exclude(parameters["exclude"]),
-        ledger=parameters["ledger"] or None,
-    )
+    settings = dict(parameters, examine_timeout=examine_timeout_of(module))
+    options = options_from(settings, check=module.check_mode)
+    policy = policy_from(settings)
     if parameters["all_of"] is not None:
         if parameters["state"] != "absent":
             module.fail_json(msg="all_of can only be reverted: state must be absent")

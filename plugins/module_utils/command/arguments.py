@@ -292,7 +292,7 @@ def _seccomp(verb):
 def _signers(verb, required=False):
     verb.add_argument("--allowed-signers", metavar="FILE", required=required,
                       help="the livepatch must be signed by somebody whom this file lists, see ssh-keygen(1)")
-    verb.add_argument("--identity", metavar="NAME",
+    verb.add_argument("--identity", metavar="NAME", dest="signer_identity",
                       help="the one signer in that file who counts; default: any of them")
 
 

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from ..dispatch.explain import FAILED, PASSED, explain
-from ..dispatch.policy import Policy
+from ..dispatch.settings import options_from, policy_from
 from ..trigger import outcome
-from ..trigger.options import Options
 from .output import DONE, REFUSED, show
 
 _VERDICTS = {
@@ -18,18 +17,8 @@ _MARKS = {PASSED: "ok", FAILED: "NO"}
 
 
 def _explain(arguments):
-    found = explain(
-        arguments.process,
-        arguments.container,
-        Policy(
-            allowed_signers=arguments.allowed_signers,
-            identity=arguments.identity,
-            kill_switch=arguments.kill_switch or None,
-            hold_file=arguments.hold_file or None,
-            retracted_file=arguments.retracted_file or None,
-        ),
-        Options(seccomp=arguments.seccomp, examine_timeout=arguments.examine_timeout),
-    )
+    settings = vars(arguments)
+    found = explain(arguments.process, arguments.container, policy_from(settings), options_from(settings))
     show(arguments, found.as_dict(), _lines(found))
     return DONE if found.possible else REFUSED
 

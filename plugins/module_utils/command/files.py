@@ -96,7 +96,7 @@ def _verify(arguments):
     reason = ""
     try:
         signer = verify(
-            read_file(arguments.container), arguments.container, arguments.allowed_signers, arguments.identity
+            read_file(arguments.container), arguments.container, arguments.allowed_signers, arguments.signer_identity
         )
     except BadSignature as error:
         reason = str(error)

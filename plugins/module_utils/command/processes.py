@@ -9,46 +9,18 @@ import sys
 
 from ..dispatch.dispatch import dispatch, revert_all_of
 from ..dispatch.messages import messages_of
-from ..dispatch.policy import Policy
 from ..dispatch.result import CHECK, PATCH, REVERT
-from ..dispatch.rules import parse_exclude
 from ..dispatch.select import Selection
+from ..dispatch.settings import options_from, policy_from
 from ..trigger import outcome
-from ..trigger.options import Options
 from .output import DONE, PENDING, REFUSED, SIGNALLED, complain, discard_output, show
 from .report import outcome_table
-
-
-def _options(arguments):
-    return Options(
-        timeout=arguments.timeout,
-        retries=arguments.retries,
-        wait_migrated=arguments.wait_migrated,
-        seccomp=arguments.seccomp,
-        examine_timeout=arguments.examine_timeout,
-        attach=arguments.attach,
-        runtime=arguments.runtime,
-        check=getattr(arguments, "dry_run", False),
-        replace=getattr(arguments, "replace", False),
-    )
 
 
 def _is_good(row):
     """Whether the process is as it was asked to be, if only for threads that have not got there yet."""
     meaning = outcome.MEANINGS[row.outcome]
     return meaning.achieved or (meaning.loaded and not outcome.is_failure(row.outcome, row.threads_pending))
-
-
-def _policy(arguments):
-    return Policy(
-        allowed_signers=arguments.allowed_signers,
-        identity=arguments.identity,
-        kill_switch=arguments.kill_switch or None,
-        hold_file=arguments.hold_file or None,
-        retracted_file=arguments.retracted_file or None,
-        exclude=parse_exclude(getattr(arguments, "exclude", ())),
-        ledger=arguments.ledger or None,
-    )
 
 
 def _sentence(row):
@@ -61,8 +33,8 @@ def _trigger(arguments):
         arguments.container,
         REVERT if arguments.revert else PATCH,
         Selection((arguments.process,)),
-        _options(arguments),
-        _policy(arguments),
+        options_from(vars(arguments)),
+        policy_from(vars(arguments)),
     )
     for warning in result.warnings:
         complain(warning)
@@ -95,9 +67,7 @@ def _status(result, status):
 
 
 def _check(arguments):
-    result = dispatch(arguments.container, CHECK, Selection((arguments.process,)), Options(
-        examine_timeout=arguments.examine_timeout
-    ))
+    result = dispatch(arguments.container, CHECK, Selection((arguments.process,)), options_from(vars(arguments)))
     (row,) = result.rows
     show(arguments, row.as_dict(), outcome_table([row]) if _is_good(row) else [])
     return _applied_status(result)
@@ -114,14 +84,15 @@ def _applied_status(result):
 
 
 def _dispatch(arguments):
+    options, policy = options_from(vars(arguments), check=arguments.dry_run), policy_from(vars(arguments))
     if arguments.all_of is not None:
         # What stands where the livepatch would is the first PID.
         first = () if arguments.container is None else (int(arguments.container),)
         selection = Selection((*first, *arguments.pids), tuple(arguments.name))
-        result = revert_all_of(arguments.all_of, selection, _options(arguments), _policy(arguments))
+        result = revert_all_of(arguments.all_of, selection, options, policy)
     else:
         selection = Selection(tuple(arguments.pids), tuple(arguments.name))
-        result = dispatch(arguments.container, arguments.operation, selection, _options(arguments), _policy(arguments))
+        result = dispatch(arguments.container, arguments.operation, selection, options, policy)
     for warning in result.warnings:
         complain(warning)
     lines = outcome_table(result.rows)

@@ -148,12 +148,12 @@ def first_inside(data, inside):
 class _Census:
     """One process's threads, examined again and again until all is known or time is over."""
 
-    def __init__(self, pid, proc_tid, state, domain, universe, inside, by_stack=False):
-        self.pid = pid
-        self.proc_tid = proc_tid
-        self.state = state
-        self.domain = domain
-        self.universe = universe
+    def __init__(self, subject, patch, inside, *, by_stack=False):
+        self.pid = subject.pid
+        self.proc_tid = subject.proc_tid
+        self.state = subject.state
+        self.domain = patch.domain
+        self.universe = patch.universe
         self.inside = inside
         self.by_stack = by_stack
 
@@ -385,15 +385,13 @@ def _all_settled(domain, universe):
     return domain.floor >= universe and domain.keeps == domain.floor_keeps
 
 
-def pending_threads(
-    pid, proc_tid, state, domain, universe, inside, seconds=0.05, until_migrated=0.0, by_stack=False
-):
-    """Which threads of ``pid`` have not reached ``universe`` of ``domain``.
+def pending_threads(subject, patch, inside, *, seconds=0.05, until_migrated=0.0, by_stack=False):
+    """Which threads of a process have not reached the universe of a livepatch.
 
     A generator that gives the seconds to wait until it looks again, so that nobody else has to wait.
 
-    :param proc_tid: a thread of it that has not ended: the main one, as a rule.
-    :param state: runtime.RuntimeState of the process.
+    :param subject: subject.Subject.
+    :param patch: runtime.LoadedPatch, of that process.
     :param inside: what inside_domain() gave.
     :param seconds: how long to sample a running thread until it blocks or shows its number.
     :param until_migrated: how long to wait, in seconds, for threads that are inside to come out.
@@ -402,10 +400,10 @@ def pending_threads(
     :raises ProcessGone: the process has ended.
     :raises ProcessForbidden: ptrace access is needed and not granted.
     """
-    census = _Census(pid, proc_tid, state, domain, universe, inside, by_stack)
+    census = _Census(subject, patch, inside, by_stack=by_stack)
     started = time.monotonic()
     alive = census.survivors()
-    if _all_settled(state.domains[domain], universe):
+    if _all_settled(subject.state.domains[patch.domain], patch.universe):
         return Migration(len(alive), ())
     left = alive
     while True:

@@ -80,7 +80,7 @@ def renewed(subject):
     return (yield from at_rest(look))
 
 
-def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS, by_stack=False):
+def migration(subject, patch, files, *, until_migrated=0.0, seconds=SAMPLE_SECONDS, by_stack=False):
     """Which threads do not see ``patch`` yet as it is now: applied, or reverted.
 
     A generator, as trigger.drive wants it.
@@ -117,6 +117,5 @@ def migration(subject, patch, files, until_migrated=0.0, seconds=SAMPLE_SECONDS,
 
     inside = inside_domain(subject.state, patch.domain, pointers, frames, way_in)
     return (yield from pending_threads(
-        subject.pid, subject.proc_tid, subject.state, patch.domain, patch.universe, inside, seconds, until_migrated,
-        by_stack,
+        subject, patch, inside, seconds=seconds, until_migrated=until_migrated, by_stack=by_stack,
     ))

@@ -40,7 +40,8 @@ def verdict_by_reading(job, subject, success):
             f" {undone.remedy}",
         )
     until = 0.0 if job.options.check else job.options.wait_migrated
-    found = yield from migration(subject, patch, job.files, until, job.options.sample)
+    found = yield from migration(
+        subject, patch, job.files, until_migrated=until, seconds=job.options.sample)
     pending = len(found.pending)
     coroutines = subject.state.domains[patch.domain].coroutines
     suspended = count_now(job, subject, patch.domain)

@@ -257,11 +257,9 @@ def test_record_of_an_earlier_thread_with_the_same_number_does_not_count(padded,
     victim = start(padded)
     victim.start_thread("inside", READ)
     assert trigger(padded).apply(victim.pid).threads_pending == 1
-    state = look(victim).state
+    subject = look(victim)
     tid = max(procfs.thread_ids(victim.pid))
-    census = migration._Census(
-        victim.pid, victim.pid, state, 0, 1, Inside(((0, 1),), frozenset)
-    )
+    census = migration._Census(subject, subject.state.patches[0], Inside(((0, 1),), frozenset))
     born_later = procfs.read_stat(victim.pid, tid).start_ticks + 100 * procfs.CLOCK_TICKS
     assert victim.ask("release") == "20"
     assert victim.ask("answer") == "5001"

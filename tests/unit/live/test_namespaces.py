@@ -51,7 +51,8 @@ def test_records_are_found_by_the_inner_number(padded, start_apart, trigger, loo
     victim = start_apart(padded, "--pid")
     trigger(padded).apply(victim.pid)
     assert victim.ask("answer") == "5001"
-    census = _Census(victim.pid, victim.pid, look(victim).state, 0, 1, Inside((), frozenset))
+    subject = look(victim)
+    census = _Census(subject, subject.state.patches[0], Inside((), frozenset))
     records = list(census.records(census.survivors()).values())
     assert [record.tid for record in records] == [1]
 
@@ -67,7 +68,8 @@ def test_records_of_a_process_with_a_clock_of_its_own(padded, start_apart, trigg
     victim = start_apart(padded, "--time", f"--boottime={ahead}")
     trigger(padded).apply(victim.pid)
     assert victim.ask("answer") == "5001"
-    census = _Census(victim.pid, victim.pid, look(victim).state, 0, 1, Inside((), frozenset))
+    subject = look(victim)
+    census = _Census(subject, subject.state.patches[0], Inside((), frozenset))
     threads = census.survivors()
     assert set(census.records(threads)) == {victim.pid}
     assert census.records({victim.pid: threads[victim.pid] + 100 * procfs.CLOCK_TICKS}) == {}
