@@ -9,6 +9,7 @@
 - ``executes_other_code``: whether it is code of another kind than the core knows, as 32-bit code is;
 - ``system_call``: the number of the call that the thread was stopped in, or None: in no call;
 - ``error``: of a thread that was stopped in a call, the number of the error that the call ends with;
+- ``by_number``: those that unwinding needs, as {DWARF number: value} (arch.frames);
 - ``make_call_again(number)``: resumed, the thread makes its call again, or the call of that number instead;
 - ``forget_call()``: the kernel takes the thread for one that was in no call, and leaves its registers alone;
 - ``divert(entry, block)``: the thread runs the runtime's request entry at ``entry`` on the block at ``block``

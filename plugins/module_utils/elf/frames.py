@@ -62,6 +62,11 @@ class FrameDescriptions:
 
     def at(self, address: int) -> Frame | None:
         """The Frame at link-time ``address`` of an instruction, or None: it is not described."""
+        found = self.around(address)
+        return found[2] if found is not None else None
+
+    def around(self, address: int) -> tuple[int, int, Frame] | None:
+        """Between which link-time addresses (start, end) there is the same Frame as at ``address``, and the Frame."""
         if self._table is None:
             return None
         index = bisect_right(self._table.functions, address) - 1
@@ -72,8 +77,12 @@ class FrameDescriptions:
         description = self._decoded[index]
         if description is None or not description.start <= address < description.end:
             return None
-        rows = [row for row in description.rows if row["pc"] <= address]
-        return _frame(rows[-1], description.signal) if rows else None
+        rows = description.rows
+        last = sum(row["pc"] <= address for row in rows) - 1
+        if last < 0:
+            return None
+        end = rows[last + 1]["pc"] if last + 1 < len(rows) else description.end
+        return rows[last]["pc"], end, _frame(rows[last], description.signal)
 
     def is_start(self, address: int) -> bool:
         """Whether a function that is described begins at link-time ``address``."""

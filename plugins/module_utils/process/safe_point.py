@@ -15,14 +15,14 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from ..arch.code import call_target, may_end_with_call
+from ..arch.code import call_target
 from ..arch.system_calls import NUMBERS
 from ..elf.exports import exported_functions
 from ..errors import UlpError
 from .maps import is_loader, read_code_maps
 from .memory import read_memory
 from .unwinder import unwind
-from .words import lies_in, words_in
+from .words import lies_in
 
 C_LIBRARY = "libc.so.6"
 
@@ -48,10 +48,6 @@ _OF_MEMORY = frozenset(NUMBERS[name] for name in (
 ))
 # The C library starts every thread, and main(), from two functions, one called by the other.
 _START_FRAMES = 2
-# struct sigcontext, asm/sigcontext.h: the segments cs, gs, fs and ss of 64-bit user code.
-_SIGNAL_FRAME = struct.pack("<4H", 0x33, 0, 0, 0x2B)
-# A return address has a call before it, of so many bytes at most.
-_LONGEST_CALL = 7
 
 
 class Grounds(NamedTuple):
@@ -65,6 +61,7 @@ class Grounds(NamedTuple):
     code: tuple[tuple[int, int], ...]  # all of it
     lock_calls: tuple[tuple[int, int], ...]
     exits: tuple[tuple[int, int], ...]
+    shared: tuple[tuple[int, int], ...]  # the C library, the loader, allocators and the vdso
 
 
 class Blocked(NamedTuple):
@@ -109,7 +106,7 @@ def survey_grounds(subject, files):
     return Grounds(
         tuple(sorted(ranges["library"])), tuple(sorted(ranges["loader"])), tuple(sorted(ranges["allocator"])),
         program_allocates, tuple(ranges["kernel"]), tuple((mapping.start, mapping.end) for mapping in mappings),
-        tuple(sorted(locks)), tuple(sorted(exits)),
+        tuple(sorted(locks)), tuple(sorted(exits)), tuple(sorted(pair for found in ranges.values() for pair in found)),
     )
 
 
@@ -168,16 +165,45 @@ def _judge(pid, frames, number, grounds):
         return "runs no code of the program"
     if number == _FUTEX and not (first and _waits_for_own_lock(pid, frames[first - 1], frames[first], grounds)):
         return "waits for a lock, perhaps one of the C library's"
-    # A program's own entry point may stand behind the frames that started it.
-    end = len(frames) - (not inside[-1])
-    start = end
-    while start > first and inside[start - 1]:
-        start -= 1
-    if end - start > _START_FRAMES or any(lies_in(address, grounds.exits) for address in frames[start:end]):
+    start, started = _first_of_start(frames, inside, first, grounds)
+    if not started:
         return "is being started or ends"
     if any(inside[first:start]):
         return "is called back by the C library"
     return ""
+
+
+def _first_of_start(frames, inside, first, grounds):
+    """(Index of the innermost of the frames that started the thread, whether they did no more than that)."""
+    # A program's own entry point may stand behind them.
+    end = len(frames) - (not inside[-1])
+    start = end
+    while start > first and inside[start - 1]:
+        start -= 1
+    return start, (
+        end - start <= _START_FRAMES and not any(lies_in(address, grounds.exits) for address in frames[start:end])
+    )
+
+
+def outside_from(frames, grounds):
+    """From which frame on, outwards, a thread executes nothing but code of its own and what started it.
+
+    :param frames: addresses of instructions, innermost first, to the outermost.
+    :param grounds: Grounds.
+    :return: an index of ``frames``, 0 when that holds for all of them; None when it holds for none: the thread is being
+        started, or ends.
+    """
+    inside = [lies_in(address, grounds.c_library) for address in frames]
+    start, started = _first_of_start(frames, inside, 0, grounds)
+    if not started:
+        return None
+    harmful = [index for index in range(start) if not is_own(frames[index], grounds)]
+    return harmful[-1] + 1 if harmful else 0
+
+
+def is_own(address, grounds):
+    """Whether an instruction at ``address`` is none of what starting a thread needs; in a stop this is to be fast."""
+    return not lies_in(address, grounds.shared)
 
 
 def _waits_for_own_lock(pid, function, call, grounds):
@@ -214,30 +240,3 @@ def differs(old, new, stack_pointer, code):
         before != after and any(stack_pointer <= word < end or lies_in(word, code) for word in (*before, *after))
         for before, after in words
     )
-
-
-def computes_outside(pid, instruction, stack, grounds):
-    """Whether a thread that executes code of its own is at a safe point, by the words of its stack alone.
-
-    What a signal has interrupted need not be a call: where there may be a signal's frame nothing is proved.  Both
-    functions that started it are on the stack for as long as it lives; beyond their return addresses nothing there
-    may lead into the C library, the loader or an allocator.
-
-    :param pid: a thread of the process that has not ended.
-    :param instruction: the address of the instruction that it is at.
-    :param stack: bytes, from the stack pointer to the stack's end.
-    :param grounds: Grounds.
-    """
-    forbidden = tuple(sorted((*grounds.c_library, *grounds.loader, *grounds.allocator, *grounds.kernel)))
-    if grounds.program_allocates or lies_in(instruction, forbidden) or _SIGNAL_FRAME in stack:
-        return False
-    found = [word for _position, word in words_in(stack, forbidden) if _is_behind_call(pid, word)]
-    return len(found) == _START_FRAMES and all(lies_in(word, grounds.c_library) for word in found)
-
-
-def _is_behind_call(pid, address):
-    """Whether the bytes before ``address`` may be a call; also where that cannot be told."""
-    try:
-        return may_end_with_call(read_memory(pid, address - _LONGEST_CALL, _LONGEST_CALL))
-    except UlpError:
-        return True

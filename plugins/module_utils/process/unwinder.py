@@ -90,7 +90,24 @@ def caller_of(pid, return_address, address, mappings, files):
     return caller[RETURN_ADDRESS], caller[STACK_POINTER]
 
 
+def frame_around(pid, mappings, address, files):
+    """Between which absolute addresses (start, end) the elf.frames.Frame is the one at ``address``, and that Frame.
+
+    :param pid: the process, or a thread of it that has not ended.
+    :param mappings: of the process, ascending (maps.Mapping).
+    :return: None where that cannot be told.
+    """
+    try:
+        return _around(pid, mappings, address, files)
+    except _Lost:
+        return None
+
+
 def _frame_at(pid, mappings, address, files):
+    return _around(pid, mappings, address, files)[2]
+
+
+def _around(pid, mappings, address, files):
     mapping = mapping_at(mappings, address)
     if mapping is None or not mapping.inode:
         raise _Lost
@@ -99,13 +116,14 @@ def _frame_at(pid, mappings, address, files):
         if survey is None or is_loader(mapping):
             raise _Lost
         bias = survey.load_bias(mapping) if survey.native else None
-        frame = files.frames(pid, mapping).at(address - bias) if bias is not None else None
+        found = files.frames(pid, mapping).around(address - bias) if bias is not None else None
     except UlpError as error:
         # The file cannot be reached, or was damaged since.
         raise _Lost from error
-    if frame is None:
+    if found is None:
         raise _Lost
-    return frame
+    start, end, frame = found
+    return start + bias, end + bias, frame
 
 
 def _is_function(pid, mappings, address, files):

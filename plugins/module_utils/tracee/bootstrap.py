@@ -6,7 +6,7 @@
 Nobody is inside the process who could say whether the thread is at a safe
 point.  So that is proved from outside: of a thread that is blocked before it is
 held, and in the stop its registers and its stack are compared; of one that runs
-in the stop.  Only then is anything written.
+in the stop, by what was read before (process.running).  Only then is anything written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import NamedTuple
 from .. import abi
 from ..process.control_block import owner
 from ..process.maps import mapping_at
-from ..process.safe_point import STACK_LIMIT, Blocked, computes_outside, differs
+from ..process.memory import process_vm_readv
+from ..process.running import Running
+from ..process.safe_point import Blocked, differs
 from . import requests
 from .diversion import Diversion
 from .errors import StepFailed
@@ -39,14 +41,14 @@ class Place(NamedTuple):
 class Bootstrap(Diversion):
     """One thread that is to load the runtime."""
 
-    def __init__(self, pid, tid, memory, place, nonce, expected, proof, grounds, mappings, inner_tid, restarts):
+    def __init__(self, pid, tid, memory, place, nonce, expected, proof, code, mappings, inner_tid, restarts):
         """
         :param memory: descriptor of /proc/PID/mem, opened when the process was examined.
         :param place: Place.
         :param nonce: the claim to make.
         :param expected: the claim that it takes the place of.
-        :param proof: process.safe_point.Blocked, or None for a thread that runs.
-        :param grounds: of the process.
+        :param proof: process.safe_point.Blocked, or process.running.Running for a thread that runs.
+        :param code: ranges of addresses, ascending: all code of the process.
         :param mappings: of the process, ascending (maps.Mapping).
         :param inner_tid: what the thread's own PID namespace calls it.
         :param restarts: as for Diversion.
@@ -55,33 +57,25 @@ class Bootstrap(Diversion):
         ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["expected"]).value = expected
         self.memory = memory
         self.place = place
-        self.proof: Blocked | None = proof
-        self.grounds = grounds
+        self.proof: Blocked | Running = proof
+        self.code_ranges = code
         self.inner_tid = inner_tid
-        self.stack = ctypes.create_string_buffer(len(proof.stack) if proof is not None else STACK_LIMIT)
+        self.stack = ctypes.create_string_buffer(len(proof.stack)) if isinstance(proof, Blocked) else None
 
     def _require_ready(self):
         registers = self.registers
-        pointer = registers.stack_pointer
         present = self._present()
         if len(present) != len(self.place.code):
             raise self._refusal("has become another program (execve)")
         # A part of it may have been written before: each byte is zero, or as it will be.
         if present.strip(b"\0") and any(byte not in (0, wanted) for byte, wanted in zip(present, self.place.code)):
             raise self._refusal("cannot be given the bootstrap code: something else lies where that would go")
-        if self.proof is not None:
+        if isinstance(self.proof, Blocked):
             self._require_unmoved(self.proof)
         elif registers.system_call is not None:
             raise self._refusal("has entered a system call since it was looked at")
         else:
-            mapping = mapping_at(self.mappings, pointer)
-            size = mapping.end - pointer if mapping is not None else 0
-            if not 0 < size <= STACK_LIMIT:
-                raise self._refusal("is on a stack whose end cannot be told")
-            aligned = -pointer % _WORD
-            stack = self._read(pointer + aligned, size - aligned, self.stack)
-            if not computes_outside(self.tid, registers.instruction_pointer, stack, self.grounds):
-                raise self._refusal("runs, perhaps in the C library, the loader or the memory allocator")
+            self._require_outside(self.proof)
         if owner(self.tid, registers.thread_pointer) != self.inner_tid:
             raise self._refusal(
                 "has the control block of another thread: it is between vfork and exec, or was made by clone() past the"
@@ -96,10 +90,31 @@ class Bootstrap(Diversion):
             or not interruption(registers)
             or differs(
                 proof.stack, self._read(proof.stack_pointer, len(proof.stack), self.stack), proof.stack_pointer,
-                self.grounds.code,
+                self.code_ranges,
             )
         ):
             raise self._refusal("has moved on since it was looked at")
+
+    def _require_outside(self, running):
+        registers, picture = self.registers, running.picture
+        picture.registers = None
+        if not running.is_own(registers.instruction_pointer):
+            raise self._refusal("runs in the C library, the loader or the memory allocator")
+        pointer = registers.stack_pointer
+        mapping = mapping_at(self.mappings, pointer)
+        size = mapping.end - pointer if mapping is not None else 0
+        if size <= 0:
+            raise self._refusal("is on a stack whose end cannot be told")
+        if size > running.limit:
+            raise self._refusal("has too deep a stack")
+        self.local.base, self.local.length = picture.address, size
+        self.remote.base, self.remote.length = pointer, size
+        if process_vm_readv(self.tid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
+            raise self._refusal("has a stack that cannot be read")
+        picture.pointer, picture.size, picture.registers = pointer, size, registers.by_number
+        why = running.why_not()
+        if why:
+            raise self._refusal(why)
 
     def _present(self):
         """What lies where the code goes; nothing when the memory has gone."""

@@ -14,9 +14,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import random
 import secrets
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import abi
 from ..errors import UlpError
@@ -26,7 +27,8 @@ from ..process.maps import read_maps, runtime_mapping
 from ..process.memory import read_memory
 from ..process.namespaces import can_load, inner_thread_id, sees_itself_in_proc
 from ..process.procfs import confirm, explained, read_system_call, thread_ids
-from ..process.safe_point import look_at_blocked, survey_grounds
+from ..process.running import Rows, Running
+from ..process.safe_point import STACK_LIMIT, look_at_blocked, survey_grounds
 from ..process.subject import examine, require_available
 from ..tracee.bootstrap import Bootstrap
 from ..tracee.errors import StepFailed, ThreadRefused
@@ -38,6 +40,10 @@ from .seccomp_check import require_no_strict_thread, require_permitted, seccomp_
 from .threads import candidates
 
 _PAUSE = 0.001
+# A thread that runs is stopped so often, altogether, until one is found at a safe point.
+_MOST_STOPS = 500
+# After so many of them deeper stacks are read, too, which takes up to a millisecond.
+_QUICK_STOPS = 50
 # The answer comes when the loader is done, in milliseconds.
 _ANSWER_PAUSE = 0.0005
 _HALF = 32
@@ -149,6 +155,11 @@ class _Attempt:
         self.lock = -1
         self.permitted = {}
         self.barred = set()
+        # What _look() has found: mappings of code, safe_point.Grounds by them, rows, and {TID: Running}.
+        self.code: list = []
+        self.grounds: Any = None
+        self.rows = Rows()
+        self.running: dict = {}
         self._opened = contextlib.ExitStack()
 
     def __enter__(self):
@@ -257,7 +268,6 @@ class _Attempt:
         """Send a thread off, and wait for the worker; a generator."""
         yield from self._locked()
         deadline = time.monotonic() + self.options.timeout
-        grounds = survey_grounds(self.subject, self.job.files)
         round_number = 0
         while True:
             words = yield from self._settled(deadline)
@@ -265,37 +275,59 @@ class _Attempt:
                 # Another tool was faster.
                 return
             tids = [tid for tid in candidates(self.subject.pid, round_number) if tid not in self.barred]
-            mappings = read_maps(self.subject.proc_tid)
+            mappings = self._look()
             for tid in tids:
                 require_leave(self.options, self.subject, "the runtime was loaded into {process}")
-                if self.tries > self.options.retries or time.monotonic() > deadline:
+                if self._is_exhausted(deadline):
                     break
                 nonce = self._new_claim()
-                if self._send_off(tid, nonce, words.claim, grounds, mappings):
+                if self._send_off(tid, nonce, words.claim, mappings):
                     if (yield from self._await(tid, nonce, deadline)):
                         return
                     break
-            if self.tries > self.options.retries or time.monotonic() > deadline or not (tids or round_number < 100):
+                if tid in self.running:
+                    # It may have taken long to stop; meanwhile other processes have their turn.
+                    yield 0
+                    mappings = self._look()
+            if self._is_exhausted(deadline) or not (tids or round_number < 100):
                 raise UlpError(
                     f"no thread of process {self.subject.pid} ({self.subject.name}) could be borrowed to load the"
                     f" runtime: {self.why}; nothing was changed; run again, or restart it with LD_PRELOAD set to"
                     " libpulp.so"
                 )
             round_number += 1
-            yield _PAUSE
+            # Threads that do the same again and again are to be met at all points of it.
+            yield _PAUSE * random.uniform(0.5, 1.5) * (1 + round_number // 100)
             confirm(self.subject.identity)
+
+    def _is_exhausted(self, deadline):
+        return self.tries > min(self.options.retries, _MOST_STOPS) or time.monotonic() > deadline
+
+    def _look(self):
+        """The mappings of the process, by which ``grounds`` and what is known of its threads are brought up to date."""
+        mappings = read_maps(self.subject.proc_tid)
+        code = [mapping for mapping in mappings if mapping.executable]
+        if code != self.code:
+            self.code, self.grounds = code, survey_grounds(self.subject, self.job.files)
+            self.rows, self.running = Rows(), {}
+        return mappings
 
     def _new_claim(self):
         nonce = secrets.randbelow(_LOW - 1) + 1
         return (self.subject.identity.start_ticks & _LOW) << _HALF | nonce
 
-    def _send_off(self, tid, nonce, expected, grounds, mappings):
+    def _send_off(self, tid, nonce, expected, mappings):
         """Whether thread ``tid`` was sent off; ``mappings`` are those of this round, by which threads are ruled out."""
-        subject = self.subject
+        subject, grounds = self.subject, self.grounds
         try:
             where = read_system_call(subject.pid, tid)
-            proof = None
-            if where is not None:
+            if where is None:
+                if tid not in self.running:
+                    self.running[tid] = Running(self.rows, grounds)
+                proof = self.running[tid]
+                if self.tries > _QUICK_STOPS:
+                    proof.limit = STACK_LIMIT
+            else:
                 proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, self.job.files)
                 if proof is None:
                     self.why = f"thread {tid} {why}"
@@ -306,7 +338,7 @@ class _Attempt:
                 )
             self.tries += 1
             bootstrap = Bootstrap(
-                subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds,
+                subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds.code,
                 read_maps(subject.proc_tid), inner_thread_id(subject.pid, tid), self.permitted[tid],
             )
             confirm(subject.identity)
@@ -321,6 +353,8 @@ class _Attempt:
             return False
         except ThreadRefused as error:
             self.why = str(error)
+            if isinstance(proof, Running):
+                proof.study(subject.proc_tid, mappings, self.job.files)
             return False
         except ProcessGone:
             confirm(subject.identity)

@@ -46,7 +46,12 @@ def clear(subject, place, memory):
     while inside:
         patient = time.monotonic() - started < _PATIENCE
         mappings = read_maps(subject.proc_tid)
-        inside = {tid for tid in inside if not _is_outside(subject.pid, tid, ranges, mappings, patient)}
+        for tid in sorted(inside):
+            if _is_outside(subject.pid, tid, ranges, mappings, patient):
+                inside.remove(tid)
+            if not patient:
+                # It may have taken long to stop; meanwhile other processes have their turn.
+                yield 0
         if inside and time.monotonic() - started > _SECONDS:
             return False
         if inside:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 
+from .frames import RETURN_ADDRESS, STACK_POINTER
+
 _NAMES = (
     "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
     "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
@@ -63,6 +65,13 @@ class Registers(ctypes.Structure):
     @property
     def error(self) -> int:
         return (1 << 64) - self.rax
+
+    @property
+    def by_number(self) -> dict[int, int]:
+        return {
+            3: self.rbx, 6: self.rbp, STACK_POINTER: self.rsp, 12: self.r12, 13: self.r13, 14: self.r14, 15: self.r15,
+            RETURN_ADDRESS: self.rip,
+        }
 
     def make_call_again(self, number: int) -> None:
         self.rax = number
