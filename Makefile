@@ -46,10 +46,17 @@ packages-%:
 .PHONY: venv
 venv: $(VENV)/installed ## the Python tools of requirements.txt in .venv
 
-$(VENV)/installed: requirements.txt | packages-python
-	python=$$(tools/find-python.sh) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
-	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
-	touch $@
+$(VENV)/installed: requirements.txt $(VENV)/ansible
+	@echo "Installing the tools of requirements.txt into $(VENV): a minute or two."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# Ansible and what modules import: enough to run playbooks.
+$(VENV)/ansible: requirements-ansible.txt | packages-python
+	@echo "Installing Ansible into $(VENV): half a minute."
+	@python=$$(tools/find-python.sh) && { test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-ansible.txt
+	@touch $@
 
 .PHONY: collection-path
 collection-path: ## make this checkout visible as libpulp.livepatch under build/collections
@@ -62,9 +69,13 @@ collection-path: ## make this checkout visible as libpulp.livepatch under build/
 build: build-native build-command collection-path ## build/libpulp.so, build/trm.o, build/ulp, and its manual in build/share
 
 .PHONY: build-native
-build-native: packages-build
-	@test -f $(BUILD)/native/build.ninja || meson setup $(BUILD)/native native
+build-native: packages-build build-runtime
 	@meson compile -C $(BUILD)/native
+
+.PHONY: build-runtime
+build-runtime: packages-runtime
+	@test -f $(BUILD)/native/build.ninja || meson setup $(BUILD)/native native
+	@meson compile -C $(BUILD)/native libpulp.so trm.o
 	@for file in libpulp.so trm.o; do \
 		cmp -s $(BUILD)/native/$$file $(BUILD)/$$file || install -m 755 $(BUILD)/native/$$file $(BUILD)/$$file; \
 	done
@@ -80,7 +91,7 @@ build-command: packages-build venv
 # --------------------------------------------------------------------- demo
 
 .PHONY: demo
-demo: packages-build venv build collection-install ## patch a running network service while its clients stay connected
+demo: packages-runtime-python $(VENV)/ansible build-runtime collection-install ## patch a running network service while its clients stay connected
 	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(INSTALLED)" ANSIBLE_LOCALHOST_WARNING=false \
 		ANSIBLE_INVENTORY_UNPARSED_WARNING=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false \
 		ANSIBLE_CALLBACK_RESULT_FORMAT=yaml \
@@ -205,6 +216,10 @@ bench: packages-check-build venv build ## measure, and write build/bench.json
 report-preview: venv collection-path ## the page of a report, for 3, 40 and 400 hosts, in build/report-preview
 	@$(BIN)/python tools/report-preview.py $(BUILD)/report-preview
 
+.PHONY: docs
+docs: venv lint-copy ## the documentation as a site, in build/docsite/html
+	@tools/docsite/build.sh $(BUILD)/lint $(BUILD)/docsite
+
 # ----------------------------------------------------------------- artefact
 
 .PHONY: release
@@ -214,25 +229,25 @@ release: venv collection-path ## CHANGELOG.rst and changelog.yaml from the fragm
 	$(BIN)/antsibull-changelog lint-changelog-yaml changelogs/changelog.yaml
 
 .PHONY: collection
-collection: venv ## the artefact build/artefact/libpulp-livepatch-VERSION.tar.gz
+collection: $(VENV)/ansible ## the artefact build/artefact/libpulp-livepatch-VERSION.tar.gz
 	@rm -rf $(BUILD)/artefact
-	@$(BIN)/ansible-galaxy collection build --output-path $(BUILD)/artefact .
+	@$(BIN)/ansible-galaxy collection build --output-path $(BUILD)/artefact . >/dev/null
 
 .PHONY: collection-install
 collection-install: collection
 	@rm -rf $(INSTALLED)
 	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(INSTALLED)" $(BIN)/ansible-galaxy collection install \
-		--offline --no-deps -p $(INSTALLED) $(BUILD)/artefact/libpulp-livepatch-*.tar.gz
+		--offline --no-deps -p $(INSTALLED) $(BUILD)/artefact/libpulp-livepatch-*.tar.gz >/dev/null
 
 # --------------------------------------------------------------------- lint
 
 C_SOURCES := 'native/*.c' 'native/*.h' 'tests/*.c' 'tests/*.h' 'tests/*.cc' 'playbooks/*.c' 'playbooks/*.h' 'extensions/*.c'
 
 .PHONY: lint
-lint: packages-lint-build venv lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity ## everything clean
+lint: packages-lint-build venv lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity lint-docs lint-galaxy ## everything clean
 	@echo "Nothing to complain about."
 
-.PHONY: lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity lint-copy
+.PHONY: lint-python lint-yaml lint-native lint-shell lint-changelog lint-ansible lint-sanity lint-copy lint-docs lint-galaxy
 lint-python: venv
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
@@ -260,6 +275,12 @@ lint-ansible: venv lint-copy
 	cd $(LINTED) && env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(BUILD)/lint" ansible-lint --offline
 lint-sanity: venv lint-copy
 	cd $(LINTED) && env -u ANSIBLE_CONFIG "$(CURDIR)/tools/sanity.sh"
+lint-docs: venv docs
+	cd $(LINTED) && env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(BUILD)/lint" \
+		antsibull-docs lint-collection-docs --plugin-docs --check-extra-docs-refs .
+# What Galaxy asks of an upload.
+lint-galaxy: venv collection
+	tools/galaxy-importer.sh $(BUILD)/artefact/libpulp-livepatch-*.tar.gz
 
 .PHONY: format
 format: packages-lint venv ## format C, and fix what ruff can fix
