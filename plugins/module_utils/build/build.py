@@ -86,11 +86,11 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     os.makedirs(tree.path("objects", "taken"), exist_ok=True)
     progress("compare the objects")
     common = Refusals(request.allow)
-    chosen = _chosen(candidates(tree, built, common), request, tree, common)
+    chosen, left = _chosen(candidates(tree, built, common), request, tree, common)
     results = []
     for candidate in chosen:
         results.append(_one(candidate, request, tree, built, common, len(chosen) > 1, progress))
-    fields = _report(request, built.applied.files, built.applied.warnings, results, common)
+    fields = _report(request, built.applied.files, [*built.applied.warnings, *left], results, common)
     changed = any(result.path for result in results)
     with open(tree.path(_STATE), "w", encoding="utf-8") as stream:
         json.dump({"fingerprint": fingerprint, "report": fields}, stream)
@@ -148,8 +148,9 @@ def _output(request: Request, name: str, several: bool) -> str:
     return os.path.join(request.output, f"{name}.ulp")
 
 
-def _chosen(found: list[Candidate], request: Request, tree: WorkTree, common: Refusals) -> list[Candidate]:
-    """The targets to build livepatches for."""
+def _chosen(found: list[Candidate], request: Request, tree: WorkTree, common: Refusals,
+            ) -> tuple[list[Candidate], list[str]]:
+    """(the targets to build livepatches for, warnings of others that change as well)."""
     images: list[tuple[Candidate, ElfImage]] = []
     seen = set()
     for candidate in found:
@@ -170,22 +171,20 @@ def _chosen(found: list[Candidate], request: Request, tree: WorkTree, common: Re
     if names:
         chosen = [candidate for candidate, image in images
                   if {image.soname, os.path.basename(candidate.link.output)} & set(names)]
-        if not chosen:
+        if not chosen and not common.refused:
             have = ", ".join(sorted(os.path.basename(candidate.link.output) for candidate, _image in images))
             raise BuildFailed(f"the diff changes nothing in {', '.join(names)}"
-                              + (f"; it changes {have}" if have else "") + _why(common))
+                              + (f"; it changes {have}" if have else ""))
     else:
         libraries = [candidate for candidate, image in images if not image.is_program]
         chosen = libraries or [candidate for candidate, _image in images]
-        if not chosen:
-            raise BuildFailed("the diff changes no code or data of a library or program that was linked" + _why(common))
+        if not chosen and not common.refused:
+            raise BuildFailed("the diff changes no code or data of a library or program that was linked")
     if request.running and len(chosen) > 1:
         raise BuildFailed("only one library can be built for with --running; name it with --target")
-    return chosen
-
-
-def _why(common: Refusals) -> str:
-    return "".join(f"; {refusal.what}" for refusal in common.refused)
+    left = sorted(os.path.basename(candidate.link.output) for candidate, _image in images if candidate not in chosen)
+    return chosen, [f"the diff changes {name} as well, and no livepatch is made for it; name it with --target"
+                    for name in left if chosen]
 
 
 def _labels(request: Request, files: list[str], candidate: Candidate) -> dict[str, object]:
@@ -203,7 +202,8 @@ def _labels(request: Request, files: list[str], candidate: Candidate) -> dict[st
 
 def _report(request: Request, files: list[str], warnings: list[str], results: list[TargetResult],
             common: Refusals) -> dict[str, Any]:
-    refused = {refusal: None for result in results for refusal in result.refusals.refused}
+    refused = {refusal: None for refusals in [common, *(result.refusals for result in results)]
+               for refusal in refusals.refused}
     patterns = set(request.allow)
     for refusals in [common, *(result.refusals for result in results)]:
         patterns &= set(refusals.unused)

@@ -9,10 +9,11 @@ import re
 from typing import NamedTuple
 
 from .meaning import Meaning, is_made
-from .numbered import match_numbered
-from .objects import SHF_TLS, SHF_WRITE, STT_GNU_IFUNC, STT_TLS, ObjectFile, Symbol
+from .numbered import match_numbered, users_of_variables
+from .objects import SHF_TLS, SHF_WRITE, STT_FUNC, STT_GNU_IFUNC, STT_TLS, ObjectFile, Symbol
 
 _AT_LOAD = (".init_array", ".ctors", ".preinit_array")
+_AT_UNLOAD = (".fini_array", ".dtors")
 _COLD = re.compile(r"(.*)\.cold(?:\.\d+)?")
 
 
@@ -21,6 +22,8 @@ class Difference(NamedTuple):
 
     Names are those after the diff, but for what is gone. ``changed_constants`` and ``changed_variables`` are {name:
     what is different}, of read-only and of writable data. ``renamed`` leads from names after to names before.
+    ``replaced_variables`` are {new variable: the one that it seems to have taken the place of}; ``destructors``, new
+    functions that run when the library is unloaded; ``loose_code``, sections whose code belongs to no function.
     """
 
     before: Meaning | None
@@ -36,12 +39,16 @@ class Difference(NamedTuple):
     constructors: list[str]
     renamed: dict[str, str]
     ambiguous: list[str]
+    replaced_variables: dict[str, str]
+    destructors: list[str]
+    loose_code: list[str]
 
     @property
     def is_empty(self) -> bool:
         """Whether both mean the same."""
         return not (self.changed or self.new or self.gone or self.changed_constants or self.changed_variables
-                    or self.new_variables or self.gone_variables or self.resolvers or self.constructors)
+                    or self.new_variables or self.gone_variables or self.resolvers or self.constructors
+                    or self.destructors or self.loose_code)
 
 
 def parent_of_cold(name: str) -> str | None:
@@ -58,7 +65,7 @@ def compare(before: ObjectFile | None, after: ObjectFile) -> Difference:
             None, new, [], [name for name in new.functions if parent_of_cold(name) is None], [], {}, {},
             [name for name in new.variables if not is_made(name)], [],
             [name for name, symbol in new.functions.items() if symbol.type == STT_GNU_IFUNC],
-            sorted(_run_at_load(new)), {}, [])
+            sorted(_run_at(new, _AT_LOAD)), {}, [], {}, sorted(_run_at(new, _AT_UNLOAD)), sorted(_loose_code(new)))
     old = Meaning(before)
     renamed, ambiguous = match_numbered(old, Meaning(after))
     new = Meaning(after, renamed)
@@ -67,6 +74,8 @@ def compare(before: ObjectFile | None, after: ObjectFile) -> Difference:
     added = [name for name in new.functions if name not in old.functions]
     constants, variables, new_variables = _variables(old, new)
     matched = {renamed.get(name, name) for name in new.variables}
+    gone_variables = [name for name in old.variables if name not in matched and not is_made(name)]
+    loose_before, loose_after = _loose_code(old), _loose_code(new)
     # A part that moved out of its function, or back into it, is the function's own affair.
     for name in changed + added:
         parent = parent_of_cold(name)
@@ -81,11 +90,15 @@ def compare(before: ObjectFile | None, after: ObjectFile) -> Difference:
         changed_constants=constants,
         changed_variables=variables,
         new_variables=new_variables,
-        gone_variables=[name for name in old.variables if name not in matched and not is_made(name)],
+        gone_variables=gone_variables,
         resolvers=_resolvers(old, new),
         constructors=_constructors(old, new),
         renamed={name: other for name, other in renamed.items() if name != other},
         ambiguous=ambiguous,
+        replaced_variables=_replaced_variables(old, gone_variables, new, new_variables),
+        destructors=sorted(set(_run_at(new, _AT_UNLOAD)) - set(_run_at(old, _AT_UNLOAD))),
+        loose_code=sorted(name for name in {**loose_before, **loose_after}
+                          if loose_before.get(name) != loose_after.get(name)),
     )
 
 
@@ -141,14 +154,50 @@ def _resolvers(old: Meaning, new: Meaning) -> list[str]:
 
 def _constructors(old: Meaning, new: Meaning) -> list[str]:
     """The functions that run when the library is loaded, and are new or changed."""
-    before, after = _run_at_load(old), _run_at_load(new)
+    before, after = _run_at(old, _AT_LOAD), _run_at(new, _AT_LOAD)
     return sorted(name for name, digest in after.items() if before.get(name) != digest)
 
 
-def _run_at_load(meaning: Meaning) -> dict[str, str]:
+def _replaced_variables(old: Meaning, gone: list[str], new: Meaning, added: list[str]) -> dict[str, str]:
+    """{new variable: one that is gone}, of the same kind and used by the same functions: it was renamed, it seems."""
+    found = {}
+    users_before, users_after = users_of_variables(old), users_of_variables(new)
+    for name in added:
+        mine = new.variables[name]
+        if _is_constant(new, mine):
+            continue
+        for other in gone:
+            theirs = old.variables[other]
+            if (mine.size, mine.type == STT_TLS) == (theirs.size, theirs.type == STT_TLS) and not _is_constant(
+                    old, theirs) and users_after.get(name, frozenset()) & users_before.get(other, frozenset()):
+                found[name] = other
+    return found
+
+
+def _loose_code(meaning: Meaning) -> dict[str, str]:
+    """{section: digest of its code that belongs to no function}, which assembly among the C leaves there."""
     found = {}
     for section in meaning.file.sections:
-        if section.name.startswith(_AT_LOAD):
+        functions = [symbol for symbol in section.symbols if symbol.type in (STT_FUNC, STT_GNU_IFUNC) and symbol.size]
+        if not section.is_code or not section.size or (functions and section.name != ".text"):
+            continue
+        parts = []
+        end = 0
+        for symbol in functions:
+            if symbol.value > end:
+                parts.append(meaning.digest(section, end, symbol.value - end))
+            end = max(end, symbol.value + symbol.size)
+        if section.size > end:
+            parts.append(meaning.digest(section, end, section.size - end))
+        found[section.name] = " ".join(parts)
+    return found
+
+
+def _run_at(meaning: Meaning, names: tuple[str, ...]) -> dict[str, str]:
+    """{function: its digest}, of those that the loader calls by the sections of these names."""
+    found = {}
+    for section in meaning.file.sections:
+        if section.name.startswith(names):
             for relocation in section.relocations:
                 place = meaning.place(section, relocation)
                 name = place.name or section.name

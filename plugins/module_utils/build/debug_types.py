@@ -103,7 +103,8 @@ class DebugTypes:
     """The types of one object file.
 
     Attributes: ``aggregates`` and ``enumerations``, {name: ...}; ``prototypes``, {symbol name: Prototype} of the
-    functions that the unit defines.
+    functions that the unit defines; ``variables``, {name: shape} of those with static storage that are no constants, a
+    local one's name behind that of its function.
     """
 
     def __init__(self, path: str) -> None:
@@ -116,11 +117,12 @@ class DebugTypes:
         self.aggregates: dict[str, Aggregate] = {}
         self.enumerations: dict[str, Enumeration] = {}
         self.prototypes: dict[str, Prototype] = {}
+        self.variables: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._scopes: dict[int, str] = {}
         self._types: list[Any] = []
         self._functions: list[Any] = []
-        self._variables: list[Any] = []
+        self._variables: list[tuple[str, Any]] = []
         self._used_enumerations: set[int] = set()
         self._shapes: dict[int, str] = {}
         # {type: what it has within itself}, and {type: what it leads to besides}.
@@ -145,7 +147,7 @@ class DebugTypes:
     def uses(self) -> dict[str, list[Use]]:
         """{type: its uses}."""
         found: dict[str, list[Use]] = {}
-        for die in self._variables:
+        for _scope, die in self._variables:
             direct, leading = self._reach([die])
             for name in direct | leading:
                 found.setdefault(name, []).append(Use(_symbol_name(die), True, name in direct, False, False))
@@ -192,10 +194,10 @@ class DebugTypes:
                 if target is not None and "DW_AT_name" not in target.attributes:
                     self._names.setdefault(target.offset, scope + _text(child, "DW_AT_name"))
             elif tag == "DW_TAG_variable" and _is_static(child):
-                self._variables.append(child)
+                self._variables.append((scope, child))
 
     def _read(self) -> None:
-        for variable in self._variables:
+        for _scope, variable in self._variables:
             target = self._bare(_type_of(variable))
             if target is not None and target.tag in _AGGREGATES:
                 self._names.setdefault(target.offset, f"(type of {_symbol_name(variable)})")
@@ -212,6 +214,9 @@ class DebugTypes:
                                       tuple(self._fields(die, "", 0, 0)), tuple(slots))
                 self.aggregates.setdefault(name, aggregate)
                 self._edges(name, die)
+        for scope, variable in self._variables:
+            if not _is_constant(_type_of(variable)):
+                self.variables[scope + _symbol_name(variable)] = self._shape(_type_of(variable))
         for function in self._functions:
             self.prototypes.setdefault(_symbol_name(function), self._prototype(function))
         for die in enumerations:
@@ -460,6 +465,14 @@ def _symbol_name(die: Any) -> str:
             return linkage
         name = name or _text(each, "DW_AT_name")
     return name
+
+
+def _is_constant(die: Any) -> bool:
+    while die is not None and (die.tag in _TRANSPARENT or die.tag == "DW_TAG_array_type"):
+        if die.tag == "DW_TAG_const_type":
+            return True
+        die = _referred(die, "DW_AT_type")
+    return False
 
 
 def _is_static(die: Any) -> bool:

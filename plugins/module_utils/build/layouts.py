@@ -68,7 +68,7 @@ _Key = Tuple[str, Union[Aggregate, Enumeration]]
 
 def check_layouts(units: Iterable[Compared], replaced: Iterable[str], exported: Iterable[str], refusals: Refusals,
                   ) -> list[LayoutChange]:
-    """Refuse types that are laid out anew, and functions that are called in another way.
+    """Refuse types that are laid out anew, variables of another type, and functions that are called in another way.
 
     :param units: all of the target.
     :param replaced: the names of the functions that are replaced.
@@ -95,6 +95,7 @@ def check_layouts(units: Iterable[Compared], replaced: Iterable[str], exported: 
         for name, each in _changed_types(old, new).items():
             changed.setdefault((name, each.old), each)
             where.setdefault((name, each.old), []).append(after.name)
+        _check_variables(old, new, after.name, refusals)
         _check_prototypes(old, new, visible, after.name, refusals)
     if not changed:
         return []
@@ -281,6 +282,14 @@ def _enumeration_differences(before: Enumeration, after: Enumeration) -> tuple[l
     last = before.values[-1][0] if before.values else ""
     counts = moved == [last] and after.values[-1][0] == last and new[last] - old[last] == len(new) - len(old)
     return found, not moved or counts or not (before.is_typed or after.is_typed)
+
+
+def _check_variables(old: DebugTypes, new: DebugTypes, unit: str, refusals: Refusals) -> None:
+    for name, before in old.variables.items():
+        after = new.variables.get(name)
+        if after is not None and not _same_shape(before, after):
+            refusals.add(LAYOUT, name, f"the variable {name} of {unit} changes from {before} to {after}, and running"
+                         " processes have a value in it")
 
 
 def _check_prototypes(old: DebugTypes, new: DebugTypes, exported: set[str], unit: str, refusals: Refusals) -> None:

@@ -24,6 +24,8 @@ _DROPPED = (".init_array*", ".ctors*", ".preinit_array*", ".fini_array*", ".dtor
 # Of the target's own command line, what tells where libraries are and how they are linked.
 _KEPT = re.compile(r"-L.+|-l.+|-B.+|-fuse-ld=.+|--sysroot=.+|-m64|-pthread|-static-libgcc|-static-libstdc\+\+"
                    r"|-stdlib=.+")
+# As GNU ld, gold, lld and mold say it.
+_UNDEFINED = re.compile(r"undefined (?:reference to|symbol:) [`']?([^\s`']+)")
 
 
 def without_debug_information(unit: Unit, shadow: str, directory: str) -> str:
@@ -53,12 +55,12 @@ def compile_medium(unit: Unit, directory: str) -> str:
 def link(
     output: str, extracted: Extracted, slots: Slots, units: dict[str, Unit], how: Link, target: TargetLibrary,
     refusals: Refusals, directory: str,
-) -> ElfImage:
+) -> ElfImage | None:
     """Link the patch library ``output``.
 
     :param how: how the target was linked.
     :param directory: for objects; its contents do not matter afterwards.
-    :return: elf.image.ElfImage of it.
+    :return: elf.image.ElfImage of it; None where something is undefined.
     """
     objects = []
     for number, (_key, data) in enumerate(sorted(extracted.objects.items())):
@@ -74,10 +76,19 @@ def link(
     # The compiler of C++ adds what C++ needs.
     compilers = [how.compiler, *(units[key].compiler for key in sorted(extracted.objects))]
     compiler = next((each for each in compilers if "++" in os.path.basename(each)), how.compiler)
-    run([compiler, "-shared", "-nostartfiles", "-o", output, *objects, os.path.join(directory, "slots.o"),
-         "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,-Bsymbolic",
-         "-Wl,--build-id=sha1", "-Wl,--as-needed", *_libraries(how, target)],
-        "link the patch library", directory=how.directory)
+    try:
+        run([compiler, "-shared", "-nostartfiles", "-o", output, *objects, os.path.join(directory, "slots.o"),
+             "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,-Bsymbolic",
+             "-Wl,--build-id=sha1", "-Wl,--as-needed", *_libraries(how, target)],
+            "link the patch library", directory=how.directory)
+    except BuildFailed as error:
+        missing = sorted(set(_UNDEFINED.findall(str(error))))
+        if not missing:
+            raise
+        for name in missing:
+            refusals.add(NEEDED, name, f"{name} is needed by new code, and no library that {target.image.name} needs"
+                         " has it")
+        return None
     image = ElfImage.open(output)
     _check(image, target, refusals)
     return image
@@ -111,7 +122,9 @@ def _check(image: ElfImage, target: TargetLibrary, refusals: Refusals) -> None:
     for name in sorted(imported & set(target.exported)):
         refusals.add(REFERENCE, name, f"{name} belongs to {target.image.name}, and the patch library would look it up"
                      " by name")
-    known = {*target.image.needed, target.image.soname, "libc.so.6", "libgcc_s.so.1", "libm.so.6"}
+    known = {*target.image.needed, target.image.soname, "libc.so.6", "libgcc_s.so.1", "libm.so.6",
+             # It is the loader, which has __tls_get_addr.
+             "ld-linux-x86-64.so.2"}
     for name in image.needed:
         if name not in known:
             refusals.add(NEEDED, name, f"{name} is needed by new code, and {target.image.name} does not need it")

@@ -23,7 +23,7 @@ _CLONE = re.compile(r"\.(?:cold|(?:part|isra|constprop)\.\d+)")
 def match_numbered(before: Meaning, after: Meaning) -> tuple[dict[str, str], list[str]]:
     """({name after: name before}, names after that could mean several) for the numbered variables of an object."""
     old = _by_stem(before)
-    users_before, users_after = _users(before), _users(after)
+    users_before, users_after = users_of_variables(before), users_of_variables(after)
     renamed: dict[str, str] = {}
     ambiguous: list[str] = []
     for stem, names in _by_stem(after).items():
@@ -65,7 +65,8 @@ def _kind(meaning: Meaning, name: str) -> tuple[object, ...]:
     return symbol.size, symbol.type, section.type, section.flags & _ACCESS
 
 
-def _users(meaning: Meaning) -> dict[str, frozenset[str]]:
+def users_of_variables(meaning: Meaning) -> dict[str, frozenset[str]]:
+    """{variable: the functions that refer to it}; a clone counts as its function."""
     users: dict[str, set[str]] = {}
     for name, symbol in meaning.functions.items():
         section = meaning.section_of(symbol)

@@ -32,6 +32,7 @@ class Unit(NamedTuple):
     ``key`` is the same for the same file in both builds; ``shadow`` is the path of its shadow object, None for assembly
     or where the second compilation failed (``messages`` says why); ``digest`` is the SHA-256 of the object itself, None
     where that is not known; ``environment``, what of it compilers heed.
+    ``left_out``: the build did not make it again, and object and digest are those of before.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Unit(NamedTuple):
     digest: str | None
     shadow: str | None
     messages: str
+    left_out: bool = False
 
     @property
     def name(self) -> str:

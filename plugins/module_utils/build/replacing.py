@@ -17,12 +17,16 @@ from .comparison import Difference
 from .meaning import Meaning, is_made
 from .objects import STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_TLS
 from .refusals import (
+    ALIAS,
     AMBIGUOUS,
+    ASSEMBLY,
     CONSTANT,
     CONSTRUCTOR,
     GONE,
     IFUNC,
     INITIAL_VALUE,
+    RENAMED,
+    RUNS_ONCE,
     THREAD_LOCAL,
     Refusals,
 )
@@ -88,6 +92,9 @@ def functions_to_replace(
             if name in added:
                 _add(found, change, name, MOVED, target, refusals)
     _add_readers(found, changes, unchanged, target, refusals)
+    _refuse_aliases(found, changes, target, refusals)
+    if target.image.is_program:
+        _refuse_main(found, refusals)
     return sorted(found.values(), key=lambda each: each.old.value)
 
 
@@ -144,6 +151,40 @@ def _refers(meaning: Meaning, name: str, wanted: set[str]) -> bool:
     return any(meaning.place(section, relocation).name in wanted for relocation in meaning.relocations(symbol))
 
 
+def _refuse_aliases(found: dict[int, Replaced], changes: list[UnitChange], target: TargetLibrary, refusals: Refusals,
+                    ) -> None:
+    """Refuse to replace what is one function in the target by several names, and is several after the diff."""
+    for address, each in found.items():
+        own = each.old.name.partition("@")[0]
+        for other in target.names_at(address):
+            if other == own or _is_same_function(each, other, changes):
+                continue
+            refusals.add(ALIAS, other, f"{other} and {own} are one function in {target.image.name}, and are two after"
+                         " the diff; who calls one of them can't be told from who calls the other")
+
+
+def _is_same_function(each: Replaced, other: str, changes: list[UnitChange]) -> bool:
+    """Whether another name of a function has the new code as well."""
+    mine = each.unit.difference.after
+    symbol = mine.functions[each.name]
+    for meaning in [mine, *(change.difference.after for change in changes if change.key != each.unit.key)]:
+        # In an object a versioned name has its version with it.
+        alias = next((symbol for name, symbol in meaning.functions.items() if name.partition("@")[0] == other), None)
+        if alias is not None:
+            place = (alias.section, alias.value) == (symbol.section, symbol.value)
+            return (meaning is mine and place) or meaning.digest_of(alias) == mine.digest_of(symbol)
+    # Units that have not changed have it, or none any more.
+    before = each.unit.difference.before
+    return before is not None and any(name.partition("@")[0] == other for name in before.functions)
+
+
+def _refuse_main(found: dict[int, Replaced], refusals: Refusals) -> None:
+    for each in found.values():
+        if each.old.name == "main":
+            refusals.add(RUNS_ONCE, "main", f"main of {each.unit.source} has to be replaced ({each.why}), and running"
+                         " processes never call it again")
+
+
 def _refuse_data(change: UnitChange, target: TargetLibrary, refusals: Refusals) -> None:
     difference = change.difference
     for name, what in difference.changed_variables.items():
@@ -157,6 +198,9 @@ def _refuse_data(change: UnitChange, target: TargetLibrary, refusals: Refusals) 
         if difference.after.variables[name].binding != STB_LOCAL and name in target.exported:
             refusals.add(CONSTANT, name, f"{name} of {change.source} is a constant that {target.image.name} exports,"
                          f" and {what}: programs that read it themselves go on with the old one")
+    for name, old in difference.replaced_variables.items():
+        refusals.add(RENAMED, name, f"{name} of {change.source} is new and seems to take the place of {old}, which is"
+                     " gone: it would start anew, and not with the value that running processes have")
     for name in difference.ambiguous:
         refusals.add(AMBIGUOUS, name, f"{name} of {change.source} may be one of several variables that were there"
                      " before the diff")
@@ -170,6 +214,12 @@ def _refuse_code(change: UnitChange, target: TargetLibrary, added: set[str], ref
     for name in difference.constructors:
         refusals.add(CONSTRUCTOR, name, f"{name} of {change.source} runs when the library is loaded, and is new or"
                      " changes: in running processes it has run already")
+    for name in difference.destructors:
+        refusals.add(CONSTRUCTOR, name, f"{name} of {change.source} runs when the library is unloaded, and is new:"
+                     " running processes would not call it")
+    for name in difference.loose_code:
+        refusals.add(ASSEMBLY, change.source, f"{change.source} has assembly outside functions (section {name}), and it"
+                     " changes")
     for name in difference.gone:
         if name in target.exported and name not in added and difference.before is not None and (
                 difference.before.functions[name].binding != STB_LOCAL):

@@ -97,7 +97,7 @@ def _compared(key: str, unit: Unit, built: Built, compared: dict[str, UnitChange
 
 
 def _compare(key: str, unit: Unit, before: Unit | None, refusals: Refusals) -> UnitChange | None:
-    if before is not None and before.digest is not None and before.digest == unit.digest:
+    if before is not None and before.digest is not None and before.digest == unit.digest and not unit.left_out:
         return None
     for each in (before, unit):
         if each is None:
@@ -164,7 +164,7 @@ def make(
             return None
         patch = link(os.path.join(directory, "patch.so"), extracted, slots, after.units, candidate.link, target,
                      refusals, directory)
-        if refusals.refused:
+        if patch is None or refusals.refused:
             return None
         pairs = _pairs(extracted, patch, olds)
         more = _reliant_callers(diversion, patch, pairs, candidate.changes, unchanged, target, refusals)

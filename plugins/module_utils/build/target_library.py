@@ -58,6 +58,7 @@ class TargetLibrary:
         self._globals: dict[str, list[Symbol]] = {}
         self._locals: dict[str, list[Symbol]] = {}
         self._groups: dict[str, dict[str, list[Symbol]]] = {}
+        self._functions: dict[int, set[str]] = {}
         names = None
         for symbol in symbols:
             if symbol.type == "STT_FILE":
@@ -65,6 +66,8 @@ class TargetLibrary:
                 self._files.append((symbol.name, names))
             elif symbol.defined and symbol.type in _KINDS and symbol.section_index < len(image.sections):
                 name = symbol.name.partition("@")[0]
+                if symbol.type == "STT_FUNC":
+                    self._functions.setdefault(symbol.value, set()).add(name)
                 if symbol.binding != "STB_LOCAL":
                     self._globals.setdefault(name, []).append(symbol)
                     continue
@@ -103,6 +106,10 @@ class TargetLibrary:
             # Hidden names become local when a library is linked.
             found = self._locals.get(name, [])
         return _only(found, name)
+
+    def names_at(self, address: int) -> list[str]:
+        """The names of the function at an address."""
+        return sorted(self._functions.get(address, ()))
 
     def _group(self, meaning: Meaning) -> dict[str, list[Symbol]]:
         """The local symbols of a unit, from the best match among files of its name."""

@@ -114,7 +114,16 @@ class WorkTree:
             return Built(before, Records(again.units, {}), applied._replace(warnings=warnings), again.generating)
         progress("build after the diff")
         self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
-        return Built(before, read_records(self.path("records.after")), applied, [])
+        after = read_records(self.path("records.after"))
+        return Built(before, after.followed_by(self._left_out(before, after, applied.files)), applied, [])
+
+    def _left_out(self, before: Records, after: Records, files: list[str]) -> Records:
+        """What includes a changed file, although the build did not compile it again: Makefiles may not know it."""
+        left = Records({key: unit for key, unit in before.units.items() if key not in after.units}, {})
+        again = compile_again(left, self.path("tree"), self.path("before"), self.recipe.source, files,
+                              self.path("records.after"))
+        return Records({key: unit._replace(digest=before.units[key].digest, left_out=True)
+                        for key, unit in again.units.items()}, {})
 
     def _build_first(self, fingerprint: str, progress: Callable[[str], None]) -> None:
         self._remove("tree", "before", "records.before", "bin", _FIRST, "prepare.log", "build-before.log")
