@@ -4,8 +4,11 @@
 """Looking again: a process that is not patched yet may fork, and its child is not patched either.
 
 So there is another pass over the processes that are new, until one finds
-nothing that could have such children.  A process that cannot be patched, or is
-to be left alone, may go on forking for ever: then this ends, and says so.
+nothing that could have such children.  A process that has executed a program
+since it was looked at is new, too: its PID stays, what was seen of it does not.
+
+A process that cannot be patched, or is to be left alone, may go on forking for
+ever: then this ends, and says so.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import time
 
 from ..process.errors import ProcessError
-from ..process.procfs import read_stat
+from ..process.procfs import execution, read_stat
 from ..trigger import outcome
 from .select import choose, short_name_of
 
@@ -24,7 +27,7 @@ _LISTED = 3
 
 
 class Passes:
-    """The passes after the first one."""
+    """The passes over the processes of one dispatch."""
 
     def __init__(self, selection, seconds):
         """
@@ -35,6 +38,7 @@ class Passes:
         self._seconds = seconds
         self._deadline = None
         self._count = 1
+        self._seen = {}  # {PID: its procfs.Execution before it was looked at, or None: it had ended}
         self.incomplete = None  # why there may be more processes to deal with, one sentence; None: there are none
 
     def is_another_one_due(self, rows):
@@ -54,9 +58,27 @@ class Passes:
         self._count += 1
         return True
 
-    def newcomers(self, seen):
-        """The select.Chosen of this pass: those whose PIDs are not in ``seen``."""
-        return [candidate for candidate in choose(self._selection) if candidate.pid not in seen]
+    def newcomers(self, own=frozenset()):
+        """The select.Chosen of this pass: those that are not as they were when a pass before this one looked at them.
+
+        :param own: PIDs of processes of ours.
+        """
+        found = []
+        for candidate in choose(self._selection):
+            if candidate.pid in own:
+                continue
+            now = _execution_of(candidate.pid)
+            if candidate.pid not in self._seen or now not in (None, self._seen[candidate.pid]):
+                self._seen[candidate.pid] = now
+                found.append(candidate)
+        return found
+
+
+def _execution_of(pid):
+    try:
+        return execution(pid)
+    except ProcessError:
+        return None
 
 
 def may_have_left_children(row):

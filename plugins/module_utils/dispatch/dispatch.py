@@ -90,9 +90,9 @@ def _dispatch(guard, operation, selection, options, policy):
     ) as pool:
         try:
             passes = Passes(selection, options.timeout) if touches else None
-            work.deal(pool, choose(selection))
+            work.deal(pool, choose(selection) if passes is None else passes.newcomers())
             while passes is not None and not interruption.number and passes.is_another_one_due(work.latest):
-                work.deal(pool, passes.newcomers(work.seen | pool.pids))
+                work.deal(pool, passes.newcomers(pool.pids))
             if not options.check:
                 work.wait(pool, interruption, touches)
         finally:
@@ -117,8 +117,8 @@ class _Work:
         self._done = outcome.PATCHED if operation == PATCH else outcome.REVERTED
         self._options = options
         self._rows = {}  # {PID: Row}
-        self.latest = []  # the rows of the last call of deal()
-        self.seen = set()  # PIDs, of no concern or not
+        self._before = {}  # {PID: Row} of processes that were changed, and have executed a program since
+        self.latest = []  # the rows of the last call of deal(), each as if there had been none before
         self.hidden = []  # PIDs of processes that this user may not examine
         self.stopped = False  # the kill switch was in the way
         self._silent = set()  # PIDs of processes that did not answer a later look
@@ -126,33 +126,42 @@ class _Work:
     @property
     def rows(self):
         """All rows, ascending by PID."""
-        return [row for _pid, row in sorted(self._rows.items())]
+        found = dict(self._before)
+        for pid, row in self._rows.items():
+            found[pid] = _merged(self._before[pid], row) if pid in self._before else row
+        return [row for _pid, row in sorted(found.items())]
 
     def deal(self, pool, candidates):
         """Deal with the processes ``candidates`` (select.Chosen)."""
-        before = set(self._rows)
-        self.seen.update(candidate.pid for candidate in candidates)
         unanswered = []
         for answer in pool.run([Task(DEAL, candidate.pid, candidate.named) for candidate in candidates]):
             if answer.problem is None:
                 self._add(answer.task.pid, answer.value)
             else:
                 # Stands if nothing more can be found out.
-                self._rows[answer.task.pid] = row_of(answer, self._options.examine_timeout)
+                self._note(answer.task.pid, row_of(answer, self._options.examine_timeout))
                 unanswered.append(answer.task)
         asked = [task._replace(kind=FIND_OUT) for task in unanswered]
         for answer in pool.run(asked, to_the_end=True):
             row = with_what_was_found_out(self._rows.pop(answer.task.pid), answer)
             if row is not None:
                 self._rows[answer.task.pid] = row
-        self.latest = [row for pid, row in self._rows.items() if pid not in before]
+        dealt_with = {candidate.pid for candidate in candidates}
+        self.latest = [row for pid, row in self._rows.items() if pid in dealt_with]
 
     def _add(self, pid, found):
         self.stopped = self.stopped or found.stopped
         if found.hidden:
             self.hidden.append(pid)
-        if found.row is not None:
-            self._rows[pid] = found.row
+        self._note(pid, found.row)
+
+    def _note(self, pid, row):
+        """``row``, or None, stands for what process ``pid`` is now."""
+        before = self._rows.pop(pid, None)
+        if before is not None and before.changed:
+            self._before[pid] = before
+        if row is not None:
+            self._rows[pid] = row
 
     def wait(self, pool, interruption, touches):
         """Bring rows up to date until no thread is pending, the time is over, or a signal has come.
@@ -207,8 +216,20 @@ def _updated(before, now):
             threads_pending=0,
             reason=f"process {before.pid} ({before.name}) ended while it was {before.outcome}",
         )
+    # A look changes nothing.
+    return _merged(before, now._replace(changed=False, attached_now=False))
+
+
+def _merged(before, now):
+    """``now``, the later of two rows of a process, with what was done to it before."""
     result = now.outcome
     if before.changed and result == outcome.ALREADY_PATCHED:
         result = outcome.PATCHED
+    if before.changed and before.outcome == outcome.REVERTED and result == outcome.NOT_APPLICABLE:
+        # It has executed a program since, so that nothing was left to revert.
+        result = outcome.REVERTED
     held_us = max(before.held_us or 0, now.held_us or 0) or None
-    return now._replace(outcome=result, held_us=held_us, changed=before.changed, attached_now=before.attached_now)
+    return now._replace(
+        outcome=result, held_us=held_us, changed=before.changed or now.changed,
+        attached_now=before.attached_now or now.attached_now,
+    )

@@ -23,6 +23,8 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PF_KTHREAD = 0x00200000
 # It is about to let go of its memory, or has.
 PF_EXITING = 0x00000004
+# It was forked, and has not executed a program since.
+PF_FORKNOEXEC = 0x00000040
 # A worker of io_uring: listed among a process's threads, but it never executes the process's code.
 PF_IO_WORKER = 0x00000010
 # The states of a thread that has ended, proc_pid_stat(5).
@@ -44,6 +46,18 @@ class Identity(NamedTuple):
 
     pid: int
     start_ticks: int  # clock ticks after boot
+
+
+class Execution(NamedTuple):
+    """What tells a process from itself after it has executed a program: execve(2) keeps PID and start time.
+
+    Without address space randomization, a process that executes its own program again, with arguments and an
+    environment of the same length, shows no difference.
+    """
+
+    start_ticks: int  # as Identity
+    forked: bool  # it has executed nothing since it was forked
+    addresses: tuple[int, ...]  # of code, data, heap, stack and arguments; zeros where this user may not see them
 
 
 class Stat(NamedTuple):
@@ -281,6 +295,18 @@ def thread_ids(pid):
             found = again
     except OSError as error:
         raise explained(pid, error) from error
+
+
+def execution(pid):
+    """The Execution of the process that has ``pid`` now, by proc_pid_stat(5); raises ProcessGone, ProcessForbidden."""
+    data = read_bytes(pid, "stat")
+    fields = data[data.rindex(b")") + 2:].split()
+    return Execution(
+        start_ticks=int(fields[19]),
+        forked=bool(int(fields[6]) & PF_FORKNOEXEC),
+        # startcode, endcode, startstack; start_data to env_end.
+        addresses=tuple(int(field) for field in fields[23:26] + fields[42:49]),
+    )
 
 
 def identity(pid):

@@ -20,7 +20,12 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker import MOST_MEMORY
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import process_ids, read_stat
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import (
+    execution,
+    process_ids,
+    read_bytes,
+    read_stat,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import applicability, borrow, exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
@@ -315,6 +320,74 @@ def test_child_that_is_forked_meanwhile(padded, start, monkeypatch, calls, opera
     assert result.incomplete is None
     # A look at everybody says the same.
     assert dispatch(padded.container, CHECK, names, Options()).applied == (operation == PATCH)
+
+
+LAUNCHER = ("sh", "-c", 'echo launching; read -r _go; exec "$@"', "sh")
+
+
+def launch(launcher):
+    """Have a LAUNCHER execute the program, from a worker."""
+    with open(f"/proc/{launcher.pid}/fd/0", "wb") as stream:
+        stream.write(b"go\n")
+    launcher.wait(lambda: _is_up(launcher.pid), "it has executed the program")
+
+
+def _is_up(pid):
+    return read_stat(pid).name == "app" and read_stat(pid).state == "S" and b"libvictim" in read_bytes(pid, "maps")
+
+
+@pytest.mark.parametrize("operation", [PATCH, REVERT])
+def test_program_that_is_executed_meanwhile(padded, start, monkeypatch, calls, operation):
+    """Guards what has kept its PID since a pass looked at it; seen to fail, without its row, with PIDs compared."""
+    launcher = start(padded, wrap=LAUNCHER, first="launching")
+    victim = start(padded)
+    names = Selection(names=("app",))
+    if operation == REVERT:
+        dispatch(padded.container, PATCH, names, Options())
+    original = Guard.reason
+
+    def reason(guard, pid):
+        if pid == victim.pid and calls.note() == 1:
+            launch(launcher)
+        return original(guard, pid)
+
+    monkeypatch.setattr(Guard, "reason", reason)
+    result = dispatch(padded.container, operation, names, Options())
+    assert launcher.line() == "ready"
+    done = [("patched", True), ("patched", True)]
+    if operation == REVERT:
+        done = [("reverted", True), ("not_applicable", False)]
+    rows = rows_of(result)
+    assert [(rows[each.pid].outcome, rows[each.pid].changed) for each in (victim, launcher)] == done
+    assert launcher.ask("answer") == ("5001" if operation == PATCH else "20")
+    assert result.incomplete is None
+
+
+@pytest.mark.parametrize("operation", [PATCH, REVERT])
+def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch, calls, operation):
+    """Guards the new program of a process that has its row; seen to run the old function, its row being "patched"."""
+    victim = start(padded)
+    names = Selection(names=("app",))
+    if operation == REVERT:
+        dispatch(padded.container, PATCH, names, Options())
+    original = Dealer._row
+
+    def row_of_process(dealer, candidate):
+        row = yield from original(dealer, candidate)
+        if candidate.pid == victim.pid and calls.note() == 1:
+            assert row.changed
+            before = execution(victim.pid)
+            with open(f"/proc/{victim.pid}/fd/0", "wb") as stream:
+                stream.write(b"become itself\n")
+            victim.wait(lambda: execution(victim.pid) != before and _is_up(victim.pid), "it has executed itself")
+        return row
+
+    monkeypatch.setattr(Dealer, "_row", row_of_process)
+    result = dispatch(padded.container, operation, names, Options())
+    done = "patched" if operation == PATCH else "reverted"
+    assert [(row.pid, row.outcome, row.changed) for row in result.rows] == [(victim.pid, done, True)]
+    assert victim.line() == "ready"
+    assert victim.ask("answer") == ("5001" if operation == PATCH else "20")
 
 
 def test_parent_that_goes_on_forking(padded, start, monkeypatch):
