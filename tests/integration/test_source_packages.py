@@ -86,7 +86,7 @@ def diff(old, new, name):
 def fixture_package(tmp_path):
     """A function that makes a source package with patches, {name: text}, and gives the path of its .dsc."""
 
-    def package(patches, depends="dpkg-dev", files=None):
+    def package(patches, depends="dpkg-dev", files=None, rules=RULES):
         tree = tmp_path / "parse-1.0"
         (tree / "debian" / "source").mkdir(parents=True)
         (tree / "debian" / "patches").mkdir()
@@ -94,7 +94,7 @@ def fixture_package(tmp_path):
             (tree / name).write_text(text)
         subprocess.run(["tar", "czf", "parse_1.0.orig.tar.gz", "--exclude=debian", "parse-1.0"], cwd=tmp_path,
                        check=True)
-        for name, text in {"control": CONTROL.format(depends=depends), "rules": RULES, "changelog": CHANGELOG,
+        for name, text in {"control": CONTROL.format(depends=depends), "rules": rules, "changelog": CHANGELOG,
                            "source/format": "3.0 (quilt)\n", "patches/series": "\n".join(patches) + "\n",
                            **{f"patches/{name}": text for name, text in patches.items()}}.items():
             (tree / "debian" / name).write_text(text)
@@ -191,12 +191,13 @@ def test_what_cannot_be_built_is_told(package, build, patches, options, message)
     assert not answer.output
 
 
-def test_a_file_that_others_are_generated_from_is_refused(package, build):
-    """Its compilation would be repeated, but not what makes its source."""
-    grammar = "rule: 'a';\n"
-    source = package({"fix.patch": diff(SOURCE, FIXED, "parse.c") + diff(grammar, grammar + "\n", "parse.y")},
-                     files={"parse.y": grammar})
+def test_what_a_file_is_generated_from_has_the_package_built_again(package, build):
+    """Seen to fail, as a file that nothing reads, where only what compilers read was compiled again."""
+    header = HEADER.replace("1\n", "@UNIT@\n", 1)
+    source = package({"fix.patch": diff("1\n", "3\n", "unit.in")}, files={"unit.in": "1\n", "parse.h.in": header},
+                     rules=RULES.replace("parse.h build/src", "build/src\n"
+                                         "\tsed s/@UNIT@/$$(cat unit.in)/ parse.h.in >build/src/parse.h"))
     answer = build(source, "--without-patch", "fix.patch")
-    assert answer.status == 1
-    assert "refused (generated source): parse.y changes" in answer.errors
-    assert build(source, "--without-patch", "fix.patch", "--allow", "parse.y").status == 0
+    assert answer.status == 0, str(answer)
+    assert [function["name"] for function in answer.json()["targets"][0]["functions"]] == ["unit_of"]
+    assert "begin anew, since unit.in" in answer.errors

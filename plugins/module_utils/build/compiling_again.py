@@ -5,7 +5,7 @@
 
 The build of a source package begins with cleaning and configuring: a second one would compile everything anew.  What it
 compiled, and which files each compilation read, is recorded, so that the few that the diff reaches can be repeated.
-What a build generates from other files, it would not generate again: such files are told apart.
+What a build generates from other files is not generated again: such files are told apart, and call for a whole build.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from .layouts import Compared, LayoutChange, check_layouts
 from .linking import compile_medium, link, without_debug_information
 from .objects import STB_LOCAL, ObjectFile
 from .recording import Link, Records, Unit
-from .refusals import ASSEMBLY, GENERATED, HOOK, LTO, MISMATCH, NOTHING, Refusals
+from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, Refusals
 from .replacing import RELIANT, Replaced, UnitChange, functions_to_replace
 from .running import differing_functions, layout_difference
 from .slots import Slots
@@ -71,10 +71,6 @@ def candidates(tree: WorkTree, built: Built, refusals: Refusals) -> list[Candida
     after = built.before.followed_by(built.after)
     found = []
     compared: dict[str, UnitChange | None] = {}
-    for name in built.generating:
-        refusals.add(GENERATED, name, f"{name} changes, and it tells how the library is built, or files are generated"
-                     " from it; of a source package only what compilers read is made anew, so build the unpacked source"
-                     " with --source and --build")
     for output, how in sorted(after.links.items()):
         if output not in built.before.links:
             continue

@@ -39,8 +39,8 @@ class Recipe(NamedTuple):
     """How a source is built.
 
     ``prepare`` runs once, before the first build; ``command`` runs before and after the diff; both in the shell, in the
-    source's directory.  ``seconds`` is how long each may take.  With ``once``, the command runs before the diff alone,
-    and afterwards what the diff reaches is compiled again as the command compiled it.
+    source's directory.  ``seconds`` is how long each may take.  With ``once``, the command always begins from scratch,
+    so that after the diff it runs only if need be: else what the diff reaches is compiled again as it was before.
     """
 
     source: str
@@ -51,15 +51,11 @@ class Recipe(NamedTuple):
 
 
 class Built(NamedTuple):
-    """Both builds: ``before``, and ``after`` with only what was made anew; what the diffs did to the source.
-
-    ``generating`` are files of the diffs that something is generated from which was not generated anew.
-    """
+    """Both builds: ``before``, and ``after`` with only what was made anew; what the diffs did to the source."""
 
     before: Records
     after: Records
     applied: Applied
-    generating: list[str]
 
 
 class WorkTree:
@@ -109,13 +105,18 @@ class WorkTree:
             progress("compile what the diff reaches")
             again = compile_again(before, self.path("tree"), self.path("before"), self.recipe.source, applied.files,
                                   self.path("records.after"))
-            warnings = [*applied.warnings, *(f"{name} changes, and nothing that was compiled reads it"
-                                             for name in again.unread if name not in again.generating)]
-            return Built(before, Records(again.units, {}), applied._replace(warnings=warnings), again.generating)
+            if not again.generating:
+                warnings = [f"{name} changes, and nothing that was compiled reads it" for name in again.unread]
+                return Built(before, Records(again.units, {}), applied._replace(
+                    warnings=[*applied.warnings, *warnings]))
+            progress(f"begin anew, since {', '.join(again.generating)} may change what else is compiled")
+            self._remove("tree", "records.after")
+            self._copy(self.recipe.source, self.path("tree"))
+            apply_diffs(self.path("tree"), diffs, strip)
         progress("build after the diff")
         self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
         after = read_records(self.path("records.after"))
-        return Built(before, after.followed_by(self._left_out(before, after, applied.files)), applied, [])
+        return Built(before, after.followed_by(self._left_out(before, after, applied.files)), applied)
 
     def _left_out(self, before: Records, after: Records, files: list[str]) -> Records:
         """What includes a changed file, although the build did not compile it again: Makefiles may not know it."""
