@@ -75,7 +75,7 @@ build-native: packages-build build-runtime
 .PHONY: build-runtime
 build-runtime: packages-runtime
 	@test -f $(BUILD)/native/build.ninja || meson setup $(BUILD)/native native
-	@meson compile -C $(BUILD)/native libpulp.so trm.o
+	@meson compile -C $(BUILD)/native pulp trm.o
 	@for file in libpulp.so trm.o; do \
 		cmp -s $(BUILD)/native/$$file $(BUILD)/$$file || install -m 755 $(BUILD)/native/$$file $(BUILD)/$$file; \
 	done
