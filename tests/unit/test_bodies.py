@@ -13,6 +13,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.bodies impor
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NotPatchable
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.stock import code_of
 
 SOURCE = """
 #define OPAQUE __attribute__((noipa))
@@ -222,3 +223,30 @@ def test_jump_through_a_table(compile_file, flags):
     inline = "-mindirect-branch=thunk-inline" in flags
     assert led == {"by_table": {"first", "second"}, "by_name": {"second"},
                    "calls": {"first", "second"} if inline else set()}
+
+
+LIBRARY = """
+#define OPAQUE __attribute__((noipa))
+OPAQUE int last(int x) { return x + 1; }
+OPAQUE int first(int x) { __asm__ volatile("" : : : "memory"); return last(x); }
+OPAQUE int visits(int x) { return last(x) + 1; }
+OPAQUE int far(int x) { return visits(x); }
+"""
+
+
+@pytest.mark.parametrize("options", [["-Wl,-z,lazy"], ["-Wl,-z,now"], ["-Wl,-z,now", "-fcf-protection=full"]])
+def test_stubs_of_a_library_lead_back_into_it(tmp_path, options):
+    """Seen to fail with what a library jumps to by its own stubs taken for code of others."""
+    path = tmp_path / "library.so"
+    (tmp_path / "library.c").write_text(LIBRARY, encoding="utf-8")
+    subprocess.run(
+        ["gcc", "-O2", "-fPIC", "-shared", *options, "-o", path, tmp_path / "library.c"], check=True)
+    image = ElfImage.open(path)
+    addresses = {symbol.name: symbol.value for symbol in image.dynamic_symbols() if symbol.defined}
+    found = code_of(image, frozenset([addresses["first"]]), {addresses["first"]: "first"}).bodies
+    assert found.hold(addresses["last"]) and found.lead_to(addresses["last"])
+    assert not found.hold(addresses["visits"])
+    # Who is in there unseen would come back to what is replaced.
+    roots = frozenset([addresses["far"], addresses["last"]])
+    with pytest.raises(NotPatchable, match="visits, .* leads to last"):
+        code_of(image, roots, {addresses["far"]: "far", addresses["last"]: "last"})

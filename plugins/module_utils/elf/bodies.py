@@ -31,7 +31,7 @@ from ..arch.code import (
     short_jumps,
 )
 from ..errors import BadElf, NotPatchable
-from .slots import imported_slots, slots_of_own_functions
+from .slots import imported_slots, linkage_stubs, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
 
@@ -101,7 +101,7 @@ def bodies(
             # As that of a switch: it may lead to a part that was moved away as well.
             anywhere = True
             waiting.extend(extents.nameless())
-        for target in (*_jumps_out(code, start, begins), *slots.jumps(code, start, begins)):
+        for target in (*map(slots.behind, _jumps_out(code, start, begins)), *slots.jumps(code, start, begins)):
             jumped.add(target)
             # In what cannot be decoded, most of what looks like a jump is none.
             reached = extents.reached(target, required=begins is not None)
@@ -114,12 +114,12 @@ def bodies(
     result = Bodies(ranges, frozenset(jumped), computed)
     for start, end in sorted(found):
         if extents.is_unseen(start):
-            _require_no_way_back(image, extents, result, start, end, remedy)
+            _require_no_way_back(image, extents, slots, result, start, end, remedy)
     return result
 
 
 def _require_no_way_back(
-    image: ElfImage, extents: _Extents, found: Bodies, start: int, end: int, remedy: str,
+    image: ElfImage, extents: _Extents, slots: _Slots, found: Bodies, start: int, end: int, remedy: str,
 ) -> None:
     """A thread that calls the function from ``start`` to ``end`` is inside already when it comes to what is replaced.
 
@@ -134,7 +134,7 @@ def _require_no_way_back(
         seen.add(extent)
         code = image.read(extent[0], extent[1] - extent[0])
         begins = instruction_starts(code)
-        for target in _targets(calls(code), extent[0], begins):
+        for target in map(slots.behind, _targets(calls(code), extent[0], begins)):
             if extents.is_seen(target) and found.hold(target):
                 raise NotPatchable(
                     f"{image.name}: {extents.label(start)}, to which a function that is replaced jumps, has no padding"
@@ -257,13 +257,22 @@ def _containing(ranges: Sequence[tuple[int, int]], address: int) -> tuple[int, i
 
 
 class _Slots:
-    """The words that the loader fills in, or has no need to, through which a program may jump to its own functions."""
+    """The words that the loader fills in, or has no need to, through which a file may jump to its own functions."""
 
     def __init__(self, image: ElfImage) -> None:
         self._image = image
         self._filled = image.relative_addresses()
-        self._filled.update(slots_of_own_functions(image))
+        own = slots_of_own_functions(image)
+        self._filled.update(own)
+        self._stubs = linkage_stubs(image, own)
         self._left = {relocation.offset for relocation in image.relocations()} - set(self._filled)
+
+    def behind(self, target: int) -> int:
+        """Where a direct jump or call to ``target`` leads: the linker's stubs lead on to functions of the file itself.
+
+        Another file may have taken the place of such a function; then it leads nowhere here.
+        """
+        return self._stubs.get(target, target)
 
     def jumps(self, code: bytes, start: int, begins: set[int] | None) -> Iterator[int]:
         """The targets of the jumps through such words in ``code``, which stands at ``start``."""

@@ -98,6 +98,18 @@ def is_linkage(section: Section) -> bool:
     return section.name.startswith((".plt", ".iplt"))
 
 
+def linkage_stubs(image: ElfImage, slots: Mapping[int, Any]) -> dict[int, Any]:
+    """Of slot_uses(), which reads all code, the ``stubs`` alone."""
+    uses = SlotUses({}, defaultdict(set), defaultdict(set), set())
+    for section in image.code_sections():
+        if is_linkage(section):
+            data = image.section_data(section)
+            for place, offset in word_references(data):
+                if section.address + offset in slots:
+                    _in_linkage(uses, data, section.address, place, slots[section.address + offset])
+    return uses.stubs
+
+
 def slot_uses(image: ElfImage, slots: Mapping[int, Any]) -> SlotUses:
     """What the code of ``image`` does with the words at ``slots`` ({link-time address: what it leads to}).
 
