@@ -19,6 +19,7 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence
+from weakref import WeakKeyDictionary
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from ..arch.code import (
@@ -83,8 +84,8 @@ def bodies(
     :raises NotPatchable: nothing tells where one of the functions ends, or threads could come back to them by a
         function without padding.
     """
-    extents = _Extents(image, functions)
-    slots = _Slots(image)
+    code = _code_of(image)
+    extents = _Extents(code, functions)
     found: set[tuple[int, int]] = set()
     jumped: set[int] = set()
     anywhere = False
@@ -94,32 +95,30 @@ def bodies(
         if extent in found:
             continue
         found.add(extent)
-        code = image.read(start, end - start)
-        begins = instruction_starts(code)
         waiting.extend(extents.moved_parts(start))
-        if not anywhere and may_jump_indirectly(code):
+        ways = code.ways_out(start, end)
+        if not anywhere and ways.indirect:
             # As that of a switch: it may lead to a part that was moved away as well.
             anywhere = True
             waiting.extend(extents.nameless())
-        for target in (*map(slots.behind, _jumps_out(code, start, begins)), *slots.jumps(code, start, begins)):
+        for target in ways.jumps:
             jumped.add(target)
             # In what cannot be decoded, most of what looks like a jump is none.
-            reached = extents.reached(target, required=begins is not None)
+            reached = extents.reached(target, required=ways.decoded)
             if reached is not None:
                 waiting.append(reached)
     ranges = tuple(joined((start, min(end + 1, image.end_of_segment(start))) for start, end in found))
-    imported = imported_slots(image).keys()
     # A switch of a program at a fixed address can't be told from other jumps through a table of addresses.
-    computed = any(may_leave(image.read(start, end - start), start, imported) for start, end in found)
+    computed = any(code.may_leave(start, end) for start, end in found)
     result = Bodies(ranges, frozenset(jumped), computed)
     for start, end in sorted(found):
         if extents.is_unseen(start):
-            _require_no_way_back(image, extents, slots, result, start, end, remedy)
+            _require_no_way_back(code, extents, result, start, end, remedy)
     return result
 
 
 def _require_no_way_back(
-    image: ElfImage, extents: _Extents, slots: _Slots, found: Bodies, start: int, end: int, remedy: str,
+    code: _Code, extents: _Extents, found: Bodies, start: int, end: int, remedy: str,
 ) -> None:
     """A thread that calls the function from ``start`` to ``end`` is inside already when it comes to what is replaced.
 
@@ -132,41 +131,98 @@ def _require_no_way_back(
         if extent in seen:
             continue
         seen.add(extent)
-        code = image.read(extent[0], extent[1] - extent[0])
-        begins = instruction_starts(code)
-        for target in map(slots.behind, _targets(calls(code), extent[0], begins)):
+        for target in code.ways_out(*extent).calls:
             if extents.is_seen(target) and found.hold(target):
                 raise NotPatchable(
-                    f"{image.name}: {extents.label(start)}, to which a function that is replaced jumps, has no padding"
-                    f" and leads to {extents.label(target)}, so that threads could come there unseen; {remedy}", [])
+                    f"{code.image.name}: {extents.label(start)}, to which a function that is replaced jumps, has no"
+                    f" padding and leads to {extents.label(target)}, so that threads could come there unseen;"
+                    f" {remedy}", [])
             called = extents.reached(target)
             if called is not None and extents.is_unseen(called[0]):
                 waiting.append(called)
 
 
-class _Extents:
-    """Where functions begin and end."""
+class _WaysOut(NamedTuple):
+    """Where a piece of code leads, by link-time addresses.
 
-    def __init__(self, image: ElfImage, functions: list[PatchableFunction]) -> None:
-        self._image = image
-        self._described = DescribedCode(image)
-        self._moved = _MovedParts(image)
-        self._functions = {function.address: function for function in functions}
-        self._padded = {function.address for function in functions}
-        self._padded.update(function.address - PAD_BEFORE for function in functions)
-        self._seen = {function.address for function in functions if function.refusal is None}
+    ``jumps``: out of it, also through words and stubs; ``calls``; ``indirect``: whether it may jump to where a
+    register points; ``decoded``: whether all of it could be decoded; else there are too many.
+    """
+
+    jumps: tuple[int, ...]
+    calls: tuple[int, ...]
+    indirect: bool
+    decoded: bool
+
+
+class _Code:
+    """What a file says of its code, whatever of it is asked for: read once, for all livepatches and processes."""
+
+    def __init__(self, image: ElfImage) -> None:
+        self.image = image
+        self.described = DescribedCode(image)
+        self.moved = _MovedParts(image)
+        self._slots = _Slots(image)
+        self._imported = imported_slots(image).keys()
+        self._ways: dict[tuple[int, int], _WaysOut] = {}
+        self._leaves: dict[tuple[int, int], bool] = {}
         named: dict[int, int] = {}
         for symbol in image.symbols() + image.dynamic_symbols():
             # clang gives moved parts no type.
-            if not is_function(symbol) and symbol.value not in self._moved.addresses:
+            if not is_function(symbol) and symbol.value not in self.moved.addresses:
                 continue
             if symbol.size and image.is_executable_address(symbol.value):
                 end = min(symbol.value + symbol.size, image.end_of_segment(symbol.value))
                 named[symbol.value] = max(end, named.get(symbol.value, 0))
-        self._named = named
-        self._by_symbol = sorted(named.items())
-        self._linkage = [(section.address, section.address + section.size) for section in image.sections
-                         if section.name.startswith((".plt", ".iplt"))]
+        self.named = named
+        self.by_symbol = sorted(named.items())
+        self.linkage = [(section.address, section.address + section.size) for section in image.sections
+                        if section.name.startswith((".plt", ".iplt"))]
+
+    def ways_out(self, start: int, end: int) -> _WaysOut:
+        """Where the code from ``start`` to ``end`` leads."""
+        if (start, end) not in self._ways:
+            code = self.image.read(start, end - start)
+            begins = instruction_starts(code)
+            behind = self._slots.behind
+            self._ways[start, end] = _WaysOut(
+                jumps=(*map(behind, _jumps_out(code, start, begins)), *self._slots.jumps(code, start, begins)),
+                calls=tuple(map(behind, _targets(calls(code), start, begins))),
+                indirect=may_jump_indirectly(code),
+                decoded=begins is not None,
+            )
+        return self._ways[start, end]
+
+    def may_leave(self, start: int, end: int) -> bool:
+        """Whether a computed jump in the code from ``start`` to ``end`` may be none of a switch."""
+        if (start, end) not in self._leaves:
+            self._leaves[start, end] = may_leave(self.image.read(start, end - start), start, self._imported)
+        return self._leaves[start, end]
+
+
+_KNOWN: WeakKeyDictionary[ElfImage, _Code] = WeakKeyDictionary()
+
+
+def _code_of(image: ElfImage) -> _Code:
+    if image not in _KNOWN:
+        _KNOWN[image] = _Code(image)
+    return _KNOWN[image]
+
+
+class _Extents:
+    """Where functions begin and end."""
+
+    def __init__(self, code: _Code, functions: list[PatchableFunction]) -> None:
+        self._image = code.image
+        self._described = code.described
+        self._moved = code.moved
+        self._named = code.named
+        self._by_symbol = code.by_symbol
+        self._linkage = code.linkage
+        self._functions = {function.address: function for function in functions}
+        self._padded = {function.address for function in functions}
+        self._padded.update(function.address - PAD_BEFORE for function in functions)
+        self._seen = {function.address for function in functions if function.refusal is None}
 
     def at(self, address: int) -> tuple[int, int] | None:
         """(start, end) of what ``address`` lies in, or None; of two answers the longer one."""

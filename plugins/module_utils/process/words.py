@@ -10,6 +10,8 @@ from bisect import bisect_right
 
 # Bytes: in so short a range, all words have one of five beginnings of six bytes at most.
 _NARROW = 4 << 16
+# So many low bytes are left out in longer ranges, and one less in short ones.
+_WIDE = 3
 # With more beginnings than these to look for, a loop over the words takes less time.
 _MOST_BEGINNINGS = 256
 _END = 1 << 64
@@ -27,26 +29,41 @@ def words_in(data, ranges):
     :param data: bytes, from an address that is a multiple of 8 on.
     """
     data = data[:len(data) // 8 * 8]
-    if sum((end - start >> 8 * _low_bytes(start, end)) + 1 for start, end in ranges) > _MOST_BEGINNINGS:
+    beginnings = _beginnings(ranges)
+    if beginnings is None:
         for index, (word,) in enumerate(struct.iter_unpack("<Q", data)):
             if lies_in(word, ranges):
                 yield 8 * index, word
         return
+    for low, high in beginnings:
+        needle = high.to_bytes(8 - low, "little")
+        position = data.find(needle, low)
+        while position >= 0:
+            if position % 8 == low:
+                word = int.from_bytes(data[position - low:position - low + 8], "little")
+                if lies_in(word, ranges):
+                    yield position - low, word
+            position = data.find(needle, position + 1)
+
+
+def _beginnings(ranges):
+    """The (count of low bytes left out, the high bytes as a number) that the words in ``ranges`` can have, a set.
+
+    They are the same all over 64 KB, or 16 MB: bytes.find is a hundred times faster than a loop over the words, and the
+    more bytes it looks for, the fewer other words it stops at.  Ranges that lie close together share them.  None: there
+    are too many.
+    """
+    found = set()
     for start, end in ranges:
-        # The high bytes of a word are the same all over 64 KB, or 16 MB: bytes.find is a hundred times faster than a
-        # loop, and the more bytes it looks for, the fewer other words it stops at.
         low = _low_bytes(start, end)
-        for high in range(start >> 8 * low, ((end - 1) >> 8 * low) + 1):
-            needle = high.to_bytes(8 - low, "little")
-            position = data.find(needle, low)
-            while position >= 0:
-                if position % 8 == low:
-                    word = int.from_bytes(data[position - low:position - low + 8], "little")
-                    if start <= word < end:
-                        yield position - low, word
-                position = data.find(needle, position + 1)
+        if ((end - start) >> 8 * low) > _MOST_BEGINNINGS:
+            return None
+        found.update((low, high) for high in range(start >> 8 * low, ((end - 1) >> 8 * low) + 1))
+        if len(found) > _MOST_BEGINNINGS:
+            return None
+    return {(low, high) for low, high in found if low == _WIDE or (_WIDE, high >> 8) not in found}
 
 
 def _low_bytes(start, end):
-    """How many of a word's low bytes differ within a range, as words_in() counts."""
-    return 2 if end - start <= _NARROW else 3
+    """How many of a word's low bytes differ within a range."""
+    return _WIDE - 1 if end - start <= _NARROW else _WIDE
