@@ -14,6 +14,7 @@
 #include "runtime/format.h"
 #include "runtime/image_table.h"
 #include "runtime/restart.h"
+#include "runtime/restartable.h"
 #include "runtime/safe_point.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
@@ -92,6 +93,13 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 	if (!ulp_safe_point(block, wait_of(block), &why)) {
 		release();
 		refuse(result, ULP_UNSAFE, why);
+		return;
+	}
+	if (ulp_restartable_is_denied()) {
+		release();
+		refuse(result, ULP_NO_THREAD,
+		       "its seccomp filter denies the system call rseq, which it made before the "
+		       "filter was there: the C library would end the process");
 		return;
 	}
 	__atomic_store_n(&result->stage, ULP_STAGE_STARTED, __ATOMIC_RELEASE);

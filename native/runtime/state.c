@@ -7,6 +7,7 @@
 #include "runtime/clock.h"
 #include "runtime/image_table.h"
 #include "runtime/message.h"
+#include "runtime/restartable.h"
 #include "runtime/stack.h"
 #include "runtime/state.h"
 #include "runtime/thread_table.h"
@@ -80,6 +81,7 @@ __attribute__((constructor)) static void set_up(int argc, char **argv)
 	ulp_clock_learn();
 	ulp_stack_learn(argv);
 	ulp_thread_learn();
+	ulp_restartable_learn();
 	ulp_state.abi_version = ULP_ABI_VERSION;
 	ulp_state.size = sizeof ulp_state;
 	memcpy(ulp_state.runtime_version, ULP_VERSION, sizeof ULP_VERSION);

@@ -334,7 +334,7 @@ class _Attempt:
                     return False
             if tid not in self.permitted:
                 self.permitted[tid] = require_permitted(
-                    subject.pid, tid, not self.layout.by_path, self.options.seccomp
+                    subject.pid, tid, not self.layout.by_path, self.options.seccomp, runtime=False
                 )
             self.tries += 1
             bootstrap = Bootstrap(

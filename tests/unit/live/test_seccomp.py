@@ -14,6 +14,7 @@ from conftest import compiled
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import seccomp
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessUnpatchable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
@@ -118,6 +119,32 @@ def test_filter_that_came_after_rseq(padded, start, trigger, monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
     without = start(padded, "commands", RSEQ, ERRNO_EPERM)
     assert trigger(padded).apply(without.pid).outcome == "patched"
+    assert without.ask("answer") == "5001"
+
+
+@needs_root
+def test_unknown_filter_that_came_after_rseq(padded, start, trigger, monkeypatch):
+    """The same where nobody can examine the filter: the runtime asks the kernel before it starts a thread.
+
+    Seen to fail (the victim aborts) without ulp_restartable_is_denied().
+    """
+    monkeypatch.setattr(seccomp_check, "may_fetch", lambda: False)
+    assuming = trigger(padded, seccomp="assume_errno", retries=3)
+    victim = start(padded, "commands", RSEQ, ERRNO_EPERM)
+    row = assuming.apply(victim.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "denies the system call rseq" in row.reason
+    assert victim.ask("answer") == "20"
+    # Before the runtime is there, nobody could ask.
+    with pytest.raises(ProcessUnpatchable, match="if it denies the system call rseq"):
+        seccomp_check.require_permitted(victim.pid, victim.pid, False, "assume_errno", runtime=False)
+    # Its filter has nothing to say about rseq.
+    other = start(padded, "commands", GETITIMER, ERRNO_EPERM)
+    assert assuming.apply(other.pid).outcome == "patched"
+
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
+    without = start(padded, "commands", RSEQ, ERRNO_EPERM)
+    assert assuming.apply(without.pid).outcome == "patched"
     assert without.ask("answer") == "5001"
 
 
