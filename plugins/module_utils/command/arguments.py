@@ -245,6 +245,7 @@ def parser():
     explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     explain.add_argument("container", metavar="FILE.ulp", nargs="?",
                          help="with this livepatch; without one: with any")
+    _attaching(explain)
     _seccomp(explain)
     _rules(explain)
     _examination(explain)

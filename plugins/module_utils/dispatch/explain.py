@@ -24,6 +24,7 @@ from ..process.affiliation import container as container_of
 from ..process.mapped import MappedFiles
 from ..process.maps import read_code_maps
 from ..process.procfs import process_name, read_system_call, thread_ids
+from ..process.runtime import NO_RUNTIME
 from ..process.subject import alive, examining, require_available
 from ..trigger import outcome
 from ..trigger.applicability import examine_concerned, resolution_in
@@ -113,12 +114,13 @@ class _Inquiry:
         self._guard: Any = None  # a Guard, or why there is none
         if path is not None:
             self._container = read_container(path)
-            self._job = Job(Source(self._container), self._files, options)
             # Here, and not in a worker: it reads files of ours, and has another program verify the signature.
             try:
                 self._guard = Guard(path, policy, applies=True, touches=True)
+                self._options = options._replace(forbids_attaching=self._guard.forbids_attaching)
             except UlpError as error:
                 self._guard = error
+            self._job = Job(Source(self._container), self._files, self._options)
 
     def explained(self):
         """The Explanation; a generator, as trigger.drive wants it."""
@@ -165,9 +167,11 @@ class _Inquiry:
         return f"process {self._pid} ({self._name}) runs{where}, and may be examined by this user"
 
     def _runtime(self):
-        self._subject = yield from examining(self._pid, self._files)
-        return (f"it runs a dynamically linked {NAME} program on the GNU C library, and has the livepatch runtime"
-                f" {self._subject.state.version}")
+        self._subject = yield from examining(self._pid, self._files, self._options.attach)
+        program = f"it runs a dynamically linked {NAME} program on the GNU C library, and"
+        if self._subject.state is NO_RUNTIME:
+            return f"{program} was started without the livepatch runtime, which would be loaded"
+        return f"{program} has the livepatch runtime {self._subject.state.version}"
 
     def _hold(self):
         yield from ()
@@ -197,10 +201,7 @@ class _Inquiry:
         yield from ()
         found = padded(self._files, self._proc_tid, read_code_maps(self._proc_tid))
         if not found:
-            raise UlpError(
-                f"nothing that process {self._pid} ({self._name}) runs was built for livepatching; rebuild what you"
-                " want to patch with -fpatchable-function-entry=16,14"
-            )
+            return "nothing that it runs has padding, so a livepatch would have to be made for code as it is shipped"
         return "; ".join(self._patchable(library) for library in found)
 
     def _patchable(self, library):
@@ -226,7 +227,9 @@ class _Inquiry:
         yield from ()
         resolution = resolution_in(self._proc_tid, self._container, self._files)
         if self._subject is not None or not resolution.matches:
-            subject, resolution, row = examine_concerned(self._job, self._pid, self._proc_tid, self._name)
+            subject, resolution, row = examine_concerned(
+                self._job, self._pid, self._proc_tid, self._name, self._options.attach
+            )
             if row is not None:
                 raise UlpError(row.reason)
             self._subject, self._resolution = subject, resolution
@@ -281,7 +284,7 @@ class _Inquiry:
         failed = [step for step in self._steps if step.result == FAILED]
         if self._job is None:
             return self._explanation(None, not failed, failed[0].text if failed else (
-                "write a livepatch for one of these libraries, and ask again with it"))
+                "write a livepatch for one of its libraries, and ask again with it"))
         if self._proc_tid is None:
             return self._explanation(None, False, failed[0].text)
         row = yield from Trigger(self._container, self._files, self._options).applying(self._pid)
@@ -290,7 +293,8 @@ class _Inquiry:
             # What would keep it from being applied keeps nothing now.
             return self._explanation(row.outcome, True, row.reason or "it is patched: there is nothing to do")
         if row.outcome == outcome.PATCHED and not failed:
-            command = f"ulp trigger -p {self._pid} {shlex.quote(str(self._path))}"
+            attach = "--attach " if row.attached_now else ""
+            command = f"ulp trigger {attach}-p {self._pid} {shlex.quote(str(self._path))}"
             return self._explanation(row.outcome, True, f"apply it: {command}")
         reason = failed[0].text if failed else row.reason
         if not failed:

@@ -198,11 +198,11 @@ def examine(pid, files, absent=False) -> Subject:
     return _seen_through(proc_tid, pid, stat, files, absent)
 
 
-def examining(pid, files):
+def examining(pid, files, absent=False):
     """As examine(), but a generator, which looks again while the state block is being changed; see at_rest()."""
     def look():
         yield from ()
-        return examine(pid, files)
+        return examine(pid, files, absent)
 
     return at_rest(look)
 
