@@ -65,6 +65,23 @@ parse (1.0-1) unstable; urgency=medium
 
  -- Nobody <nobody@example.org>  Thu, 01 Jan 2026 00:00:00 +0000
 """
+SPEC = """\
+Name: parse
+Version: 1.0
+Release: 1
+Summary: Parses
+License: MIT
+Source0: parse-1.0.tar.gz
+{names}
+%global debug_package %{{nil}}
+%description
+Parses.
+%prep
+{prepare}
+%build
+gcc %{{optflags}} -fPIC -c -o parse.o parse.c
+gcc -shared -Wl,--build-id -Wl,-soname,libparse.so.1 -o libparse.so.1 parse.o
+"""
 PROGRAM = """\
 import ctypes, sys
 library = ctypes.CDLL(sys.argv[1])
@@ -165,6 +182,30 @@ def test_a_package_is_built_without_one_of_its_patches(package, build, tmp_path)
             process.communicate()
     # What was built is kept, and nothing that changed is built again.
     assert build(source, "--without-patch", "fix.patch").json()["changed"] is False
+
+
+@pytest.mark.parametrize("prepare", ["%autosetup -p1", "%setup -q\n%patch0 -p1\n%patch1 -p1",
+                                     "%setup -q\n%patch -P0 -p1\n%patch -P 1 -p1"])
+def test_a_package_of_rpm_is_built_without_one_of_its_patches(tmp_path, prepare):
+    other = FIXED.replace("depth;\n}", "depth + 0;\n}")
+    top = tmp_path / "top"
+    (top / "SOURCES").mkdir(parents=True)
+    (tmp_path / "parse-1.0").mkdir()
+    (tmp_path / "parse-1.0" / "parse.c").write_text(SOURCE)
+    (tmp_path / "parse-1.0" / "parse.h").write_text(HEADER)
+    subprocess.run(["tar", "czf", top / "SOURCES" / "parse-1.0.tar.gz", "parse-1.0"], cwd=tmp_path, check=True)
+    (top / "SOURCES" / "fix.patch").write_text(diff(SOURCE, FIXED, "parse.c"))
+    (top / "SOURCES" / "other.patch").write_text(diff(FIXED, other, "parse.c"))
+    (tmp_path / "parse.spec").write_text(SPEC.format(names="Patch0: fix.patch\nPatch1: other.patch", prepare=prepare))
+    subprocess.run(["rpmbuild", "--define", f"_topdir {top}", "-bs", tmp_path / "parse.spec"], check=True,
+                   stdout=subprocess.DEVNULL)
+    answer = Ulp().succeed(
+        "build", "--srpm", top / "SRPMS" / "parse-1.0-1.src.rpm", "--without-patch", "fix.patch", "--work",
+        tmp_path / "work", "--runtime", RUNTIME, "--as-root", "--json", "-o", tmp_path / "out")
+    (target,) = answer.json()["targets"]
+    assert [function["name"] for function in target["functions"]] == ["parse"]
+    assert "well while patched" in target["proof"]
+    assert "return -1" not in (tmp_path / "work" / "before" / "BUILD" / "parse-1.0" / "parse.c").read_text()
 
 
 def test_one_of_several_patches_that_were_left_out_is_the_fix(package, build):

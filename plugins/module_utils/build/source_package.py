@@ -20,6 +20,7 @@ class SourcePackage(NamedTuple):
 
     ``directory`` is the unpacked source; ``command`` builds it, in the shell; ``left_out`` are the paths of the patches
     that were left out, in the order in which they apply; ``origin``, what the metadata say of where it comes from.
+    ``inside`` is where in it diffs apply, ``patches``, where it has its own, both relative to it.
     """
 
     name: str
@@ -28,10 +29,12 @@ class SourcePackage(NamedTuple):
     command: str
     left_out: list[str]
     origin: dict[str, str]
+    inside: str = ""
+    patches: str = os.path.join("debian", "patches")
 
     def patch(self, name: str) -> str:
         """The path of a diff: of the package's own patch of that name, where no other file has it."""
-        own = os.path.join(self.directory, "debian", "patches", name)
+        own = os.path.join(self.directory, self.patches, name)
         return own if not os.path.exists(name) and os.path.exists(own) else name
 
 

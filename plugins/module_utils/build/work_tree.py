@@ -25,7 +25,7 @@ from typing import Callable, NamedTuple
 from ..atomic_file import read_file
 from ..errors import FileProblem
 from .commands import last_lines, run, run_logged
-from .compiling_again import compile_again
+from .compiling_again import CompiledAgain, compile_again
 from .errors import BuildFailed
 from .recording import Records, read_records, recording_environment, write_wrappers
 from .source_diff import Applied, apply_diffs
@@ -41,6 +41,7 @@ class Recipe(NamedTuple):
     ``prepare`` runs once, before the first build; ``command`` runs before and after the diff; both in the shell, in the
     source's directory.  ``seconds`` is how long each may take.  With ``once``, the command always begins from scratch,
     so that after the diff it runs only if need be: else what the diff reaches is compiled again as it was before.
+    Diffs apply in the directory ``inside`` of the source.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Recipe(NamedTuple):
     prepare: str = ""
     seconds: float = 3600.0
     once: bool = False
+    inside: str = ""
 
 
 class Built(NamedTuple):
@@ -99,12 +101,11 @@ class WorkTree:
         progress("apply the diff")
         self._remove("tree", "records.after", "objects")
         self._copy(self.path("before"), self.path("tree"))
-        applied = apply_diffs(self.path("tree"), diffs, strip)
+        applied = apply_diffs(self.path("tree", self.recipe.inside), diffs, strip)
         os.makedirs(self.path("objects"), exist_ok=True)
         if self.recipe.once:
             progress("compile what the diff reaches")
-            again = compile_again(before, self.path("tree"), self.path("before"), self.recipe.source, applied.files,
-                                  self.path("records.after"))
+            again = self._again(before, applied.files)
             if not again.generating:
                 warnings = [f"{name} changes, and nothing that was compiled reads it" for name in again.unread]
                 return Built(before, Records(again.units, {}), applied._replace(
@@ -112,17 +113,21 @@ class WorkTree:
             progress(f"begin anew, since {', '.join(again.generating)} may change what else is compiled")
             self._remove("tree", "records.after")
             self._copy(self.recipe.source, self.path("tree"))
-            apply_diffs(self.path("tree"), diffs, strip)
+            apply_diffs(self.path("tree", self.recipe.inside), diffs, strip)
         progress("build after the diff")
         self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
         after = read_records(self.path("records.after"))
         return Built(before, after.followed_by(self._left_out(before, after, applied.files)), applied)
 
+    def _again(self, records: Records, files: list[str]) -> CompiledAgain:
+        inside = self.recipe.inside
+        return compile_again(records, self.path("tree", inside), self.path("before", inside),
+                             os.path.join(self.recipe.source, inside), files, self.path("records.after"))
+
     def _left_out(self, before: Records, after: Records, files: list[str]) -> Records:
         """What includes a changed file, although the build did not compile it again: Makefiles may not know it."""
         left = Records({key: unit for key, unit in before.units.items() if key not in after.units}, {})
-        again = compile_again(left, self.path("tree"), self.path("before"), self.recipe.source, files,
-                              self.path("records.after"))
+        again = self._again(left, files)
         return Records({key: unit._replace(digest=before.units[key].digest, left_out=True)
                         for key, unit in again.units.items()}, {})
 

@@ -113,11 +113,12 @@ def parser():
     sources.add_argument("--debian", metavar="PACKAGE",
                          help="a source package of Debian, built by its debian/rules: NAME or NAME=VERSION as apt knows"
                          " it, a .dsc file, or a directory")
+    sources.add_argument("--srpm", metavar="FILE", help="a source package of RPM, built by its spec file")
     build.add_argument("--build", metavar="COMMAND",
                        help="the shell command that builds it, with the flags that the library was built with")
     build.add_argument("--prepare", metavar="COMMAND", help="a shell command to run once before, such as ./configure")
     build.add_argument("--diff", "--patch", metavar="DIFF", action="append", default=[],
-                       help="the fix, of a Debian source package also the name of one of its patches; may be given"
+                       help="the fix, of a source package also the name of one of its patches; may be given"
                        " several times")
     build.add_argument("--without-patch", metavar="NAME", action="append", default=[],
                        help="build the source package without this one of its patches; may be given several times."

@@ -15,6 +15,7 @@ from ..build.debian_package import debian_package
 from ..build.installed import installed_library
 from ..build.page import page
 from ..build.report import report_lines
+from ..build.rpm_package import rpm_package
 from ..build.work_tree import Recipe
 from ..errors import UlpError
 from .output import DONE, REFUSED, complain, show
@@ -31,7 +32,8 @@ def _build(arguments):
             f"the runtime {runtime} does not exist, and without it no livepatch can be proved; name another with"
             " --runtime, or leave the proof out with --no-proof")
     progress = _Progress()
-    work = arguments.work or default_work_directory(arguments.source or arguments.debian)
+    work = arguments.work or default_work_directory(
+        arguments.source or arguments.debian or arguments.srpm)
     recipe, diffs, origin = _source(arguments, work, progress)
     result = build(
         Request(
@@ -81,9 +83,11 @@ def _source(arguments, work, progress):
     if not arguments.diff and not arguments.without_patch:
         raise UlpError("the fix is missing: name it with --diff, or one of the package's own patches with"
                        " --without-patch")
-    package = debian_package(arguments.debian, tuple(arguments.without_patch), work, progress)
+    take, what = (debian_package, arguments.debian) if arguments.srpm is None else (rpm_package, arguments.srpm)
+    package = take(what, tuple(arguments.without_patch), work, progress)
     diffs = [package.patch(diff) for diff in arguments.diff] or package.left_out
-    return Recipe(package.directory, package.command, "", arguments.build_timeout, once=True), diffs, package.origin
+    return Recipe(package.directory, package.command, "", arguments.build_timeout, once=True,
+                  inside=package.inside), diffs, package.origin
 
 
 class _Progress:
