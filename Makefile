@@ -177,6 +177,7 @@ check-every-variant: packages-check-build venv build collection-path ## each haz
 .PHONY: soak
 soak: packages-check-build venv build collection-path ## 10,000 applies and reverts under stress and at bad moments: an hour
 	$(APART) $(PYTEST) $(HAZARDS) --counted --cycles 10000 --timeout 0
+	ULP_KILLS=20 $(APART) $(PYTEST) tests/unit/live/test_attach_killed.py
 
 .PHONY: check-collection
 check-collection: venv collection-install ## the built artefact, installed into an empty path

@@ -12,7 +12,6 @@ from __future__ import annotations
 KILL_SWITCH = "/etc/libpulp/stop"
 HOLD_FILE = "/etc/libpulp/hold"
 RETRACTED_FILE = "/etc/libpulp/retracted"
-RUNTIME = "/usr/lib/libpulp/libpulp.so"
 LEDGER = "/var/lib/libpulp/ledger.jsonl"
 
 TIMEOUT_SECONDS = 10.0
@@ -23,6 +22,8 @@ EXAMINE_SECONDS = 5.0
 # Between two looks of a list that is watched.
 WATCH_SECONDS = 2.0
 
+# Whether the runtime is loaded into processes that were started without it.
+ATTACH = True
 # Where the role ulp_runtime installs it.
 RUNTIME = "/usr/lib/libpulp/libpulp.so"
 # For one command of a build.

@@ -156,7 +156,7 @@ options:
       - A rule C(forbid=attach) in O(hold_file) forbids it for the processes that the rule names. If O(ledger) is kept,
         an entry is written there before a process is touched; the journal gets one in any case.
     type: bool
-    default: false
+    default: true
     version_added: 1.1.0
   runtime:
     description: The file of the runtime to load into such a process. Nobody but root may be able to change it.
@@ -352,6 +352,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module i
     run_module,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import (
+    ATTACH,
     EXAMINE,
     EXAMINE_SECONDS,
     HOLD_FILE,
@@ -439,7 +440,7 @@ def main():
             "ledger": {"type": "path", "default": LEDGER},
             "timeout": {"type": "float", "default": TIMEOUT_SECONDS},
             "retries": {"type": "int", "default": RETRIES},
-            "attach": {"type": "bool", "default": False},
+            "attach": {"type": "bool", "default": ATTACH},
             "runtime": {"type": "path", "default": RUNTIME},
             "seccomp": {"type": "str", "choices": list(SECCOMP), "default": EXAMINE},
             "wait_migrated": {"type": "float", "default": 0},

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..defaults import (
+    ATTACH,
     BUILD_SECONDS,
     EXAMINE,
     EXAMINE_SECONDS,
@@ -276,10 +277,10 @@ def _limits(verb):
 
 
 def _attaching(verb):
-    verb.add_argument("--attach", action="store_true", default=False,
-                      help="load the runtime into a process that was started without it")
+    verb.add_argument("--attach", action="store_true", default=ATTACH,
+                      help="load the runtime into a process that was started without it, the default")
     verb.add_argument("--no-attach", dest="attach", action="store_false",
-                      help="leave such a process alone, the default")
+                      help="leave such a process alone")
     verb.add_argument("--runtime", metavar="FILE", default=RUNTIME,
                       help="the runtime to load into such a process; default: %(default)s")
 

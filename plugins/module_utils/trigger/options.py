@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from ..defaults import EXAMINE, EXAMINE_SECONDS, RETRIES, RUNTIME, TIMEOUT_SECONDS
+from ..defaults import ATTACH, EXAMINE, EXAMINE_SECONDS, RETRIES, RUNTIME, TIMEOUT_SECONDS
 from .progress import SAMPLE_SECONDS
 
 
@@ -22,7 +22,7 @@ class Options(NamedTuple):
     examine_timeout: float = EXAMINE_SECONDS  # seconds for which one process may keep the others waiting
     # Take back what else is applied to the livepatch's targets, in the moment in which it is applied or reverted.
     replace: bool = False
-    attach: bool = False  # load the runtime into a process that was started without it
+    attach: bool = ATTACH  # load the runtime into a process that was started without it
     runtime: str = RUNTIME  # path of the runtime's file
     check: bool = False  # say what would be done; touch nothing
     # Asked before every attempt: why no further one may be made, as a sentence, or None.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import struct
 import subprocess
 import sys
 import time
@@ -36,6 +37,21 @@ OLD, NEW = 20, 5001
 ANSWER_SECONDS = 60
 # PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h.
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
+
+BUSY_PYTHON = """
+import ctypes, mmap, struct, sys
+answer = ctypes.CDLL(sys.argv[1]).answer
+with open(sys.argv[2], "r+b") as file:
+    shown = mmap.mmap(file.fileno(), 4096)
+def fibonacci(number):
+    return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+rounds = 0
+while True:
+    if fibonacci(12) != 144 or len([bytes(size) for size in range(200)]) != 200:
+        sys.exit(1)
+    rounds += 1
+    shown[:16] = struct.pack("<2q", answer(1), rounds)
+"""
 
 
 class Layout(NamedTuple):
@@ -193,6 +209,48 @@ def fixture_start(runtime):
         victim.kill()
 
 
+class Busy:
+    """A victim of which no thread ever waits (busy.c): so it shows what it does, and cannot be asked anything else."""
+
+    def __init__(self, arguments, shown, threads, **options):
+        self.process = subprocess.Popen([*map(str, arguments)], **options)
+        self.pid = self.process.pid
+        self.threads = threads
+        self.path = shown
+
+    def _shown(self):
+        return struct.unpack_from(f"<{1 + self.threads}q", self.path.read_bytes())
+
+    def ask(self, command):
+        """The answer of the library in a round that is still to come."""
+        assert command == "answer"
+        self.goes_on()
+        return str(self._shown()[0])
+
+    def wait(self, condition, what):
+        """As Victim.wait()."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not condition():
+            assert self.process.poll() is None, f"victim {self.pid} has ended: {self.process.returncode}"
+            assert time.monotonic() < deadline, f"victim {self.pid}: still not so: {what}"
+            time.sleep(0.005)
+
+    def goes_on(self):
+        """Wait until each thread has come around twice, so that one round has begun meanwhile."""
+        before = self._shown()[1:]
+        self.wait(lambda: all(now > then + 1 for now, then in zip(self._shown()[1:], before)), "it goes on")
+
+    def end(self):
+        """0 if nothing disturbed it."""
+        status = self.process.poll()
+        self.kill()
+        return 0 if status is None else status
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
 class Calls:
     """Counts calls, also those in the workers, which are processes of their own."""
 
@@ -207,6 +265,34 @@ class Calls:
 
     def __len__(self):
         return self.path.stat().st_size
+
+
+@pytest.fixture(scope="session", name="busy_program")
+def fixture_busy_program(layouts):
+    directory = layouts["padded"].directory
+    compiled("-pthread", HERE / "busy.c", "-L", directory, "-lvictim", "-o", directory / "busy")
+    return directory / "busy"
+
+
+@pytest.fixture(name="busy")
+def fixture_busy(padded, busy_program, tmp_path):
+    """A function that starts a Busy victim in a mode of busy.c's, or *python*; it goes on when it is returned."""
+    started = []
+
+    def busy(mode, threads=1):
+        shown = tmp_path / f"shown-{len(started)}"
+        shown.write_bytes(bytes(4096))
+        arguments = [busy_program, mode, threads, shown]
+        if mode == "python":
+            arguments = ["/usr/bin/python3", "-c", BUSY_PYTHON, padded.library, shown]
+        victim = Busy(arguments, shown, threads, env=dict(os.environ, LD_LIBRARY_PATH=str(padded.directory)))
+        started.append(victim)
+        victim.goes_on()
+        return victim
+
+    yield busy
+    for victim in started:
+        victim.kill()
 
 
 @pytest.fixture(name="calls")

@@ -73,6 +73,12 @@ def half(name, concerns):
         dies()
     setattr(os, name, writes)
 
+# A thread that was refused is released, too.
+def diverts_and_dies_released(diversion, divert=Bootstrap._divert):
+    result = divert(diversion)
+    then_dies(Custody, "release")
+    return result
+
 def clears_and_dies(*arguments, clear=attach.clear):
     yield from clear(*arguments)
     dies()
@@ -103,7 +109,7 @@ elif step == "SETREGS":
 elif step == "SETSIGMASK":
     dies_after(requests.SETSIGMASK)
 elif step == "detached":
-    then_dies(Custody, "release")
+    Bootstrap._divert = diverts_and_dies_released
 elif step == "worker":
     attach._Attempt._await = dies_once_it_loads
 elif step == "loaded":
@@ -158,25 +164,55 @@ def is_alone(victim, threads):
         return False
 
 
+# How often each step of each victim is tried, of those that a normal run leaves out, too: `make soak` says 20.
+CYCLES = int(os.environ.get("ULP_KILLS", "0"))
+WAITING, BUSY = ("nanosleep", "fork"), ("compute", "allocate", "python")
 # A worker waits five seconds for bytes that do not come, so these steps are taken once each.
-@pytest.mark.parametrize(
-    ("step", "mode"),
-    [
-        *((step, mode) for step in STEPS for mode in ("nanosleep", "fork")),
-        ("asked", "nanosleep"), ("half the bytes", "fork"), ("sealed", "fork"),
-    ],
+OF_BYTES = (("asked", "nanosleep"), ("half the bytes", "fork"), ("sealed", "fork"))
+QUICK = (
+    *((step, mode) for step in STEPS for mode in WAITING), *OF_BYTES,
+    ("half the code", "compute"), ("SETREGS", "compute"), ("SETREGS", "allocate"), ("worker", "allocate"),
+    ("detached", "python"), ("half cleared", "python"),
 )
-def test_tool_is_killed(step, mode, padded, runtime, start, trigger):
+THOROUGH = (*((step, mode) for step in STEPS for mode in (*WAITING, *BUSY)), *OF_BYTES)
+
+
+@pytest.fixture(name="victim_of")
+def fixture_victim_of(padded, start, busy):
+    """A function that starts a victim without the runtime, in one of WAITING or BUSY."""
+    return lambda mode: start(padded, mode, preload=False) if mode in WAITING else busy(mode)
+
+
+@pytest.mark.timeout(0 if CYCLES else 300)
+@pytest.mark.parametrize(("step", "mode"), THOROUGH if CYCLES else QUICK)
+def test_tool_is_killed(step, mode, padded, runtime, victim_of, trigger):
     """What the process did is undisturbed, and there is no second runtime, whoever comes next.
 
     The next attempt clears the code away only if it had to load the runtime: where the killed tool's thread has
     loaded it, the code stays.
     """
-    victim = start(padded, mode, preload=False)
+    for _cycle in range(CYCLES or 1):
+        kill_and_try_again(step, victim_of(mode), padded, str(runtime / "libpulp.so"), trigger)
+
+
+def until_answered(victim, row, apply):
+    """Apply again, as the row says, until the victim answers as it should; the last row.
+
+    Of a thread that computes all the time nobody can tell where it is, and what looks like a frame of the library may
+    keep it from the new version.
+    """
+    for _again in range(20):
+        assert row.outcome in ("patched", "already_patched", "pending"), row
+        if victim.ask("answer") == "5001":
+            return row
+        row = apply()
+    pytest.fail(f"victim {victim.pid} still gives the old answer: {row}")
+
+
+def kill_and_try_again(step, victim, padded, path, trigger):
     victim.goes_on()
     masks = signal_masks(victim)
     code = code_of_c_library(victim)
-    path = str(runtime / "libpulp.so")
 
     tool = subprocess.run(
         [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.container), str(victim.pid), path],
@@ -197,14 +233,14 @@ def test_tool_is_killed(step, mode, padded, runtime, start, trigger):
 
     row = trigger(padded, attach=True, runtime=path).apply(victim.pid)
 
-    assert row.outcome == "patched", row
     assert row.attached
-    assert victim.ask("answer") == "5001"
+    left = "stays behind" in row.reason
+    until_answered(victim, row, lambda: trigger(padded, attach=True, runtime=path).apply(victim.pid))
     assert runtimes(victim) == 1
     victim.goes_on()
     victim.wait(lambda: is_alone(victim, len(masks)), "the worker has ended")
     assert signal_masks(victim) == masks
-    stays = loads and step not in ("cleared", "before the request")
+    stays = (loads and step not in ("cleared", "before the request")) or left
     assert (code_of_c_library(victim) != code) == stays
     assert victim.end() == 0
 
