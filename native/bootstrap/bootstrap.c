@@ -21,7 +21,7 @@
 #include "arch.h"
 #include "system_call.h"
 #include "runtime/restart.h"
-#include "runtime/safe_point.h"
+#include "runtime/system_code.h"
 
 /* Linux 6.3; see runtime/memory_file.c. */
 #ifndef MFD_NOEXEC_SEAL
@@ -54,14 +54,14 @@ static struct ulp_bootstrap_words *words(void)
 	return (struct ulp_bootstrap_words *)HEAD->words;
 }
 
-bool ulp_safe_point_in_c_library(uint64_t address)
+bool ulp_system_code_in_c_library(uint64_t address)
 {
 	return address >= HEAD->c_library_start && address < HEAD->c_library_end;
 }
 
-bool ulp_safe_point_in_system_call_function(uint64_t address)
+bool ulp_system_code_in_syscall(uint64_t address)
 {
-	/* As in runtime/safe_point.c. */
+	/* As in runtime/system_code.c. */
 	return address >= HEAD->system_call && address < HEAD->system_call + 64;
 }
 

@@ -9,7 +9,7 @@
 #include "runtime/image_table.h"
 #include "runtime/loader.h"
 #include "runtime/memory_file.h"
-#include "runtime/safe_point.h"
+#include "runtime/system_code.h"
 
 static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id_size)
 {
@@ -200,7 +200,7 @@ uint64_t ulp_loader_resolver(uint64_t text)
 						  RESOLVER_WORD * sizeof *resolver,
 					  sizeof *resolver);
 	/* Where all is bound at once the word is unused, and may hold anything. */
-	return resolver && ulp_safe_point_in_loader(*resolver) ? *resolver : 0;
+	return resolver && ulp_system_code_place(*resolver) == ULP_PLACE_LOADER ? *resolver : 0;
 }
 
 bool ulp_object_has_build_id(const struct ulp_object *object, const uint8_t *build_id,

@@ -10,7 +10,7 @@
 #include "arch.h"
 #include "system_call.h"
 #include "runtime/restart.h"
-#include "runtime/safe_point.h"
+#include "runtime/system_code.h"
 
 /* Kernel-internal errors, from the kernel's include/linux/errno.h. */
 #define ERESTARTSYS    512
@@ -53,8 +53,8 @@ static bool cancellation_point(const struct ulp_block *block)
 	uint64_t instruction = ulp_registers_instruction(block->registers);
 
 	/* syscall() is no cancellation point. */
-	return ulp_safe_point_in_c_library(instruction) &&
-	       !ulp_safe_point_in_system_call_function(instruction);
+	return ulp_system_code_in_c_library(instruction) &&
+	       !ulp_system_code_in_syscall(instruction);
 }
 
 static struct ending ending_signals(const struct ulp_block *block)

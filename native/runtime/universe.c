@@ -2,7 +2,7 @@
 #include "runtime/bodies.h"
 #include "runtime/entering.h"
 #include "runtime/function.h"
-#include "runtime/safe_point.h"
+#include "runtime/system_code.h"
 #include "runtime/site.h"
 #include "runtime/stack.h"
 #include "runtime/state.h"
