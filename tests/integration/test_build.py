@@ -131,3 +131,44 @@ def test_another_build_than_the_one_that_runs_is_refused(build, tmp_path):
     assert [(each["kind"], each["can_be_allowed"]) for each in refused] == [("running library", False)]
     assert "is not what was built from the source" in refused[0]["reason"]
     assert not list((tmp_path / "out").glob("*.ulp"))
+
+
+CHECK = """\
+#include <stdio.h>
+#include <unistd.h>
+#include <sys/wait.h>
+int fix(int v);
+int main(int argc, char **argv)
+{
+    int status;
+    if (argc < 2 && fork() == 0)
+        execl(argv[0], argv[0], "child", (char *)0);
+    if (argc < 2)
+        wait(&status);
+    printf("%d\\n", fix(2000));
+    return (fix(2000) != -1) | (argc < 2 && status != 0);
+}
+"""
+
+
+def test_the_own_test_runs_under_the_livepatch(build, tmp_path):
+    """Each process of it is patched before main() begins; its verdict decides, and one that shows nothing is none."""
+    fix = ("    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n")
+    (tmp_path / "check.c").write_text(CHECK)
+    command = f"gcc -o check {tmp_path}/check.c ./libfix.so && ./check"
+    answer = build(*fix, "--test", command)
+    assert answer.status == 0, str(answer)
+    test = answer.json()["test"]
+    assert (test["command"], test["patched"]) == (command, 2)
+    assert test["processes"] > 2
+    assert command.partition(" && ")[2] in (tmp_path / "out" / "libfix.so.html").read_text()
+    (tmp_path / "out" / "libfix.so.ulp").unlink()
+    for other, why in ((f"{command} another", None), (f"{command} && false", "fails under the livepatch (status 1)"),
+                       ("true", "says nothing about the livepatch")):
+        answer = build(*fix, "--test", other)
+        assert (answer.status == 0) == (why is None), str(answer)
+        if why:
+            assert why in answer.errors
+            assert not (tmp_path / "out" / "libfix.so.ulp").exists()
+        else:
+            (tmp_path / "out" / "libfix.so.ulp").unlink()

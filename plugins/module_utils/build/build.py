@@ -16,9 +16,11 @@ from ..elf.image import ElfImage
 from ..errors import BadElf, FileProblem
 from ..version import VERSION
 from .errors import BuildFailed
+from .page import page
 from .refusals import HOOK, Refusal, Refusals
 from .target_build import Candidate, Made, candidates, contents_digest, make
 from .trial import NotApplied, Proof, prove
+from .under_test import run_under
 from .work_tree import Recipe, WorkTree, relevant_environment, source_digest
 
 _STATE = "last.json"
@@ -30,7 +32,8 @@ class Request(NamedTuple):
     ``diffs`` are paths, ``strip`` as for ``patch -p``; ``targets``, names of linked files or sonames (empty: all shared
     libraries that change, or all programs where there is none); ``running``, the file that runs, for one target;
     ``allow``, names or patterns of what may be refused; ``runtime``, libpulp.so for the proof, None: no proof;
-    ``output``, a directory, or a file ``*.ulp`` for one target; ``origin``, what the metadata say of a source package.
+    ``output``, a directory, or a file ``*.ulp`` for one target; ``origin``, what the metadata say of a source package;
+    ``test``, a command to run under the livepatch; ``check``: build, and write nothing to ``output``.
     """
 
     recipe: Recipe
@@ -44,6 +47,8 @@ class Request(NamedTuple):
     labels: tuple[str, ...] = ()
     runtime: str | None = None
     origin: Mapping[str, str] = MappingProxyType({})
+    test: str | None = None
+    check: bool = False
 
 
 class TargetResult(NamedTuple):
@@ -81,7 +86,7 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     last = _last(tree, fingerprint)
     if last is not None:
         progress("nothing has changed since the last run")
-        return BuildResult(last, False)
+        return BuildResult(last, _write_pages(last, request))
     built = tree.build([os.path.abspath(diff) for diff in request.diffs], request.strip, progress)
     os.makedirs(tree.path("objects", "taken"), exist_ok=True)
     progress("compare the objects")
@@ -91,10 +96,57 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     for candidate in chosen:
         results.append(_one(candidate, request, tree, built, common, len(chosen) > 1, progress))
     fields = _report(request, built.applied.files, [*built.applied.warnings, *left], results, common)
-    changed = any(result.path for result in results)
-    with open(tree.path(_STATE), "w", encoding="utf-8") as stream:
-        json.dump({"fingerprint": fingerprint, "report": fields}, stream)
+    fields["test"] = _test(request, tree, chosen, results, progress)
+    changed = _write_pages(fields, request)
+    for result in results:
+        if result.path is not None and result.made is not None:
+            changed = _write(result.path, result.made.data, request) or changed
+    if not request.check:
+        with open(tree.path(_STATE), "w", encoding="utf-8") as stream:
+            json.dump({"fingerprint": fingerprint, "report": fields}, stream)
     return BuildResult(fields, changed)
+
+
+def _test(request: Request, tree: WorkTree, chosen: list[Candidate], results: list[TargetResult],
+          progress: Callable[[str], None]) -> dict[str, Any] | None:
+    """Run the test that was asked for under all livepatches; its verdict as a dict."""
+    if request.test is None or request.runtime is None or not all(result.path for result in results) or not results:
+        return None
+    progress("run the test under the livepatch")
+    tree.restore()
+    containers = []
+    for result in results:
+        path = tree.path("objects", f"{result.name}.test.ulp")
+        with open(path, "wb") as stream:
+            stream.write(result.made.data if result.made is not None else b"")
+        containers.append(path)
+    libraries = [] if request.running else list(dict.fromkeys(
+        os.path.dirname(candidate.link.output) for candidate in chosen))
+    return run_under(containers, request.test, tree.path("tree", request.recipe.inside), libraries, request.runtime,
+                     tree.path("objects"), request.recipe.seconds)._asdict()
+
+
+def _write_pages(fields: dict[str, Any], request: Request) -> bool:
+    """Write the page of each livepatch; whether one changes."""
+    changed = False
+    for target in fields["targets"]:
+        if target["path"] is not None:
+            path = os.path.splitext(target["path"])[0] + ".html"
+            changed = _write(path, page(fields, target).encode(), request) or changed
+    return changed
+
+
+def _write(path: str, data: bytes, request: Request) -> bool:
+    """Write a file, unless that changes nothing; whether it changes."""
+    if os.path.isfile(path) and read_file(path) == data:
+        return False
+    if not request.check:
+        try:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        except OSError as error:
+            raise FileProblem("create", os.path.dirname(path), error) from error
+        replace_file(path, data)
+    return True
 
 
 def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, common: Refusals, several: bool,
@@ -122,7 +174,6 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
             refusals.add(HOOK, name, str(error))
             if refusals.refused:
                 return TargetResult(name, None, None, refusals, None)
-    replace_file(output, made.data)
     return TargetResult(name, output, made, refusals, proof)
 
 
@@ -141,10 +192,6 @@ def _output(request: Request, name: str, several: bool) -> str:
         if several:
             raise BuildFailed(f"the diff changes several libraries; name a directory instead of {request.output}")
         return request.output
-    try:
-        os.makedirs(request.output, exist_ok=True)
-    except OSError as error:
-        raise FileProblem("create", request.output, error) from error
     return os.path.join(request.output, f"{name}.ulp")
 
 
@@ -256,7 +303,7 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
 def _fingerprint(request: Request) -> str:
     """A digest of all that a build depends on."""
     digest = hashlib.sha256(repr((
-        VERSION, request._replace(recipe=request.recipe._replace(seconds=0), origin=dict(request.origin)),
+        VERSION, request._replace(recipe=request.recipe._replace(seconds=0), origin=dict(request.origin), check=False),
         source_digest(request.recipe.source),
         [contents_digest(diff) for diff in request.diffs if os.path.isfile(diff)],
         contents_digest(request.running) if request.running else None,

@@ -24,6 +24,7 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
     :param fields: BuildResult.fields.
     :param target: the one of ``fields["targets"]`` that it is about, which was built.
     """
+    test = fields.get("test")
     title = f"Livepatch for {target['name']}"
     parts = [
         f"<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{escape(title)}</title>\n"
@@ -33,6 +34,8 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
             ("Patch ID", target["patch_id"]), ("SHA-256 of the file", target["sha256"]),
             ("Build ID of the library", target["build_id"]), ("Sources changed", ", ".join(fields["sources"])),
             ("Proved on a trial process", ", ".join(target["proof"]) if target["proof"] else "no"),
+            ("Own test under the livepatch", f"{test['command']}: passed, {test['patched']} of {test['processes']}"
+             " processes patched" if test else "none was named"),
         ]),
         "<h2>Functions replaced</h2>\n",
         _table(("Function", "Source", "Why"), [

@@ -35,4 +35,8 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
                      for layout in target["layouts"])
         lines.extend(f"  allowed    {refusal['reason']}" for refusal in target["allowed"])
         lines.append("  proved     " + (", ".join(target["proof"]) if target["proof"] else "no: try it yourself"))
+    test = fields.get("test")
+    if test:
+        lines.append(f"test passed under the livepatch: {test['command']}"
+                     f" ({counted(test['patched'], 'process', 'es')} patched of {test['processes']})")
     return lines

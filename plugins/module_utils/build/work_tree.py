@@ -99,8 +99,8 @@ class WorkTree:
                 f"the command {self.recipe.command!r} compiled nothing that was seen: the source may be built already"
                 " (then name a command that cleans it with --prepare), or it calls its compiler by an absolute path")
         progress("apply the diff")
-        self._remove("tree", "records.after", "objects")
-        self._copy(self.path("before"), self.path("tree"))
+        self._remove("records.after", "objects")
+        self.restore()
         applied = apply_diffs(self.path("tree", self.recipe.inside), diffs, strip)
         os.makedirs(self.path("objects"), exist_ok=True)
         if self.recipe.once:
@@ -118,6 +118,11 @@ class WorkTree:
         self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
         after = read_records(self.path("records.after"))
         return Built(before, after.followed_by(self._left_out(before, after, applied.files)), applied)
+
+    def restore(self) -> None:
+        """Have the tree again as it was after the first build."""
+        self._remove("tree")
+        self._copy(self.path("before"), self.path("tree"))
 
     def _again(self, records: Records, files: list[str]) -> CompiledAgain:
         inside = self.recipe.inside

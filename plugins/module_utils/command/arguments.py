@@ -147,6 +147,9 @@ def parser():
     build.add_argument("--runtime", metavar="FILE", default=RUNTIME,
                        help="libpulp.so for the proof on a trial process; default: %(default)s")
     build.add_argument("--no-proof", action="store_true", help="leave out the proof on a trial process")
+    build.add_argument("--test", metavar="COMMAND",
+                       help="run this shell command in the built tree under the livepatch, 'make check' say; without"
+                       " its success there is no livepatch")
     build.add_argument("--as-root", action="store_true", help="run the commands of the source as root, if you are")
 
     pack = verb("pack", "make a livepatch from a description file")

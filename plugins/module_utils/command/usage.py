@@ -28,6 +28,19 @@ class Parser(argparse.ArgumentParser):
         self.arguments.append(action)
         return action
 
+    def add_mutually_exclusive_group(self, **settings):
+        """As that of argparse; what is added to the group is among ``arguments``, too."""
+        group = super().add_mutually_exclusive_group(**settings)
+        add = group.add_argument
+
+        def add_argument(*names, **settings):
+            action = add(*names, **settings)
+            self.arguments.append(action)
+            return action
+
+        group.add_argument = add_argument  # type: ignore[method-assign]
+        return group
+
     def add_verbs(self):
         """add_subparsers(), for verbs; Verb is the class of their parsers."""
         added = self.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Verb)

@@ -36,6 +36,7 @@ KINDS = {
     "SECONDS": ANYTHING,
     "N": ANYTHING,
     "COMMAND": ANYTHING,
+    "PACKAGE": ANYTHING,
 }
 
 
