@@ -160,6 +160,50 @@ def test_local_symbols_stripped(built, program, tmp_path):
     assert "choose.cold" in held(bare, bare.of("choose"))
 
 
+STATIC = """
+#define OPAQUE __attribute__((noipa))
+__attribute__((cold)) OPAQUE void seldom(int x) { __asm__ volatile("" :: "r"(x)); }
+static OPAQUE int called(int x) { return x + 7; }
+static OPAQUE int handed(int x) { return x + 8; }
+OPAQUE int calls(int x) { return called(x) + 1; }
+OPAQUE int hands(int (*with)(int), int x) { return with(x) + 1; }
+OPAQUE int takes(int x) { return hands(handed, x) + 1; }
+OPAQUE int choose(int x, int y)
+{
+    switch (x) {
+    case 0: return calls(1) + y;
+    case 1: return calls(2) + y + 1;
+    case 2: return calls(3) + 2;
+    case 3: seldom(y); return calls(4) + 3;
+    case 4: return calls(5) + 4;
+    case 5: return calls(6) + y + 5;
+    case 6: return calls(7) * 6;
+    case 7: seldom(y); return calls(y) - 7;
+    default: __builtin_unreachable();
+    }
+}
+#define KEPT(number) case number: __asm__ volatile("mov $" #number ", %0" : "+r"(x)); return x
+OPAQUE int flat(int x)
+{
+    switch (x) { KEPT(0); KEPT(1); KEPT(2); KEPT(3); KEPT(4); KEPT(5); KEPT(6); KEPT(7); default: return 9; }
+}
+int main(int count, char **words) { return choose(count, 1) + takes(count) + flat(count); }
+"""
+
+
+@pytest.mark.parametrize("frame", [(), ("-fno-omit-frame-pointer",)])
+def test_static_functions_of_a_stripped_file_are_no_parts(compile_file, frame):
+    """They have no name either; each of them was held: seen to fail so, and no thread of a libc was ever outside."""
+    built = compile_file(STATIC, "-O2", "-fpie", "-pie", *frame)
+    extents = {symbol.name: (symbol.value, symbol.value + symbol.size) for symbol in ElfImage.open(built).symbols()
+               if symbol.size and symbol.type == "STT_FUNC"}
+    subprocess.run(["strip", "--strip-all", built], check=True)
+    image = ElfImage.open(built)
+    program = Program(image, extents)
+    assert held(program, bodies(image, [], {extents["choose"][0]})) == {"choose", "choose.cold"}
+    assert held(program, bodies(image, [], {extents["flat"][0]})) == {"flat", "flat.cold"}
+
+
 def test_sections_of_basic_blocks(compile_file):
     """Parts that clang calls otherwise, behind a table of jumps; seen to fail (others', too) with `.cold` alone."""
     source = SOURCE.replace("noipa", "noinline").replace("int choose(", "__attribute__((used)) int choose(")

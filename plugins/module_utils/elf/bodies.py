@@ -24,14 +24,15 @@ from weakref import WeakKeyDictionary
 from ..abi import PAD_BEFORE, PAD_ENTRY
 from ..arch.code import (
     calls,
+    indirect_jumps,
     instruction_starts,
     jumps_through_words,
     long_jumps,
-    may_jump_indirectly,
     may_leave,
     short_jumps,
 )
 from ..errors import BadElf, NotPatchable
+from .nameless_parts import nameless_parts
 from .slots import imported_slots, linkage_stubs, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
@@ -88,7 +89,6 @@ def bodies(
     extents = _Extents(code, functions)
     found: set[tuple[int, int]] = set()
     jumped: set[int] = set()
-    anywhere = False
     waiting = [extents.required(root, "the function") for root in sorted(roots)]
     while waiting:
         start, end = extent = waiting.pop()
@@ -97,10 +97,9 @@ def bodies(
         found.add(extent)
         waiting.extend(extents.moved_parts(start))
         ways = code.ways_out(start, end)
-        if not anywhere and ways.indirect:
+        if ways.indirect:
             # As that of a switch: it may lead to a part that was moved away as well.
-            anywhere = True
-            waiting.extend(extents.nameless())
+            waiting.extend(extents.nameless(extent, ways.indirect))
         for target in ways.jumps:
             jumped.add(target)
             # In what cannot be decoded, most of what looks like a jump is none.
@@ -109,8 +108,8 @@ def bodies(
                 waiting.append(reached)
     ranges = tuple(joined((start, min(end + 1, image.end_of_segment(start))) for start, end in found))
     # A switch of a program at a fixed address can't be told from other jumps through a table of addresses.
-    computed = any(code.may_leave(start, end) for start, end in found)
-    result = Bodies(ranges, frozenset(jumped), computed)
+    anywhere = any(code.may_leave(start, end) for start, end in found)
+    result = Bodies(ranges, frozenset(jumped), anywhere)
     for start, end in sorted(found):
         if extents.is_unseen(start):
             _require_no_way_back(code, extents, result, start, end, remedy)
@@ -145,13 +144,13 @@ def _require_no_way_back(
 class _WaysOut(NamedTuple):
     """Where a piece of code leads, by link-time addresses.
 
-    ``jumps``: out of it, also through words and stubs; ``calls``; ``indirect``: whether it may jump to where a
-    register points; ``decoded``: whether all of it could be decoded; else there are too many.
+    ``jumps``: out of it, also through words and stubs; ``calls``; ``indirect``: where it jumps to where a
+    register or a table points; ``decoded``: whether all of it could be decoded; else there are too many.
     """
 
     jumps: tuple[int, ...]
     calls: tuple[int, ...]
-    indirect: bool
+    indirect: tuple[int, ...]
     decoded: bool
 
 
@@ -188,7 +187,7 @@ class _Code:
             self._ways[start, end] = _WaysOut(
                 jumps=(*map(behind, _jumps_out(code, start, begins)), *self._slots.jumps(code, start, begins)),
                 calls=tuple(map(behind, _targets(calls(code), start, begins))),
-                indirect=may_jump_indirectly(code),
+                indirect=tuple(start + place for place in indirect_jumps(code, begins)),
                 decoded=begins is not None,
             )
         return self._ways[start, end]
@@ -269,16 +268,16 @@ class _Extents:
         """The extents of the parts that the compiler has moved away from the function at ``start``, says their name."""
         return [extent for extent in map(self.at, self._moved.of(start)) if extent is not None]
 
-    def nameless(self) -> list[tuple[int, int]]:
-        """The extents of all code that may be a part that was moved away, although no symbol says so.
+    def nameless(self, function: tuple[int, int], jumps: Iterable[int]) -> list[tuple[int, int]]:
+        """The extents of code without a name that may be a part of ``function`` to which one of ``jumps`` leads.
 
-        Local symbols may have been stripped, all or some.  It has neither padding nor a name, and is not where the
-        program starts.
+        Local symbols may have been stripped, all or some.  It has no padding, and is not where the program starts.
         """
-        addresses = (address for address in self._described.starts()
-                     if address not in self._padded and address not in self._named
-                     and address != self._image.header.entry and not _containing(self._linkage, address))
-        return [extent for extent in map(self.at, addresses) if extent is not None]
+        parts = nameless_parts(self._image, frozenset(
+            address for address in self._described.starts()
+            if address not in self._padded and address not in self._named
+            and address != self._image.header.entry and not _containing(self._linkage, address)))
+        return [extent for extent in map(self.at, parts.reached(function, jumps)) if extent is not None]
 
 
 class _MovedParts:

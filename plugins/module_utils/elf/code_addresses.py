@@ -26,7 +26,8 @@ def near_addresses(image: ElfImage) -> set[int]:
     """The link-time addresses that code of the file takes relative to itself, a set: too many, never too few."""
     addresses: set[int] = set()
     for section in image.code_sections():
-        addresses.update(section.address + offset for offset in code.near_addresses(image.section_data(section)))
+        found = code.near_addresses(image.section_data(section))
+        addresses.update(section.address + offset for _place, offset in found)
     return addresses
 
 

@@ -118,14 +118,20 @@ def _elftools() -> tuple[Any, Any]:
     return callframe, structs
 
 
+@lru_cache(maxsize=None)
+def _structs() -> Any:
+    """How pyelftools reads numbers; making it takes longer than decoding an entry."""
+    return _elftools()[1].DWARFStructs(little_endian=True, dwarf_format=32, address_size=8)
+
+
 def _decode(image: ElfImage, address: int) -> _Description:
-    callframe, dwarf = _elftools()
+    callframe = _elftools()[0]
     entry = read_entry(image, address)
     common = read_entry(image, address + _HEADER.size // 2 - entry.number)
     # The two alone, the common one first, as a section: relative addresses are what they were.
     before = _HEADER.pack(len(common.body) + 4, 0) + common.body
     section = before + _HEADER.pack(len(entry.body) + 4, len(before) + 4) + entry.body
-    structs = dwarf.DWARFStructs(little_endian=True, dwarf_format=32, address_size=8)
+    structs = _structs()
     try:
         information = callframe.CallFrameInfo(io.BytesIO(section), len(section), address - len(before), structs, True)
         found = next(entry for entry in information.get_entries() if isinstance(entry, callframe.FDE))

@@ -21,7 +21,7 @@ from ..arch.address_space import PAGE_SIZE
 from ..arch.code import JUMP_OPCODE, SHORT_JUMP_OPCODE
 from ..arch.padding import ENDBR64
 from ..elf.bodies import Bodies, bodies
-from ..elf.patchable import PatchableFunction
+from ..elf.patchable import PatchableFunction, addresses_taken
 from ..elf.site import JUMP, JUMP_SIZE, PLAIN, PUN, RIP_RELATIVE, SHORT, SHORT_JUMP_SIZE, WIDE
 from ..errors import NotPatchable
 from ..printable import some
@@ -38,7 +38,7 @@ _FOR_OTHERS = 1 << 27
 # Bytes from one landing to the next, where they share a page.
 _LANDING_ROOM = 16
 # Of a wide site, so many places to land are tried, and of each site so many offered to the runtime.
-_TRIED = 4096
+_TRIED = 1024
 _OFFERED = 4
 
 
@@ -93,15 +93,16 @@ def code_of(image, addresses, names):
     """
     known = _KNOWN.setdefault(image, {})
     if addresses not in known:
-        functions = [_described(image, address, names.get(address)) for address in sorted(addresses)]
+        taken = addresses_taken(image)
+        functions = [_described(image, address, names.get(address), address in taken) for address in sorted(addresses)]
         known[addresses] = _Code(functions, bodies(image, functions, addresses, _GUARD_IT))
     return known[addresses]
 
 
-def _described(image, address, name):
+def _described(image, address, name, taken):
     function = PatchableFunction(
         address=address, size=0, names=() if name is None else (name,), exported=False,
-        endbr=image.read(address, len(ENDBR64)) == ENDBR64, trampoline=False, address_taken=True, tail_target=False,
+        endbr=image.read(address, len(ENDBR64)) == ENDBR64, trampoline=False, address_taken=taken, tail_target=False,
         tail_cycle=False, refusal=None,
     )
     # All that jumps lead to from there: if one leads back, it is a cycle.
@@ -201,7 +202,7 @@ class _Choice:
         if site.kind == PUN:
             return [JUMP_OPCODE + site.original[1:JUMP_SIZE]]
         if site.kind == WIDE:
-            return list(islice(self._wide(site), _OFFERED))
+            return self._wide(site)
         if site.kind == SHORT and self._gaps:
             return list(islice(self._short(site), _OFFERED))
         return []
@@ -210,12 +211,16 @@ class _Choice:
         changed = min(site.length, JUMP_SIZE) - 1
         rest = site.original[1 + changed:JUMP_SIZE]
         values = 1 << 8 * changed
-        # Spread over all that there are, from the largest on: with four bytes these lead downwards.
+        # Spread over all that there are.
         step = max(values // _TRIED, 1) | 1
-        for value in range(values - 1, -1, -step):
+        found = []
+        for value in range(0, values, step):
             code = JUMP_OPCODE + value.to_bytes(changed, "little") + rest
             if self._room.judge(_landing(self._base, site, code)) == GOOD:
-                yield code
+                found.append(code)
+        # And far from each other: what the process maps next, be it the runtime itself, lies next to what is there.
+        count = min(_OFFERED, len(found))
+        return [found[(2 * index + 1) * len(found) // (2 * count)] for index in range(count)]
 
     def _short(self, site):
         """The jump from a gap leads anywhere: so landings share pages."""

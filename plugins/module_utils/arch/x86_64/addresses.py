@@ -25,10 +25,13 @@ _MOV64 = re.compile(rb"(?=[\x48\x49][\xb8-\xbf](.{5}(?:\x00\x00\x00|\xff\xff\xff
 _DISTANCE = struct.Struct("<q")
 
 
-def near_addresses(code: bytes) -> Iterator[int]:
-    """The addresses that code takes relative to itself, as offsets from its first byte: too many, never too few."""
+def near_addresses(code: bytes) -> Iterator[tuple[int, int]]:
+    """(place, address) of what takes an address relative to itself, as offsets from the first byte of ``code``.
+
+    Too many, never too few.
+    """
     for match in _LEA.finditer(code):
-        yield match.end(1) + REL32.unpack(match.group(1))[0]
+        yield match.start(), match.end(1) + REL32.unpack(match.group(1))[0]
 
 
 def distances(code: bytes) -> Iterator[int]:

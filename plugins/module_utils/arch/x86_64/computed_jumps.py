@@ -24,6 +24,7 @@ from .instructions import REL32, instruction_starts
 _INDIRECT = rb"\xff(?:[\x20-\x24\x26\x27\x60-\x67\xa0-\xa7\xe0-\xe7])"
 # mov %reg, (%rsp); ret.  lea 8(%rsp), %rsp; ret.  push %reg; ret.
 _BY_RETURN = rb"[\x48\x4c]\x89[\x04\x0c\x14\x1c\x24\x2c\x34\x3c]\x24\xc3|\x48\x8d\x64\x24\x08\xc3|[\x50-\x57]\xc3"
+_INDIRECT_JUMP = re.compile(_INDIRECT)
 _COMPUTED = re.compile(rb"(?=(" + _INDIRECT + rb"|" + _BY_RETURN + rb"))", re.DOTALL)
 # A function that is nothing but such a jump: call over pause, lfence and a jump back to it, as gcc and clang do; or
 # an lfence and a jump.
@@ -50,6 +51,16 @@ def thunks(code: bytes) -> list[int]:
     return [match.start() for match in _THUNK.finditer(code)]
 
 
+def indirect_jumps(code: bytes, begins: Container[int] | None) -> list[int]:
+    """Where in a function there are jumps to where a register or a table points, in bytes from its start.
+
+    :param code: all bytes of the function.
+    :param begins: what instruction_starts() gave for them; with None all that looks like such a jump is one.
+    """
+    return [match.start() for match in _INDIRECT_JUMP.finditer(code)
+            if begins is None or _first_byte(code, match.start(), begins) is not None]
+
+
 def may_leave(code: bytes, address: int, imported: Container[int]) -> bool:
     """Whether a function may go on in another one of its file by a computed jump.
 
@@ -63,15 +74,20 @@ def may_leave(code: bytes, address: int, imported: Container[int]) -> bool:
         place = match.start()
         if begins is None:
             return True
-        # A prefix may stand before the jump.
-        first = next((start for start in (place, place - 1, place - 2) if start in begins), None)
-        if first is None or not _is_prefix(code[first:place]):
+        first = _first_byte(code, place, begins)
+        if first is None:
             continue
         if match.group(1)[0] != 0xFF:
             return True
         if not _is_switch(code, ascending, first, place) and not _is_import(code, address, first, place, imported):
             return True
     return False
+
+
+def _first_byte(code: bytes, place: int, begins: Container[int]) -> int | None:
+    """Where the jump with its opcode at ``place`` begins, a prefix included, or None: no instruction does there."""
+    first = next((start for start in (place, place - 1, place - 2) if start in begins), None)
+    return first if first is not None and _is_prefix(code[first:place]) else None
 
 
 def _is_prefix(code: bytes) -> bool:

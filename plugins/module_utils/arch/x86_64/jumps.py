@@ -26,8 +26,6 @@ _JUMP8 = re.compile(rb"(?=[\xeb\x70-\x7f](.))", re.DOTALL)
 _CALL = re.compile(rb"(?=\xe8(....))", re.DOTALL)
 _CALL_OR_JUMP = re.compile(rb"(?=[\xe8\xe9](....))", re.DOTALL)
 _JUMP_THROUGH_WORD = re.compile(rb"(?=\xff\x25(....))", re.DOTALL)
-# JMP ff /4, with any operand.
-_INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
 
 
 def long_jumps(code: bytes) -> Iterator[tuple[int, int]]:
@@ -55,11 +53,6 @@ def calls_and_jumps(code: bytes) -> Iterator[tuple[int, int]]:
 def jumps_through_words(code: bytes) -> Iterator[tuple[int, int]]:
     """(place, offset of the word that holds the target) of such jumps."""
     return _relative(_JUMP_THROUGH_WORD, code)
-
-
-def may_jump_indirectly(code: bytes) -> bool:
-    """Whether there is a jump that leads where a register or a word points."""
-    return _INDIRECT_JUMP.search(code) is not None
 
 
 def _relative(pattern: re.Pattern[bytes], code: bytes) -> Iterator[tuple[int, int]]:
