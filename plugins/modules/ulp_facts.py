@@ -106,6 +106,12 @@ ansible_facts:
               description: Whether the runtime was loaded into it while it ran.
               type: bool
               sample: false
+            cut_off:
+              description:
+                - What an attach that was cut off has left in it, a sentence; null where nothing is left. It is taken
+                  away when a livepatch is applied or reverted.
+              type: str
+              sample: null
             runtime_version:
               description: Version of its runtime.
               type: str

@@ -48,6 +48,8 @@ def state_lines(process):
         f"{process['pid']} {process['name']}{where}: runtime {process['runtime_version']},"
         f" {counted(process['threads'], 'thread')}{pending}"
     ]
+    if process["cut_off"]:
+        lines.append(f"  {process['cut_off']}")
     for library in process["libraries"]:
         kind = "post-processed" if library["post_processed"] else "no padding" if library["stock"] else "padding only"
         deleted = ", replaced on disk" if library["deleted"] else ""

@@ -20,6 +20,7 @@ from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import shares_root
 from ..process.runtime import LoadedPatch
 from ..process.subject import alive, at_rest, examine
+from ..trigger.cut_off import left_behind, stays
 from ..trigger.progress import migration
 from ..trigger.undone import undoing
 from .pool import Pool
@@ -39,10 +40,9 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
     :param selection: select.Selection; every process when None.
     :param examine_timeout: how long one process may keep the others waiting, seconds.
     :return: dict with ``runtime_versions`` (list of str), ``processes`` (those that have the runtime: ``pid``,
-        ``name``, ``container``, ``own_root``, ``patchable``, ``attached``, ``runtime_version``, ``threads``,
-        ``threads_pending``, ``libraries``,
-        ``patches``) and ``unpatchable`` (``pid``, ``name``, ``patchable``,
-        ``reason``, ``forbidden``: this user may not look at it,
+        ``name``, ``container``, ``own_root``, ``patchable``, ``attached``, ``cut_off``, ``runtime_version``,
+        ``threads``, ``threads_pending``, ``libraries``, ``patches``) and ``unpatchable`` (``pid``, ``name``,
+        ``patchable``, ``reason``, ``forbidden``: this user may not look at it,
         ``libraries``: the paths of what it has loaded that was built for livepatching, None where that is not known);
         kernel threads and zombies that nobody asked for are left out, and processes that end meanwhile.
     :raises ProcessGone: a process that was asked for by its PID does not exist.
@@ -150,12 +150,21 @@ def describe(subject, files, libraries):
         "own_root": not shares_root(subject.proc_tid),
         "patchable": NOW,
         "attached": subject.state.attached,
+        "cut_off": _cut_off(subject, files),
         "runtime_version": subject.state.version,
         "threads": subject.threads,
         "threads_pending": len(pending),
         "libraries": _libraries(subject, files, libraries, undone),
         "patches": [_patch(subject, files, patch, undone.get(patch.domain)) for patch in subject.state.patches],
     }
+
+
+def _cut_off(subject, files):
+    """What an attach that was cut off has left, a sentence, or None."""
+    if not subject.state.attached:
+        return None
+    place = left_behind(subject, files)
+    return stays(place) if place is not None else None
 
 
 def _out_of_reach(subject, library):

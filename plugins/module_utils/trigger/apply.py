@@ -12,6 +12,7 @@ from ..process.subject import require_available
 from . import outcome
 from .applicability import examine_concerned, with_additional_builds, with_origin
 from .attach import attach, rehearse
+from .cut_off import told
 from .exchange import exchange
 from .neighbours import require_dependencies
 from .outcome import Row
@@ -31,7 +32,7 @@ def apply(job, pid, proc_tid, name):
     subject, resolution, row = examine_concerned(job, pid, proc_tid, name, job.options.attach)
     if row is None:
         row = with_sessions(with_additional_builds((yield from _apply_to(job, subject, resolution)), resolution))
-        row = with_origin(row, subject)
+        row = yield from told(job, subject, with_origin(row, subject))
     return row
 
 

@@ -33,8 +33,9 @@ from ..process.subject import examine, require_available
 from ..tracee.bootstrap import Bootstrap
 from ..tracee.errors import StepFailed, ThreadRefused
 from .clearance import clear
+from .cut_off import left_behind
 from .delivery import Delivery
-from .layout import lay_out, read_words
+from .layout import is_room, lay_out, read_words
 from .leave import require_leave
 from .seccomp_check import require_no_strict_thread, require_permitted, seccomp_reservation
 from .threads import candidates
@@ -269,6 +270,8 @@ class _Attempt:
         yield from self._locked()
         deadline = time.monotonic() + self.options.timeout
         round_number = 0
+        yield from self._settled(deadline)
+        yield from self._make_room()
         while True:
             words = yield from self._settled(deadline)
             if self._is_ours(words.claim) and words.stage == abi.BOOTSTRAP_LOADED:
@@ -299,6 +302,18 @@ class _Attempt:
             # Threads that do the same again and again are to be met at all points of it.
             yield _PAUSE * random.uniform(0.5, 1.5) * (1 + round_number // 100)
             confirm(self.subject.identity)
+
+    def _make_room(self):
+        """Take away what an attempt with another build of the runtime, or another path, has left; a generator."""
+        subject, place = self.subject, self.layout.place
+        left = left_behind(subject, self.job.files)
+        if left is None or left.address != place.address or is_room(left.code, place.code):
+            return
+        if not (yield from clear(subject, left, self.memory)):
+            raise UlpError(
+                f"an attach to process {subject.pid} ({subject.name}) was cut off, and a thread may still be in the"
+                f" code that it has left at {left.address:#x}; run again"
+            )
 
     def _is_exhausted(self, deadline):
         return self.tries > min(self.options.retries, _MOST_STOPS) or time.monotonic() > deadline

@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 
+from .. import abi
 from ..errors import UlpError
 from ..process.errors import ProcessGone
 from ..process.maps import mapping_at, read_maps
@@ -57,7 +58,12 @@ def clear(subject, place, memory):
         if inside:
             yield _PAUSE
     with contextlib.suppress(OSError):
-        return os.pwrite(memory, bytes(len(place.code)), place.address) == len(place.code)
+        # The head last: by that the next one knows what lies there, if we are ended in between.
+        head, rest = abi.BOOTSTRAP.size, len(place.code) - abi.BOOTSTRAP.size
+        return (
+            os.pwrite(memory, bytes(rest), place.address + head) == rest
+            and os.pwrite(memory, bytes(head), place.address) == head
+        )
     return False
 
 

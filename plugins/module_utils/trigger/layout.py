@@ -78,8 +78,7 @@ def lay_out(subject, mappings, files, runtime, by_path):
     _require_versions(pid, name, images, known, runtime)
     head = _head(pid, name, images, known)
     c_library = known[C_LIBRARY]
-    homes = [c_library, *(library for library in libraries
-                          if files.image(subject.proc_tid, library.mapping).is_program)]
+    homes = _homes(subject, files, libraries)
     words, detail_size = _room_for_words(subject, mappings, files, homes)
     head = dict(
         head, magic=abi.BOOTSTRAP_MAGIC, size=len(runtime.bootstrap), entry=runtime.entry, words=words,
@@ -98,6 +97,25 @@ def lay_out(subject, mappings, files, runtime, by_path):
         f" C library and its program no {len(runtime.bootstrap)} bytes are unused; restart it with LD_PRELOAD set to"
         " libpulp.so",
     )
+
+
+def rooms_for_code(subject, mappings, files):
+    """(address, bytes) of each place in a process where lay_out() may put the code, whatever lies there now.
+
+    Arguments and exceptions as for lay_out().
+    """
+    homes = _homes(subject, files, files.libraries(subject.proc_tid, subject.mappings))
+    for address, room, mapping in _vacancies(subject, mappings, files, homes, vacant_code):
+        if mapping.permissions.startswith("r-xp"):
+            yield address, room
+
+
+def _homes(subject, files, libraries):
+    """Those of the libraries in which there may be unused memory for us: the C library first."""
+    return [
+        *(library for library in libraries if library.survey.soname == C_LIBRARY),
+        *(library for library in libraries if files.image(subject.proc_tid, library.mapping).is_program),
+    ]
 
 
 def _require_versions(pid, name, images, known, runtime):
@@ -156,10 +174,19 @@ def _room_for_code(subject, mappings, files, homes, code):
         if room < len(code) or not mapping.permissions.startswith("r-xp"):
             continue
         present = read_memory(subject.proc_tid, address, len(code))
-        # An earlier attempt may have been ended in the middle of writing it.
-        if all(byte in (0, wanted) for byte, wanted in zip(present, code)):
+        if is_room(present, code) or is_bootstrap(present):
             return address
     return None
+
+
+def is_room(present, code):
+    """Whether ``code`` may be written over bytes ``present``: an earlier attempt may have been ended in the middle."""
+    return all(byte in (0, wanted) for byte, wanted in zip(present, code))
+
+
+def is_bootstrap(present):
+    """Whether bytes are bootstrap code of any kind, whole or begun."""
+    return abi.BOOTSTRAP.unpack(present[:abi.BOOTSTRAP.size]).magic == abi.BOOTSTRAP_MAGIC
 
 
 def _vacancies(subject, mappings, files, homes, find):

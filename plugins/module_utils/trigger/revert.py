@@ -11,6 +11,7 @@ from ..process.errors import ProcessUnpatchable
 from ..process.subject import require_available
 from . import outcome
 from .applicability import examine_concerned, with_origin
+from .cut_off import told
 from .exchange import exchange
 from .neighbours import require_independence
 from .outcome import Row
@@ -30,6 +31,7 @@ def revert(job, pid, proc_tid, name):
         if row.attached and row.changed:
             # What was done to load it is not undone.
             row = row._replace(reason="; ".join(filter(None, (row.reason, DORMANT))))
+        row = yield from told(job, subject, row)
     return row
 
 
