@@ -35,7 +35,7 @@ if foreign=$(find "$installed/plugins" -type f ! -name '*.py' ! -path '*/plugins
 	exit 1
 fi
 
-for module in ulp_post ulp_pack ulp_sign ulp_dump ulp_dispatch ulp_check ulp_facts; do
+for module in ulp_build ulp_post ulp_pack ulp_sign ulp_dump ulp_dispatch ulp_check ulp_facts; do
 	ansible-doc -t module "libpulp.livepatch.$module" >doc.txt
 	grep -q -i "$module" doc.txt
 done

@@ -113,7 +113,7 @@ def test_examples(root, tmp_path):
 
 
 @pytest.mark.parametrize("name", [
-    "ulp_post", "ulp_pack", "ulp_sign", "ulp_dump", "ulp_dispatch", "ulp_check", "ulp_facts",
+    "ulp_build", "ulp_post", "ulp_pack", "ulp_sign", "ulp_dump", "ulp_dispatch", "ulp_check", "ulp_facts",
 ])
 def test_documented_defaults_and_types_are_the_real_ones(name):
     """Guards what ansible-doc shows, fragments included, against the module's own argument specification."""

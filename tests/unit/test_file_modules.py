@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules ulp_post, ulp_pack, ulp_sign and ulp_dump, run by Ansible."""
+"""The modules ulp_build, ulp_post, ulp_pack, ulp_sign and ulp_dump, run by Ansible."""
 
 from __future__ import annotations
 
@@ -100,6 +100,48 @@ def test_a_library_becomes_a_livepatch_target_and_a_patch_is_packed(compile_libr
     assert results["dump"]["labels"] == {"cve": ["CVE-1"]}
     assert results["dump"]["targets"] == results["pack_parameters"]["targets"]
     assert "is not a livepatch" in results["dump_library"]["msg"]
+
+
+def test_a_livepatch_is_built(play, tmp_path):
+    """Check mode builds and writes nothing; a second run builds nothing; what is refused fails with the reason."""
+    tree = tmp_path / "source"
+    tree.mkdir()
+    source = "static int state = 3;\nint f(int x) { return x + state++; }\n"
+    (tree / "f.c").write_text(source, encoding="utf-8")
+    for name, old, new in (("fix", "return x", "return 2 * x"), ("data", "state = 3", "state = 4")):
+        (tmp_path / "new.c").write_text(source.replace(old, new), encoding="utf-8")
+        diff = subprocess.run(["diff", "-u", "--label", "a/f.c", "--label", "b/f.c", tree / "f.c", tmp_path / "new.c"],
+                              stdout=subprocess.PIPE, check=False).stdout
+        (tmp_path / f"{name}.diff").write_bytes(diff)
+    parameters = {
+        "source": str(tree), "work": str(tmp_path / "work"), "dest": str(tmp_path / "out"), "proof": False,
+        "as_root": True, "diffs": [str(tmp_path / "fix.diff")],
+        "build": "gcc -O2 -fPIC -fpatchable-function-entry=16,14 -shared -Wl,--build-id -o libf.so f.c"}
+    data = dict(parameters, diffs=[str(tmp_path / "data.diff")])
+    results = play({
+        "missing": ("ulp_build", dict(parameters, diffs=[])),
+        "check": ("ulp_build", parameters, {"check_mode": True, "diff": True}),
+        "built": ("ulp_build", parameters, {"diff": True}),
+        "again": ("ulp_build", parameters, {"diff": True}),
+        "again_check": ("ulp_build", parameters, {"check_mode": True}),
+        "refused": ("ulp_build", data),
+        "allowed": ("ulp_build", dict(data, allow=["initial-value:state"])),
+    })
+    assert results["missing"]["failed"]
+    # What check mode had written would be in the difference.
+    assert results["check"]["changed"]
+    assert results["built"]["changed"] and results["built"]["diff"] == results["check"]["diff"]
+    (target,) = results["built"]["targets"]
+    assert target["path"] == str(tmp_path / "out" / "libf.so.ulp") and Path(target["path"]).exists()
+    assert [function["name"] for function in target["functions"]] == ["f"]
+    assert results["built"]["diff"]["before"] == "" and target["patch_id"] in results["built"]["diff"]["after"]
+    for name in ("again", "again_check"):
+        assert not results[name]["changed"]
+    assert results["again"]["diff"]["before"] == results["again"]["diff"]["after"]
+    assert results["refused"]["failed"] and "its initial value changes" in results["refused"]["msg"]
+    assert [(each["kind"], each["name"]) for each in results["refused"]["refused"]] == [("initial value", "state")]
+    # Allowed, and then there is nothing left to replace.
+    assert "no function that the diff changes" in results["allowed"]["msg"]
 
 
 def test_a_livepatch_is_packed_and_signed(compile_library, play, tmp_path):

@@ -14,6 +14,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..errors import BadElf, FileProblem
+from ..livepatch.pack import shown_container
 from ..version import VERSION
 from .errors import BuildFailed
 from .page import page
@@ -62,10 +63,16 @@ class TargetResult(NamedTuple):
 
 
 class BuildResult(NamedTuple):
-    """What came of a build: ``fields`` is the report as a JSON-able dict, ``changed`` whether a file was written."""
+    """What came of a build.
+
+    ``fields`` is the report as a JSON-able dict; ``changed``, whether a file was written, or would be; ``before`` and
+    ``after`` are the metadata of the livepatches as text, for a diff.
+    """
 
     fields: dict[str, Any]
     changed: bool
+    before: str
+    after: str
 
     @property
     def refused(self) -> bool:
@@ -86,7 +93,8 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     last = _last(tree, fingerprint)
     if last is not None:
         progress("nothing has changed since the last run")
-        return BuildResult(last, _write_pages(last, request))
+        shown = "".join(_shown(target["path"]) for target in last["targets"])
+        return BuildResult(last, _write_pages(last, request), shown, shown)
     built = tree.build([os.path.abspath(diff) for diff in request.diffs], request.strip, progress)
     os.makedirs(tree.path("objects", "taken"), exist_ok=True)
     progress("compare the objects")
@@ -98,13 +106,20 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     fields = _report(request, built.applied.files, [*built.applied.warnings, *left], results, common)
     fields["test"] = _test(request, tree, chosen, results, progress)
     changed = _write_pages(fields, request)
+    before = after = ""
     for result in results:
         if result.path is not None and result.made is not None:
+            before += _shown(result.path)
+            after += shown_container(result.made.data, result.path)
             changed = _write(result.path, result.made.data, request) or changed
     if not request.check:
         with open(tree.path(_STATE), "w", encoding="utf-8") as stream:
             json.dump({"fingerprint": fingerprint, "report": fields}, stream)
-    return BuildResult(fields, changed)
+    return BuildResult(fields, changed, before, after)
+
+
+def _shown(path: str) -> str:
+    return shown_container(read_file(path) if os.path.isfile(path) else None, path)
 
 
 def _test(request: Request, tree: WorkTree, chosen: list[Candidate], results: list[TargetResult],

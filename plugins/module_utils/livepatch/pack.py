@@ -144,13 +144,13 @@ def pack(
         targets=targets,
         duplicates=sorted(allowed),
         warnings=warnings,
-        before=_describe(existing, destination),
-        after=_describe(data, destination),
+        before=shown_container(existing, destination),
+        after=shown_container(data, destination),
         data=data,
     )
 
 
-def _describe(data: bytes | None, name: str) -> str:
+def shown_container(data: bytes | None, name: str) -> str:
     """The metadata of a container with the bytes ``data``, indented, or what else is in that file; empty for None."""
     if data is None:
         return ""

@@ -1,0 +1,277 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ulp_build
+short_description: Make a livepatch from a source and a diff
+version_added: 1.1.0
+description:
+  - Builds a source before and after a diff, replaces the functions whose code differs, and proves the livepatch on a
+    trial process. It runs on a build host, which has the compiler and the libraries that the source needs.
+  - What can't be live-patched is refused by name, and then the module fails. O(allow) is for an author who knows
+    better.
+  - Where nothing has changed since the last run, nothing is built. The same input gives the same bytes.
+  - In check mode it builds in O(work), and writes no livepatch.
+author:
+  - libpulp.livepatch contributors (@libpulp)
+requirements:
+  - binutils, diffutils, patch, and what the source is built with
+  - python3-capstone
+extends_documentation_fragment:
+  - libpulp.livepatch.attributes
+  - libpulp.livepatch.attributes.changes
+  - libpulp.livepatch.core
+options:
+  source:
+    description: A source tree, without the diff. O(build) says how it is built.
+    type: path
+  build:
+    description: The shell command that builds O(source), with the flags that the library was built with.
+    type: str
+  prepare:
+    description: A shell command to run once in O(source) before, such as V(./configure).
+    type: str
+  debian:
+    description:
+      - A source package of Debian, built by its own rules.
+      - C(NAME) or C(NAME=VERSION) as apt knows it, a C(.dsc) file, or a directory.
+    type: str
+  srpm:
+    description: A source package of RPM, a C(.src.rpm) file, built by its own rules.
+    type: path
+  diffs:
+    description:
+      - The fix, files that C(patch) understands.
+      - Of a source package also the names of its own patches.
+    type: list
+    elements: str
+    default: []
+  without_patches:
+    description:
+      - Build the source package without these of its patches. Unless O(diffs) are given, what was left out is the fix.
+    type: list
+    elements: str
+    default: []
+  strip:
+    description: How many leading directories to drop from the names in the diffs, as C(patch -p).
+    type: int
+    default: 1
+  targets:
+    description:
+      - Only these libraries or programs, by shared object name or file name.
+      - Without it, every library whose code changes, or every program if no library does.
+    type: list
+    elements: str
+    default: []
+  running:
+    description:
+      - The library as it is installed where it runs, or the name of the Debian package that is installed and has it.
+      - Without it, the one that is built here.
+    type: str
+  dest:
+    description: The directory to write the livepatches to, or one file if the name ends in C(.ulp).
+    type: path
+    required: true
+  allow:
+    description:
+      - What to go on with although it is refused, names or patterns as in a shell, with the kind before them if you
+        like, as in V(layout:context).
+      - The metadata of the livepatch say so.
+    type: list
+    elements: str
+    default: []
+  labels:
+    description: CVE numbers, say, for the metadata.
+    type: list
+    elements: str
+    default: []
+  work:
+    description:
+      - Where to build, and what makes the next run short.
+      - Without it, a directory below C(~/.cache/ulp/build).
+    type: path
+  build_timeout:
+    description: How many seconds each command may take.
+    type: float
+    default: 3600
+  proof:
+    description: Whether to prove the livepatch on a trial process before it is handed out.
+    type: bool
+    default: true
+  runtime:
+    description: The runtime for O(proof).
+    type: path
+    default: /usr/lib/libpulp/libpulp.so
+  test:
+    description:
+      - A shell command to run in the built tree under the livepatch, such as V(make check).
+      - Each process of it is patched before its C(main) begins. If it fails, or none of its processes was patched,
+        there is no livepatch.
+    type: str
+  as_root:
+    description: Run the commands of the source as root, if the module does. Without it, it refuses to.
+    type: bool
+    default: false
+seealso:
+  - module: libpulp.livepatch.ulp_pack
+  - module: libpulp.livepatch.ulp_sign
+"""
+
+EXAMPLES = r"""
+- name: Build a livepatch from a source tree and a diff
+  libpulp.livepatch.ulp_build:
+    source: /usr/local/src/expat-2.5.0
+    prepare: ./configure
+    build: make -j2
+    diffs:
+      - /usr/local/src/cve-2026-0001.patch
+    test: make check
+    dest: /usr/local/lib/livepatch
+
+- name: Build one for the library that Debian ships
+  libpulp.livepatch.ulp_build:
+    debian: nghttp2
+    running: libnghttp2-14
+    diffs:
+      - /usr/local/src/cve-2026-0002.patch
+    labels:
+      - CVE-2026-0002
+    dest: /usr/local/lib/livepatch
+"""
+
+RETURN = r"""
+targets:
+  description: The libraries and programs that change.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The shared object name, or the file name.
+      type: str
+      sample: libexpat.so.1
+    path:
+      description: The livepatch that was, or in check mode would be, written; null where something is refused.
+      type: str
+      sample: /usr/local/lib/livepatch/libexpat.so.1.ulp
+    patch_id:
+      description: The livepatch's ID.
+      type: str
+      sample: 96ce0551055a112bca9890780ec018c011f87c5a9d2ac285dcaee11b324f8f25
+    functions:
+      description: The functions that are replaced, each with C(name), C(source), and C(why).
+      type: list
+      elements: dict
+    layouts:
+      description: The types that are laid out anew.
+      type: list
+      elements: dict
+    refused:
+      description: As RV(refused), of this target.
+      type: list
+      elements: dict
+    allowed:
+      description: What O(allow) allowed.
+      type: list
+      elements: dict
+    proof:
+      description: What the trial process proved; null without O(proof).
+      type: list
+      elements: str
+refused:
+  description: What can't be live-patched, each with C(kind), C(name), C(reason), and C(can_be_allowed).
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+sources:
+  description: The files that the diffs change.
+  returned: always
+  type: list
+  elements: str
+  sample: [lib/xmlparse.c]
+test:
+  description:
+    - What came of O(test), with C(command), C(processes), and how many of them were C(patched); null without it.
+  returned: always
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.build import build
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.ordering import Order, request_for
+
+
+def build_livepatch(module):
+    """Build what the module's parameters ask for; returns the module's result."""
+    params = module.params
+    order = Order(
+        output=params["dest"],
+        build_timeout=params["build_timeout"],
+        source=params["source"],
+        build=params["build"],
+        prepare=params["prepare"],
+        debian=params["debian"],
+        srpm=params["srpm"],
+        diff=tuple(params["diffs"]),
+        without_patch=tuple(params["without_patches"]),
+        strip=params["strip"],
+        target=tuple(params["targets"]),
+        running=params["running"],
+        allow=tuple(params["allow"]),
+        label=tuple(params["labels"]),
+        work=params["work"],
+        runtime=params["runtime"] if params["proof"] else None,
+        as_root=params["as_root"],
+        test=params["test"],
+    )
+    result = build(request_for(order, module.debug, check=module.check_mode), module.debug)
+    warnings = [*result.fields["warnings"],
+                *(warning for target in result.fields["targets"] for warning in target.get("warnings", ()))]
+    fields = dict(result.fields, changed=result.changed, warnings=warnings,
+                  diff={"before": result.before, "after": result.after})
+    if result.refused:
+        fields.update(failed=True, msg="; ".join(refusal["reason"] for refusal in result.fields["refused"]))
+    return fields
+
+
+def main():
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "path"},
+            "build": {"type": "str"},
+            "prepare": {"type": "str"},
+            "debian": {"type": "str"},
+            "srpm": {"type": "path"},
+            "diffs": {"type": "list", "elements": "str", "default": []},
+            "without_patches": {"type": "list", "elements": "str", "default": []},
+            "strip": {"type": "int", "default": 1},
+            "targets": {"type": "list", "elements": "str", "default": []},
+            "running": {"type": "str"},
+            "dest": {"type": "path", "required": True},
+            "allow": {"type": "list", "elements": "str", "default": []},
+            "labels": {"type": "list", "elements": "str", "default": []},
+            "work": {"type": "path"},
+            "build_timeout": {"type": "float", "default": 3600},
+            "proof": {"type": "bool", "default": True},
+            "runtime": {"type": "path", "default": "/usr/lib/libpulp/libpulp.so"},
+            "test": {"type": "str"},
+            "as_root": {"type": "bool", "default": False},
+        },
+        required_one_of=[("source", "debian", "srpm"), ("diffs", "without_patches")],
+        mutually_exclusive=[("source", "debian", "srpm")],
+        required_by={"source": "build", "build": "source", "prepare": "source"},
+        supports_check_mode=True,
+    )
+    run_module(module, build_livepatch)
+
+
+if __name__ == "__main__":
+    main()
