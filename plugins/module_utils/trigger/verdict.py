@@ -16,8 +16,10 @@ from .coroutines import about_suspended, count_now
 from .outcome import Row
 from .pending import about_pending
 from .progress import migration, renewed
+from .stock import stock_functions
 from .undone import undoing
 
+_FUNCTION = re.compile(r"\bfunction at 0x(?P<address>[0-9a-f]{1,16}) of (?P<library>[^ ,]+)")
 _ERROR_NUMBER = re.compile(r"\berror ([0-9]{1,3})\b")
 
 
@@ -109,16 +111,16 @@ def verdict_on_answer(job, subject, answer, success):
         row = yield from verdict_by_reading(job, (yield from renewed(subject)), outcome.ALREADY_PATCHED)
         return row._replace(held_us=answer.held_us)
     if result.stage != abi.STAGE_DONE:
-        return _failed(row, answer, success)
+        return _failed(row, answer, success, job.container)
     row = yield from verdict_by_reading(job, (yield from renewed(subject)), success)
     return row._replace(held_us=answer.held_us, changed=True)
 
 
-def _failed(row, answer, success):
+def _failed(row, answer, success, container):
     """``row`` with the reason why the runtime did not do what it was asked for."""
     result = answer.result
     what = abi.error_sentence(result.error)
-    detail = f" ({_spelled(result.detail)})" if result.detail else ""
+    detail = f" ({_spelled(result.detail, container)})" if result.detail else ""
     if result.error == abi.TEXT_UNWRITABLE and success == outcome.PATCHED:
         # The runtime tries that before all else; what a process has denied itself it does not get back.
         return row._replace(
@@ -130,6 +132,17 @@ def _failed(row, answer, success):
     return row._replace(reason=f"process {row.pid} ({row.name}): {what}{detail}{tries}")
 
 
-def _spelled(detail):
-    """What the runtime says with the number of an error, in words: it calls no function that has them."""
+def _spelled(detail, container):
+    """What the runtime says with addresses of functions and numbers of errors, in words: it has no names for them."""
+    detail = _FUNCTION.sub(lambda match: _named(match, container), detail)
     return _ERROR_NUMBER.sub(lambda match: os.strerror(int(match.group(1))), detail)
+
+
+def _named(match, container):
+    """The function that _FUNCTION has found, by its name; as it is where the livepatch does not tell that."""
+    address = int(match.group("address"), 16)
+    names = {
+        function.name for target in container.targets for function in stock_functions(target)
+        if function.address == address and target.soname == match.group("library")
+    }
+    return f"the function {names.pop()} of {match.group('library')}" if len(names) == 1 else match.group()

@@ -14,11 +14,13 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
-from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import JUMP_SIZE, SHORT
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import JUMP_SIZE, PUN, SHORT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.hooks import hooks_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.landings import GOOD, AddressSpaceRoom
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import MemoryMap, parse_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.sites import kind_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
@@ -34,6 +36,14 @@ z.zlibVersion.restype = ctypes.c_char_p
 z.compressBound.restype = z.adler32_combine.restype = ctypes.c_ulong
 print("ready", flush=True)
 for line in sys.stdin:
+    if line.startswith("map "):
+        page = ctypes.c_void_p(int(line.split()[1]))
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_void_p
+        # MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
+        got = libc.mmap(page, ctypes.c_size_t(4096), 1, 0x100022, -1, ctypes.c_long(0))
+        print("mapped" if got == page.value else "not mapped", flush=True)
+        continue
     print(z.zlibVersion().decode(), z.compressBound(1000), z.adler32_combine(1, 7, 3), flush=True)
 """
 PATCH = r"""
@@ -77,8 +87,8 @@ class Victim:
         assert select.select([self.process.stdout], [], [], 60)[0]
         return self.process.stdout.readline().strip()
 
-    def ask(self):
-        self.process.stdin.write("?\n")
+    def ask(self, command="?"):
+        self.process.stdin.write(command + "\n")
         return self.line()
 
     def kill(self):
@@ -190,6 +200,20 @@ def test_by_way_of_a_gap(python, container, files):
     file = ElfImage.open(LIBZ.resolve()).read(start, segment.filesz)
     differing = [at for at, (a, b) in enumerate(zip(text_of(state), file)) if a != b]
     assert differing and all(any(gap <= at < gap + JUMP_SIZE for gap in gaps) for at in differing)
+
+
+def test_landing_that_is_taken_meanwhile(python, container, files, monkeypatch):
+    """The function is named: seen to say ``function at 0x2a30 of libz.so.1``."""
+    container = only(PUN, container)
+    site = next(pair.sites[0] for pair in container.targets[0].functions if pair.old == "compressBound")
+    base = min(mapping.start for mapping in parse_maps(MemoryMap(python.pid).data) if "libz.so" in mapping.path)
+    landing = base + site.offset + JUMP_SIZE + int.from_bytes(site.original[1:JUMP_SIZE], "little", signed=True)
+    assert python.ask(f"map {landing & -4096}") == "mapped"
+    # As if it had not been there yet when the tool looked.
+    monkeypatch.setattr(AddressSpaceRoom, "judge", lambda _self, _address: GOOD)
+    row = Trigger(container, files, Options()).apply(python.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "would lead to free memory (the function compressBound of libz.so.1" in row.reason
 
 
 def test_a_gap_is_verified(python, container, files):
