@@ -170,7 +170,7 @@ check-use: packages-check-build venv build collection-path ## the command, modul
 
 # What a normal check chooses from is in tests/integration/harness/variant.py.
 .PHONY: check-every-variant
-check-every-variant: packages-check-build venv build collection-path ## each hazard in all 24 variants: two hours
+check-every-variant: packages-check-build venv build collection-path ## each hazard in all 36 variants: three hours
 	$(APART) $(PYTEST) $(HAZARDS) --every-variant --cycles 20
 
 # What check does in hundreds of cycles: it says, now and then, where it is and how long that test will take.

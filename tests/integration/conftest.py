@@ -21,7 +21,7 @@ from harness.library import Build, Hazard
 from harness.livepatch import Livepatch, Repeated
 from harness.pair import Pair
 from harness.paths import COMMAND, RUNTIME, TRM
-from harness.variant import USUAL, Variant, chosen, every_variant
+from harness.variant import STOCK_HAZARDS, USUAL, Variant, chosen, every_variant
 from harness.victim import Victim
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import DEBUG_LOG
@@ -59,12 +59,18 @@ def choose_variants(config: pytest.Config, items: list[pytest.Item]) -> None:
             hazards.setdefault(item.path, {}).setdefault(test, []).append(item)
     left_out = {
         item
-        for tests in hazards.values()
+        for path, tests in hazards.items()
         for position, variants in enumerate(tests.values())
         for item in variants
-        if item.callspec.params["variant"] not in chosen(position, len(tests))
+        if item.callspec.params["variant"] not in chosen(position, len(tests)) | stock(path, position)
     }
     keep(config, items, lambda item: item not in left_out)
+
+
+def stock(path: Path, position: int) -> set[Variant]:
+    """The variant in stock mode of the test at ``position`` of a hazard's file, if it has one in a normal run."""
+    variant = STOCK_HAZARDS.get(path.stem.partition("hazard_")[2])
+    return {variant} if variant is not None and position == 0 else set()
 
 
 def keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:

@@ -11,7 +11,6 @@ import pytest
 from harness.library import WARNINGS, Build, Hazard, run
 from harness.livepatch import APPLIED, NOT_APPLIED
 from harness.paths import TRM
-from harness.variant import PADDING
 
 PADDING_BEFORE = 14
 PAGE = 4096
@@ -22,7 +21,7 @@ class Edges(Build):
 
     def _compile(self, name, *flags):
         made = self.directory / f"{name}.o"
-        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.variant.alignment, *flags, PADDING,
+        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *flags, *self.variant.patchable,
              "-fPIC", "-fno-plt", "-c", "-o", made, self.hazard.folder / f"{name}.c"])
         return made
 

@@ -11,7 +11,7 @@ import pytest
 from harness.library import WARNINGS, Build, Hazard, run
 from harness.livepatch import APPLIED
 from harness.paths import TRM
-from harness.variant import PADDING, PADDING_ONLY, POST, Variant
+from harness.variant import PADDING_ONLY, POST, Variant
 
 REPLACED = dict.fromkeys(("version", "first_state", "chosen_implementation"), "new_version")
 # Compiler, linker, flags; the unit tests go through all combinations.
@@ -41,9 +41,9 @@ class Linked(Build):
 
     def _link(self) -> None:
         tracking = [TRM] if self.variant.post_processed else []
-        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.flags, PADDING, "-fPIC", "-shared",
-             f"-fuse-ld={self.linker}", "-Wl,--build-id", f"-Wl,-soname,{self.hazard.soname}", "-o", self.library,
-             self.hazard.folder / "library.c", *tracking])
+        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.flags, *self.variant.patchable, "-fPIC",
+             "-shared", f"-fuse-ld={self.linker}", "-Wl,--build-id", f"-Wl,-soname,{self.hazard.soname}",
+             "-o", self.library, self.hazard.folder / "library.c", *tracking])
 
 
 @pytest.mark.parametrize("mode", [POST, PADDING_ONLY])

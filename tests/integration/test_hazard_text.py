@@ -11,7 +11,6 @@ import pytest
 from harness.library import WARNINGS, Build, Hazard, run
 from harness.livepatch import APPLIED, NOT_APPLIED
 from harness.paths import TRM
-from harness.variant import PADDING
 
 # The names by which a description calls the functions, in the order in which the library calls them.
 KINDS = ("first", "named", "weak", "versioned@TEXT_1", "versioned@@TEXT_2", "hidden", "local", "chosen_implementation",
@@ -38,7 +37,7 @@ class Linked(Build):
     def _link(self) -> None:
         folder = self.hazard.folder
         tracking = [TRM] if self.variant.post_processed else []
-        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.variant.alignment, *self.flags, PADDING,
+        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.flags, *self.variant.patchable,
              "-fPIC", "-shared", "-Wl,--build-id", f"-Wl,-soname,{self.hazard.soname}",
              f"-Wl,--version-script={folder / 'text.map'}", "-o", self.library, folder / "library.c", *tracking])
 

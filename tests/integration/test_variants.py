@@ -8,15 +8,15 @@ from __future__ import annotations
 from itertools import combinations, product
 
 import pytest
-from harness.variant import MODES, chosen, every_variant
+from harness.variant import MODES, STOCK, chosen, every_variant
 
 VALUES = (("gcc", "clang"), ("-O0", "-O2", "-O3"), (False, True))
 
 
 def test_all_variants_are_all_combinations():
     everything = every_variant()
-    assert len(everything) == len(set(everything)) == 24
-    assert {tuple(variant) for variant in everything} == set(product(MODES, *VALUES))
+    assert len(everything) == len(set(everything)) == 36
+    assert {tuple(variant) for variant in everything} == set(product((*MODES, STOCK), *VALUES))
 
 
 @pytest.mark.parametrize("tests", range(1, 30))

@@ -10,7 +10,6 @@ from typing import Sequence
 
 from .library import WARNINGS, Build, run
 from .paths import TRM
-from .variant import PADDING
 
 UPPER = {"upper_version": "upper_version_new"}
 LOWER = {"lower_version": "lower_version_new"}
@@ -29,7 +28,7 @@ class Pair(Build):
         made = self.directory / f"{name}.o"
         library = self.directory / f"lib{name}.so.1"
         compiler = self.variant.compilers[0]
-        run([compiler, *WARNINGS, *self.variant.flags, *self.variant.alignment, PADDING, "-fPIC", "-c", "-o", made,
+        run([compiler, *WARNINGS, *self.variant.flags, *self.variant.patchable, "-fPIC", "-c", "-o", made,
              self.hazard.folder / f"{name}.c"])
         tracking = [TRM] if self.variant.post_processed else []
         run([compiler, "-shared", "-Wl,--build-id", f"-Wl,-soname,{library.name}", "-o", library, made, *tracking,

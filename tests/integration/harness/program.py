@@ -10,7 +10,7 @@ from pathlib import Path
 from .command import Ulp
 from .library import WARNINGS, run
 from .paths import TARGETS
-from .variant import PADDING, Variant
+from .variant import Variant
 
 FOLDER = TARGETS / "program"
 # At a fixed address, or position independent.
@@ -27,7 +27,7 @@ class ProgramBuild:
         self.path = directory / "victim-program"
         self._patches: dict[str, Path] = {}
         link, position = KINDS[kind]
-        run([variant.compiler, *WARNINGS, *variant.flags, *variant.alignment, PADDING, position, link, "-rdynamic",
+        run([variant.compiler, *WARNINGS, *variant.flags, *variant.patchable, position, link, "-rdynamic",
              "-Wl,--build-id", "-pthread", "-o", self.path, FOLDER / "app.c"])
 
     def strip(self) -> None:

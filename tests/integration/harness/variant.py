@@ -3,16 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ways in which a hazard's victim can be built, and which of them a test sees in a normal run.
 
-A variant is a mode (post-processed, or padding only), an optimisation level, with or without control-flow protection,
-and a compiler: 24 in all.  ``--every-variant`` runs every test in each.  A normal run chooses, by position alone and so
-always the same: the six pairs of level and compiler are the rows of a covering array, in which control-flow protection
-is set so that each of its values also meets each level and each compiler.  The tests of one hazard (one file) take the
-rows in turn, each test one row post-processed and the opposite one with padding only.  Thus
+A variant is a mode (post-processed, padding only, or stock), an optimisation level, with or without control-flow
+protection, and a compiler: 36 in all.  ``--every-variant`` runs every test in each.  A normal run chooses, by position
+alone and so always the same: the six pairs of level and compiler are the rows of a covering array, in which
+control-flow protection is set so that each of its values also meets each level and each compiler.  The tests of one
+hazard (one file) take the rows in turn, each test one row post-processed and the opposite one with padding only.  Thus
 
-* every test runs in both modes, under two different levels or compilers;
+* every test runs in these two modes, under two different levels or compilers;
 * every hazard sees every pair of level and compiler, and with it every pair of any two of the three, in some mode.
 
 A hazard of fewer than three tests gives each test more rows, until that is so.
+
+In stock mode the library is built as distributions do, and all its functions are guards, so that the same is promised.
+A normal run takes the first test of a few hazards, in one variant each.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ PADDING = "-fpatchable-function-entry=16,14"
 
 POST = "post"
 PADDING_ONLY = "padding"
+STOCK = "stock"
+# Those of a normal run: each test runs in both.
 MODES = (POST, PADDING_ONLY)
 PLUS_PLUS = {"gcc": "g++", "clang": "clang++"}
 
@@ -42,9 +47,14 @@ class Variant(NamedTuple):
         return self.level, "-fcf-protection=" + ("full" if self.protection else "none")
 
     @property
-    def alignment(self) -> tuple[str, ...]:
-        """For the library: without optimisation gcc aligns no function, and what is not aligned can't be hooked."""
-        return ("-falign-functions=16",) if self.level == "-O0" else ()
+    def patchable(self) -> tuple[str, ...]:
+        """For the library: padding, and, as gcc aligns no function without optimisation, what makes it usable.
+
+        Of a stock one gcc's callers must not know which registers a function leaves alone: such functions are refused.
+        """
+        if self.stock:
+            return ("-fno-ipa-ra",) if self.compiler == "gcc" else ()
+        return (PADDING, *(("-falign-functions=16",) if self.level == "-O0" else ()))
 
     @property
     def compilers(self) -> tuple[str, str]:
@@ -58,6 +68,11 @@ class Variant(NamedTuple):
     @property
     def post_processed(self) -> bool:
         return self.mode == POST
+
+    @property
+    def stock(self) -> bool:
+        """As distributions build: without padding, and nothing of ours is linked in."""
+        return self.mode == STOCK
 
 
 # As people build: for the tests that are about something else than how the library was built.
@@ -74,11 +89,20 @@ ROWS = (
 )
 
 
+# What a normal run sees in stock mode: {hazard: its variant}.
+STOCK_HAZARDS = {
+    "blocked": Variant(STOCK),
+    "callback": Variant(STOCK, protection=True),
+    "exceptions": Variant(STOCK),
+    "leaving": Variant(STOCK, "clang"),
+}
+
+
 def every_variant() -> list[Variant]:
-    """Both modes, three levels, with and without control-flow protection, two compilers."""
+    """Three modes, three levels, with and without control-flow protection, two compilers."""
     return [
         Variant(mode, compiler, level, protection)
-        for mode in MODES
+        for mode in (*MODES, STOCK)
         for compiler in PLUS_PLUS
         for level in ("-O0", "-O2", "-O3")
         for protection in (False, True)
