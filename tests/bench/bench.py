@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What patching costs: a call, a held thread, everybody else, and reading the state.
+"""What patching costs: a call, a held thread, attaching, everybody else, and reading the state.
 
 Prints medians, and ratios to the same call in a library that was built without anything. Writes all samples
 as JSON. Asserts nothing: a number depends on the machine, a test must not.
@@ -22,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from attaching import measure_attaching, print_attaching
 from sites import measure_sites, print_sites
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -372,6 +373,7 @@ def main():
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--applies", type=int, default=20)
+    parser.add_argument("--attaches", type=int, default=11)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 16, 64, 256])
     parser.add_argument("--examined", type=int, nargs="*", default=[100, 500, 2000])
     parser.add_argument("--processes", type=int, default=200)
@@ -395,6 +397,9 @@ def main():
     wall, processor = (statistics.median(column) for column in zip(*facts))
     print(f"their facts alone: {wall:.3f} s, of which {processor:.3f} s on a processor")
 
+    attaching = measure_attaching(options.attaches)
+    print_attaching(attaching)
+
     sites = measure_sites()
     print_sites(sites)
 
@@ -416,7 +421,7 @@ def main():
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
     samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination,
-               "functions_s": functions, "starts_s": starts, "sites": sites}
+               "functions_s": functions, "starts_s": starts, "sites": sites, "attaching": attaching}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 
