@@ -52,10 +52,11 @@ def fixture_build(tmp_path):
     """A function that builds a livepatch of SOURCE with some text replaced."""
     tree = tmp_path / "source"
     tree.mkdir()
-    (tree / "fix.c").write_text(SOURCE)
     (tree / "Makefile").write_text(MAKEFILE)
 
     def build(old, new, *options):
+        if not (tree / "fix.c").exists():
+            (tree / "fix.c").write_text(SOURCE)
         assert old in SOURCE
         (tmp_path / "new.c").write_text(SOURCE.replace(old, new))
         done = subprocess.run(["diff", "-u", "--label", "a/fix.c", "--label", "b/fix.c", "source/fix.c", "new.c"],
@@ -105,6 +106,15 @@ def test_a_fix_shares_the_state_of_the_library(build, tmp_path):
     again = build("    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n")
     assert again.json()["changed"] is False
     assert (tmp_path / "out" / "libfix.so.ulp").read_bytes() == before
+
+
+def test_new_code_calls_what_the_target_finds_in_the_program(build, monkeypatch):
+    """As modules of Python do.  Seen to fail, as a function that no library has."""
+    declared = "const char *Py_GetVersion(void);\nint version(void) { return Py_GetVersion()[0]; }\n"
+    monkeypatch.setitem(globals(), "SOURCE", declared + SOURCE)
+    answer = build("    count++;\n", "    count++;\n    calls += *(const char *)Py_GetVersion();\n")
+    assert answer.status == 0, str(answer)
+    assert answer.json()["targets"][0]["proof"]
 
 
 def test_an_initial_value_is_refused_by_name(build):
