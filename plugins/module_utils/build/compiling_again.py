@@ -19,6 +19,7 @@ from typing import NamedTuple
 from ..atomic_file import read_file
 from ..errors import FileProblem
 from .compiler_wrapper import compile_shadow
+from .composition import composition
 from .errors import BuildFailed
 from .recording import Records, Unit
 
@@ -74,7 +75,10 @@ def compile_again(records: Records, tree: str, before: str, source: str, files: 
                 changed[copy] = name
             else:
                 altered.add(name)
-    reached = [unit for key, unit in records.units.items() if changed.keys() & read_by[key]]
+    # Objects for a static library that nothing is linked with are compiled, too, and nobody asks for them.
+    linked = {key for how in records.links.values() for key in composition(how, records).units}
+    reached = [unit for key, unit in records.units.items()
+               if changed.keys() & read_by[key] and (key in linked or not records.links)]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         again = list(pool.map(lambda unit: _again(unit, directory), reached))
     read = {changed[path] for paths in read_by.values() for path in changed.keys() & paths}
