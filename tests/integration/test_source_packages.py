@@ -184,6 +184,23 @@ def test_a_package_is_built_without_one_of_its_patches(package, build, tmp_path)
     assert build(source, "--without-patch", "fix.patch").json()["changed"] is False
 
 
+def test_a_stripped_library_as_installed_is_the_target(package, build, tmp_path):
+    """Its static functions are found by the symbols of the one that is built, whose code is the same."""
+    source = package({"fix.patch": diff(SOURCE, FIXED, "parse.c")})
+    assert build(source, "--without-patch", "fix.patch").status == 0
+    installed = tmp_path / "installed" / "libparse.so.1.0"
+    installed.parent.mkdir()
+    subprocess.run(["strip", "-o", installed, tmp_path / "work" / "before" / "build" / "libparse.so.1"], check=True)
+    fix = tmp_path / "static.diff"
+    fix.write_text(diff(SOURCE, SOURCE.replace("depth += n;", "depth += n & 0xffff;"), "parse.c"))
+    answer = build(source, "--without-patch", "fix.patch", "--diff", fix, "--running", installed)
+    assert answer.status == 0, str(answer)
+    (target,) = answer.json()["targets"]
+    assert [function["name"] for function in target["functions"]] == ["deeper"]
+    assert Ulp().succeed("dump", target["path"], "--json").json()["targets"][0]["path"] == str(installed)
+    assert "well while patched" in target["proof"]
+
+
 @pytest.mark.parametrize("prepare", ["%autosetup -p1", "%setup -q\n%patch0 -p1\n%patch1 -p1",
                                      "%setup -q\n%patch -P0 -p1\n%patch -P 1 -p1"])
 def test_a_package_of_rpm_is_built_without_one_of_its_patches(tmp_path, prepare):

@@ -184,7 +184,7 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
         with open(trial, "wb") as stream:
             stream.write(made.data)
         try:
-            proof = prove(trial, running.name, request.runtime, _directories(candidate, tree))
+            proof = prove(trial, running.name, request.runtime, _directories(candidate, tree, running))
         except NotApplied as error:
             refusals.add(HOOK, name, str(error))
             if refusals.refused:
@@ -192,9 +192,15 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
     return TargetResult(name, output, made, refusals, proof)
 
 
-def _directories(candidate: Candidate, tree: WorkTree) -> list[str]:
-    """Where the target may find libraries of the same build."""
-    found = [os.path.dirname(tree.product_before(candidate.link.output))]
+def _directories(candidate: Candidate, tree: WorkTree, running: ElfImage) -> list[str]:
+    """Where the target may find libraries of the same build, and whoever needs the target finds what runs."""
+    first = tree.path("objects", "running")
+    os.makedirs(first, exist_ok=True)
+    name = os.path.join(first, running.soname or os.path.basename(running.name))
+    if os.path.lexists(name):
+        os.unlink(name)
+    os.symlink(os.path.abspath(running.name), name)
+    found = [first, os.path.dirname(tree.product_before(candidate.link.output))]
     for word in candidate.link.arguments:
         path = os.path.normpath(os.path.join(candidate.link.directory, word))
         if ".so" in os.path.basename(word) and path.startswith(tree.path("tree") + os.sep) and os.path.isfile(path):
