@@ -179,6 +179,11 @@ soak: packages-check-build venv build collection-path ## 10,000 applies and reve
 	$(APART) $(PYTEST) $(HAZARDS) --counted --cycles 10000 --timeout 0
 	ULP_KILLS=20 $(APART) $(PYTEST) tests/unit/live/test_attach_killed.py
 
+# A package whose build dependencies are missing is not run; ULP_PACKAGES_CACHE says where the builds go.
+.PHONY: check-packages
+check-packages: packages-check-build venv build ## fixes of Debian's source packages, made into livepatches: hours; a run that was stopped goes on
+	$(BIN)/python tests/packages/run.py $(PACKAGES:%=--package %)
+
 .PHONY: check-collection
 check-collection: venv collection-install ## the built artefact, installed into an empty path
 	tools/check-installed-collection.sh $(INSTALLED)

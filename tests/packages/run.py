@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build livepatches of the fixes in fixes.txt, and print what came of each.
+
+Each package is built once, without any of the fixes listed for it; then each fix is made into a livepatch of that
+library and proved on a trial process.  Results are kept, so that an aborted run goes on where it was; a fix is tried
+again when the command, the list or the fix has changed.  Exit status 1: a fix has another verdict than verdicts.txt
+says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+BUILD = CHECKOUT / "build"
+FIXES = HERE / "fixes.txt"
+VERDICTS = HERE / "verdicts.txt"
+CACHE = Path(os.environ.get("ULP_PACKAGES_CACHE") or Path.home() / ".cache" / "ulp" / "packages")
+SECONDS = 3600
+HEADINGS = ("package", "version", "fix", "functions", "verdict", "seconds")
+NOT_RUN = "not run"
+
+
+class Fix(NamedTuple):
+    """One line of the list.
+
+    ``patches`` belong together; ``base`` are all that are left out of the package's build: all that are listed for it,
+    or for a fix that is marked ``in-order``, since it applies to earlier ones alone, itself and those behind it.
+    """
+
+    package: str
+    version: str
+    patches: tuple[str, ...]
+    base: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.patches)
+
+
+class Outcome(NamedTuple):
+    """``verdict``: built, or refused or failed and why; ``functions`` replaced; ``seconds`` beyond the first build."""
+
+    verdict: str
+    functions: list[str]
+    seconds: float
+
+
+def read_fixes() -> list[Fix]:
+    rows: list[tuple[str, str, tuple[str, ...], bool]] = []
+    for line in FIXES.read_text(encoding="utf-8").splitlines():
+        words = line.partition("#")[0].split()
+        if words:
+            rows.append((words[0], words[1], tuple(words[2].split("+")), words[3:] == ["in-order"]))
+    fixes = []
+    for position, (package, version, patches, in_order) in enumerate(rows):
+        others = rows[position:] if in_order else rows
+        fixes.append(Fix(package, version, patches, tuple(dict.fromkeys(
+            each for other, other_version, more, _ in others if (other, other_version) == (package, version)
+            for each in more))))
+    # Those of one base follow each other: a package is built anew for another one.
+    first = {each.package: position for position, each in reversed(list(enumerate(fixes)))}
+    return sorted(fixes, key=lambda fix: (first[fix.package], -len(fix.base)))
+
+
+def read_verdicts() -> dict[tuple[str, str, str], list[str]]:
+    """{(package, version, fix): the row}."""
+    found = {}
+    if VERDICTS.exists():
+        for line in VERDICTS.read_text(encoding="utf-8").splitlines():
+            row = [cell.strip() for cell in line.split("|")]
+            if len(row) == len(HEADINGS) and row[0] != HEADINGS[0] and not line.startswith("#"):
+                found[row[0], row[1], row[2]] = row
+    return found
+
+
+def source_directory(fix: Fix) -> Path:
+    return CACHE / f"{fix.package}_{fix.version.replace(':', '_')}"
+
+
+def attempt(fix: Fix) -> Outcome:
+    """Build one; a result that is kept is taken for it."""
+    built_with = [hashlib.sha256((BUILD / name).read_bytes()).hexdigest() for name in ("ulp.zip", "libpulp.so")]
+    key = hashlib.sha256(repr((fix, built_with)).encode()).hexdigest()
+    kept = CACHE / "results" / f"{key}.json"
+    if kept.exists():
+        return Outcome(**json.loads(kept.read_text(encoding="utf-8")))
+    work = source_directory(fix)
+    command = [sys.executable, str(BUILD / "ulp"), "build", "--debian", f"{fix.package}={fix.version}", "--work",
+               str(work), "--runtime", str(BUILD / "libpulp.so"), "--json", "-o",
+               str(CACHE / "out" / fix.package / fix.name.replace("/", "_"))]
+    for patch in fix.base:
+        if not (HERE / "diffs" / patch).exists():
+            command += ["--without-patch", patch]
+    for patch in fix.patches:
+        # Debian has no patch for some packages that are worth trying.
+        own = HERE / "diffs" / patch
+        command += ["--diff", str(own) if own.exists() else patch]
+    if os.geteuid() == 0:
+        command.append("--as-root")
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
+                              check=False)
+    except subprocess.TimeoutExpired:
+        return Outcome(f"failed: took longer than {SECONDS} s", [], SECONDS)
+    outcome = understood(done.returncode, done.stdout, done.stderr)
+    if not outcome.verdict.startswith(NOT_RUN):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(outcome._asdict()), encoding="utf-8")
+    return outcome
+
+
+def understood(status: int, output: str, errors: str) -> Outcome:
+    """What the command's answer means."""
+    lines = errors.splitlines()
+    steps = [(float(line.split()[2]), line.split(" s  ", 1)[1]) for line in lines if line.startswith("ulp build: ")]
+    start = next((seconds for seconds, step in steps if step == "apply the diff"), None)
+    seconds = round(steps[-1][0] - start, 1) if start is not None else 0.0
+    messages = [line[len("ulp: "):] for line in lines if line.startswith("ulp: ")]
+    try:
+        fields = json.loads(output)
+    except ValueError:
+        message = messages[-1] if messages else (lines[-1] if lines else f"status {status}")
+        if "not installed" in message or "cannot fetch" in message:
+            return Outcome(f"{NOT_RUN}: {shortened(message)}", [], 0.0)
+        if "changes no code or data" in message:
+            return Outcome("refused: no change", [], seconds)
+        return Outcome(f"failed: {shortened(message)}", [], seconds)
+    functions = sorted({each["name"] for target in fields["targets"] for each in target.get("functions", ())})
+    if fields["refused"]:
+        kinds = sorted({f"{each['kind']} {each['name']}" for each in fields["refused"]})
+        return Outcome(f"refused: {shortened(', '.join(kinds))}", functions, seconds)
+    proved = all(target["proof"] or not target["name"].count(".so") for target in fields["targets"])
+    return Outcome("built" if proved else "built, not proved", functions, seconds)
+
+
+def shortened(text: str) -> str:
+    text = " ".join(text.replace("|", "/").split())
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def row_of(fix: Fix, outcome: Outcome) -> list[str]:
+    functions = ", ".join(outcome.functions[:4]) + (f" and {len(outcome.functions) - 4} more"
+                                                     if len(outcome.functions) > 4 else "")
+    return [fix.package, fix.version, fix.name, functions or "-", outcome.verdict, f"{outcome.seconds:g}"]
+
+
+def show(row: list[str]) -> None:
+    print(" | ".join(row), flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--package", metavar="NAME", action="append", help="only this one; may be given several times")
+    parser.add_argument("--record", action="store_true", help="write what was seen to verdicts.txt")
+    parser.add_argument("--keep", action="store_true", help="keep the build trees")
+    arguments = parser.parse_args()
+    fixes = read_fixes()
+    known = read_verdicts()
+    seen: dict[tuple[str, str, str], list[str]] = {}
+    start = time.monotonic()
+    show(list(HEADINGS))
+    wanted = [fix for fix in fixes if not arguments.package or fix.package in arguments.package]
+    for position, fix in enumerate(wanted):
+        row = row_of(fix, attempt(fix))
+        seen[fix.package, fix.version, fix.name] = row
+        show(row)
+        last = position + 1 == len(wanted) or wanted[position + 1].package != fix.package
+        if last and not arguments.keep:
+            shutil.rmtree(source_directory(fix), ignore_errors=True)
+    verdicts = [row[4].partition(":")[0].partition(",")[0] for row in seen.values()]
+    counts = ", ".join(f"{verdicts.count(each)} {each}" for each in sorted(set(verdicts)))
+    print(f"{len(seen)} fixes in {time.monotonic() - start:.0f} s: {counts}")
+    if arguments.record:
+        record(fixes, {**known, **seen})
+        return 0
+    different = [key for key, row in seen.items() if not row[4].startswith(NOT_RUN)
+                 and key in known and not known[key][4].startswith(NOT_RUN) and known[key][4] != row[4]]
+    for key in different:
+        print(f"{' '.join(key)}: was {known[key][4]!r}, is {seen[key][4]!r}")
+    return 1 if different else 0
+
+
+def record(fixes: list[Fix], rows: dict[tuple[str, str, str], list[str]]) -> None:
+    lines = ["# What `make check-packages` saw last; seconds are those beyond the package's own first build.",
+             " | ".join(HEADINGS)]
+    for fix in fixes:
+        row = rows.get((fix.package, fix.version, fix.name))
+        lines.append(" | ".join(row or [fix.package, fix.version, fix.name, "-", NOT_RUN, "0"]))
+    VERDICTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
