@@ -22,7 +22,7 @@ TREE = """\
 === Makefile
 P = -O2 -fPIC -fpatchable-function-entry=16,14 -falign-functions=16
 L = -shared -Wl,--build-id
-all: libone.so libtwo.so liblto.so libasm.so prog
+all: libone.so libtwo.so liblto.so libasm.so libcxx.so prog
 libone.so: one.o more.o
 \tgcc $(L) -Wl,-soname,libone.so -o $@ one.o more.o
 libtwo.so: two.o
@@ -37,6 +37,10 @@ one.o: one.c inline.h
 \tgcc $(P) -c one.c
 more.o: more.c
 \tgcc $(P) -c more.c
+libcxx.so: cxx.o
+\tg++ $(L) -o $@ cxx.o
+cxx.o: cxx.cc
+\tg++ $(P) -fvisibility=hidden -c cxx.cc
 two.o: two.c inline.h
 \tgcc $(P) -c two.c
 top.o: top.c
@@ -134,6 +138,17 @@ int second(int v) { return scaled(v) - 1; }
 int uses_state(int);
 __attribute__((noinline)) int work(int v) { return scaled(v) + uses_state(1); }
 int main(int argc, char **argv) { printf("%d\\n", work(argc)); return 0; }
+=== cxx.cc
+struct base { virtual int one(int v) { return v; } virtual int two(int v); int kept = 1; };
+struct derived : base { int one(int v) override { return v + kept; } };
+int base::two(int v) { return v * kept; }
+static base *object;
+__attribute__((visibility("default"))) int virtually(int v)
+{
+    if (!object)
+        object = new derived;
+    return object->one(v) + object->two(v);
+}
 === lto.c
 int lto(int v) { return v + 1; }
 === top.c
@@ -222,6 +237,11 @@ def replaced(fields):
     # One function under two names.
     ("one.c", 'alias("target_a")', 'alias("target_b")', "alias", "target_a"),
     ("one.c", "twin_b(int v) { return v * 17", "twin_b(int v) { return v * 18", "alias", "twin_a"),
+    # What objects point to that exist already.
+    ("cxx.cc", "int one(int v) override { return v + kept; }",
+     "int one(int v) override { return v + kept; } int two(int v) override { return v; }", "constant", "_ZTV7derived"),
+    ("cxx.cc", "virtual int two(int v);", "virtual int zero(int v) { return v; } virtual int two(int v);", "layout",
+     "base"),
     # What others call.
     ("one.c", "int removed(int v) { return v - 1; }", "", "vanished function", "removed"),
     ("one.c", "int sum(int n, ...)", "int sum(int unused, int n, ...)", "signature", "sum"),

@@ -38,6 +38,8 @@ MOVED = "moved from another source file"
 READER = "reads a constant that changes"
 RELIANT = "relies on a register that a replaced function left alone"
 
+# As the C++ ABI mangles it.
+_VTABLE = "_ZTV"
 _CLONE = re.compile(r".*\.(?:part|isra|constprop)\.\d+")
 
 
@@ -195,7 +197,10 @@ def _refuse_data(change: UnitChange, target: TargetLibrary, refusals: Refusals) 
             refusals.add(INITIAL_VALUE, name, f"{name} of {change.source} is writable, and {what}: running processes go"
                          " on with the value that they have")
     for name, what in difference.changed_constants.items():
-        if difference.after.variables[name].binding != STB_LOCAL and name in target.exported:
+        if name.startswith(_VTABLE):
+            refusals.add(CONSTANT, name, f"{name} of {change.source} is a vtable, and {what}: objects that exist"
+                         " already go on with the old one")
+        elif difference.after.variables[name].binding != STB_LOCAL and name in target.exported:
             refusals.add(CONSTANT, name, f"{name} of {change.source} is a constant that {target.image.name} exports,"
                          f" and {what}: programs that read it themselves go on with the old one")
     for name, old in difference.replaced_variables.items():
