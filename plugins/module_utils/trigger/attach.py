@@ -89,7 +89,12 @@ def attach(job, subject):
         options.record_attaching(subject.pid, subject.name, runtime.digest)
     attempt = _Attempt(job, subject, runtime, layout)
     with attempt:
-        yield from attempt.run()
+        try:
+            yield from attempt.run()
+        except UlpError:
+            with contextlib.suppress(UlpError):
+                yield from attempt.take_back()
+            raise
         if options.note_attached is not None:
             options.note_attached()
         found = examine(subject.pid, job.files)
@@ -314,6 +319,13 @@ class _Attempt:
                 f"an attach to process {subject.pid} ({subject.name}) was cut off, and a thread may still be in the"
                 f" code that it has left at {left.address:#x}; run again"
             )
+
+    def take_back(self):
+        """Take away the code of an attempt that came to nothing, unless it is being run; a generator."""
+        place = self.layout.place
+        left = left_behind(self.subject, self.job.files)
+        if left is not None and left.address == place.address and not self._standing(self._words()):
+            yield from clear(self.subject, place, self.memory)
 
     def _is_exhausted(self, deadline):
         return self.tries > min(self.options.retries, _MOST_STOPS) or time.monotonic() > deadline

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes to which nobody can attach: each is told why in one sentence, and goes on as it was.
+
+Programs on musl, static ones and those of other users are in test_bad_processes.py.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+from conftest import compiled
+from test_attach_killed import code_of_c_library, runtimes
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import cut_off
+
+KILL_PROCESS = "0x80000000"
+CLONE3, MEMBARRIER = "435", "324"
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+# More static thread-local storage than the C library has to spare, taken once the program has started.
+GREEDY = """
+#include <dlfcn.h>
+__attribute__((constructor)) static void take(void)
+{
+    for (int i = 0; i < 3; i++) {
+        char path[] = "DIRECTORY/0.so";
+        path[sizeof path - 5] = '0' + i;
+        dlopen(path, RTLD_NOW);
+    }
+}
+"""
+TAKES = """
+static __thread char taken[700] __attribute__((tls_model("initial-exec")));
+char *where(void) { return taken; }
+"""
+
+
+@pytest.fixture(name="refused")
+def fixture_refused(padded, runtime, trigger):
+    """A function that tries to attach to a victim, and gives the reason why that was refused."""
+
+    def refused(victim, outcome="not_patchable", **options):
+        code, masks = code_of_c_library(victim), len(procfs.thread_ids(victim.pid))
+        row = trigger(padded, runtime=str(runtime / "libpulp.so"), **options).apply(victim.pid)
+        assert (row.outcome, row.changed, row.attached) == (outcome, False, False), row
+        assert runtimes(victim) == 0
+        assert len(procfs.thread_ids(victim.pid)) == masks
+        assert code_of_c_library(victim) == code
+        assert victim.ask("answer") == "20"
+        return row.reason
+
+    return refused
+
+
+@needs_root
+@pytest.mark.parametrize(("number", "name"), [(MEMBARRIER, "membarrier"), (CLONE3, "clone3")])
+def test_filter_that_kills(number, name, padded, start, refused):
+    """Seen to end by SIGSYS without require_permitted()."""
+    victim = start(padded, "commands", number, KILL_PROCESS, preload=False)
+    assert f"seccomp filter that denies the system call {name}" in refused(victim)
+
+
+def test_no_static_storage_is_left(padded, start, refused, tmp_path):
+    """The loader itself says so, and the process lives.  Seen to leave the code behind, with *nothing was changed*."""
+    (tmp_path / "takes.c").write_text(TAKES, encoding="utf-8")
+    (tmp_path / "greedy.c").write_text(GREEDY.replace("DIRECTORY", str(tmp_path)), encoding="utf-8")
+    for number in range(3):
+        compiled("-fPIC", "-shared", tmp_path / "takes.c", "-o", tmp_path / f"{number}.so")
+    compiled("-fPIC", "-shared", tmp_path / "greedy.c", "-o", tmp_path / "greedy.so")
+    victim = start(padded, preload=False, besides=[tmp_path / "greedy.so"])
+    assert "static TLS" in refused(victim)
+
+
+def test_no_room_for_the_code(padded, start, refused, files):
+    """Seen to be overwritten where nobody looked at what lies there."""
+    victim = start(padded, preload=False)
+    subject = examine(victim.pid, files, absent=True)
+    with open(f"/proc/{victim.pid}/mem", "r+b", buffering=0) as memory:
+        for address, room in cut_off.rooms_for_code(subject, cut_off.read_maps(victim.pid), files):
+            memory.seek(address)
+            memory.write(b"\xcc" * room)
+    assert "has no room for the code" in refused(victim)
+
+
+def test_no_room_for_a_thread(padded, start, refused):
+    """RLIMIT_AS.  Seen to leave the code behind, which had been run and did its best."""
+    victim = start(padded, preload=False)
+    size = int(Path(f"/proc/{victim.pid}/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.prlimit(victim.pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+    assert "cannot start a thread to load the runtime" in refused(victim, "failed")
+    resource.prlimit(victim.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_rule_forbids(padded, start, refused):
+    victim = start(padded, preload=False)
+    assert "a rule says so" in refused(victim, forbids_attaching=lambda pid: f"a rule says so of {pid}")
