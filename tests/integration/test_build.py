@@ -124,6 +124,29 @@ def test_an_initial_value_is_refused_by_name(build):
     assert "count" in answer.json()["refused"][0]["name"]
 
 
+def test_of_two_static_functions_of_one_name_one_cannot_be_hooked(tmp_path):
+    """Without padding a function of three bytes has no room for a jump.  Seen to go on for ever."""
+    tree = tmp_path / "source"
+    tree.mkdir()
+    text = "static __attribute__((noipa)) int same(int v) {{ return {0}; }}\nint {1}(int v) {{ return same(v) + v; }}\n"
+    for directory, (first, second) in (("source", ("0", "v * 3 + 5")), ("new", ("1", "v * 3 + 7"))):
+        (tmp_path / directory).mkdir(exist_ok=True)
+        (tmp_path / directory / "first.c").write_text(text.format(first, "first"))
+        (tmp_path / directory / "second.c").write_text(text.format(second, "second"))
+    done = subprocess.run(["diff", "-ru", "source", "new"], cwd=tmp_path, stdout=subprocess.PIPE, check=False)
+    (tmp_path / "fix.patch").write_bytes(done.stdout)
+    (tree / "Makefile").write_text(
+        "libsame.so: first.o second.o\n\tgcc -shared -Wl,--build-id -Wl,-soname,libsame.so -o $@ $^\n"
+        "%.o: %.c\n\tgcc -O2 -g -fPIC -falign-functions=1 -c $<\n")
+    command = ["build", "--source", tree, "--build", "make", "--diff", tmp_path / "fix.patch", "--work",
+               tmp_path / "work", "--as-root", "--json", "--no-proof", "-o", tmp_path / "out"]
+    refused = Ulp().run(*command)
+    assert refused.status == 1, str(refused)
+    assert [(each["kind"], each["name"]) for each in refused.json()["refused"]] == [("hook", "same")]
+    allowed = Ulp().succeed(*command, "--allow", "same").json()["targets"][0]
+    assert [(function["name"], function["source"]) for function in allowed["functions"]] == [("same", "second.c")]
+
+
 def test_another_build_than_the_one_that_runs_is_refused(build, tmp_path):
     """Whatever is allowed: none of its addresses would be right.
 

@@ -25,6 +25,8 @@ from .source_package import SourcePackage, apply_patch, chosen_patches, equal_ti
 _PROFILES = "nocheck nodoc"
 _NAMED = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?:=([A-Za-z0-9.+:~-]+))?")
 _MISSING = re.compile(r"Unmet build (?:dependencies|conflicts): (.*)")
+# What apt prints of a file: its address in quotes, its name, its size, its digest.
+_DSC = re.compile(r"^'[^']*' (\S+\.dsc) ", re.MULTILINE)
 _PATCHES = os.path.join("debian", "patches")
 
 
@@ -109,16 +111,13 @@ def _fetched(what: str, directory: str, progress: Callable[[str], None]) -> str:
         options["APT::Sandbox::User"] = "root"
     apt = ["apt-get", "-q", *[word for option in options.items() for word in ("-o", "=".join(option))]]
     run([*apt, "update"], "read the lists of source packages", "apt")
-    before = time.time()
+    listed = run([*apt, "source", "--download-only", "--print-uris", what], f"look for the source package {what}",
+                 "apt", directory)
+    found = _DSC.findall(listed)
+    if len(found) != 1:
+        raise BuildFailed(f"apt does not tell which .dsc file the source package {what} has: {listed.strip()[-400:]}")
     run([*apt, "source", "--download-only", what], f"fetch the source package {what}", "apt", directory)
-    found = [os.path.join(directory, each) for each in os.listdir(directory)
-             if each.startswith(f"{name}_") and each.endswith(".dsc")]
-    if version is not None:
-        found = [each for each in found if each == path]
-    if not found:
-        raise BuildFailed(f"apt has fetched {what}, but no file {name}_*.dsc is in {directory}")
-    # apt gives a file the time that the archive has; the last that was looked at is the one.
-    return max(found, key=lambda each: (os.stat(each).st_ctime >= before, os.stat(each).st_ctime))
+    return os.path.join(directory, found[0])
 
 
 def _source_lines() -> list[str]:

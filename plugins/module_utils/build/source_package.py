@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from typing import Callable, NamedTuple
 
 from ..errors import FileProblem
 from .errors import BuildFailed
+
+_KEY = re.compile(r"[0-9a-f]{24}(?:\.unfinished)?")
 
 
 class SourcePackage(NamedTuple):
@@ -50,9 +53,11 @@ def unpacked(parent: str, key: str, unpack: Callable[[str], None]) -> str:
     if os.path.isdir(path):
         return path
     try:
-        # Of another version, or without other patches.
-        shutil.rmtree(parent, ignore_errors=True)
-        os.makedirs(parent, mode=0o700)
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+        for other in os.listdir(parent):
+            # Of another version, or without other patches; never anything else that somebody may keep there.
+            if _KEY.fullmatch(other):
+                shutil.rmtree(os.path.join(parent, other))
     except OSError as error:
         raise FileProblem("create", parent, error) from error
     unfinished = path + ".unfinished"

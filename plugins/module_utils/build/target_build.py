@@ -231,20 +231,22 @@ def _old_functions(replaced: list[Replaced], differing: set[str], diversion: Tar
     """{address: OldFunction} of those that can be diverted; the others are refused."""
     name = diversion.image.name
     wanted: dict[int, tuple[str, str]] = {}
-    by_name: dict[str, Replaced] = {}
+    by_label: dict[str, Replaced] = {}
     for each in replaced:
         if each.old.name in differing:
             refusals.add(MISMATCH, each.old.name, f"{each.old.name} is other code in {name} than in what was built"
                          " from the source")
             continue
-        wanted[each.old.value] = (each.old.name, "")
-        by_name[each.old.name] = each
+        # Static functions of several source files may have one name.
+        label = each.old.name if each.old.name not in by_label else f"{each.old.name} at {each.old.value:#x}"
+        wanted[each.old.value] = (label, "")
+        by_label[label] = each
     while True:
         try:
             return diversion.functions(wanted)
         except NotPatchable as error:
             # One is named at a time.
-            refused = [by_name[each] for each in error.functions if each in by_name]
+            refused = [by_label.pop(each) for each in error.functions if each in by_label]
             if not refused:
                 raise
             for each in refused:
