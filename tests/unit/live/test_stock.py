@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
-from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import JUMP_SIZE, PUN, SHORT
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import JUMP_SIZE, PUN, SHORT, WIDE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
@@ -147,11 +147,13 @@ def test_applied_checked_reverted(python, container, files):
         assert sum(a != b for a, b in zip(code, hooked)) == len(PAIRS)
 
 
+@pytest.mark.parametrize("kind", [PUN, WIDE, SHORT])
 @pytest.mark.parametrize("piece", ["landing", "cell", "start"])
-def test_what_a_hook_needs_is_verified(python, container, files, piece):
+def test_what_a_hook_needs_is_verified(python, container, files, piece, kind):
     """All of it: seen to say ``already_patched`` of a landing and a cell that had been overwritten, without that."""
-    trigger = Trigger(container, files, Options())
+    trigger = Trigger(only(kind, container), files, Options())
     assert trigger.apply(python.pid).outcome == "patched"
+    new = python.ask()
     state = examine(python.pid, files).state
     hook = hooks_of(python.pid, state, state.libraries[0])[0]
     address = getattr(hook, piece) + (abi.CELL_OLD if piece == "cell" else 0)
@@ -159,10 +161,33 @@ def test_what_a_hook_needs_is_verified(python, container, files, piece):
     overwrite(python.pid, address, b"\xcc")
     row = trigger.check(python.pid)
     assert row.outcome not in ("patched", "already_patched") and row.reason
+    if piece == "start":
+        assert "breakpoint" in row.reason
     assert trigger.apply(python.pid).changed is False
     overwrite(python.pid, address, kept)
     assert trigger.check(python.pid).outcome == "already_patched"
-    assert python.ask() == NEW
+    assert python.ask() == new
+
+
+@pytest.mark.parametrize("kind", [PUN, WIDE, SHORT])
+def test_breakpoint_that_is_there_before(python, container, files, kind):
+    """Of a probe or a debugger: nothing is written, and once it is gone all is well."""
+    container = only(kind, container)
+    (target,) = container.targets
+    pair = target.functions[0]
+    trigger = Trigger(container, files, Options())
+    old = python.ask()
+    base = min(mapping.start for mapping in parse_maps(MemoryMap(python.pid).data) if "libz.so" in mapping.path)
+    address = base + pair.old_offset
+    kept = read_memory(python.pid, address, 1)
+    overwrite(python.pid, address, b"\xcc")
+    row = trigger.apply(python.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert f"function {pair.old} of libz.so.1" in row.reason and "a breakpoint is set at its entry" in row.reason
+    overwrite(python.pid, address, kept)
+    assert python.ask() == old
+    assert trigger.apply(python.pid).outcome == "patched"
+    assert python.ask() != old
 
 
 def only(kind, container):
