@@ -8,6 +8,7 @@
 #include "runtime/format.h"
 #include "runtime/image.h"
 #include "runtime/image_table.h"
+#include "runtime/message.h"
 #include "runtime/request.h"
 
 #define WORD sizeof(uint64_t)
@@ -91,7 +92,10 @@ static bool store(const struct ulp_object *patch, uint64_t address, uint64_t val
 	if (protected && !protect(address, PROT_READ | PROT_WRITE))
 		return false;
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
-	return !protected || protect(address, PROT_READ);
+	if (protected && !protect(address, PROT_READ))
+		ulp_message("a page of relocated data at %llx stays writable: mprotect is denied",
+			    (unsigned long long)(address & ~(ULP_PAGE - 1)));
+	return true;
 }
 
 static enum ulp_error fill(const struct ulp_request *request, const struct sides *sides,

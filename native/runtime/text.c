@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "system_call.h"
+#include "runtime/message.h"
 #include "runtime/text.h"
 
 #define PAGE 4096ull
@@ -40,6 +41,14 @@ bool ulp_text_barrier(void)
 	return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
 }
 
+/* What is written counts as written, whether or not the kernel lets us take the right to write away again. */
+static void protect_again(uint64_t start, size_t length)
+{
+	if (ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_EXEC) != 0)
+		ulp_message("%u bytes of code at %llx stay writable: mprotect is denied",
+			    (unsigned)length, (unsigned long long)start);
+}
+
 /* Without /proc: the pages stay executable meanwhile, other threads may be on them. */
 static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 {
@@ -53,7 +62,8 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 		*(volatile unsigned char *)address = *(const unsigned char *)bytes;
 	else
 		memcpy((void *)address, bytes, size);
-	return ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_EXEC) == 0;
+	protect_again(start, length);
+	return true;
 }
 
 bool ulp_text_store(uint64_t address, const void *bytes, size_t size)
@@ -67,7 +77,8 @@ bool ulp_text_store(uint64_t address, const void *bytes, size_t size)
 	if (ulp_system_call(SYS_mprotect, page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
 		return false;
 	__atomic_store_n((uint64_t *)word, value, __ATOMIC_SEQ_CST);
-	return ulp_system_call(SYS_mprotect, page, PAGE, PROT_READ | PROT_EXEC) == 0;
+	protect_again(page, PAGE);
+	return true;
 }
 
 static bool write_through(const struct ulp_descriptor *memory, uint64_t address, const void *bytes,

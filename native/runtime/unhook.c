@@ -92,14 +92,18 @@ static bool note_undone(struct ulp_function *function, void *argument)
 
 static enum ulp_error undo(struct undoing *undoing)
 {
-	for (undoing->step = ULP_SITE_STEPS; undoing->step-- > 0 && !undoing->failed;) {
+	bool barred = false;
+
+	for (undoing->step = ULP_SITE_STEPS; undoing->step-- > 0 && !undoing->failed && !barred;) {
 		ulp_function_each(take_step_back, undoing);
-		if (!ulp_text_barrier())
-			return ULP_NO_BARRIER;
+		barred = !ulp_text_barrier();
 	}
+	/* However far it got: what is shown is what is there. */
 	ulp_state_begin_change();
 	ulp_function_each(note_undone, undoing);
 	ulp_state_end_change();
+	if (barred)
+		return ULP_NO_BARRIER;
 	return undoing->failed ? ULP_TEXT_UNWRITABLE : ULP_OK;
 }
 
