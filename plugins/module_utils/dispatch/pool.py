@@ -43,7 +43,7 @@ from .task import (
     messages,
     restored,
 )
-from .worker import Notice, Slot, become_worker
+from .worker import MOST_MEMORY, Notice, Slot, become_worker, limit_memory, private_memory
 
 # How many workers there are at most, if all but one sit in a step that does not end.
 _MOST = 8
@@ -61,8 +61,12 @@ _TICK = 0.1
 _REAPING = 0.2
 # How many workers in a row may end by themselves without a process to blame.
 _LOSSES = 5
-# How many workers may have too little memory for a process before it is the one to blame.
+# How many workers may have too little memory for a process before it is the one to blame: of those that had all memory,
+# and of those that shared it with others.
 _TRIES = 3
+_TRIES_WITH_OTHERS = 24
+# Bytes that a worker gets at least, whatever those have that were killed and cannot end.
+_LEAST_MEMORY = MOST_MEMORY // _MOST
 _PIECE = 1 << 16
 # Records that fit into a pipe in one write, pipe(7).
 _RECORDS = select.PIPE_BUF // RECORD_SIZE
@@ -134,7 +138,9 @@ class Pool:
         self._interrupted_at = None
         self._lost_at = None  # when a worker ended that may have taken a task out of the queue, and not told us
         self._losses = 0
-        self._oversized: Counter = Counter()  # how many workers had too little memory, by number of the task
+        # How many workers had too little memory, by number of the task: of those that had all, and of the others.
+        self._oversized: Counter = Counter()
+        self._cramped: Counter = Counter()
         self._late = 0  # how many processes have taken too long
         self._failure = None  # what is wrong with the tool's own side
         self._reader = self._writer = -1
@@ -196,6 +202,10 @@ class Pool:
         """Put into the queue what it has room for."""
         if self._put_off and len(self._put_off) == len(self._open):
             self._second_looks_end = time.monotonic() + _SECOND_LOOKS * self._seconds
+            if self._cramped:
+                # They have nothing to do, and keep what they have read.
+                for member in list(self._members):
+                    self._end(member)
             self._backlog += self._put_off
             del self._put_off[:]
         while self._backlog and self._interrupted_at is None:
@@ -293,6 +303,7 @@ class Pool:
         slot = Slot()
         reader, writer = os.pipe()
         parent = os.getpid()
+        most = self._most_memory(len(self._members) + 1)
         try:
             pid = os.fork()
         except OSError:
@@ -301,11 +312,25 @@ class Pool:
             raise
         if pid == 0:
             become_worker(
-                parent, self._reader, writer, slot, self._notice, self._seconds, self._prepare, self._width
+                parent, self._reader, writer, slot, self._notice, self._seconds, self._prepare, self._width, most
             )
         self._members.append(_Member(pid, reader, slot))
         os.close(writer)
         os.set_blocking(reader, False)
+        self._share_memory()
+
+    def _share_memory(self):
+        """Divide what memory is left among all workers, in addition to what each has taken."""
+        for member in self._members:
+            limit_memory(member.pid, self._most_memory(len(self._members), member.pid))
+
+    def _most_memory(self, count, pid=None):
+        """Bytes of data and stack that worker ``pid`` of ``count``, or a new one, may have with what it has from us."""
+        own = private_memory("self")
+        # What was killed and sits in a read has its memory still.
+        taken = {each: max(private_memory(each) - own, 0) for each in self.pids}
+        left = max(MOST_MEMORY - sum(taken.values()), 0)
+        return own + max(taken.get(pid, 0) + left // count, _LEAST_MEMORY)
 
     def _make_room(self):
         """Put off what the workers are at, where all sit in long steps and others wait; Answers."""
@@ -365,19 +390,32 @@ class Pool:
             elif kind == OVERSIZED:
                 # The worker ends. It may be others that have filled it.
                 self._losses = 0
-                self._oversized[number] += 1
-                if self._oversized[number] == _TRIES:
-                    member.begun.discard(number)
-                    answers.append(self._answer(number, TOO_LARGE))
+                answers += self._have_too_little_memory(member, number)
             else:
                 member.begun.discard(number)
                 self._losses = 0
                 answers.append(self._answer(number, LATE if kind == OVERDUE else None, value))
         return answers
 
+    def _have_too_little_memory(self, member, number):
+        """Worker ``member`` has too little memory for a task, and ends; an Answer, if no other one will have more."""
+        if len(self._members) > 1:
+            self._cramped[number] += 1
+        else:
+            self._oversized[number] += 1
+        if self._oversized[number] == _TRIES or self._cramped[number] == _TRIES_WITH_OTHERS:
+            member.begun.discard(number)
+            return [self._answer(number, TOO_LARGE)]
+        if len(self._members) > 1:
+            # Until the others have ended, or have nothing to do.
+            member.begun.discard(number)
+            self._put_off.append(number)
+        return []
+
     def _answer(self, number, problem, value=None, number_of_signal=0):
-        with contextlib.suppress(ValueError):
-            self._backlog.remove(number)
+        for waiting in (self._backlog, self._put_off):
+            with contextlib.suppress(ValueError):
+                waiting.remove(number)
         self._late += problem == LATE
         return Answer(self._open.pop(number), value, problem, number_of_signal)
 
@@ -443,6 +481,7 @@ class Pool:
         self._lost_at = time.monotonic()
         os.close(member.pipe)
         self._backlog[:0] = sorted(member.begun)
+        self._share_memory()
 
     def _bury(self, member):
         """Deal with a worker that has ended without being told to; Answers."""

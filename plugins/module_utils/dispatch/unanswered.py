@@ -38,7 +38,8 @@ def why(answer, name, seconds):
         )
     if answer.problem == TOO_LARGE:
         return (
-            f"{process} takes too much memory to examine, more than {MOST_MEMORY >> 20} MB; end it, or exclude it"
+            f"{process} takes too much memory to examine: all that is examined at a time may take"
+            f" {MOST_MEMORY >> 20} MB; end it, or exclude it"
         )
     if answer.problem == CUT_SHORT:
         return f"{process} was being dealt with when a signal came"

@@ -29,8 +29,9 @@ from .task import BEGUN, DONE, OVERDUE, OVERSIZED, RAISED, RECORD_SIZE, TOLD, TO
 
 # Steps up to so many seconds are not counted against a process: with so many everybody gets a turn.
 _SHORT_STEP = 0.05
-# Bytes of memory that a worker may take, beyond what it has from its parent: many times what honest processes need.
-MOST_MEMORY = 512 << 20
+# Bytes of memory that all workers together may take, beyond what they have from their parent: many times what honest
+# processes need.
+MOST_MEMORY = 96 << 20
 _PR_SET_PDEATHSIG = 1
 
 _STEP = struct.Struct("<Qdd")
@@ -182,14 +183,16 @@ class Worker:
             data = data[os.write(self._pipe, data):]
 
 
-def become_worker(parent, queue, pipe, slot, notice, seconds, prepare, width):
+def become_worker(parent, queue, pipe, slot, notice, seconds, prepare, width, most):
     """What a child process does from its fork on; never returns.
 
     :param parent: the PID of the process that forked.
     :param prepare: function of the Worker that gives ``perform``; see Worker.run.
+    :param most: bytes of data and stack that it may have.
     """
     try:
         _cut_loose(parent, queue, pipe)
+        limit_memory(0, most)
         worker = Worker(queue, pipe, slot, notice, seconds)
         listeners[:] = [worker.tell]
         try:
@@ -220,17 +223,28 @@ def _cut_loose(parent, queue, pipe):
         if int(name) > 2 and int(name) not in (queue, pipe):
             with contextlib.suppress(OSError):
                 os.close(int(name))
-    _limit_memory()
     # No collection of garbage has to look at what is there already, and copy its pages for that.
     gc.freeze()
 
 
-def _limit_memory():
-    """Have the kernel refuse more than MOST_MEMORY, as what a process shows may be of any size."""
-    with open("/proc/self/statm", "rb") as stream:
-        # proc_pid_statm(5): pages of data and stack.
-        taken = int(stream.read().split()[5]) * mmap.PAGESIZE
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = taken + MOST_MEMORY
-    if soft == resource.RLIM_INFINITY or soft > most:
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+def private_memory(pid):
+    """Bytes of data and stack that process ``pid`` has; 0 when it has let go of them, or does not exist."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as stream:
+            # proc_pid_statm(5): pages.
+            return int(stream.read().split()[5]) * mmap.PAGESIZE
+    except (OSError, IndexError):
+        return 0
+
+
+def limit_memory(pid, most):
+    """Have the kernel refuse worker ``pid`` more than ``most`` bytes of data and stack, as a process may show any size.
+
+    :param pid: 0: this very process.
+    """
+    with contextlib.suppress(OSError):
+        # What the user has set for us holds for it, too.
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if soft != resource.RLIM_INFINITY:
+            most = min(soft, most)
+        resource.prlimit(pid, resource.RLIMIT_DATA, (most, hard))

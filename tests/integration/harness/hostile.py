@@ -14,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import process_ids, read_stat
+
 from .command import TIMEOUT, Answer, Ulp
 from .library import WARNINGS, Build, run
 from .paths import BUILD, RUNTIME, TARGETS
@@ -126,7 +129,7 @@ class Measured(NamedTuple):
     """One run of the command beside a hostile process."""
 
     answer: Answer
-    largest_kb: int  # the most memory that one process of the run had
+    largest_kb: int  # the most memory that all processes of the run had together
     seconds: float
 
 
@@ -136,22 +139,46 @@ def measured(ulp: Ulp, *words: object, timeout: float = TIMEOUT) -> Measured:
     arguments = tuple(str(word) for word in words)
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(ulp.command + arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
-        status, usage = _wait(process, started + timeout, arguments)
+        status, largest_kb = _wait(process, started + timeout, arguments)
         output.seek(0)
         errors.seek(0)
         answer = Answer(arguments, status, output.read(), errors.read())
     assert "Traceback" not in answer.errors, str(answer)
-    return Measured(answer, usage.ru_maxrss, time.monotonic() - started)
+    return Measured(answer, largest_kb, time.monotonic() - started)
 
 
 def _wait(process: subprocess.Popen, deadline: float, words: Sequence[str]):
+    """The exit status, and the most memory that one process had, or all together as seen meanwhile."""
+    together = 0
     while True:
+        together = max(together, _memory_of_all(process.pid))
         found, status, usage = os.wait4(process.pid, os.WNOHANG)
         if found:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage
+            return process.returncode, max(usage.ru_maxrss, together)
         if time.monotonic() > deadline:
             process.kill()
             process.wait()
             raise AssertionError(f"ulp {' '.join(words)} did not end in time")
         time.sleep(0.01)
+
+
+def _memory_of_all(pid: int) -> int:
+    """Kilobytes that ``pid`` and its children have, each page that they share counted once."""
+    return sum(_proportional_kb(each) for each in process_ids() if each == pid or _parent(each) == pid)
+
+
+def _parent(pid: int) -> int:
+    try:
+        return read_stat(pid).parent
+    except ProcessError:
+        return 0
+
+
+def _proportional_kb(pid: int) -> int:
+    """"Pss:" of proc_pid_smaps(5); 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

@@ -10,6 +10,7 @@ import mmap
 import os
 import resource
 import signal
+import threading
 import time
 from itertools import islice
 
@@ -25,7 +26,10 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.pool im
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.task import Task
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.unanswered import why
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker import MOST_MEMORY
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker import (
+    MOST_MEMORY,
+    private_memory,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
 
 # Seconds: for ever, as far as the pool is concerned.
@@ -127,6 +131,62 @@ def test_memory_that_others_have_filled():
         answers = list(pool.run(tasks(MANY, HONEST)))
     assert {answer.problem for answer in answers} == {None}
     assert len(answers) == MANY + 1
+
+
+def test_memory_of_all_together():
+    """Guards the machine from eight workers that take what they get.
+
+    Seen to fail, at 700 MB, with a limit of 96 MB for each.
+    """
+    def take_all(_pid):
+        kept = []
+        with contextlib.suppress(OSError):
+            while True:
+                kept.append(mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        time.sleep(FOR_EVER)
+
+    most = 0
+    stopping = threading.Event()
+
+    def watch(pool):
+        nonlocal most
+        while not stopping.wait(0.01):
+            own = private_memory("self")
+            most = max(most, sum(max(private_memory(pid) - own, 0) for pid in pool.pids))
+
+    with Pool(doing(take_all), 20) as pool:
+        watcher = threading.Thread(target=watch, args=(pool,))
+        watcher.start()
+        try:
+            answers = list(islice(pool.run(tasks(pool_module._MOST, HONEST)), 2))
+        finally:
+            stopping.set()
+            watcher.join()
+    assert HONEST in {answer.task.pid for answer in answers}
+    # The first one had it all before there were others, which get the least that there is.
+    assert MOST_MEMORY // 2 < most < 2 * MOST_MEMORY
+
+
+def test_large_one_among_many_that_do_not_answer():
+    """Guards an honest process that needs much memory while others keep workers that have their share of it.
+
+    Seen to fail, as too large, with three tries in whatever worker.
+    """
+    large = HONEST - 1
+
+    def take_half(pid):
+        if pid != large:
+            hang(pid)
+        try:
+            mmap.mmap(-1, MOST_MEMORY // 2, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        except OSError as error:
+            raise MemoryError from error
+
+    with Pool(doing(take_half), 2) as pool:
+        answers = {answer.task.pid: answer.problem for answer in pool.run(tasks(pool_module._MOST, large, HONEST))}
+    assert (answers.pop(large), answers.pop(HONEST)) == (None, None)
+    assert set(answers.values()) <= {LATE, CROWDED_OUT}
+    assert len(answers) == pool_module._MOST
 
 
 @contextlib.contextmanager
