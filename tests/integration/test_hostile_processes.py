@@ -14,6 +14,7 @@ import os
 import signal
 import struct
 import subprocess
+import time
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -345,6 +346,53 @@ def test_signal_while_a_read_never_returns(verb, number, build, container, ulp):
         assert process.returncode == 128 + number
         assert errors.count("\n") == 1 and f"interrupted by {number.name}" in errors, errors
         wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended, too")
+
+
+# Of poll(2) and nanosleep(2): a worker that has nothing to do, or waits for a process.
+RESTS = ("7 ", "35 ", "230 ", "running")
+
+
+def sitting(pid):
+    """(PID, system call) of each child of ``pid`` that is in another call than one of those in which workers rest."""
+    found = set()
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            call = Path(f"/proc/{child}/syscall").read_text()
+            if not call.startswith(RESTS):
+                found.add((int(child), call))
+    return found
+
+
+def stuck(pid):
+    """The children of ``pid`` that were in the same call for a while; as sitting()."""
+    before = sitting(pid)
+    time.sleep(1)
+    return before & sitting(pid)
+
+
+@pytest.mark.parametrize("verb", ["list", "dispatch patch"])
+def test_signal_while_a_file_system_never_answers(verb, build, container, ulp):
+    """Guards the end of the command where its worker outlives SIGKILL, as the kernel waits for the file system.
+
+    Seen to fail, for ever, with the worker waited for after it was killed.
+    """
+    with staged(build, container) as stage:
+        silent_file_system(stage)
+        words = {"list": ["list"], "dispatch patch": ["dispatch", "patch", str(container), "--ledger", ""]}[verb]
+        process = subprocess.Popen([*ulp.command, *words, "--examine-timeout", "3600"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            (worker, _call), *_others = wait_until(lambda: stuck(process.pid), "a worker waits for the file system")
+            process.send_signal(signal.SIGTERM)
+            # The end of its output, too: the worker keeps nothing open.
+            _output, errors = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 128 + signal.SIGTERM
+        assert errors.count("\n") == 1 and "interrupted by SIGTERM" in errors, errors
+    # What is left of it goes with the file system.
+    wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended, too")
 
 
 @pytest.mark.parametrize("start", [fifo_in_its_place, flipping_map, leased_file, absurd_headers])
