@@ -233,6 +233,20 @@ def test_one_of_several_patches_that_were_left_out_is_the_fix(package, build):
     assert [function["name"] for function in answer.json()["targets"][0]["functions"]] == ["parsed"]
 
 
+@pytest.mark.timeout(1500)
+def test_a_package_of_the_distribution(tmp_path):
+    """What jbig2dec was before Debian took over a fix of its authors; `make check-packages` has many more."""
+    command = ["build", "--debian", "jbig2dec=0.19-3", "--without-patch", "020210310~ade8a55.patch", "--work",
+               tmp_path / "work", "--runtime", RUNTIME, "--as-root", "--json", "-o", tmp_path / "out"]
+    answer = Ulp().succeed(*command, timeout=1200)
+    (target,) = answer.json()["targets"]
+    assert target["name"] == "libjbig2dec.so.0"
+    assert [function["name"] for function in target["functions"]] == ["jbig2_pattern_dictionary"]
+    assert target["proof"][-1] == "well after the revert"
+    container = Ulp().succeed("dump", target["path"], "--json").json()
+    assert container["labels"]["source_package"]["from"] == "apt, which verified its signature"
+
+
 @pytest.mark.parametrize("patches, options, message", [
     ({}, ("--without-patch", "other.patch"), "parse_1.0-1.dsc has no patch other.patch; it has fix.patch, more.patch"),
     ({}, ("--without-patch", "fix.patch"), "the patch more.patch of parse_1.0-1.dsc does not apply without fix.patch"),
