@@ -177,7 +177,7 @@ check-every-variant: packages-check-build venv build collection-path ## each haz
 .PHONY: soak
 soak: packages-check-build venv build collection-path ## 10,000 applies and reverts under stress and at bad moments: an hour
 	$(APART) $(PYTEST) $(HAZARDS) --counted --cycles 10000 --timeout 0
-	ULP_KILLS=20 $(APART) $(PYTEST) tests/unit/live/test_attach_killed.py
+	ULP_KILLS=20 $(APART) $(PYTEST) tests/unit/live/trigger/test_attach_killed.py
 
 # A package whose build dependencies are missing is not run; ULP_PACKAGES_CACHE says where the builds go.
 .PHONY: check-packages

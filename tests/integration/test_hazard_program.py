@@ -46,8 +46,8 @@ def test_thread_inside_a_replaced_function_keeps_the_old_ones(program, victim, l
     """Guards what counts as inside: a function's body, its moved part, what it has jumped to, and
     the byte behind it, where a call of a function that never returns would return to.
 
-    The moved part and the jump are held by tests/unit/test_bodies.py. Seen to fail with every stack that is looked at
-    taken for one that leads outside, and, for the last, without the byte behind a body.
+    The moved part and the jump are held by tests/unit/elf/test_bodies.py. Seen to fail with every stack that is looked
+    at taken for one that leads outside, and, for the last, without the byte behind a body.
     """
     patch = livepatch(program.patch("new", 2, FUNCTIONS))
     assert victim.ask(f"park {where}") == "parked"

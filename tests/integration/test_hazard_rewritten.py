@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs that write to the code of a library, or move it: back to what it was, or to huge pages.
 
-What is done to single bytes, by probes and debuggers, is in tests/unit/live/test_hooks.py.
+What is done to single bytes, by probes and debuggers, is in tests/unit/live/trigger/test_hooks.py.
 """
 
 from __future__ import annotations

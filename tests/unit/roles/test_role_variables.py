@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # A name of a role's own that does not begin with two underscores; paths and file names have other characters before it.
 NAME = re.compile(rf"(?<![\w./-])(?:{'|'.join(ROLES)})_[a-z_]+\b")

@@ -23,7 +23,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import outcome
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((CHECKOUT / "docs" / "report.schema.json").read_text())
 DOCUMENTED = jsonschema.Draft202012Validator(SCHEMA)
 LIVEPATCH = {"file": "fix.ulp", "name": "fix-0123456789abcdef"}

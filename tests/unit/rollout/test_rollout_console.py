@@ -17,7 +17,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host imp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows import QUESTIONS, ours, rows_that
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import outcome
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def test_plan():

@@ -20,7 +20,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.actions 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.page import natural, page
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import outcome
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "ulp_livepatch" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[3] / "roles" / "ulp_livepatch" / "templates"
 HOSTILE = (
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils.command.arguments import parser
 from ansible_collections.libpulp.livepatch.plugins.module_utils.version import VERSION
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / "roles" / "ulp_runtime" / "files" / "document_ulp.py"
 MANUAL = "man/man1/ulp.1"
 BASH = "bash-completion/completions/ulp"

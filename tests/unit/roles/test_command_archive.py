@@ -17,7 +17,7 @@ import yaml
 from ansible_collections.libpulp.livepatch.plugins.module_utils.version import VERSION
 from ansible_collections.libpulp.livepatch.roles.ulp_runtime.files.build_ulp import build
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMPILE = ROOT / "roles" / "ulp_runtime" / "files" / "compile_ulp.py"
 
 

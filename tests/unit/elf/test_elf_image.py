@@ -18,7 +18,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import rewrite
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf, FileProblem, UlpError
 
-NATIVE = Path(__file__).resolve().parents[2] / "native"
+NATIVE = Path(__file__).resolve().parents[3] / "native"
 TRM = NATIVE / "arch" / "x86_64" / "trm.S"
 
 SOURCE = r"""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fuzz"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fuzz"))
 
 from fuzzing.oracle import bounded
 from fuzzing.process import TARGETS, close, victim

@@ -199,7 +199,7 @@ def test_where_capstone_is_missing(target, patch, tmp_path):
     script = tmp_path / "pack.py"
     description = tmp_path / "fix.dsc"
     description.write_text(f"{patch}\n@{target}\nhidden:new_one\n", encoding="utf-8")
-    collections = Path(__file__).resolve().parents[2] / "build" / "collections"
+    collections = Path(__file__).resolve().parents[3] / "build" / "collections"
     script.write_text(
         f"import sys\nsys.path.insert(0, {str(collections)!r})\nsys.modules['capstone'] = None\n"
         "from ansible_collections.libpulp.livepatch.plugins.module_utils.command.main import main\n"

@@ -17,7 +17,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.code impor
 from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.needed import LIBRARIES, ROOTS, needed_by_runtime
 
 LIBRARIES_OF_THE_SYSTEM = Path("/usr/lib/x86_64-linux-gnu")
-BUILD = Path(__file__).resolve().parents[2] / "build"
+BUILD = Path(__file__).resolve().parents[3] / "build"
 
 
 @pytest.fixture(scope="module", name="libc")
