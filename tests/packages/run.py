@@ -164,6 +164,8 @@ def show(row: list[str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--package", metavar="NAME", action="append", help="only this one; may be given several times")
+    parser.add_argument("--fix", metavar="TEXT", action="append",
+                        help="only fixes with this in their name; may be given several times")
     parser.add_argument("--record", action="store_true", help="write what was seen to verdicts.txt")
     parser.add_argument("--keep", action="store_true", help="keep the build trees")
     arguments = parser.parse_args()
@@ -172,7 +174,8 @@ def main() -> int:
     seen: dict[tuple[str, str, str], list[str]] = {}
     start = time.monotonic()
     show(list(HEADINGS))
-    wanted = [fix for fix in fixes if not arguments.package or fix.package in arguments.package]
+    wanted = [fix for fix in fixes if (not arguments.package or fix.package in arguments.package)
+              and (not arguments.fix or any(text in fix.name for text in arguments.fix))]
     for position, fix in enumerate(wanted):
         row = row_of(fix, attempt(fix))
         seen[fix.package, fix.version, fix.name] = row
