@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 from attaching import measure_attaching, print_attaching
+from building import measure_building, print_building
 from sites import measure_sites, print_sites
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -412,6 +413,9 @@ def main():
     functions = measure_functions(options.functions)
     print(f"\nclassify {options.functions} functions of a library: {statistics.median(functions):.3f} s on a processor")
 
+    building = measure_building(ULP, RUNTIME, options.functions)
+    print_building(building, options.functions)
+
     starts = measure_starts(options.starts)
     base = statistics.median(starts["import of the three libraries"])
     print(f"\n{'a whole command':42} {'median s':>10} {'ratio':>7}   seconds on a processor")
@@ -421,7 +425,8 @@ def main():
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
     samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination,
-               "functions_s": functions, "starts_s": starts, "sites": sites, "attaching": attaching}
+               "functions_s": functions, "starts_s": starts, "sites": sites, "attaching": attaching,
+               "building_s": building}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 
