@@ -25,6 +25,8 @@ from .unwinder import unwind
 from .words import lies_in
 
 C_LIBRARY = "libc.so.6"
+# Before glibc 2.34 threads were started in a library of their own.
+_C_LIBRARIES = (C_LIBRARY, "libpthread.so.0")
 
 # More of a stack is not looked at, in bytes: it is read while the thread is held.
 STACK_LIMIT = 1 << 20
@@ -92,7 +94,7 @@ def survey_grounds(subject, files):
         image = files.image(pid, library.mapping)
         if is_loader(library.mapping):
             ranges["loader"].append(text)
-        elif library.survey.soname == C_LIBRARY:
+        elif library.survey.soname in _C_LIBRARIES:
             ranges["library"].append(text)
             locks += _places(image, library.base, _LOCK_CALLS)
             exits += _places(image, library.base, _EXITS)
@@ -191,11 +193,11 @@ def outside_from(frames, grounds):
     :param frames: addresses of instructions, innermost first, to the outermost.
     :param grounds: Grounds.
     :return: an index of ``frames``, 0 when that holds for all of them; None when it holds for none: the thread is being
-        started, or ends.
+        started, or ends, or nothing shows what has started it.
     """
     inside = [lies_in(address, grounds.c_library) for address in frames]
     start, started = _first_of_start(frames, inside, 0, grounds)
-    if not started:
+    if not started or start == len(frames) or not inside[start]:
         return None
     harmful = [index for index in range(start) if not is_own(frames[index], grounds)]
     return harmful[-1] + 1 if harmful else 0
