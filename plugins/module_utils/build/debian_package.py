@@ -48,9 +48,8 @@ def debian_package(what: str, leave_out: tuple[str, ...], work: str, progress: C
     else:
         source, origin = _fetched(what, os.path.join(work, "fetched"), progress), "apt, which verified its signature"
         key = read_file(source).decode("utf-8", "replace")
-    progress("unpack the source package" if not os.path.isdir(source) else "copy the source package")
     directory = unpacked(os.path.join(work, "source"), repr((source, key, leave_out)),
-                         lambda path: _unpack(source, path, leave_out))
+                         lambda path: _unpack(source, path, leave_out, progress))
     name, version = _identity(directory)
     _require_build_dependencies(directory, f"{name} {version}")
     left_out = chosen_patches(leave_out, _series(directory + os.sep + _PATCHES, "series.before"), name)
@@ -141,7 +140,8 @@ def _times(directory: str) -> str:
                        for place, _directories, files in os.walk(directory) for name in files))
 
 
-def _unpack(source: str, directory: str, leave_out: tuple[str, ...]) -> None:
+def _unpack(source: str, directory: str, leave_out: tuple[str, ...], progress: Callable[[str], None]) -> None:
+    progress("unpack the source package" if not os.path.isdir(source) else "copy the source package")
     if os.path.isdir(source):
         run(["cp", "-a", "-T", source, directory], f"copy {source}", "coreutils")
         run(["dpkg-source", "--before-build", directory], f"apply the patches of {source}", "dpkg-dev")

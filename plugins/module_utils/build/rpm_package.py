@@ -32,9 +32,8 @@ def rpm_package(path: str, leave_out: tuple[str, ...], work: str, progress: Call
     :raises BuildFailed: there is no such patch, or it cannot be unpacked and prepared.
     """
     digest = hashlib.sha256(read_file(path)).hexdigest()
-    progress("unpack the source package")
     directory = unpacked(os.path.join(work, "source"), repr((digest, leave_out)),
-                         lambda empty: _unpack(os.path.abspath(path), empty, leave_out))
+                         lambda empty: _unpack(os.path.abspath(path), empty, leave_out, progress))
     spec = _only(os.path.join(directory, "SPECS"), "spec file", path)
     inside = _only(os.path.join(directory, "BUILD"), "source directory", path)
     name, version = run(["rpm", "--query", "--package", "--nosignature", "--queryformat",
@@ -49,7 +48,8 @@ def rpm_package(path: str, leave_out: tuple[str, ...], work: str, progress: Call
         os.path.join("BUILD", os.path.basename(inside)), "SOURCES")
 
 
-def _unpack(path: str, directory: str, leave_out: tuple[str, ...]) -> None:
+def _unpack(path: str, directory: str, leave_out: tuple[str, ...], progress: Callable[[str], None]) -> None:
+    progress("unpack the source package")
     try:
         os.makedirs(directory)
     except OSError as error:
