@@ -206,6 +206,11 @@ check-roles: venv build ## roles in systemd containers, processes of containers 
 	@tools/install-system-packages.sh containers engines
 	$(PYTEST) tests/roles
 
+.PHONY: check-programs
+check-programs: packages-check-build-containers-programs venv build collection-path ## nginx, redis, Python, Node, Java, PostgreSQL as they are, under load; Debian 13 (not part of check)
+	$(APART) $(PYTEST) tests/programs --ignore=tests/programs/test_debian13.py
+	$(PYTEST) tests/programs/test_debian13.py
+
 # A test that fails here alone, because measuring makes everything slower, does not hide the figure.
 .PHONY: coverage
 coverage: packages-check-build venv build collection-path ## how much of the core the unit tests run, line by line and branch by branch

@@ -1,0 +1,257 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs of the distribution on its own C library, started without a thought of livepatches, patched under load."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from clients import Clients, Http, Postgres, Redis
+from harness.library import WARNINGS, run
+from harness.livepatch import APPLIED, NOT_APPLIED
+from harness.paths import RUNTIME
+from harness.polling import wait_until
+
+HERE = Path(__file__).resolve().parent
+LIBC = Path("/lib/x86_64-linux-gnu/libc.so.6").resolve()
+PAIRS = ("strtod", "strtold", "pread64", "gethostname")
+CYCLES = int(os.environ.get("ULP_TEST_CYCLES", "20"))
+CLIENTS = 4
+PATIENCE = 120
+TRIES = 10
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+NGINX = """
+daemon off;
+master_process off;
+pid {directory}/pid;
+error_log {directory}/error.log;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+    keepalive_requests 1000000;
+    server {{ listen 127.0.0.1:{port}; root {directory}; }}
+}}
+"""
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+class Server:
+    """A program that serves clients; ``old`` and ``new`` are its answers without and with the livepatch."""
+
+    old = socket.gethostname()
+    new = "new-name"
+    ends_by = signal.SIGTERM
+    unwinds = True  # all its code has unwind information
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.port = free_port()
+        self.output = directory / "output"
+        self.log = self.output.open("w")
+        self.process = subprocess.Popen(
+            self.command(), stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, **self.options())
+
+    def options(self):
+        return {}
+
+    def client(self):
+        return Http(self.port)
+
+    def pids(self):
+        """All processes that are patched."""
+        return [self.process.pid]
+
+    def connect(self):
+        """A client, as soon as the server has begun to answer."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            assert self.process.poll() is None, self.output.read_text()
+            try:
+                client = self.client()
+                client.ask()
+                return client
+            except OSError:
+                assert time.monotonic() < end, self.output.read_text()
+                time.sleep(0.05)
+
+    def end(self):
+        self.process.send_signal(self.ends_by)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+class Python(Server):
+    def command(self):
+        return ["/usr/bin/python3", HERE / "server.py", str(self.port)]
+
+
+class Node(Server):
+    def command(self):
+        return ["node", HERE / "server.js", str(self.port)]
+
+
+class Java(Server):
+    # What it compiles itself has none: what an earlier call has left on the stack may keep a thread on old functions.
+    unwinds = False
+
+    def command(self):
+        # The class whose method it calls is the JDK's own.
+        return ["java", "--add-opens", "java.base/java.net=ALL-UNNAMED", HERE / "Server.java", str(self.port)]
+
+
+class Nginx(Server):
+    old, new = "old page", "new page"
+
+    def command(self):
+        (self.directory / "file").write_text(self.old)
+        configuration = self.directory / "nginx.conf"
+        configuration.write_text(NGINX.format(directory=self.directory, port=self.port))
+        return ["/usr/sbin/nginx", "-c", configuration, "-p", self.directory]
+
+
+class RedisServer(Server):
+    old, new = "1.5", "1001.5"
+
+    def command(self):
+        return ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.directory]
+
+    def client(self):
+        return Redis(self.port)
+
+
+class PostgresServer(Server):
+    old, new = "1.5", "1001.5"
+    ends_by = signal.SIGINT  # without waiting for the clients
+
+    def command(self):
+        # Those of pytest are root's alone.
+        self.directory = Path(tempfile.mkdtemp(prefix="livepatch-"))
+        shutil.chown(self.directory, "postgres")
+        data = self.directory / "data"
+        run(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", POSTGRES[-1].with_name("initdb"),
+             "-D", data, "-A", "trust", "--no-sync"])
+        return [POSTGRES[-1], "-D", data, "-k", self.directory, "-c", "listen_addresses="]
+
+    def options(self):
+        return {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+    def client(self):
+        client = Postgres(self.directory)
+        if client.ask() != self.old:
+            raise ConnectionError
+        return client
+
+    def end(self):
+        super().end()
+        shutil.rmtree(self.directory)
+
+    def pids(self):
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        # Not the server's helpers, which live in a handler: there is no point at which they could be attached to.
+        clients = [int(pid) for pid in children if b"[local]" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [self.process.pid, *clients]
+
+
+SERVERS = {"python3": Python, "nginx": Nginx, "redis-server": RedisServer, "node": Node, "java": Java,
+           "postgres": PostgresServer}
+
+
+@pytest.fixture(scope="module", name="container")
+def fixture_container(tmp_path_factory, preforked):
+    directory = tmp_path_factory.mktemp("patch")
+    patch = directory / "patch.so"
+    run(["gcc", "-O2", *WARNINGS, "-fno-optimize-sibling-calls", "-D_GNU_SOURCE", "-fPIC", "-shared", "-Wl,--build-id",
+         "-o", patch, HERE / "patch.c"])
+    description = directory / "patch.dsc"
+    description.write_text("\n".join([str(patch), f"@{LIBC}", *(f"{name}:new_{name}" for name in PAIRS)]) + "\n")
+    container = directory / "patch.ulp"
+    preforked.succeed("pack", description, "-o", container)
+    return container
+
+
+@pytest.fixture(name="server", params=SERVERS)
+def fixture_server(request, tmp_path):
+    server = SERVERS[request.param](tmp_path)
+    yield server
+    server.end()
+
+
+def rows(ulp, *arguments):
+    answer = ulp.run("dispatch", "--json", *arguments, "--timeout", PATIENCE, "--examine-timeout", PATIENCE)
+    return json.loads(answer.output)
+
+
+def carried_out(ulp, verb, container, server, *options):
+    """The rows of a dispatch, run again as long as a row asks for that: no thread of a busy process stood still."""
+    for _try in range(TRIES):
+        found = rows(ulp, verb, container, *server.pids(), *options)
+        if not any("run again" in row["reason"] for row in found):
+            break
+    return found
+
+
+def is_settled(ulp, container, server, status):
+    """Whether no thread is pending any more, and check says so."""
+    answer = ulp.run("dispatch", "--json", "check", container, *server.pids(), "--examine-timeout", PATIENCE)
+    return answer.status == status and not any(row["threads_pending"] for row in json.loads(answer.output))
+
+
+@pytest.mark.timeout(1200)
+def test_patched_under_load(server, container, preforked):
+    """Twenty times on and off: no request fails, each answer is one or the other, and the right one from then on.
+
+    Threads that nobody saw outside yet may be answered as before for a while: then check says pending.
+    """
+    clients = Clients([server.connect() for _each in range(CLIENTS)])
+    assert clients.next_answers() == {server.old}
+    attach = ("--attach", "--runtime", RUNTIME)
+    seen = set()
+    for _cycle in range(CYCLES):
+        for verb, done, answer, status, options in (
+                ("patch", "patched", server.new, APPLIED, attach),
+                ("revert", "reverted", server.old, NOT_APPLIED, ())):
+            seen.update(clients.answers)
+            found = carried_out(preforked, verb, container, server, *options)
+            assert {row["pid"] for row in found} >= set(server.pids())
+            wrong = [(row["outcome"], row["reason"]) for row in found
+                     if row["outcome"] not in (done, f"already_{done}", "pending")]
+            assert not wrong
+            seen.update(clients.answers)
+            settled = partial(is_settled, preforked, container, server, status)
+            if server.unwinds:
+                wait_until(settled, f"check: {status}", PATIENCE)
+            if settled():
+                assert clients.next_answers() == {answer}
+    seen.update(clients.answers)
+    clients.stop()
+    assert seen <= {server.old, server.new}
+    assert server.process.poll() is None
+
+
+def test_each_program_is_there():
+    """A program that is missing fails here, and is not left out in silence."""
+    missing = [name for name in ("nginx", "redis-server", "node", "java", "psql")
+               if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")]
+    assert not missing and POSTGRES
