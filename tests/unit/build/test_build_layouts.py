@@ -60,8 +60,9 @@ def fixture_compiled(tmp_path_factory):
             file.write_text(source)
             subprocess.run([compiler, "-O2", "-fPIC", *shadow_options(compiler), *options, "-c", file.name, "-o",
                             f"{file.stem}.o"], cwd=directory, check=True)
-            done[command, source] = Unit("unit", f"unit{suffix}", str(directory), compiler, [], "unit.o", None,
-                                         str(directory / f"{file.stem}.o"), "")
+            done[command, source] = Unit(
+                key="unit", source=f"unit{suffix}", directory=str(directory), compiler=compiler, arguments=[],
+                environment={}, output="unit.o", digest=None, shadow=str(directory / f"{file.stem}.o"), messages="")
         return done[command, source]
 
     return compiled
