@@ -224,8 +224,8 @@ ansible_facts:
             patchable:
               description:
                 - V(by attaching) if only the runtime is missing, which M(libpulp.livepatch.ulp_dispatch) loads into
-                  it if O(libpulp.livepatch.ulp_dispatch#module:attach) says so; whether that works, a run in check
-                  mode says. V(no) otherwise.
+                  it unless O(libpulp.livepatch.ulp_dispatch#module:attach) is V(false); whether that works, a run in
+                  check mode says. V(no) otherwise.
               type: str
               sample: by attaching
             reason:
