@@ -37,7 +37,12 @@ REPEAT = ROOT / "tests" / "integration" / "harness" / "repeat.py"
 DONE = ("nothing", "check", "apply", "revert", "stop")
 STOPPED_US = 1000
 STOPS = 4
-MODES = {"padding only": False, "post-processed": True}
+# How the library is built: what is compiled with, and whether it is post-processed.
+MODES = {
+    "padding only": (PADDING, False),
+    "post-processed": (PADDING, True),
+    "stock": (["-fcf-protection=full"], False),
+}
 
 
 def run(*command):
@@ -108,9 +113,9 @@ def measure_calls(rounds):
         scene = Scene(folder)
         with scene.start("calls", preload=False) as process:
             result["plain"] = sample(process)
-    for mode, post_processed in MODES.items():
+    for mode, (flags, post_processed) in MODES.items():
         with tempfile.TemporaryDirectory() as folder:
-            scene = Scene(folder, PADDING, post_processed)
+            scene = Scene(folder, flags, post_processed)
             beside, measured = scene.pack("beside"), scene.pack("measured")
             with scene.start("calls") as process:
                 result[f"{mode}, never patched"] = sample(process)
@@ -121,6 +126,34 @@ def measure_calls(rounds):
                 trigger(process, measured, "--revert")
                 result[f"{mode}, reverted"] = sample(process)
     return result
+
+
+def measure_memory():
+    """{state of a process: how many KB more of addresses and of memory than before, as (VmSize, VmRSS)}."""
+    result = {}
+    for mode, (flags, post_processed) in MODES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            scene = Scene(folder, flags, post_processed)
+            with scene.start("calls") as process:
+                ask(process, "1")
+                before = memory_of(process)
+                for function in ("beside", "measured"):
+                    trigger(process, scene.pack(function))
+                    result[f"{mode}, {function} patched"] = [
+                        now - then for now, then in zip(memory_of(process), before)]
+    return result
+
+
+def memory_of(process):
+    """(VmSize, VmRSS) in KB."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return [int(status.partition(name)[2].split()[0]) for name in ("VmSize:", "VmRSS:")]
+
+
+def print_memory(found):
+    print(f"\n{'a livepatch of one function, then another':42} {'KB of addresses':>16} {'in memory':>10}")
+    for state, (size, resident) in found.items():
+        print(f"{state:42} {size:16} {resident:10}")
 
 
 class Repeater:
@@ -389,6 +422,9 @@ def main():
         median = statistics.median(samples)
         print(f"{name:42} {median:10.2f} {median / plain:7.2f}")
 
+    memory = measure_memory()
+    print_memory(memory)
+
     gaps = measure_gaps(options.threads, options.applies)
     print_gaps(gaps)
 
@@ -424,9 +460,9 @@ def main():
         print(f"{name:42} {median:10.3f} {median / base:7.2f}")
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    samples = {"calls_ns": calls, "gaps_us": gaps, "list_s": listing, "facts_s": facts, "examination_s": examination,
-               "functions_s": functions, "starts_s": starts, "sites": sites, "attaching": attaching,
-               "building_s": building}
+    samples = {"calls_ns": calls, "memory_kb": memory, "gaps_us": gaps, "list_s": listing, "facts_s": facts,
+               "examination_s": examination, "functions_s": functions, "starts_s": starts, "sites": sites,
+               "attaching": attaching, "building_s": building}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 

@@ -26,7 +26,7 @@ def prepared(variant, target, start, livepatch):
     return start(build), livepatch(build.patch("version", {"version": "version_new"}))
 
 
-def test_entries_of_coroutines_are_counted_and_told(prepared, preforked):
+def test_entries_of_coroutines_are_counted_and_told(prepared, preforked, variant):
     """Guards ulp_stack_of_coroutine(): seen to fail with it always false, and (first look) with it always true."""
     victim, patch = prepared
     patch.apply(victim)
@@ -39,7 +39,8 @@ def test_entries_of_coroutines_are_counted_and_told(prepared, preforked):
     patch.apply(victim)
     assert victim.number("enter own") == 2
     status, row = look(preforked, victim, patch)
-    assert (status, row["outcome"], row["coroutines"]) == (APPLIED, "already_patched", 2)
+    # While nothing is replaced, nobody sees who enters a library without padding.
+    assert (status, row["outcome"], row["coroutines"]) == (APPLIED, "already_patched", 1 if variant.stock else 2)
     assert f"process {victim.pid} " in row["reason"]
     assert "coroutines" in row["reason"]
 
