@@ -225,6 +225,21 @@ def test_a_package_of_rpm_is_built_without_one_of_its_patches(tmp_path, prepare)
     assert "return -1" not in (tmp_path / "work" / "before" / "BUILD" / "parse-1.0" / "parse.c").read_text()
 
 
+@pytest.mark.parametrize("applied", [False, True])
+def test_an_unpacked_package_is_built_without_one_of_its_patches(package, build, tmp_path, applied):
+    """Whether its patches are applied already or not; the directory itself stays as it is."""
+    package({"fix.patch": diff(SOURCE, FIXED, "parse.c")})
+    tree = tmp_path / "parse-1.0"
+    if applied:
+        subprocess.run(["dpkg-source", "--before-build", tree], check=True, stdout=subprocess.DEVNULL)
+    before = (tree / "parse.c").read_text()
+    answer = build(tree, "--without-patch", "fix.patch")
+    assert answer.status == 0, str(answer)
+    assert [function["name"] for function in answer.json()["targets"][0]["functions"]] == ["parse"]
+    assert (tree / "parse.c").read_text() == before
+    assert "return -1" not in (tmp_path / "work" / "before" / "parse.c").read_text()
+
+
 def test_one_of_several_patches_that_were_left_out_is_the_fix(package, build):
     second = FIXED.replace("return depth;\n}", "return depth > 9 ? 9 : depth;\n}")
     source = package({"fix.patch": diff(SOURCE, FIXED, "parse.c"), "second.patch": diff(FIXED, second, "parse.c")})
