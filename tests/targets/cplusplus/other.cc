@@ -2,8 +2,12 @@
 #include "shape.hh"
 extern "C" int other(int n)
 {
-    std::vector<int> values;
-    for (int i = 0; i < n; i++)
-        values.push_back(i * 7 % 13);
-    try { return shapes::largest(values); } catch (const std::exception &) { return -7; }
+	std::vector<int> values;
+	for (int i = 0; i < n; i++)
+		values.push_back(i * 7 % 13);
+	try {
+		return shapes::largest(values);
+	} catch (const std::exception &) {
+		return -7;
+	}
 }
