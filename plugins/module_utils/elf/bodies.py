@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Collection, Iterable, Iterator, NamedTuple, Sequence
 from weakref import WeakKeyDictionary
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
@@ -99,7 +99,7 @@ def bodies(
         ways = code.ways_out(start, end)
         if ways.indirect:
             # As that of a switch: it may lead to a part that was moved away as well.
-            waiting.extend(extents.nameless(extent, ways.indirect))
+            waiting.extend(extents.nameless(found, ways.indirect))
         for target in ways.jumps:
             jumped.add(target)
             # In what cannot be decoded, most of what looks like a jump is none.
@@ -268,8 +268,8 @@ class _Extents:
         """The extents of the parts that the compiler has moved away from the function at ``start``, says their name."""
         return [extent for extent in map(self.at, self._moved.of(start)) if extent is not None]
 
-    def nameless(self, function: tuple[int, int], jumps: Iterable[int]) -> list[tuple[int, int]]:
-        """The extents of code without a name that may be a part of ``function`` to which one of ``jumps`` leads.
+    def nameless(self, functions: Collection[tuple[int, int]], jumps: Iterable[int]) -> list[tuple[int, int]]:
+        """The extents of code without a name that may be a part of ``functions`` to which one of ``jumps`` leads.
 
         Local symbols may have been stripped, all or some.  It has no padding, and is not where the program starts.
         """
@@ -277,7 +277,7 @@ class _Extents:
             address for address in self._described.starts()
             if address not in self._padded and address not in self._named
             and address != self._image.header.entry and not _containing(self._linkage, address)))
-        return [extent for extent in map(self.at, parts.reached(function, jumps)) if extent is not None]
+        return [extent for extent in map(self.at, parts.reached(functions, jumps)) if extent is not None]
 
 
 class _MovedParts:

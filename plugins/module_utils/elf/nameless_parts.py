@@ -14,7 +14,7 @@ Source: LSB Core, chapter 10.6 (.eh_frame).
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Callable, Collection, Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 from ..arch.code import calls, instruction_starts, near_addresses
@@ -57,16 +57,16 @@ class NamelessParts:
             takers.setdefault(target, set()).add(place)
         self._takers = takers
 
-    def reached(self, function: tuple[int, int], jumps: Iterable[int]) -> Iterator[int]:
-        """Where parts begin that computed jumps of a function may lead to: too many, never too few.
+    def reached(self, functions: Collection[tuple[int, int]], jumps: Iterable[int]) -> Iterator[int]:
+        """Where parts begin that computed jumps may lead to: too many, never too few.
 
-        :param function: its (start, end).
+        :param functions: the (start, end) of the function that jumps, and of others to which the part may belong.
         :param jumps: the link-time addresses of these jumps.
         """
         frames = {_place(self._frames.at(jump)) for jump in jumps}
         for start in self._starts:
             # Only a function itself, and its parts, take the address of a place in it.
-            if self._is_taken_elsewhere(start, function):
+            if self._is_taken_elsewhere(start, functions):
                 continue
             frame = self._frames.at(start)
             if frame is not None and frame.signal:
@@ -75,8 +75,8 @@ class NamelessParts:
             if None in frames or _place(frame) in (None, *frames):
                 yield start
 
-    def _is_taken_elsewhere(self, start: int, function: tuple[int, int]) -> bool:
-        return any(not function[0] <= taker < function[1] and not self._may_be_part(taker)
+    def _is_taken_elsewhere(self, start: int, functions: Collection[tuple[int, int]]) -> bool:
+        return any(not any(first <= taker < end for first, end in functions) and not self._may_be_part(taker)
                    for taker in self._takers.get(start, ()))
 
     def _may_be_part(self, address: int) -> bool:
