@@ -10,7 +10,7 @@ from pathlib import Path
 from .command import Ulp
 from .library import WARNINGS, run
 from .paths import TARGETS
-from .variant import Variant
+from .variant import PADDING_ONLY, Variant
 
 FOLDER = TARGETS / "program"
 # At a fixed address, or position independent.
@@ -18,7 +18,7 @@ KINDS = {"fixed": ("-no-pie", "-fno-pie"), "pie": ("-pie", "-fPIE")}
 
 
 class ProgramBuild:
-    """The program in one variant and of one kind; the mode says nothing: a program is never post-processed."""
+    """The program in one variant and of one kind; the mode says nothing: it has padding, and is not post-processed."""
 
     def __init__(self, directory: Path, variant: Variant, kind: str, ulp: Ulp) -> None:
         self.directory = directory
@@ -27,7 +27,8 @@ class ProgramBuild:
         self.path = directory / "victim-program"
         self._patches: dict[str, Path] = {}
         link, position = KINDS[kind]
-        run([variant.compiler, *WARNINGS, *variant.flags, *variant.patchable, position, link, "-rdynamic",
+        padded = variant._replace(mode=PADDING_ONLY)
+        run([variant.compiler, *WARNINGS, *variant.flags, *padded.patchable, position, link, "-rdynamic",
              "-Wl,--build-id", "-pthread", "-o", self.path, FOLDER / "app.c"])
 
     def strip(self) -> None:
