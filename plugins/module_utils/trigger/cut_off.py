@@ -9,7 +9,8 @@ import contextlib
 import os
 
 from .. import abi
-from ..process.errors import NotMapped
+from ..errors import BadElf
+from ..process.errors import NotMapped, ProcessGone, StateUnreadable
 from ..process.maps import read_maps
 from ..process.memory import read_memory
 from ..tracee.bootstrap import Place
@@ -24,11 +25,14 @@ _UNDER_WAY = (abi.BOOTSTRAP_STARTED, abi.BOOTSTRAP_WAITS)
 def left_behind(subject, files):
     """The tracee.bootstrap.Place of the code that lies in a process still, whole or in part, or None.
 
+    None, too, where a file that it has mapped cannot be read, and there is nothing to look at by.
+
     :param subject: process.subject.Subject.
     :param files: process.mapped.MappedFiles.
+    :raises ProcessGone: it has ended.
     """
-    for address, room in rooms_for_code(subject, read_maps(subject.proc_tid), files):
-        with contextlib.suppress(NotMapped):
+    with contextlib.suppress(BadElf, NotMapped, StateUnreadable):
+        for address, room in rooms_for_code(subject, read_maps(subject.proc_tid), files):
             found = _left_at(subject.proc_tid, address, room)
             if found is not None:
                 return found
@@ -66,7 +70,15 @@ def told(job, subject, row):
 
     :param subject: process.subject.Subject, of a process to which somebody had attached before.
     """
-    place = left_behind(subject, job.files) if subject.state.attached else None
+    try:
+        return (yield from _told(job, subject, row)) if subject.state.attached else row
+    except ProcessGone:
+        # What was done before stands all the same.
+        return row
+
+
+def _told(job, subject, row):
+    place = left_behind(subject, job.files)
     if place is None:
         return row
     said = f"{stays(place)}; it is taken away when a livepatch is applied or reverted"
