@@ -21,7 +21,6 @@ sys.path.insert(0, str(CHECKOUT / "build" / "collections"))
 from ansible_collections.libpulp.livepatch.plugins.filter.rollout import FilterModule
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
-from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import BREAKPOINT_SET
 
 SIZES = (3, 40, 400)
@@ -30,7 +29,7 @@ NOW = datetime(2026, 11, 24, 12, 30, tzinfo=timezone.utc)
 # One host after the other is as one of these; most are well.
 KINDS = (
     "well", "stuck", "unreachable", *("well",) * 9, "inside", "held", "unconcerned", "gone on", *("well",) * 9,
-    "kept", "probed", "stuck", *("well",) * 9, "failed", "sick", "in a container", "by hand", "stuck", *("well",) * 9,
+    "kept", "probed", "late", *("well",) * 9, "failed", "sick", "in a container", "by hand", "stuck", *("well",) * 9,
 )
 PROBED = (
     "process {pid} ({name}): function inflate of libz.so.1 cannot be hooked, " + BREAKPOINT_SET + "; remove that, then"
@@ -43,7 +42,8 @@ def row(pid, name, outcome, reason="", **fields):
     return {
         "pid": pid, "name": name, "outcome": outcome, "reason": reason.format(pid=pid, name=name), "threads": 2,
         "threads_pending": 0, "held_us": 60.0 + pid % 90 if outcome in ("patched", "pending") else None,
-        "container": None, "coroutines": 0, "runs_ansible": False, "attached": False, "attached_now": False, **fields,
+        "container": None, "coroutines": 0, "runs_ansible": False, "attached": False, "attached_now": False,
+        "unit": f"{name}.service" if outcome == "not_patchable" and "container" not in fields else "", **fields,
     }
 
 
@@ -61,7 +61,10 @@ def host(kind, number):
         "failed": [row(first + 40, "haproxy", "failed", "no thread of process {pid} ({name}) could be borrowed: all its"
                        " threads sleep in the kernel")],
         "in a container": [row(first + 40, "java", "not_patchable", STUCK, container="3f9c2d1e8b7a")],
-        "by hand": [row(first + 40, "batch-job", "not_patchable", STUCK)],
+        "by hand": [row(first + 40, "batch-job", "not_patchable", STUCK, unit="")],
+        "late": [
+            row(first + 40 + index, "dbus-daemon", "patched", attached=True, attached_now=True) for index in range(3)
+        ],
     }.get(kind, [])
     facts = {"status": {"held": "held", "unreachable": "unreachable"}.get(kind, "planned")}
     if kind == "held":
@@ -76,8 +79,6 @@ def host(kind, number):
             stage=1 if number < 2 else 2 if number < 20 else 3, gates_before=gates, gates_after=gates,
             plan={"processes": [], "patch_id": PATCH_ID},
             result={"processes": [] if kind == "unconcerned" else rows + more, "patch_id": PATCH_ID},
-            restarts=restarts(more, [] if kind == "by hand" else [
-                f"/proc/{its['pid']}/cgroup:0::/system.slice/{its['name']}.service" for its in more]),
         )
     return {"__ulp_livepatch_" + name: value for name, value in facts.items()}
 

@@ -9,24 +9,42 @@ import base64
 import hashlib
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import plan, stage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.course import (
+    course,
+    rest_of_stage,
+    soak,
+    standing,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import (
+    faults,
+    gate_faults,
+    name_on_hosts,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
-from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.judgement import harm, refusal
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.later import rows_now
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.page import page
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.restarts import restarts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows import ours, rows_that
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.status import status
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import MEANINGS
 
 
-def rollout_refusal(hostvars, hosts, direction="present"):
-    return refusal(hosts_of(hostvars, hosts, direction))
+def rollout_standing(answer, held, gates, restarts_by_number):
+    return standing(answer, held, gate_faults(gates), restarts_by_number)
 
 
-def rollout_harm(hostvars, hosts, alive, direction="present"):
-    return harm(hosts_of(hostvars, hosts, direction), alive)
+def rollout_course(hostvars, hosts, in_order, direction="present"):
+    return course(hosts_of(hostvars, hosts, direction), in_order, direction)
+
+
+def rollout_soak(hostvars, hosts, number):
+    return soak(hosts_of(hostvars, hosts, "present"), int(number))
+
+
+def rollout_rest_of_stage(hostvars, hosts, alive, ends_play=False, direction="present"):
+    later = hostvars["localhost"]["__ulp_livepatch_course"]["later"]
+    return rest_of_stage(hosts_of(hostvars, hosts, direction), alive, later, ends_play)
 
 
 def rollout_plan(hostvars, hosts, direction="present"):
@@ -38,10 +56,6 @@ def rollout_report(hostvars, livepatch, direction="present", state=None):
     return report(hosts_of(hostvars, run["__ulp_livepatch_hosts"], direction), run, livepatch, direction, state or None)
 
 
-def rollout_meaning(outcome):
-    return MEANINGS[outcome]._asdict()
-
-
 def rollout_hash_source(text):
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -51,18 +65,21 @@ class FilterModule:
 
     def filters(self):
         return {
+            "rollout_faults": faults,
+            "rollout_name": name_on_hosts,
+            "rollout_standing": rollout_standing,
+            "rollout_course": rollout_course,
+            "rollout_soak": rollout_soak,
+            "rollout_rest_of_stage": rollout_rest_of_stage,
             "rollout_plan": rollout_plan,
             "rollout_stage": stage,
             "rollout_rows_that": rows_that,
             "rollout_ours": ours,
-            "rollout_refusal": rollout_refusal,
-            "rollout_harm": rollout_harm,
             "rollout_report": rollout_report,
             "rollout_ending": ending,
             "rollout_rows_now": rows_now,
             "rollout_page": page,
             "rollout_hash_source": rollout_hash_source,
             "rollout_restarts": restarts,
-            "rollout_meaning": rollout_meaning,
             "rollout_status": status,
         }

@@ -46,6 +46,13 @@ options:
         memory. For that it needs a /proc of its own.
       - Either this or O(all_of) is required.
     required: false
+  source:
+    description:
+      - The livepatch on the controller. It is copied to O(patch) first, and so is its signature if there is one beside
+        it. A directory that is not there is made.
+      - In check mode nothing stays on the host.
+    type: path
+    version_added: 1.1.0
   state:
     description: V(present) applies the livepatch, V(absent) reverts it.
     type: str
@@ -96,6 +103,10 @@ options:
         is applied.
       - Reverting a livepatch needs no signature, since nothing of the file is loaded.
     type: path
+  allowed_signers_source:
+    description: Such a file on the controller. It is copied to O(allowed_signers) first.
+    type: path
+    version_added: 1.1.0
   signer_identity:
     description:
       - The one principal of O(allowed_signers) whose signature counts.
@@ -309,12 +320,23 @@ processes:
       type: bool
       sample: false
       version_added: 1.1.0
+    unit:
+      description: Of a process that can't be patched, the systemd service to restart; empty if it is of none.
+      type: str
+      sample: nginx.service
+      version_added: 1.1.0
     coroutines:
       description:
         - How often the library was entered on a stack that no thread was started with, as coroutines do.
         - If it is not 0, a coroutine that is suspended inside the library may still go on with old functions.
       type: int
       sample: 0
+copied:
+  description: Whether the livepatch, its signature or the list of signers was copied to the host and stays there.
+  returned: with O(source) or O(allowed_signers_source)
+  type: bool
+  sample: true
+  version_added: 1.1.0
 outcomes:
   description: How many processes had each outcome.
   returned: always, unless the livepatch itself cannot be used
@@ -374,11 +396,28 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result 
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.settings import options_from, policy_from
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.affiliation import service
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import MEANINGS
+
+
+def _unit(row):
+    """The systemd service to restart, of a process that can't be patched; "" for any other."""
+    # What runs in a container is not restarted by the unit of the engine that runs it.
+    if row["container"] or not MEANINGS[row["outcome"]].restart:
+        return ""
+    try:
+        return service(row["pid"])
+    except UlpError:
+        return ""
 
 
 def run(module):
     """Do what the module's parameters say; returns the module's result."""
     parameters = module.params
+    for name in ("source", "allowed_signers_source"):
+        if parameters[name] is not None:
+            module.fail_json(msg=f"{name} is a file on the controller: only a task of Ansible can bring it along")
     for name in ("timeout", "retries", "wait_migrated"):
         if parameters[name] < 0:
             module.fail_json(msg=f"{name} must not be negative")
@@ -400,7 +439,7 @@ def run(module):
         "changed": result.changed,
         "patch_id": result.patch_id,
         "labels": result.labels,
-        "processes": marked(row.as_dict() for row in result.rows),
+        "processes": [dict(row, unit=_unit(row)) for row in marked(row.as_dict() for row in result.rows)],
         "outcomes": count_outcomes(result.rows),
         "signer": result.signer,
         "stopped": result.stopped,
@@ -426,6 +465,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "patch": {"type": "path"},
+            "source": {"type": "path"},
             "all_of": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "replace": {"type": "bool", "default": False},
@@ -433,6 +473,7 @@ def main():
             "processes": {"type": "list", "elements": "str", "default": []},
             "exclude": {"type": "list", "elements": "raw", "default": []},
             "allowed_signers": {"type": "path"},
+            "allowed_signers_source": {"type": "path"},
             "signer_identity": {"type": "str"},
             "kill_switch": {"type": "path", "default": KILL_SWITCH},
             "hold_file": {"type": "path", "default": HOLD_FILE},

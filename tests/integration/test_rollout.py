@@ -301,6 +301,7 @@ def test_what_has_no_runtime_is_attached_to(fleet):
 
     done = fleet.play(**settings)
     assert done.status == 0, done.output
+    assert len(done.output.splitlines()) <= DEFAULT_LINES, done.output
     assert fleet.answers() == {"prepared": 2, "stock": 2}
     assert [stage["attached"] for stage in done.report["stages"]] == [0, 1]
     assert done.report["summary"] == "succeeded: 2 processes patched (1 attached to), left: nothing"
@@ -316,14 +317,16 @@ def test_what_has_no_runtime_is_attached_to(fleet):
     assert "dormant" in reverted.host("stock")["processes"][0]["reason"]
 
 
-# So many lines somebody reads.
+# So many lines somebody reads; and so many may be Ansible's own way of saying it, for two hosts in two stages.
 LINES = 60
+DEFAULT_LINES = 150
 
 
 def test_last_word_and_what_somebody_reads(fleet):
     """Guards the words of a run that leaves something, its exit status on request, and the length of its output.
 
-    Seen to have succeeded and to have passed; 537 lines with Ansible's own callback.
+    Seen to have succeeded and to have passed. Ansible's own callback, which a playbook can't replace, was seen to print
+    538 lines.
     """
     fleet.add("web1")
     fleet.add("legacy", preload=False)
@@ -338,10 +341,11 @@ def test_last_word_and_what_somebody_reads(fleet):
     words, _line = (line for line in lines if line.startswith(("stage 1: ", "stage 2: ")))
     assert words.endswith(": passed")
     assert lines.index("left_vulnerable: 1 process patched, left: 1 vulnerable process on 1 host") > lines.index(words)
-    assert any(line.startswith(f"{fleet.victims['web1'].pid} ") and " patched " in line for line in lines)
+    assert any(re.match(rf"web1 +{fleet.victims['web1'].pid} +\S+ +patched ", line) for line in lines)
 
     again = fleet.play(ulp_livepatch_fail_on_vulnerable=True, **settings)
     assert again.status == FAILED, again.output
+    assert len(again.output.splitlines()) <= DEFAULT_LINES, again.output
     assert again.report["state"] == "left_vulnerable"
     reverted = fleet.play(playbook="revert_livepatch", livepatch_hosts="web1", ulp_livepatch_fail_on_vulnerable=True)
     assert reverted.status == 0, reverted.output
@@ -645,11 +649,11 @@ def test_hosts_say_no_and_a_retracted_livepatch_goes(fleet, livepatch, ulp, tmp_
     assert refused.changed == 0, refused.output
     assert refused.report["state"] == "refused"
     reasons = dict(line.split(": ", 1) for line in refused.report["message"].splitlines() if ": " in line)
-    assert reasons["stopped"] == "the kill switch is set on this host"
+    assert reasons["stopped"] == "the kill switch is set"
     assert "retracted" in reasons["retracted"]
     assert "sign" in reasons["unsigned"]
     assert "exactly one of url" in reasons["useless"]
-    assert str(stuck.pid) in reasons["stuck"]
+    assert f"stuck ({stuck.pid})" in reasons
     assert "Set ulp_livepatch_restart" in refused.report["message"]
     assert not list(tmp_path.glob("*/livepatches"))
     assert fleet.answers() == before
@@ -672,3 +676,18 @@ def test_hosts_say_no_and_a_retracted_livepatch_goes(fleet, livepatch, ulp, tmp_
     assert done.host("stopped")["processes"][1]["reason"] == "it has ended since it was patched"
     assert done.output.count("TASK [libpulp.livepatch.ulp_livepatch : Wait]") == 2
     assert [row["reason"] for row in done.report["still_vulnerable"]] == ["the livepatch was reverted"]
+
+
+def test_revert_leaves_out_a_host_that_does_not_answer(fleet, livepatch):
+    """Guards the other hosts of a revert: one that is out of reach is no harm.
+
+    Seen to stop it, with "it failed", when the timer was looked for before the connection was tried.
+    """
+    victim = fleet.add("web1")
+    livepatch(fleet.container).apply(victim)
+    fleet.hosts["gone"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    done = fleet.play(playbook="revert_livepatch")
+    assert done.status == FAILED, done.output
+    assert fleet.answers() == {"web1": 1}
+    assert (done.report["state"], done.report["stages"][0]["harm"]) == ("incomplete", [])
+    assert statuses(done) == {"web1": "reverted", "gone": "unreachable"}

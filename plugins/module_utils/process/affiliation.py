@@ -83,6 +83,23 @@ def units(pid):
     return parse_units(read_long(pid, "cgroup"))
 
 
+def service(pid):
+    """The name of the service of the system, not of a user's, that the process is of; "" if it is of none.
+
+    :raises ProcessGone: there is no such process.
+    :raises ProcessForbidden: it belongs to somebody else.
+    """
+    return service_of(units(pid))
+
+
+def service_of(names):
+    """The same of what units() says."""
+    # The last, as a container has one of its own.
+    _before, found, inside = "\n".join(names).rpartition("system.slice\n")
+    name = next((name for name in inside.split("\n") if not name.endswith(".slice")), "") if found else ""
+    return name if name.endswith(".service") else ""
+
+
 def parse_container(data):
     """The short ID of the container in the bytes of a cgroup file, the innermost one; None: there is none."""
     found = _CONTAINER.findall(data)

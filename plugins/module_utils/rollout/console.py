@@ -12,6 +12,10 @@ from . import report
 from .host import ABSENT, UNREACHABLE
 
 _LINE = "%-8s %-16s %-22s %s"
+_ROW = "%-16s %-8s %-16s %-18s %7s %7s %9s  %s"
+_HEADINGS = ("HOST", "PID", "NAME", "OUTCOME", "THREADS", "PENDING", "HELD", "REASON")
+# A longer table nobody reads.
+_TABLE = 40
 # So many hosts of a stage are named.
 _NAMED = 5
 _VERDICTS = {
@@ -31,7 +35,7 @@ def plan(hosts):
 
 def _left_out(host):
     why = [host.fact("held")] if host.fact("held") else []
-    return printable(": ".join([f"{host.name}: {host.fact('status') or UNREACHABLE}, left out", *why, *host.trouble]))
+    return printable(": ".join([f"{host.name}: {host.standing or UNREACHABLE}, left out", *why, *host.trouble]))
 
 
 def _plan_of(host):
@@ -50,7 +54,7 @@ def _plan_of(host):
     for row in sorted(rows, key=lambda its: its["attached_now"]):
         lines.append(_line(row, _planned(row), row["reason"]))
     lines += [_line(row, "runs Ansible", "ends with the run") for row in planned if row["runs_ansible"]]
-    return lines + [_line(its, "restart with", its["command"]) for its in host.fact("restarts") or []]
+    return lines + [_line(its, "restart with", its["command"]) for its in host.restarts]
 
 
 def _planned(row):
@@ -65,10 +69,44 @@ def _line(row, what, why):
 
 
 def stage(document):
-    """How the last stage ended, one line.
+    """How the last stage ended: a table of its processes, and a line; a list of str.
+
+    In a long table those that are well do not show.
 
     :param document: the report.
     """
+    names = set(document["stages"][-1]["hosts"])
+    rows = [(host["name"], row) for host in document["hosts"] if host["name"] in names for row in host["processes"]]
+    shown = [its for its in rows if len(rows) <= _TABLE or _is_conspicuous(its[1], document["direction"])]
+    lines = [printable(_ROW % _HEADINGS).strip()] if shown else []
+    lines += [_row(name, row) for name, row in shown[:_TABLE]]
+    hidden = len(rows) - len(shown[:_TABLE])
+    if hidden:
+        lines.append(f"{counted(hidden, 'process', 'es')} more, which the report names")
+    elif not rows:
+        lines.append("no process on these hosts runs a library that this livepatch is for")
+    return [*lines, _stage(document)]
+
+
+def _is_conspicuous(row, direction):
+    if row["runs_ansible"]:
+        return False
+    if direction == ABSENT:
+        return outcome.MEANINGS[row["outcome"]].may_remain
+    return outcome.MEANINGS[row["outcome"]].colour != outcome.GOOD
+
+
+def _row(host, row):
+    passing = row["runs_ansible"] and outcome.MEANINGS[row["outcome"]].restart
+    what = "runs Ansible" if passing else row["outcome"] + (", attached" if row["attached_now"] else "")
+    held = "-" if row["held_us"] is None else f"{row['held_us']:.0f} us"
+    why = "ends with the run" if passing else row["reason"]
+    return printable(_ROW % (
+        host, row["pid"], row["name"], what, row["threads"], row["threads_pending"], held, why,
+    )).strip()
+
+
+def _stage(document):
     its = document["stages"][-1]
     numbers = its["processes"]
     named = ", ".join(its["hosts"][:_NAMED]) + (", ..." if len(its["hosts"]) > _NAMED else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..counted import counted
 from ..trigger import outcome
+from .restarts import restarts
 from .rows import as_it_is
 
 # The statuses of a host, as ``docs/report.md`` explains them.
@@ -42,10 +43,14 @@ class Host:
         self.direction = self.fact("direction") or direction
         stage = self.fact("stage")
         self.stage = None if stage is None else int(stage)
-        self.plan = self.fact("plan")
-        self.trouble = self.fact("trouble") or []
+        plan = self.fact("plan") or {}
+        # One that gave no answer has none.
+        self.plan = plan if plan.get("processes") is not None else None
         self.taken_back = self.fact("taken_back")
         self.result = self.fact("result") or {}
+        self.trouble = (self.fact("trouble") or []) + self._loss()
+        if self.direction == ABSENT and direction != ABSENT and self.plan is not None:
+            self._plan_revert()
         self.rows = self._rows()
 
     def fact(self, name):
@@ -55,7 +60,36 @@ class Host:
     @property
     def planned(self):
         """Whether the host takes part, as far as the run has come."""
-        return self.fact("status") == PLANNED
+        return self.standing == PLANNED and not self.left_out
+
+    @property
+    def left_out(self):
+        """Whether it was lost before its stage, so that nothing was done to it."""
+        return bool(self.result.get("untouched"))
+
+    def _plan_revert(self):
+        """Where the livepatch is retracted the host was asked again, about a revert."""
+        answer = self.fact("plan_of_revert")
+        if answer is None:
+            return
+        if answer.get("processes") is not None:
+            self.plan = answer
+        else:
+            self.plan = None
+            self.trouble.append(answer.get("msg") or "it failed without a message")
+
+    @property
+    def standing(self):
+        """How it stood when it was looked at: the fact, or ERROR where there was no answer."""
+        status = self.fact("status")
+        retracts = self.direction == ABSENT and self.run_direction != ABSENT
+        return ERROR if status == PLANNED and retracts and self.plan is None else status
+
+    def _loss(self):
+        if self.left_out:
+            return [self.result["msg"]]
+        lost = next((its for its in (self.result, self.fact("ping") or {}) if its.get("unreachable")), None)
+        return [f"it could not be reached any more: {lost['msg']}"] if lost is not None else []
 
     @property
     def was_dealt_with(self):
@@ -64,18 +98,24 @@ class Host:
 
     def _rows(self):
         """The rows of the processes, dicts, with what became of them last, and how each would be restarted."""
-        restarts = {stuck["pid"]: stuck for stuck in self.fact("restarts") or []}
+        stuck = {its["pid"]: its["command"] for its in self.restarts}
         back = {row["pid"]: row["outcome"] for row in (self.taken_back or {}).get("processes", [])}
-        known = self.result["processes"] if self.was_dealt_with else (self.plan or {}).get("processes", [])
         rows = []
         # The plan says what would be done; it was not.
-        for row in known if self.was_dealt_with else map(as_it_is, known):
+        for row in self._known() if self.was_dealt_with else map(as_it_is, self._known()):
             now = back.get(row["pid"], row["outcome"])
             if not self.was_dealt_with and outcome.MEANINGS[now].achieved:
                 now = outcome.NOT_REACHED
-            stuck = restarts.get(row["pid"], {})
-            rows.append(dict(row, outcome=now, restart=stuck.get("command", ""), unit=stuck.get("unit", "")))
+            rows.append(dict(row, outcome=now, restart=stuck.get(row["pid"], "")))
         return rows
+
+    @property
+    def restarts(self):
+        """How its processes that can't be patched would be restarted, as restarts.restarts() says."""
+        return [] if self.direction == ABSENT else restarts(self._known())
+
+    def _known(self):
+        return self.result["processes"] if self.was_dealt_with else (self.plan or {}).get("processes", [])
 
     @property
     def others(self):
@@ -105,7 +145,7 @@ class Host:
         """How the host fared, one of the words above."""
         if self.taken_back is not None:
             return REVERTED if self.taken_back["complete"] else REVERT_INCOMPLETE
-        status = self.fact("status") or UNREACHABLE
+        status = UNREACHABLE if self.left_out else self.standing or UNREACHABLE
         if status != PLANNED:
             return status
         if self.stage is None:

@@ -10,6 +10,7 @@ from ..printable import some
 from ..trigger import outcome
 from .host import ABSENT, ERROR
 
+_RETRACTED = "this livepatch is retracted there; ulp_livepatch_revert_retracted=true reverts it"
 _SUSPECT = (
     ", before this run as well, but with the livepatch applied already, which may be the cause; revert it on this host,"
     " or put the host on hold"
@@ -19,36 +20,36 @@ _SUSPECT = (
 def refusal(hosts):
     """Why the rollout may not begin: a list of sentences, empty where it may.
 
+    What is the same on several hosts is said once.
+
     :param hosts: list of host.Host, all that it is for.
     """
-    lines = []
-    undecided = False
     in_error: dict[str, list[str]] = {}  # {what went wrong: the names of the hosts}
+    in_the_way: dict[str, list[str]] = {}
+    stuck: dict[tuple, list[str]] = {}  # {(name, command, reason): what is stuck}
     for host in hosts:
         plan = host.plan or {}
-        if host.fact("status") == ERROR:
+        if host.standing == ERROR:
             in_error.setdefault("; ".join(host.trouble), []).append(host.name)
         elif plan.get("stopped"):
-            lines.append(f"{host.name}: the kill switch is set on this host")
+            in_the_way.setdefault("the kill switch is set", []).append(host.name)
         elif plan.get("retracted"):
-            lines.append(
-                f"{host.name}: this livepatch is retracted on this host; ulp_livepatch_revert_retracted=true reverts it"
-                " there"
-            )
+            in_the_way.setdefault(_RETRACTED, []).append(host.name)
         elif host.fact("consent") is None:
-            for stuck in host.fact("restarts") or []:
-                undecided = True
-                lines.append(
-                    f"{host.name}: {stuck['name']} ({stuck['pid']}) can't be patched, {stuck['reason']};"
-                    f" {stuck['command']}"
-                )
-    lines = [f"{some(names)}: {trouble}" for trouble, names in in_error.items()] + lines
+            for its in host.restarts:
+                own = f"process {its['pid']} ({its['name']})"
+                why = its["reason"].replace(own, "it")
+                stuck.setdefault((its["name"], its["command"], why), []).append(f"{host.name} ({its['pid']})")
+    lines = [f"{some(names)}: {trouble}" for found in (in_error, in_the_way) for trouble, names in found.items()]
+    lines += [
+        f"{some(where)}: {name} can't be patched, {why}; {command}" for (name, command, why), where in stuck.items()
+    ]
     if any(NO_SIGNERS in trouble for trouble in in_error):
         lines.append(
             "Set ulp_livepatch_allowed_signers_source to a file of yours that lists who may sign: it is then put on the"
             " hosts. Or set ulp_livepatch_allowed_signers to '' to take livepatches that nobody has signed."
         )
-    if undecided:
+    if stuck:
         lines.append(
             "Set ulp_livepatch_restart to true to restart the units of such processes, or to false to leave them"
             " vulnerable and report them."

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NO_SIGNERS
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.affiliation import parse_units, service_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import Host, hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.judgement import harm, refusal
@@ -35,7 +36,7 @@ def row(pid, result, reason="", **fields):
     return {
         "pid": pid, "name": "nginx", "outcome": result, "reason": reason, "threads": 2, "threads_pending": 0,
         "held_us": None, "container": None, "coroutines": 0, "runs_ansible": False, "attached": False,
-        "attached_now": False, **fields,
+        "attached_now": False, "unit": "", **fields,
     }
 
 
@@ -195,20 +196,26 @@ def test_console_names_no_more_than_anybody_reads():
 
 
 def test_refusal():
-    stuck = [{"pid": 7, "name": "nginx", "reason": "no runtime", "unit": "", "command": "end it"}]
+    """What is the same on several hosts is said once. Seen to be a line for each host and process."""
+    def stuck(pid):
+        return row(pid, "not_patchable", f"process {pid} (nginx) has no runtime", unit="nginx.service")
+
     hosts = {
         "broken": facts("error", trouble=["no signers", "no file"]),
-        "stopped": planned(consent=True),
+        "stopped": planned(consent=True), "stopped2": planned(consent=True),
         "retracted": planned(consent=True),
-        "undecided": planned(consent=None, restarts=stuck),
-        "decided": planned(consent=False, restarts=stuck),
+        "undecided": planned(stuck(7), consent=None), "undecided2": planned(stuck(8), stuck(9), consent=None),
+        "decided": planned(stuck(7), consent=False),
         "held": facts("held"),
     }
-    hosts["stopped"]["__ulp_livepatch_plan"]["stopped"] = hosts["retracted"]["__ulp_livepatch_plan"]["retracted"] = True
+    for name, what in (("stopped", "stopped"), ("stopped2", "stopped"), ("retracted", "retracted")):
+        hosts[name]["__ulp_livepatch_plan"][what] = True
     lines = refusal(hosts_of(hosts, list(hosts), "present"))
-    assert [line.partition(":")[0] for line in lines[:-1]] == ["broken", "stopped", "retracted", "undecided"]
+    assert [line.partition(":")[0] for line in lines[:-1]] == [
+        "broken", "stopped, stopped2", "retracted", "undecided (7), undecided2 (8), undecided2 (9)"]
+    assert lines[3].endswith(": nginx can't be patched, it has no runtime; systemctl restart nginx.service")
     assert "ulp_livepatch_restart" in lines[-1]
-    del hosts["undecided"]
+    del hosts["undecided"], hosts["undecided2"]
     assert "ulp_livepatch_restart" not in refusal(hosts_of(hosts, list(hosts), "present"))[-1]
     assert refusal(hosts_of(hosts, ["decided", "held"], "present")) == []
 
@@ -269,21 +276,26 @@ def test_gates_in_the_report():
 
 def test_restarts():
     rows = [
-        row(7, "not_patchable", "why"), row(70, "not_patchable"), row(8, "not_patchable", container="3f9c2d1e8b7a"),
+        row(7, "not_patchable", "why", unit="nginx.service"), row(8, "not_patchable", container="3f9c2d1e8b7a"),
         row(9, "not_patchable", runs_ansible=True), row(10, "patched"), row(11, "not_patchable"),
     ]
-    lines = [
-        "/proc/7/cgroup:0::/system.slice/nginx.service",
-        "/proc/70/cgroup:0::/system.slice/system-getty.slice/getty@tty1.service/sub",
-        "/proc/8/cgroup:0::/system.slice/docker.service",
-        "/proc/9/cgroup:0::/system.slice/ssh.service",
-        "/proc/11/cgroup:0::/user.slice/user-0.slice/session-3.scope",
-    ]
-    assert [(its["pid"], its["unit"], its["command"]) for its in restarts(rows, lines)] == [
+    assert [(its["pid"], its["unit"], its["command"]) for its in restarts(rows)] == [
         (7, "nginx.service", "systemctl restart nginx.service"),
-        (70, "getty@tty1.service", "systemctl restart getty@tty1.service"),
         (8, "", "podman restart 3f9c2d1e8b7a, or docker, whichever runs it"),
         (11, "", "not a service of systemd: end process 11 and start it again the way it was started")]
+
+
+@pytest.mark.parametrize("path, name", [
+    ("system.slice/nginx.service", "nginx.service"),
+    ("system.slice/system-getty.slice/getty@tty1.service/sub", "getty@tty1.service"),
+    ("system.slice/docker-3f9c.scope/system.slice/cron.service", "cron.service"),
+    ("system.slice/docker-3f9c.scope", ""),
+    ("user.slice/user-0.slice/session-3.scope", ""),
+    ("user.slice/user-0.slice/user@0.service/app.slice/own.service", ""),
+    ("", ""),
+])
+def test_service_to_restart(path, name):
+    assert service_of(parse_units(f"1:name=systemd:/{path}\n".encode())) == name
 
 
 def test_rows_at_the_end_of_a_stage():

@@ -12,7 +12,7 @@ import pytest
 from test_rollout import done, facts, planned, reported, row, stage
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import plan
-from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import stage as stage_line
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import stage as table_and_line
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows import QUESTIONS, ours, rows_that
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import outcome
@@ -23,10 +23,10 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 def test_plan():
     hosts = {
         "web1": planned(
-            row(1, "patched"), row(2, "already_patched"), row(3, "not_patchable", "no\x1b runtime"),
+            row(1, "patched"), row(2, "already_patched"),
+            row(3, "not_patchable", "no\x1b runtime", unit="nginx.service"),
             row(4, "not_patchable", runs_ansible=True), row(5, "excluded", "hold line 2"),
-            row(8, "patched", "would attach: from its file", attached=True, attached_now=True), row(9, "patched"),
-            restarts=[{"pid": 3, "name": "nginx", "command": "systemctl restart nginx.service"}]),
+            row(8, "patched", "would attach: from its file", attached=True, attached_now=True), row(9, "patched")),
         "held": facts("held", held="quarter"),
         "gone": facts("unreachable", trouble=["no route"]),
         "back": planned(row(6, "reverted"), direction="absent"),
@@ -52,6 +52,30 @@ def test_plan():
 def test_every_outcome_is_counted_once_in_a_plan(word):
     (line, _row) = plan(hosts_of({"web1": planned(row(1, word), direction="absent")}, ["web1"], "absent"))
     assert sum(int(number) for number in re.findall(r"(\d+) t", line)) == 1
+
+
+def test_table_of_a_stage():
+    rows = row(1, "patched", held_us=70.4), row(2, "patched", attached=True, attached_now=True), row(
+        3, "not_patchable", runs_ansible=True), row(4, "failed", "forged\nline")
+    hosts = {"web1": done(*rows), "web2": done(row(9, "patched"), stage=2)}
+    lines = table_and_line(reported(hosts, [stage(1, "web1")]))
+    assert [line.split()[:4] for line in lines[:-1]] == [
+        ["HOST", "PID", "NAME", "OUTCOME"], ["web1", "1", "nginx", "patched"], ["web1", "2", "nginx", "patched,"],
+        ["web1", "3", "nginx", "runs"], ["web1", "4", "nginx", "failed"]]
+    assert "70 us" in lines[1] and "attached" in lines[2] and lines[4].endswith("forged?line")
+    assert "no process on these hosts" in table_and_line(reported({"web1": done()}, [stage(1, "web1")]))[0]
+
+
+@pytest.mark.parametrize("direction, well, bad", [("present", "patched", "pending"), ("absent", "reverted", "failed")])
+def test_a_long_table_leaves_out_what_is_well(direction, well, bad):
+    hosts = {f"web{number}": done(row(1, well), row(2, bad, "why")) for number in range(30)}
+    lines = table_and_line(reported(hosts, [stage(1, *hosts)], direction=direction))
+    assert [line.split()[3] for line in lines[1:-2]] == [bad] * 30
+    assert lines[-2] == "30 processes more, which the report names"
+
+
+def stage_line(document):
+    return table_and_line(document)[-1]
 
 
 def test_line_of_a_stage():

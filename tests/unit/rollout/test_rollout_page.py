@@ -74,15 +74,11 @@ def drawn(document):
     return Page(text)
 
 
-def stuck(pid, unit=""):
-    return {"pid": pid, "unit": unit, "command": f"systemctl restart {unit}" if unit else "end it"}
-
-
 def everything():
     """Hosts with every outcome there is, and every way in which a host may fare."""
     sick = [gate("page", True, "said"), gate("port", False, "refused"), gate("unit", True)]
     hosts = {
-        word: done(row(7, word, "why", held_us=80.0, container="3f9c2d1e8b7a"), restarts=[stuck(7)], gates_before=sick,
+        word: done(row(7, word, "why", held_us=80.0, container="3f9c2d1e8b7a"), gates_before=sick,
                    gates_after=[gate("page", False, "said"), gate("port", False)], gates_reverted=[gate("page", True)])
         for word in outcome.MEANINGS
     }
@@ -90,7 +86,7 @@ def everything():
         held=facts("held", held="quarter"), gone=facts("unreachable", trouble=["no route"]),
         lost=planned(row(8, "patched")),
         error=facts("error", trouble=["no signers"]), own=done(row(9, "not_patchable", runs_ansible=True)),
-        unit=done(row(10, "not_patchable", "why"), restarts=[stuck(10, "nginx.service")], restarted=["cron.service"]),
+        unit=done(row(10, "not_patchable", "why", unit="nginx.service"), restarted=["cron.service"]),
         back=done(row(11, "patched"), taken_back={"complete": False, "processes": [], "left": ["process 11"]}),
         **{f"same{number}": facts("unreachable", trouble=["no route"]) for number in range(5)},
     )
@@ -197,9 +193,8 @@ def test_page_grows_with_its_rows_only():
     """Guards against lists of hosts in the row of each host."""
     sizes = []
     for number in (20, 40, 80):
-        hosts = {f"web{index:04}": done(*(row(pid, "not_patchable", "why") for pid in range(10, 20)),
-                                        restarts=[stuck(pid, "nginx.service") for pid in range(10, 20)])
-                 for index in range(number)}
+        rows = [row(pid, "not_patchable", "why", unit="nginx.service") for pid in range(10, 20)]
+        hosts = {f"web{index:04}": done(*rows) for index in range(number)}
         sizes.append(len(drawn(reported(hosts)).text))
     assert sizes[2] - sizes[1] < 2.1 * (sizes[1] - sizes[0])
 

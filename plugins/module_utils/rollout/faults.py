@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with what a run was asked for, as far as the controller can tell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+# What a health gate measures.
+_MEASURES = ("url", "command", "unit", "port", "tasks")
+# So many digits of a checksum tell contents apart.
+_DIGITS = 16
+
+
+def faults(livepatch, signers, signers_source):
+    """Why nothing can be rolled out: a list of sentences, empty if it can.
+
+    :param livepatch: path of the container on the controller, or "".
+    :param signers: path of the allowed-signers file on the hosts, or "".
+    :param signers_source: path of such a file on the controller, or "".
+    """
+    if not livepatch:
+        return ["Say which livepatch: -e livepatch=FILE.ulp"]
+    found = []
+    if not os.path.isfile(_real(livepatch)):
+        found.append(
+            f"{_real(livepatch)} is not a file on the controller: give the path of a livepatch made by ulp pack"
+        )
+    if signers_source and not signers:
+        found.append(
+            "ulp_livepatch_allowed_signers_source is given, but ulp_livepatch_allowed_signers, where to put it, is"
+            " empty"
+        )
+    elif signers_source and not os.path.isfile(_real(signers_source)):
+        found.append(
+            f"{signers_source} is not a file on the controller: let ulp_livepatch_allowed_signers_source be one that"
+            " lists who may sign, or empty"
+        )
+    return found
+
+
+def gate_faults(gates):
+    """What is wrong with health gates, dicts: a list of sentences.
+
+    One that can't pass would count as sick before, and then never stop anything.
+    """
+    found = []
+    for gate in gates:
+        if sum(name in gate for name in _MEASURES) != 1:
+            found.append(
+                f"the health gate {json.dumps(gate)} of ulp_livepatch_gates must have exactly one of url, command,"
+                " unit, port and tasks"
+            )
+        elif "tasks" in gate and not os.path.isfile(_real(gate["tasks"])):
+            found.append(f"the task file of a health gate, {_real(gate['tasks'])}, is not there")
+    return found
+
+
+def name_on_hosts(livepatch):
+    """What the container is called on hosts, without .ulp: its name, and what tells its contents from others.
+
+    The loader takes a file of a name that it has loaded before for the same one.
+    """
+    with open(_real(livepatch), "rb") as stream:
+        checksum = hashlib.sha256(stream.read()).hexdigest()
+    return f"{os.path.splitext(os.path.basename(livepatch))[0]}-{checksum[:_DIGITS]}"
+
+
+def _real(path):
+    return os.path.realpath(os.path.expanduser(path))
