@@ -90,12 +90,16 @@ build-command: packages-build venv
 
 # --------------------------------------------------------------------- demo
 
-.PHONY: demo
-demo: packages-runtime-python $(VENV)/ansible build-runtime collection-install ## patch a running network service while its clients stay connected
+# Whether anything can be patched here is found out before anything is built.
+.PHONY: demo demo-permitted
+demo: packages-python demo-permitted packages-runtime $(VENV)/ansible build-runtime collection-install ## patch services while they run, one of them a stock program
 	@env -u ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(INSTALLED)" ANSIBLE_LOCALHOST_WARNING=false \
 		ANSIBLE_INVENTORY_UNPARSED_WARNING=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false \
 		ANSIBLE_CALLBACK_RESULT_FORMAT=yaml \
 		$(BIN)/ansible-playbook libpulp.livepatch.demo -e '{"demo_runtime": "$(CURDIR)/$(BUILD)/libpulp.so"}'
+
+demo-permitted:
+	@"$$(tools/find-python.sh)" playbooks/files/demo/permitted.py >/dev/null
 
 # -------------------------------------------------------------------- check
 
