@@ -136,7 +136,8 @@ class Fleet:
                 "ulp_livepatch_gate_retries": 0, "ulp_livepatch_allowed_signers": ""},
             "children": {group: {"hosts": {name: {} for name in names}} for group, names in self.groups.items()},
         }}))
-        variables = {"livepatch": str(self.container), "ulp_livepatch_report_dir": str(report), **variables}
+        variables = {"livepatch": str(self.container), "ulp_livepatch_report_dir": str(report),
+                     "ulp_livepatch_attach": False, **variables}
         wrap = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
         done = subprocess.run(
             [*wrap, str(ANSIBLE_PLAYBOOK), "-i", str(inventory), f"libpulp.livepatch.{playbook}", *options,
