@@ -11,9 +11,9 @@ import hashlib
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import plan, stage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.course import (
     course,
+    readiness,
     rest_of_stage,
     soak,
-    standing,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import (
@@ -30,8 +30,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows imp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.status import status
 
 
-def rollout_standing(answer, held, gates, restarts_by_number):
-    return standing(answer, held, gate_faults(gates), restarts_by_number)
+def rollout_readiness(answer, held, gates, restarts_by_number):
+    return readiness(answer, held, gate_faults(gates), restarts_by_number)
 
 
 def rollout_course(hostvars, hosts, in_order, direction="present"):
@@ -67,7 +67,7 @@ class FilterModule:
         return {
             "rollout_faults": faults,
             "rollout_name": name_on_hosts,
-            "rollout_standing": rollout_standing,
+            "rollout_readiness": rollout_readiness,
             "rollout_course": rollout_course,
             "rollout_soak": rollout_soak,
             "rollout_rest_of_stage": rollout_rest_of_stage,

@@ -35,7 +35,7 @@ def plan(hosts):
 
 def _left_out(host):
     why = [host.fact("held")] if host.fact("held") else []
-    return printable(": ".join([f"{host.name}: {host.standing or UNREACHABLE}, left out", *why, *host.trouble]))
+    return printable(": ".join([f"{host.name}: {host.readiness or UNREACHABLE}, left out", *why, *host.trouble]))
 
 
 def _plan_of(host):

@@ -21,7 +21,7 @@ BY_NUMBER = (
 )
 
 
-def standing(answer, held, faults_of_gates, restarts_by_number):
+def readiness(answer, held, faults_of_gates, restarts_by_number):
     """How a host stands once it was asked: a dict with status and trouble, a list of str.
 
     :param answer: what a dispatch in check mode returned.

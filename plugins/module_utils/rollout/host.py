@@ -60,7 +60,7 @@ class Host:
     @property
     def planned(self):
         """Whether the host takes part, as far as the run has come."""
-        return self.standing == PLANNED and not self.left_out
+        return self.readiness == PLANNED and not self.left_out
 
     @property
     def left_out(self):
@@ -79,7 +79,7 @@ class Host:
             self.trouble.append(answer.get("msg") or "it failed without a message")
 
     @property
-    def standing(self):
+    def readiness(self):
         """How it stood when it was looked at: the fact, or ERROR where there was no answer."""
         status = self.fact("status")
         retracts = self.direction == ABSENT and self.run_direction != ABSENT
@@ -145,7 +145,7 @@ class Host:
         """How the host fared, one of the words above."""
         if self.taken_back is not None:
             return REVERTED if self.taken_back["complete"] else REVERT_INCOMPLETE
-        status = UNREACHABLE if self.left_out else self.standing or UNREACHABLE
+        status = UNREACHABLE if self.left_out else self.readiness or UNREACHABLE
         if status != PLANNED:
             return status
         if self.stage is None:

@@ -29,7 +29,7 @@ def refusal(hosts):
     stuck: dict[tuple, list[str]] = {}  # {(name, command, reason): what is stuck}
     for host in hosts:
         plan = host.plan or {}
-        if host.standing == ERROR:
+        if host.readiness == ERROR:
             in_error.setdefault("; ".join(host.trouble), []).append(host.name)
         elif plan.get("stopped"):
             in_the_way.setdefault("the kill switch is set", []).append(host.name)

@@ -11,9 +11,9 @@ from test_rollout import done, facts, planned, row
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.course import (
     BY_NUMBER,
     course,
+    readiness,
     rest_of_stage,
     soak,
-    standing,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import faults, gate_faults, name_on_hosts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
@@ -30,8 +30,8 @@ NOTHING = {"gates": False, "soak": False, "persist": False, "revert_earlier": Fa
     ({"processes": [row(7, "not_patchable")]}, "", [], False, "planned", []),
     ({"processes": [row(7, "not_patchable")]}, "", [], True, "error", [BY_NUMBER]),
 ])
-def test_standing(answer, held, gates, by_number, status, trouble):
-    assert standing(answer, held, gates, by_number) == {"status": status, "trouble": trouble}
+def test_readiness(answer, held, gates, by_number, status, trouble):
+    assert readiness(answer, held, gates, by_number) == {"status": status, "trouble": trouble}
 
 
 def test_a_plain_stage_has_no_file_that_nobody_needs():
@@ -101,9 +101,9 @@ def test_where_it_is_retracted_the_second_answer_counts():
     asked = planned(row(7, "excluded"), direction="absent")
     again = {"processes": [row(7, "reverted")]}
     (host,) = hosts_of({"a": dict(asked, __ulp_livepatch_plan_of_revert=again)}, ["a"], "present")
-    assert (host.plan, host.standing) == (again, "planned")
+    assert (host.plan, host.readiness) == (again, "planned")
     (host,) = hosts_of({"a": dict(asked, __ulp_livepatch_plan_of_revert={"msg": "no space"})}, ["a"], "present")
-    assert (host.standing, host.trouble) == ("error", ["no space"])
+    assert (host.readiness, host.trouble) == ("error", ["no space"])
 
 
 def test_faults(tmp_path):
