@@ -293,8 +293,7 @@ class _Inquiry:
             # What would keep it from being applied keeps nothing now.
             return self._explanation(row.outcome, True, row.reason or "it is patched: there is nothing to do")
         if row.outcome == outcome.PATCHED and not failed:
-            attach = "--attach " if row.attached_now else ""
-            command = f"ulp trigger {attach}-p {self._pid} {shlex.quote(str(self._path))}"
+            command = f"ulp trigger -p {self._pid} {shlex.quote(str(self._path))}"
             return self._explanation(row.outcome, True, f"apply it: {command}")
         reason = failed[0].text if failed else row.reason
         if not failed:

@@ -98,7 +98,7 @@ def test_why_not(layouts, start, explained, foreign_program, tmp_path):
     assert f"process {NO_PID} does not exist" in found["next"]
 
     bare = start(padded, preload=False)
-    _status, steps, found = explained(bare.pid, padded.container)
+    _status, steps, found = explained(bare.pid, padded.container, "--no-attach")
     assert failed(steps) == ["runtime"]
     assert steps["target"][0] == "passed"  # what it runs is known all the same
     assert "LD_PRELOAD" in found["next"]
@@ -174,7 +174,7 @@ def test_process_of_somebody_else_and_bad_files(padded, start, ulp, as_nobody, t
 def test_program_that_is_not_for_livepatching(explained):
     sleeper = subprocess.Popen(["/bin/sleep", "infinity"])
     try:
-        status, steps, _found = explained(sleeper.pid)
+        status, steps, _found = explained(sleeper.pid, "--no-attach")
     finally:
         sleeper.kill()
         sleeper.wait()
@@ -184,18 +184,18 @@ def test_program_that_is_not_for_livepatching(explained):
 
 
 def test_runtime_can_be_loaded(padded, start, explained, runtime):
-    """With ``--attach`` as without: what an apply with the same options would do.  Seen to fail without the option."""
+    """What an apply with the same options would do.  Seen to fail with the runtime asked for whatever they say."""
     victim = start(padded, preload=False)
-    status, steps, found = explained(victim.pid, padded.container)
+    status, steps, found = explained(victim.pid, padded.container, "--no-attach")
     assert (status, failed(steps)) == (1, ["runtime"])
 
-    status, steps, found = explained(victim.pid, padded.container, "--attach", "--runtime", runtime / "libpulp.so")
+    status, steps, found = explained(victim.pid, padded.container, "--runtime", runtime / "libpulp.so")
     assert (status, failed(steps), found["outcome"]) == (0, [], "patched")
     assert "which would be loaded" in steps["runtime"][1]
-    assert found["next"] == f"apply it: ulp trigger --attach -p {victim.pid} {padded.container}"
+    assert found["next"] == f"apply it: ulp trigger -p {victim.pid} {padded.container}"
     assert "libpulp" not in Path(f"/proc/{victim.pid}/maps").read_text()
 
-    status, steps, found = explained(victim.pid, padded.container, "--attach", "--runtime", padded.library)
+    status, steps, found = explained(victim.pid, padded.container, "--runtime", padded.library)
     assert (status, failed(steps)) == (1, ["dry run"])
     assert str(padded.library) in found["next"]
     assert victim.ask("answer") == "20"
