@@ -68,7 +68,7 @@ def read_fixes() -> list[Fix]:
     for position, (package, version, patches, in_order) in enumerate(rows):
         others = rows[position:] if in_order else rows
         fixes.append(Fix(package, version, patches, tuple(dict.fromkeys(
-            each for other, other_version, more, _ in others if (other, other_version) == (package, version)
+            each for other, other_version, more, _in_order in others if (other, other_version) == (package, version)
             for each in more))))
     # Those of one base follow each other: a package is built anew for another one.
     first = {each.package: position for position, each in reversed(list(enumerate(fixes)))}
@@ -152,8 +152,8 @@ def shortened(text: str) -> str:
 
 
 def row_of(fix: Fix, outcome: Outcome) -> list[str]:
-    functions = ", ".join(outcome.functions[:4]) + (f" and {len(outcome.functions) - 4} more"
-                                                     if len(outcome.functions) > 4 else "")
+    more = f" and {len(outcome.functions) - 4} more" if len(outcome.functions) > 4 else ""
+    functions = ", ".join(outcome.functions[:4]) + more
     return [fix.package, fix.version, fix.name, functions or "-", outcome.verdict, f"{outcome.seconds:g}"]
 
 

@@ -238,4 +238,3 @@ def names_of(symbol: Symbol) -> set[str]:
         if not symbol.hidden:
             names.add(f"{symbol.name}@@{symbol.version}")
     return names
-

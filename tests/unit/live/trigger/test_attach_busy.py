@@ -10,6 +10,7 @@ import pytest
 # Generous: the threads share the processors with everything else.
 SECONDS = 60
 
+
 @pytest.mark.parametrize(
     ("mode", "threads"), [("compute", 1), ("compute", 4), ("branch", 1), ("descend", 1), ("allocate", 1),
                           ("allocate", 4), ("python", 1)],
