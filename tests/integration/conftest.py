@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-variant", action="store_true",
                      help="run each hazard test in every mode, at every level, with every compiler")
     parser.addoption("--counted", action="store_true", help="run only the tests that count cycles")
-    parser.addoption("--cycles", type=int, default=250,
+    parser.addoption("--cycles", type=int, default=150,
                      help="apply/revert cycles of the stress test in each mode; other tests make a part of that")
 
 

@@ -43,7 +43,7 @@ def stubs_used(victim):
 def test_memory_does_not_grow(variant, cycles, target, start, repeated):
     """Guards the reuse of stubs that no thread can be in any more (ulp_stubs_give_up()), and the worker's frees.
 
-    Over all variants 500 cycles of an apply and a revert each in a normal run, 10,000 in each mode in a soak.  Seen to
+    Over all variants 300 cycles of an apply and a revert each in a normal run, 10,000 in each mode in a soak.  Seen to
     fail with ulp_stubs_give_up() not called.
     """
     build = target("contract", variant)
