@@ -47,4 +47,4 @@ for playbook in apply_livepatch revert_livepatch livepatch_status demo; do
 	ansible-playbook --syntax-check -i localhost, "libpulp.livepatch.$playbook" >/dev/null
 done
 
-echo "The collection in $collections is complete: 7 modules, 3 roles and 4 playbooks found from there."
+echo "The collection in $collections is complete: 8 modules, 3 roles and 4 playbooks found from there."
