@@ -4,5 +4,6 @@
 
 __attribute__((visibility("default"))) const char *XML_ErrorString_fixed(int code)
 {
-	return code == INVALID_TOKEN ? "not well-formed; is a bare & meant to be &amp;?" : "not well-formed";
+	return code == INVALID_TOKEN ? "not well-formed; is a bare & meant to be &amp;?"
+				     : "not well-formed";
 }
