@@ -20,6 +20,7 @@ import resource
 import select
 import signal
 import struct
+import syslog
 import time
 
 from ..faults import listeners
@@ -214,6 +215,9 @@ def _cut_loose(parent, queue, pipe):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
+    # Left to itself, syslog(3) would take whatever gets the number next for its socket, and close it: Ansible has it
+    # open in every module.
+    syslog.closelog()
     # A worker that cannot be killed, as it sits in a read, must not keep open what others wait for the end of.
     null = os.open(os.devnull, os.O_RDWR)
     # Where the parent was started without one of these, a pipe has got its number.
