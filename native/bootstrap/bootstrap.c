@@ -260,18 +260,36 @@ static bool claim(const struct ulp_block *block)
 	return true;
 }
 
-void ulp_entry(struct ulp_block *block)
+/*
+ * The C library has a new thread register what the one that starts it has registered, and aborts
+ * where that fails, as under a seccomp filter that came later.  Without an area, the kernel calls
+ * this invalid, and changes nothing.
+ */
+static bool rseq_is_denied(const struct ulp_block *block)
+{
+	return block->flags & ULP_BLOCK_HAS_RSEQ &&
+	       ulp_system_call(SYS_rseq, 0L, 0L, 0L, 0L) != EINVAL_FROM_KERNEL;
+}
+
+static void carry_out(const struct ulp_block *block)
 {
 	int *(*errno_location)(void) = (int *(*)(void))HEAD->errno_location;
+	int *error_number = errno_location(), before = *error_number;
+	int error = start_worker(block->nonce);
 
+	*error_number = before;
+	if (error)
+		end(ULP_BOOTSTRAP_NO_THREAD, error);
+}
+
+void ulp_entry(struct ulp_block *block)
+{
 	ulp_restart_block_signals();
 	if (claim(block)) {
-		int *error_number = errno_location(), before = *error_number;
-		int error = start_worker(block->nonce);
-
-		*error_number = before;
-		if (error)
-			end(ULP_BOOTSTRAP_NO_THREAD, error);
+		if (rseq_is_denied(block))
+			end(ULP_BOOTSTRAP_NO_RSEQ, 0);
+		else
+			carry_out(block);
 	}
 	ulp_restart_settle(block);
 }

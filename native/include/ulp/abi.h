@@ -390,6 +390,8 @@ enum ulp_pun_instruction {
 #define ULP_BLOCK_XSTATE   256
 /* The thread computes all the time: where its stack shows it outside it takes the newest number. */
 #define ULP_BLOCK_CATCH_UP 1u
+/* Of a bootstrap: the thread has registered an area by rseq(2), or may have. */
+#define ULP_BLOCK_HAS_RSEQ 2u
 
 struct ulp_block {
 	uint64_t registers[27]; /* user_regs_struct, adjusted so that a blocked call is made again */
@@ -410,7 +412,7 @@ struct ulp_block {
  * thread to `entry` as described above.  That thread makes a claim (nonce in the block takes the
  * place of expected in the words), starts a worker, which calls dlopen(), and goes back.
  */
-#define ULP_BOOTSTRAP_MAGIC 0x544f4f42504c550aull /* "\nULPBOOT" */
+#define ULP_BOOTSTRAP_MAGIC 0x544f4f42504c5536ull /* "6ULPBOOT" */
 
 /* The core gives up waiting for a worker: put in place of its claim. */
 #define ULP_BOOTSTRAP_WITHDRAWN 0xffffffffffffffffull
@@ -447,6 +449,7 @@ enum ulp_bootstrap_stage {
 	ULP_BOOTSTRAP_NO_THREAD = 4, /* error: what pthread_create() returned */
 	ULP_BOOTSTRAP_NO_FILE   = 5, /* error: of memfd_create(2), or 0: the bytes did not come */
 	ULP_BOOTSTRAP_REFUSED   = 6, /* dlopen() failed; detail is what dlerror() said */
+	ULP_BOOTSTRAP_NO_RSEQ   = 7, /* a new thread could not register what the diverted one has */
 };
 
 /* In unused bytes of a page of data, all zero at first. */

@@ -11,6 +11,7 @@ it is read.
 from __future__ import annotations
 
 import os
+from typing import Callable
 
 from ..errors import BadElf
 
@@ -54,8 +55,9 @@ class FileContents:
         self._left = MOST_BYTES
         self._kept = 0, b""
 
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+    # Taken now: at the interpreter's end the module may have been emptied before.
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        _close(self._descriptor)
 
     def __len__(self) -> int:
         return self._size

@@ -361,7 +361,7 @@ class _Attempt:
                     return False
             if tid not in self.permitted:
                 self.permitted[tid] = require_permitted(
-                    subject.pid, tid, not self.layout.by_path, self.options.seccomp, runtime=False
+                    subject.pid, tid, not self.layout.by_path, self.options.seccomp
                 )
             self.tries += 1
             bootstrap = Bootstrap(
@@ -434,6 +434,13 @@ class _Attempt:
         if words.stage == abi.BOOTSTRAP_NO_THREAD:
             raise UlpError(
                 f"process {pid} ({name}) cannot start a thread to load the runtime: {os.strerror(words.error)}"
+            )
+        if words.stage == abi.BOOTSTRAP_NO_RSEQ:
+            raise ProcessUnpatchable(
+                pid,
+                f"process {pid} ({name}) runs under a seccomp filter that denies the system call rseq, which it made"
+                " before the filter was there: the C library would end the process when it starts a thread to load the"
+                " runtime; nothing was changed in it",
             )
         if words.stage == abi.BOOTSTRAP_NO_FILE:
             why = os.strerror(words.error) if words.error else "they did not come in time"

@@ -125,25 +125,22 @@ def seccomp_reservation(pid, tid, unexaminable):
     )
 
 
-def require_permitted(pid, tid, makes_file, unexaminable, runtime=True):
+def require_permitted(pid, tid, makes_file, unexaminable):
     """Make sure that no system call that the runtime needs is denied to thread ``tid``.
 
     :param makes_file: whether the runtime is going to make a file in memory.
     :param unexaminable: as seccomp_reservation().
-    :param runtime: whether the process has the runtime, which asks whether rseq is denied before it starts a thread.
     :return: whether the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2)).
     :raises ProcessUnpatchable: one is; the sentence names it.
     :raises ThreadRefused: the thread could not be held to ask.
     """
     if not seccomp_reservation(pid, tid, unexaminable):
-        _require_question(pid, tid, runtime)
         return True
     try:
         programs = fetch_filters(pid, tid)
     except StepFailed as error:
         # A kernel without checkpoint and restore, say.
         if unexaminable == ASSUME_ERRNO:
-            _require_question(pid, tid, runtime)
             return True
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that cannot be examined: {error}"
@@ -166,13 +163,3 @@ def require_permitted(pid, tid, makes_file, unexaminable, runtime=True):
             " filter was there: the C library would end the process when it starts a thread for the livepatch",
         )
     return may_restart(programs)
-
-
-def _require_question(pid, tid, runtime):
-    """Refuse a process whose filter nobody can examine, and may deny rseq, unless something in it asks first."""
-    if not runtime and read_status(pid, tid).seccomp == SECCOMP_FILTER and has_rseq(pid, tid):
-        raise ProcessUnpatchable(
-            pid,
-            f"process {pid} runs under a seccomp filter that cannot be examined from here; if it denies the system call"
-            " rseq, the C library would end the process when the runtime is loaded; restart it with the runtime",
-        )

@@ -18,10 +18,10 @@ from test_attach_killed import code_of_c_library, runtimes
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import cut_off
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import cut_off, seccomp_check
 
-KILL_PROCESS = "0x80000000"
-CLONE3, MEMBARRIER = "435", "324"
+KILL_PROCESS, ERRNO_EPERM = "0x80000000", "0x50001"
+CLONE3, MEMBARRIER, RSEQ, GETITIMER = "435", "324", "334", "36"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -102,3 +102,24 @@ def test_no_room_for_a_thread(padded, start, refused):
 def test_rule_forbids(padded, start, refused):
     victim = start(padded, preload=False)
     assert "a rule says so" in refused(victim, forbids_attaching=lambda pid: f"a rule says so of {pid}")
+
+
+@needs_root
+def test_unknown_filter_that_came_after_rseq(padded, start, runtime, trigger, refused, monkeypatch):
+    """In a container nobody can examine filters: the bootstrap asks the kernel before it starts a thread.
+
+    Seen to fail (the victim aborts) without rseq_is_denied() in bootstrap.c.
+    """
+    monkeypatch.setattr(seccomp_check, "may_fetch", lambda: False)
+    reason = refused(start(padded, "commands", RSEQ, ERRNO_EPERM, preload=False), seccomp="assume_errno")
+    assert "denies the system call rseq" in reason
+
+    attaching = trigger(padded, runtime=str(runtime / "libpulp.so"), seccomp="assume_errno")
+    # Its filter has nothing to say about rseq.
+    other = start(padded, "commands", GETITIMER, ERRNO_EPERM, preload=False)
+    assert attaching.apply(other.pid).outcome == "patched"
+    # The C library has registered nothing.
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
+    without = start(padded, "commands", RSEQ, ERRNO_EPERM, preload=False)
+    assert attaching.apply(without.pid).outcome == "patched"
+    assert without.ask("answer") == "5001"
