@@ -79,8 +79,11 @@ _seconds.__name__ = _duration.__name__ = "number of seconds"
 _count.__name__ = "number"
 
 
-def parser():
-    """The usage.Parser; the chosen verb is in ``verb``."""
+def parser(only=None):
+    """The usage.Parser; the chosen verb is in ``verb``.
+
+    :param only: the name of a verb, if no other is going to be asked for; to make them all takes as long as to start.
+    """
     top = Parser(
         prog="ulp", description="Patch functions of shared libraries in running processes.",
         epilog="ulp VERB --help says more of each. Exit status: 0 done, 1 not so or refused, 2 wrong usage, 3 applied,"
@@ -96,12 +99,21 @@ def parser():
                            help="print the traceback of an error that ends up in the row of a process")
         return added
 
+    for name, add in _VERBS.items():
+        if only in (None, name):
+            add(verb)
+    return top
+
+
+def _post(verb):
     post = verb("post", "make a shared library livepatchable")
     post.add_argument("library", metavar="LIB.so", help="the library, built with padding and trm.o")
     post.add_argument("-o", "--output", metavar="OUT", help="write the result here instead of replacing the library")
     post.add_argument("--allow-untracked", action="store_true",
                       help="accept exported functions without padding, through which threads enter the library unseen")
 
+
+def _build(verb):
     build = verb(
         "build", "make a livepatch from a source and a diff, and prove it",
         "The source, a tree with the command that builds it or a source package of a distribution, is built before and"
@@ -152,6 +164,8 @@ def parser():
                        " its success there is no livepatch")
     build.add_argument("--as-root", action="store_true", help="run the commands of the source as root, if you are")
 
+
+def _pack(verb):
     pack = verb("pack", "make a livepatch from a description file")
     pack.add_argument("description", metavar="PATCH.dsc",
                       help="names the patch library, the libraries that it is for, and the functions that it replaces")
@@ -171,18 +185,26 @@ def parser():
                       help="where it is applied, these livepatches of its targets are reverted in the same moment: a"
                       " patch ID, a name or a wildcard of names, '*' for all; may be given several times")
 
+
+def _dump(verb):
     dump = verb("dump", "show what is in a livepatch")
     dump.add_argument("container", metavar="FILE.ulp", help="the livepatch")
 
+
+def _sign(verb):
     sign = verb("sign", "sign a livepatch; the signature is written to FILE.ulp.sig")
     sign.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     sign.add_argument("-k", "--key", metavar="KEY", required=True,
                       help="private key of ssh-keygen, or a public key whose private half an agent holds")
 
+
+def _verify(verb):
     verify = verb("verify", "tell whether a livepatch is signed: exit 0 by somebody who may sign, 1 if not")
     verify.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     _signers(verify, required=True)
 
+
+def _trigger(verb):
     trigger = verb(
         "trigger", "apply a livepatch to one process, or revert it",
         "Exit status: 0 done, even if threads have not left the library yet; 1 refused, also if the livepatch is not"
@@ -194,11 +216,15 @@ def parser():
     _limits(trigger)
     _policy(trigger)
 
+
+def _check(verb):
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     check.add_argument("container", metavar="FILE.ulp", help="the livepatch")
     _examination(check)
 
+
+def _dispatch(verb):
     dispatch = verb(
         "dispatch", "apply, revert or check a livepatch in many processes",
         "Exit status of patch and revert: 0 no process failed and every PID given is as asked, even if threads have not"
@@ -225,6 +251,8 @@ def parser():
     _limits(dispatch)
     _policy(dispatch)
 
+
+def _list(verb):
     listing = verb(
         "list", "show the livepatchable processes and their state; what needs attention comes first",
         "Processes that have nothing to do with any livepatch are left out. Exit status: 0 done, 1 a process given by"
@@ -243,6 +271,8 @@ def parser():
                          f" each time; without a number: {WATCH_SECONDS:g}; put names before this option")
     _examination(listing)
 
+
+def _explain(verb):
     explain = verb(
         "explain", "tell why a process can be patched, or why not, step by step",
         "Nothing is touched. Exit status: 0 it is patched or can be, 1 not so.",
@@ -255,10 +285,11 @@ def parser():
     _rules(explain)
     _examination(explain)
 
+
+def _messages(verb):
     messages = verb("messages", "show what the runtime in a process has logged")
     messages.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     _examination(messages)
-    return top
 
 
 def _examination(verb):
@@ -316,3 +347,20 @@ def _rules(verb):
                       help="leave the processes alone that this file names; '' for none; default: %(default)s")
     verb.add_argument("--retracted-file", metavar="FILE", default=RETRACTED_FILE,
                       help="apply no livepatch that this file names; '' for none; default: %(default)s")
+
+
+# In the order in which the help names them.
+_VERBS = {
+    "post": _post,
+    "build": _build,
+    "pack": _pack,
+    "dump": _dump,
+    "sign": _sign,
+    "verify": _verify,
+    "trigger": _trigger,
+    "check": _check,
+    "dispatch": _dispatch,
+    "list": _list,
+    "explain": _explain,
+    "messages": _messages,
+}

@@ -69,8 +69,9 @@ def main(argv=None):
     :return: the exit status.
     """
     _open_standard_streams()
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        arguments = parser().parse_args(argv)
+        arguments = parser(argv[0] if argv and argv[0] in _MODULES else None).parse_args(argv)
     except SystemExit as error:
         return error.code
     if arguments.debug or DEBUG_LOG in os.environ:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from .output import complain
@@ -13,10 +14,29 @@ from .output import complain
 WRONG_USAGE = 2
 
 
+class _Formatter(argparse.HelpFormatter):
+    """That of argparse, which makes one for each argument, and loads half of the library to learn the width."""
+
+    def __init__(self, prog):
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns():
+    """The width of the terminal, as shutil.get_terminal_size() has it."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
 class Parser(argparse.ArgumentParser):
     """The parser of a whole command.  Options that are abbreviated without ambiguity are understood."""
 
     def __init__(self, **settings):
+        settings.setdefault("formatter_class", _Formatter)
         self.arguments: list[argparse.Action] = []  # in the order in which they were added, -h first
         self.verbs: dict[str, Verb] = {}
         self._given: list[str] = []

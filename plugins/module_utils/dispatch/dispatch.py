@@ -16,7 +16,6 @@ from ..process.subject import has_ended
 from ..trigger import outcome
 from . import ledger
 from .again import Passes
-from .all_of import AllOf
 from .deal import DEAL, FIND_OUT, LOOK, LOOK_AND_SETTLE, Dealer
 from .interruption import Interruption
 from .policy import Guard, Policy
@@ -63,6 +62,8 @@ def revert_all_of(soname, selection, options, policy=None) -> Dispatched:
     """
     _require_others(selection)
     policy = policy or Policy()
+    from .all_of import AllOf
+
     return _dispatch(AllOf(soname, policy), REVERT, selection, options, policy)
 
 

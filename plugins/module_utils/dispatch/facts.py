@@ -21,8 +21,6 @@ from ..process.namespaces import shares_root
 from ..process.runtime import LoadedPatch
 from ..process.subject import alive, at_rest, examine
 from ..trigger.cut_off import left_behind, stays
-from ..trigger.progress import migration
-from ..trigger.undone import undoing
 from .pool import Pool
 from .select import Selection, choose, is_meant, name_of, short_name_of
 from .task import Task
@@ -183,6 +181,11 @@ def _moved(subject, libraries):
 def _undone(subject, files):
     """{domain: undone.Undoing} of the domains in which hooks are not as the runtime left them."""
     domains = {patch.domain for patch in subject.state.patches if patch.applied}
+    if not domains:
+        return {}
+    # Who asks for a list where nothing is patched does not wait for this, nor for what lagging() needs.
+    from ..trigger.undone import undoing
+
     found = {domain: undoing(subject, domain, files) for domain in domains}
     return {domain: undone for domain, undone in found.items() if undone is not None}
 
@@ -190,6 +193,8 @@ def _undone(subject, files):
 def lagging(subject, files):
     """TIDs of the threads that lag behind the newest universe of any library; a generator."""
     newest: dict[int, LoadedPatch] = {}
+    if subject.state.patches:
+        from ..trigger.progress import migration
     for patch in subject.state.patches:
         if patch.domain not in newest or patch.universe > newest[patch.domain].universe:
             newest[patch.domain] = patch

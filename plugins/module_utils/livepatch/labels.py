@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping
 
 from ..errors import BadDescription, UlpError
 from ..printable import printable
-from .container import SECTION_NAME, parse_metadata
 
 if TYPE_CHECKING:
     from ..elf.image import ElfImage
@@ -86,6 +85,9 @@ def shown_labels(image: ElfImage) -> dict[str, list[str]]:
 
     :param image: ElfImage of its file.
     """
+    # Most who ask for a list of processes see none with a livepatch, and would wait for this.
+    from .container import SECTION_NAME, parse_metadata
+
     try:
         section = image.section(SECTION_NAME)
         if section is None or section.size > _LARGEST_SHOWN:

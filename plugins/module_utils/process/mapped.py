@@ -18,7 +18,6 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from ..elf.bodies import bodies
 from ..elf.contents import FileContents
 from ..elf.frames import FrameDescriptions
 from ..elf.image import ElfImage
@@ -250,6 +249,9 @@ class MappedFiles:
         """
         known = self._open(pid, mapping)
         if roots not in known.bodies:
+            # Only programs, and libraries without padding, have their code read.
+            from ..elf.bodies import bodies
+
             known.bodies[roots] = bodies(known.image, known.functions, roots)
         return known.bodies[roots]
 

@@ -1,20 +1,20 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be done with one livepatch in one process."""
+"""What can be done with one livepatch in one process.
+
+Each operation is imported when it is asked for: a check need not wait for what
+only an apply needs.
+"""
 
 from __future__ import annotations
 
 from ..process.subject import examine
 from . import outcome
-from .aftermath import aftermath
 from .applicability import resolution_in
-from .apply import apply
 from .attempt import attempt
-from .check import check, check_and_settle
 from .drive import drive
 from .job import Job
-from .revert import revert
 from .source import Source
 
 
@@ -62,14 +62,20 @@ class Trigger:
 
     def applying(self, pid):
         """As apply(), but a generator for trigger.drive."""
+        from .apply import apply
+
         return attempt(apply, self._job, pid, outcome.PATCHED)
 
     def reverting(self, pid):
         """As revert(), but a generator for trigger.drive."""
+        from .revert import revert
+
         return attempt(revert, self._job, pid, outcome.REVERTED)
 
     def checking(self, pid):
         """As check(), but a generator for trigger.drive."""
+        from .check import check
+
         return attempt(check, self._job, pid)
 
     def finding_out(self, pid, success):
@@ -79,8 +85,12 @@ class Trigger:
 
         :raises UlpError: that cannot be told.
         """
+        from .aftermath import aftermath
+
         return aftermath(self._job, pid, success)
 
     def looking_and_settling(self, pid):
         """As checking(), but threads that only have to be settled are; whatever the process has stays."""
+        from .check import check_and_settle
+
         return attempt(check_and_settle, self._job, pid)

@@ -13,6 +13,25 @@ from __future__ import annotations
 import sys
 
 BYTE_CODE = "byte_code"
+# The packages of others that the core uses, each only where it is needed.
+PACKAGES_OF_OTHERS = ("capstone", "elftools", "ptrace")
+
+
+class PackagesOfOthers:
+    """Finds out where packages of others are when the first of them is asked for, a finder as importlib wants it.
+
+    That reads whatever *.pth files there are, and many a verb needs none of these packages.
+    """
+
+    def find_spec(self, name, _path=None, _target=None):
+        if name not in PACKAGES_OF_OTHERS:
+            return None
+        sys.meta_path.remove(self)
+        import site
+        from importlib.machinery import PathFinder
+
+        site.main()
+        return PathFinder.find_spec(name)
 
 
 class Importer:
@@ -75,14 +94,27 @@ def start():
         sys.stdout.write(f"ulp {VERSION}\n")
         return 0
     if sys.flags.no_site:
-        import site
-
-        site.main()
+        sys.meta_path.append(PackagesOfOthers())
     use_byte_code()
     from libpulp_livepatch.command.main import main
 
     return main()
 
 
+def end(status):
+    """End with ``status``, without taking apart what the kernel does away with anyway: a tenth of a short verb."""
+    import atexit
+    import os
+
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        # What was asked for did not arrive, a help text on a full disk, say.
+        status = status or 1
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(start())
+    end(start())

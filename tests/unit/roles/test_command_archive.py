@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,57 @@ def test_help_is_that_of_the_parser(sources, monkeypatch):
     ).stdout
     assert short == with_parser
     assert "dispatch" in short
+
+
+def imported_by(command, *arguments):
+    """The names of all modules that a run of the command imports, and its CompletedProcess."""
+    done = run(command, *arguments, flags=("-IS", "-X", "importtime"))
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}, done
+
+
+def test_verb_imports_only_what_it_needs(sources, tmp_path):
+    """Seen to fail with all operations imported by Trigger, and with site.main() before every verb."""
+    compiled(sources, tmp_path / "ulp")
+    sleeper = subprocess.Popen(["/bin/sleep", "infinity"])
+    try:
+        listed, done = imported_by(tmp_path / "ulp", "list", "-p", str(sleeper.pid))
+        assert f"process {sleeper.pid} (sleep)" in done.stderr
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    checked, done = imported_by(tmp_path / "ulp", "check", "-p", "1", tmp_path / "none.ulp")
+    assert "cannot read" in done.stderr
+    for imported in (listed, checked):
+        own = {name.partition(".")[2] for name in imported if name.startswith("libpulp_livepatch.")}
+        assert not own & {"trigger.apply", "trigger.attach", "trigger.revert_all", "dispatch.all_of", "stock.sites"}
+        assert not imported & {"site", "shutil", "elftools", "ptrace", "psutil"}
+    assert not {"hashlib", "libpulp_livepatch.livepatch.container"} & listed
+
+
+def test_packages_of_others_are_known_to_the_start():
+    """Guards verbs that need one: ulp runs without site (-S), and looks for these alone."""
+    imports = re.compile(r"^\s*(?:from|import) ([a-z_0-9]+)", re.MULTILINE)
+    core = ROOT / "plugins" / "module_utils"
+    named = {name for path in core.rglob("*.py") for name in imports.findall(path.read_text())}
+    python_s = set(sys.stdlib_module_names) | {"__future__"}
+    words = {"others", "which", "that", "what", "a", "the"}  # lines of prose that begin so
+    main = runpy.run_path(str(ROOT / "roles" / "ulp_runtime" / "files" / "ulp_main.py"), run_name="ulp")
+    assert {name for name in named - python_s if find_spec(name) is not None} - words <= set(main["PACKAGES_OF_OTHERS"])
+
+
+def test_output_is_whole_at_the_end(sources, tmp_path):
+    """The interpreter is not taken apart; seen to fail, with nothing printed, without flushing what is buffered."""
+    compiled(sources, tmp_path / "ulp")
+    done = run(tmp_path / "ulp", "dispatch", "--help")
+    assert done.stdout.rstrip().endswith("interrupted.") and "--wait-migrated" in done.stdout
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        status = subprocess.run(
+            [sys.executable, tmp_path / "ulp", "list", "--json"], check=False, stdout=full, stderr=subprocess.PIPE,
+            text=True,
+        )
+        helped = subprocess.run([sys.executable, tmp_path / "ulp", "--help"], check=False, stdout=full)
+    assert status.returncode == 1 and "No space left" in status.stderr
+    assert helped.returncode == 1
 
 
 def test_only_who_mistypes_waits_for_what_was_meant(sources):
