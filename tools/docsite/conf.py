@@ -26,6 +26,7 @@ ANSIBLE = "https://docs.ansible.com/projects/ansible/latest/"
 # What the generated pages refer to in Ansible's own documentation. Sphinx would fetch its inventory, and the build then
 # fail without a network.
 PAGES = {
+    "action_plugins": "plugins/action.html",
     "ansible_configuration_settings": "reference_appendices/config.html",
     "callback_plugins": "plugins/callback.html",
     "common_return_values": "reference_appendices/common_return_values.html",
