@@ -79,10 +79,11 @@ class Victim:
                     f"it had said {self._received!r}\n{stacks(self.pid)}")
             if not self._selector.select(min(rest, 1.0)):
                 continue
-            chunk = self.process.stdout.read(65536)
-            if chunk == b"":
+            # Not through the stream, which may keep a part of what it has read where select() does not see it.
+            chunk = os.read(self.process.stdout.fileno(), 65536)
+            if not chunk:
                 raise VictimError(self._death("instead of answering"))
-            self._received += chunk or b""
+            self._received += chunk
         line, _newline, self._received = self._received.partition(b"\n")
         return line.decode()
 
