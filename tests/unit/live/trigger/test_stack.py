@@ -50,6 +50,17 @@ def test_main_thread_with_enough_below(padded, start, trigger):
     assert victim.end() == 0
 
 
+def assert_left_alone(victim, thread, patch):
+    """An apply to a victim of which nobody else can be borrowed stops not even ``thread``, and changes nothing."""
+    before = switches(victim, thread)
+    row = patch.apply(victim.pid)
+    assert switches(victim, thread) == before
+    assert victim.ask("damage") == "0"
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "on a stack whose end cannot be told" in row.reason
+    assert victim.end() == 0
+
+
 def test_stack_without_a_guard_page(padded, start, trigger, only):
     """Guards what the program keeps below a stack that it brought itself (pthread_attr_setstack(3)).
 
@@ -59,13 +70,7 @@ def test_stack_without_a_guard_page(padded, start, trigger, only):
     victim = start(padded)
     thread = victim.start_thread(f"part {SMALL}", PAUSE)
     only(thread)
-    before = switches(victim, thread)
-    row = trigger(padded, retries=3).apply(victim.pid)
-    assert switches(victim, thread) == before
-    assert victim.ask("damage") == "0"
-    assert (row.outcome, row.changed) == ("failed", False)
-    assert "on a stack whose end cannot be told" in row.reason
-    assert victim.end() == 0
+    assert_left_alone(victim, thread, trigger(padded, retries=3))
 
 
 def test_stack_of_one_of_several_coroutines(padded, start, trigger, only):
@@ -77,13 +82,7 @@ def test_stack_of_one_of_several_coroutines(padded, start, trigger, only):
     victim = start(padded)
     thread = victim.start_thread("coroutine", PAUSE)
     only(thread)
-    before = switches(victim, thread)
-    row = trigger(padded, retries=3).apply(victim.pid)
-    assert switches(victim, thread) == before
-    assert victim.ask("damage") == "0"
-    assert (row.outcome, row.changed) == ("failed", False)
-    assert "on a stack whose end cannot be told" in row.reason
-    assert victim.end() == 0
+    assert_left_alone(victim, thread, trigger(padded, retries=3))
 
 
 def knows_guard_regions():
