@@ -26,6 +26,7 @@ from .diversion import Diversion
 from .errors import StepFailed
 from .interruption import interruption
 from .requests import request
+from .rseq import registered_area
 
 _WORD = 8
 
@@ -81,18 +82,8 @@ class Bootstrap(Diversion):
                 "has the control block of another thread: it is between vfork and exec, or was made by clone() past the"
                 " C library"
             )
-        if self._may_have_rseq():
+        if registered_area(self.pid, self.tid, self.rseq) != 0:
             ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["flags"]).value |= abi.BLOCK_HAS_RSEQ
-
-    def _may_have_rseq(self):
-        """Whether the thread has registered an area for restartable sequences (rseq(2)), or nobody can tell."""
-        try:
-            request(requests.GET_RSEQ_CONFIGURATION, self.pid, self.tid, ctypes.sizeof(self.rseq),
-                    ctypes.addressof(self.rseq))
-        except StepFailed:
-            # Before Linux 5.13 the kernel does not tell.
-            return True
-        return bool(self.rseq.address)
 
     def _require_unmoved(self, proof):
         registers = self.registers

@@ -32,7 +32,7 @@ from .errors import StepFailed, StrangeStack, ThreadRefused
 from .interruption import ERESTART_RESTARTBLOCK, interruption, make_again
 from .requests import request
 from .restart import make_original_call_again
-from .rseq import RseqConfiguration
+from .rseq import RseqConfiguration, registered_area
 from .stack import MAIN_STACK, lowest_of_alternate_stack, lowest_of_main_stack, room_below
 
 # Bytes of stack that the entry needs below the block.
@@ -189,15 +189,11 @@ class Diversion:
 
     def _in_critical_section(self):
         """Whether the thread is between the start and the commit of a restartable sequence (rseq(2))."""
-        try:
-            request(requests.GET_RSEQ_CONFIGURATION, self.pid, self.tid, ctypes.sizeof(self.rseq),
-                    ctypes.addressof(self.rseq))
-        except StepFailed:
-            # Before Linux 5.13 the kernel does not tell; the C library of that time registers none.
+        area = registered_area(self.pid, self.tid, self.rseq)
+        # Where the kernel does not tell, the C library is of a time in which it registers none.
+        if not area:
             return False
-        if not self.rseq.address:
-            return False
-        pointer = int.from_bytes(self._read(self.rseq.address + 8, 8), "little")
+        pointer = int.from_bytes(self._read(area + 8, 8), "little")
         if not pointer:
             return False
         section = self._read(pointer, 32)

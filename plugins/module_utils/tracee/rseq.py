@@ -25,6 +25,21 @@ class RseqConfiguration(ctypes.Structure):
     )
 
 
+def registered_area(pid, tid, configuration):
+    """The address of what a thread that is held has registered, 0: nothing; None: the kernel does not tell.
+
+    It tells from Linux 5.13 on.
+
+    :param configuration: RseqConfiguration to read into, made before the thread is held.
+    """
+    try:
+        request(requests.GET_RSEQ_CONFIGURATION, pid, tid, ctypes.sizeof(configuration),
+                ctypes.addressof(configuration))
+    except StepFailed:
+        return None
+    return configuration.address
+
+
 def has_rseq(pid, tid):
     """Whether thread ``tid`` has registered an area for restartable sequences, or may have.
 
@@ -37,12 +52,6 @@ def has_rseq(pid, tid):
 
     def fetch():
         with custody:
-            try:
-                request(requests.GET_RSEQ_CONFIGURATION, pid, tid, ctypes.sizeof(configuration),
-                        ctypes.addressof(configuration))
-            except StepFailed:
-                # Before Linux 5.13 the kernel does not tell.
-                return True
-        return bool(configuration.address)
+            return registered_area(pid, tid, configuration) != 0
 
     return held(fetch)
