@@ -122,6 +122,8 @@ def _is_too_deep(value: object) -> bool:
             inner for outer in level if isinstance(outer, (dict, list))
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
+        if not level:
+            return False
     return any(isinstance(inner, (dict, list)) for inner in level)
 
 

@@ -169,6 +169,8 @@ def covers(lines, start, end, permissions, files=None):
     return False
 
 
+# A process's state block is held against its map piece by piece, and each time a search begins with the same lines.
+@lru_cache(maxsize=1024)
 def _bounds(line):
     """(start, end) of the mapping that a line is about."""
     start, _hyphen, rest = line.partition(b"-")
