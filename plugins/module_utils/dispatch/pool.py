@@ -29,8 +29,10 @@ from typing import NamedTuple
 
 from ..errors import UlpError
 from ..faults import tell
+from ..process.own_waiting import is_runnable
 from ..termination import SIGNALS
 from ..trigger.drive import WIDTH
+from .charge import Estimate
 from .task import (
     BEGUN,
     OVERDUE,
@@ -59,6 +61,7 @@ _GRACE = 0.3
 _TICK = 0.1
 # How long a killed worker is waited for, in seconds: one that sits in a read cannot always be killed at once.
 _REAPING = 0.2
+_LONGEST_REAPING = 2.0
 # How many workers in a row may end by themselves without a process to blame.
 _LOSSES = 5
 # How many workers may have too little memory for a process before it is the one to blame: of those that had all memory,
@@ -95,9 +98,15 @@ class _Member:
     def __init__(self, pid, pipe, slot):
         self.pid = pid
         self.pipe = pipe
-        self.slot = slot
+        self._slot = slot
+        self._estimate = Estimate(pid)
         self.begun = set()  # numbers of tasks
         self._received = b""
+
+    def step(self):
+        """(number of the task, seconds that its steps are charged) of the step that is under way, or None."""
+        step = self._slot.step()
+        return None if step is None else (step.number, step.spent + self._estimate.seconds(step.number, step.began))
 
     def messages(self):
         """What it has said since; None: it has ended."""
@@ -157,8 +166,12 @@ class Pool:
             self._dismiss(member)
         os.close(self._reader)
         os.close(self._writer)
-        deadline = time.monotonic() + _REAPING
-        while self._reap() and time.monotonic() < deadline:
+        started = time.monotonic()
+        while self._reap():
+            elapsed = time.monotonic() - started
+            # Those that only wait for a processor, on a busy host, end as soon as they get one.
+            if elapsed > _REAPING and not (elapsed < _LONGEST_REAPING and any(map(is_runnable, self._ended))):
+                break
             time.sleep(0.001)
 
     @property
@@ -338,7 +351,7 @@ class Pool:
             return []
         answers = []
         for member in list(self._members):
-            step = member.slot.step()
+            step = member.step()
             # Each once, so that this has an end.
             if step is None or step[0] not in member.begun or step[0] in self._second_looks:
                 continue
@@ -353,7 +366,7 @@ class Pool:
 
     @staticmethod
     def _is_stuck(member):
-        step = member.slot.step()
+        step = member.step()
         return step is not None and step[1] > LONG_STEP
 
     def _listen(self):
@@ -423,7 +436,7 @@ class Pool:
         """Kill the workers whose time is over; Answers."""
         answers = []
         for member in list(self._members):
-            step = member.slot.step()
+            step = member.step()
             if step is None or step[1] <= self._patience(step[0]):
                 continue
             answers += self._end(member)
@@ -485,7 +498,7 @@ class Pool:
 
     def _bury(self, member):
         """Deal with a worker that has ended without being told to; Answers."""
-        step = member.slot.step()
+        step = member.step()
         _pid, status = os.waitpid(member.pid, 0)
         self._dismiss(member)
         self._ended.remove(member.pid)

@@ -22,10 +22,12 @@ import signal
 import struct
 import syslog
 import time
+from typing import NamedTuple
 
 from ..faults import listeners
 from ..termination import SIGNALS
 from ..trigger.drive import drive_all
+from .charge import Meter
 from .task import BEGUN, DONE, OVERDUE, OVERSIZED, RAISED, RECORD_SIZE, TOLD, TOUCHES, message, portable, unpacked
 
 # Steps up to so many seconds are not counted against a process: with so many everybody gets a turn.
@@ -38,6 +40,14 @@ _PR_SET_PDEATHSIG = 1
 _STEP = struct.Struct("<Qdd")
 
 
+class Step(NamedTuple):
+    """What a worker is at."""
+
+    number: int  # of the task
+    spent: float  # seconds that earlier steps of that task were charged
+    began: float  # time.monotonic()
+
+
 class Slot:
     """Memory that a worker shares with its watcher: what it is at, and since when."""
 
@@ -45,7 +55,7 @@ class Slot:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
 
     def begin(self, number, spent):
-        """A step of task ``number`` begins, whose steps have taken ``spent`` seconds before."""
+        """A step of task ``number`` begins, whose earlier steps were charged ``spent`` seconds."""
         _STEP.pack_into(self._memory, 0, number, spent, 0.0)
         _STEP.pack_into(self._memory, 0, number, spent, time.monotonic())
 
@@ -54,11 +64,11 @@ class Slot:
         _STEP.pack_into(self._memory, 0, 0, 0.0, 0.0)
 
     def step(self):
-        """(number of the task, seconds that its steps have taken) of the step that is under way, or None."""
+        """The Step that is under way, or None."""
         seen = _STEP.unpack_from(self._memory, 0)
         if seen[2] == 0.0 or _STEP.unpack_from(self._memory, 0) != seen:
             return None
-        return seen[0], seen[1] + time.monotonic() - seen[2]
+        return Step(*seen)
 
 
 class Notice:
@@ -86,13 +96,14 @@ class Worker:
         :param pipe: descriptor to write messages to.
         :param slot: Slot.
         :param notice: Notice.
-        :param seconds: how long the steps of one task may take.
+        :param seconds: how much the steps of one task may be charged (dispatch.charge).
         """
         self._queue = queue
         self._pipe = pipe
         self._slot = slot
         self._notice = notice
         self._seconds = seconds
+        self._meter = Meter()
         self._tasks = select.poll()
         self._tasks.register(queue, select.POLLIN)
         self._under_way = 0
@@ -144,8 +155,8 @@ class Worker:
         spent = 0.0
         while True:
             self._number = number
-            started = time.monotonic()
             self._slot.begin(number, spent)
+            self._meter.begin()
             try:
                 pause = next(operation)
             except StopIteration as stop:
@@ -161,7 +172,7 @@ class Worker:
                 break
             finally:
                 self._slot.end()
-            step = time.monotonic() - started
+            step = self._meter.seconds()
             spent += step if step > _SHORT_STEP else 0.0
             if spent > self._seconds:
                 operation.close()

@@ -18,6 +18,7 @@ import os
 import signal
 import time
 
+from ..process.own_waiting import note_end_of_thread
 from . import requests
 from .errors import ThreadEnded, ThreadRefused
 from .requests import request
@@ -51,7 +52,10 @@ def held(work):
         except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
             outcome.append((None, error))
         finally:
-            done.release()
+            try:
+                note_end_of_thread()
+            finally:
+                done.release()
 
     interruption: BaseException | None = None
     collecting = gc.isenabled()

@@ -111,7 +111,10 @@ class Borrower:
                 require_leave(self.options, self.subject, "a thread of {process} could serve")
                 last_asked = time.monotonic()
                 answer = yield from self._ask(tid, deadline)
-                if answer is not None:
+                if answer is None:
+                    # It may have taken long to stop; meanwhile other processes have their turn.
+                    yield 0
+                else:
                     result = answer
                     if not self._is_retryable(answer):
                         return answer

@@ -31,6 +31,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker 
     private_memory,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.own_waiting import OwnWaiting
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.custody import held
 
 # Seconds: for ever, as far as the pool is concerned.
 FOR_EVER = 600
@@ -44,8 +46,9 @@ def doing(what):
     def perform(task):
         if task.pid < HONEST:
             what(task.pid)
+        # Now the worker itself looks at how long that took.
+        yield 0
         return task.pid
-        yield
 
     return lambda _worker: perform
 
@@ -92,6 +95,76 @@ def test_those_that_were_put_off_are_looked_at_again(tmp_path):
     assert {(answer.value, answer.problem) for answer in answers} == {
         (pid, None) for pid in (*range(1, pool_module._MOST + 1), HONEST)
     }
+
+
+def spin(_pid):
+    while True:
+        pass
+
+
+def test_one_that_keeps_the_worker_busy():
+    """Guards everybody else; seen to hang with only the time counted in which the worker sits in a call."""
+    with Pool(doing(spin), 1) as pool:
+        answers = {answer.task.pid: answer.problem for answer in pool.run(tasks(1, HONEST))}
+    assert answers == {1: LATE, HONEST: None}
+
+
+@contextlib.contextmanager
+def crowded_processor():
+    """A processor that two processes of ours keep busy for ever: its number."""
+    number = min(os.sched_getaffinity(0))
+    children = []
+    try:
+        for _each in range(2):
+            child = os.fork()
+            if child == 0:
+                os.sched_setaffinity(0, {number})
+                spin(0)
+            children.append(child)
+        yield number
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+# Seconds.
+PATIENCE = 1
+
+
+def starve(processor, waited):
+    """Give others the precedence on that processor, and execute until ``waited()`` is twice the patience."""
+    os.nice(19)
+    os.sched_setaffinity(0, {processor})
+    while waited() < 2 * PATIENCE:
+        pass
+
+
+def test_worker_that_waits_for_a_processor():
+    """Guards honest processes on a busy host.
+
+    Seen to fail, as late, with the time on the wall: 14 of 20 processes of a dispatch beside twelve busy ones.
+    """
+    with crowded_processor() as processor, Pool(
+        doing(lambda _pid: starve(processor, OwnWaiting().seconds)), PATIENCE
+    ) as pool:
+        (answer,) = pool.run(tasks(1))
+    assert answer.problem is None
+
+
+def test_worker_whose_tracer_thread_waits_for_a_processor():
+    """Guards the same while a thread of the worker holds one of the process; seen to fail, as late."""
+    def start(processor):
+        # As for a user whose threads cannot be urgent.
+        os.sched_setscheduler = never
+        held(lambda: starve(processor, OwnWaiting().seconds))
+
+    def never(*_arguments):
+        raise PermissionError
+
+    with crowded_processor() as processor, Pool(doing(lambda _pid: start(processor)), PATIENCE) as pool:
+        (answer,) = pool.run(tasks(1))
+    assert answer.problem is None
 
 
 def test_each_that_ends_the_worker_has_an_answer_of_its_own():
