@@ -39,12 +39,12 @@ for module in ulp_build ulp_post ulp_pack ulp_sign ulp_dump ulp_dispatch ulp_che
 	ansible-doc -t module "libpulp.livepatch.$module" >doc.txt
 	grep -q -i "$module" doc.txt
 done
-for role in ulp_runtime ulp_preload ulp_livepatch; do
+for role in ulp_runtime ulp_preload ulp_livepatch prepare_library; do
 	ansible-doc -t role "libpulp.livepatch.$role" >doc.txt
 	grep -q "$role" doc.txt
 done
-for playbook in apply_livepatch revert_livepatch livepatch_status demo; do
+for playbook in apply_livepatch revert_livepatch livepatch_status build_livepatch demo; do
 	ansible-playbook --syntax-check -i localhost, "libpulp.livepatch.$playbook" >/dev/null
 done
 
-echo "The collection in $collections is complete: 8 modules, 3 roles and 4 playbooks found from there."
+echo "The collection in $collections is complete: 8 modules, 4 roles and 5 playbooks found from there."

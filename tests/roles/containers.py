@@ -81,6 +81,7 @@ class Container:
             "ansible_ssh_executable": str(Path(__file__).with_name("ssh-to-container")),
             "ansible_ssh_transfer_method": "piped",
             "ansible_ssh_use_tty": False,
+            "ansible_pipelining": True,
             "ansible_python_interpreter": "/usr/bin/python3",
         }
 
