@@ -188,6 +188,14 @@ refused:
   type: list
   elements: dict
   sample: []
+left:
+  description:
+    - Where something is refused, livepatches of an earlier build that lie in its place. They stay there, and are not
+      what was asked for.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 sources:
   description: The files that the diffs change.
   returned: always
@@ -205,6 +213,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.build import build
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.left_behind import sentence_on
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.ordering import Order, request_for
 
 
@@ -237,7 +246,9 @@ def build_livepatch(module):
     fields = dict(result.fields, changed=result.changed, warnings=warnings,
                   diff={"before": result.before, "after": result.after})
     if result.refused:
-        fields.update(failed=True, msg="; ".join(refusal["reason"] for refusal in result.fields["refused"]))
+        reasons = [refusal["reason"] for refusal in result.fields["refused"]]
+        left = [sentence_on(fields["left"])] if fields["left"] else []
+        fields.update(failed=True, msg="; ".join([*reasons, *left]))
     return fields
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -122,6 +123,30 @@ def test_an_initial_value_is_refused_by_name(build):
     assert answer.status == 1
     assert "refused (initial value)" in answer.errors
     assert "count" in answer.json()["refused"][0]["name"]
+
+
+def test_an_earlier_livepatch_is_not_taken_for_a_refused_one(build, tmp_path):
+    """It stays, as it may be signed and wanted, and is named beside each refusal.  Seen to fail: nobody told of it."""
+    earlier, work = tmp_path / "out" / "libfix.so.ulp", tmp_path / "work"
+    assert build("count++;", "count += 2;").status == 0
+    before = earlier.read_bytes()
+    told = f"{earlier} is of an earlier build, and not what was asked for now"
+    for old, new, *options in (("count = 5", "count = 6"), ("count = 5", "count = 6"),  # again, with nothing changed
+                               ("count++;", "count += 3;", "--test", "false"),
+                               ("count++;", "count++; no_such_thing();")):
+        answer = build(old, new, *options)
+        assert answer.status != 0
+        assert told in answer.errors, str(answer)
+        assert earlier.read_bytes() == before
+    # What lies elsewhere is nobody's business.
+    answer = build("count = 5", "count = 6", "-o", tmp_path / "elsewhere")
+    assert answer.json()["left"] == []
+    assert str(earlier) not in answer.errors
+    # A target that was refused has nothing of its own, whoever made what is there.
+    elsewhere = tmp_path / "elsewhere.ulp"
+    elsewhere.write_bytes(before)
+    shutil.rmtree(work)
+    assert build("count = 5", "count = 6", "-o", elsewhere).json()["left"] == [str(elsewhere)]
 
 
 def test_of_two_static_functions_of_one_name_one_cannot_be_hooked(tmp_path):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from harness.command import Ulp
 from harness.modules import ANSIBLE_PLAYBOOK
-from harness.paths import BUILD, CHECKOUT
+from harness.paths import BUILD, CHECKOUT, RUNTIME
 
 PAIRS = {"make": "make_new", "use": "use_new"}
 
@@ -178,3 +178,67 @@ def test_runtime_role_builds_from_the_collection_once(tmp_path):
     assert succeed(playbook, **variables).changed == 0
     assert (tmp_path / "var" / "build" / "out" / "libpulp.so").stat().st_mtime_ns == built
     assert (tmp_path / "var" / "build").stat().st_mode & 0o777 == 0o700
+
+
+FIX_SOURCE = "static int state = 3;\nint f(int x) { return x + state++; }\n"
+
+
+@pytest.fixture(name="build_playbook")
+def fixture_build_playbook(tmp_path, monkeypatch):
+    """A function that runs build_livepatch on a small tree with some text replaced by the diff."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    tree = tmp_path / "source"
+    tree.mkdir()
+    (tree / "f.c").write_text(FIX_SOURCE)
+
+    def run(old, new, *options, **variables):
+        (tmp_path / "new.c").write_text(FIX_SOURCE.replace(old, new))
+        diff = subprocess.run(["diff", "-u", "--label", "a/f.c", "--label", "b/f.c", tree / "f.c", tmp_path / "new.c"],
+                              stdout=subprocess.PIPE, check=False).stdout
+        (tmp_path / "fix.patch").write_bytes(diff)
+        build = {
+            "source": tree, "diffs": [tmp_path / "fix.patch"], "runtime": RUNTIME, "as_root": True,
+            "build": "gcc -O2 -fPIC -fpatchable-function-entry=16,14 -shared -Wl,--build-id -o libf.so f.c",
+        }
+        return play("libpulp.livepatch.build_livepatch", *options, **{"livepatch_build": build, **variables})
+
+    return run
+
+
+def test_a_livepatch_is_built_and_fetched(build_playbook, tmp_path):
+    """With its page; once.  What is refused says so once, and what was fetched before is not taken for it.
+
+    Seen to fail with a refusal beside the earlier livepatch, of which nothing was said.
+    """
+    fetched = tmp_path / "livepatches"
+    fix = ("return x", "return 2 * x")
+    checked = build_playbook(*fix, "--check", livepatch_build_dest=fetched)
+    assert checked.status == 0, checked.output
+    assert not fetched.exists()
+    built = build_playbook(*fix, livepatch_build_dest=fetched)
+    assert (built.status, built.changed > 0) == (0, True), built.output
+    livepatch = fetched / "libf.so.ulp"
+    dumped = Ulp().succeed("dump", "--json", livepatch).json()
+    assert [pair["old"] for target in dumped["targets"] for pair in target["functions"]] == ["f"]
+    page = (fetched / "libf.so.html").read_text()
+    assert dumped["patch_id"] in page
+    assert "<h2>Functions replaced</h2>" in page
+    before = livepatch.read_bytes()
+    again = build_playbook(*fix, livepatch_build_dest=fetched)
+    assert (again.status, again.changed) == (0, 0), again.output
+
+    refused = build_playbook("state = 3", "state = 4", livepatch_build_dest=fetched)
+    assert refused.status != 0
+    assert len(re.findall(r"^(?:fatal|failed): ", refused.output, re.MULTILINE)) == 1, refused.output
+    assert "state of f.c is writable, and its initial value changes" in refused.output
+    assert f"{livepatch} is of an earlier build, and not what was asked for now" in refused.output
+    assert livepatch.read_bytes() == before
+
+
+def test_what_cannot_be_built_is_one_sentence(build_playbook, tmp_path):
+    broken = build_playbook("return x", "return no_such_name + x", livepatch_build_dest=tmp_path / "livepatches")
+    twice = play("libpulp.livepatch.build_livepatch", livepatch_build={"diffs": ["/a/fix.patch", "/b/fix.patch"]})
+    for played, why in ((broken, "no_such_name"), (twice, "names of their own")):
+        assert played.status != 0
+        assert len(re.findall(r"^(?:fatal|failed): ", played.output, re.MULTILINE)) == 1, played.output
+        assert why in played.output

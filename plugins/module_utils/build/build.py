@@ -13,10 +13,11 @@ from typing import Any, Callable, Mapping, NamedTuple
 
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
-from ..errors import BadElf, FileProblem
+from ..errors import BadElf, FileProblem, UlpError
 from ..livepatch.pack import shown_container
 from ..version import VERSION
 from .errors import BuildFailed
+from .left_behind import left_behind, output_path, sentence_on
 from .page import page
 from .refusals import HOOK, Refusal, Refusals
 from .target_build import Candidate, Made, candidates, contents_digest, make
@@ -84,17 +85,31 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     """Build livepatches.
 
     :param progress: is called with each step, a phrase.
-    :raises UlpError: a step fails; what can't be live-patched is in the result instead.
+    :raises UlpError: a step fails; what can't be live-patched is in the result instead.  The sentence names livepatches
+        of an earlier build that lie where this one's would be.
     """
     if not request.diffs:
         raise BuildFailed("there is no diff to build a livepatch from")
     fingerprint = _fingerprint(request)
     tree = WorkTree(request.work, request.recipe)
-    last = _last(tree, fingerprint)
-    if last is not None:
+    state = _state(tree)
+    if state is not None and state["fingerprint"] == fingerprint and _stands(state["report"]):
         progress("nothing has changed since the last run")
+        last = state["report"]
         shown = "".join(_shown(target["path"]) for target in last["targets"])
         return BuildResult(last, _write_pages(last, request), shown, shown)
+    last = state["report"] if state is not None else None
+    try:
+        return _build(request, tree, fingerprint, last, progress)
+    except UlpError as error:
+        left = left_behind(request.output, last, ())
+        if left:
+            error.args = (f"{error.args[0]}; {sentence_on(left)}",)
+        raise
+
+
+def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, Any] | None,
+           progress: Callable[[str], None]) -> BuildResult:
     built = tree.build([os.path.abspath(diff) for diff in request.diffs], request.strip, progress)
     os.makedirs(tree.path("objects", "taken"), exist_ok=True)
     progress("compare the objects")
@@ -104,6 +119,8 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     for candidate in chosen:
         results.append(_one(candidate, request, tree, built, common, len(chosen) > 1, progress))
     fields = _report(request, built.applied.files, [*built.applied.warnings, *left], results, common)
+    if fields["refused"]:
+        fields["left"] = left_behind(request.output, last, [result.name for result in results if result.path is None])
     fields["test"] = _test(request, tree, chosen, results, progress)
     changed = _write_pages(fields, request)
     before = after = ""
@@ -209,11 +226,10 @@ def _directories(candidate: Candidate, tree: WorkTree, running: ElfImage) -> lis
 
 
 def _output(request: Request, name: str, several: bool) -> str:
-    if request.output.endswith(".ulp") and not os.path.isdir(request.output):
-        if several:
-            raise BuildFailed(f"the diff changes several libraries; name a directory instead of {request.output}")
-        return request.output
-    return os.path.join(request.output, f"{name}.ulp")
+    path = output_path(request.output, name)
+    if several and path == request.output:
+        raise BuildFailed(f"the diff changes several libraries; name a directory instead of {request.output}")
+    return path
 
 
 def _chosen(found: list[Candidate], request: Request, tree: WorkTree, common: Refusals,
@@ -281,6 +297,7 @@ def _report(request: Request, files: list[str], warnings: list[str], results: li
         "warnings": [*warnings, *unused],
         "refused": [_refusal_fields(refusal) for refusal in refused],
         "targets": [_target_fields(result) for result in results],
+        "left": [],
     }
 
 
@@ -333,18 +350,25 @@ def _fingerprint(request: Request) -> str:
     return digest.hexdigest()
 
 
-def _last(tree: WorkTree, fingerprint: str) -> dict[str, Any] | None:
-    """The report of the last run, where it was of the same and its livepatches are still there."""
+def _state(tree: WorkTree) -> dict[str, Any] | None:
+    """``fingerprint`` and ``report`` of the last run in this tree; None where there was none that can be read."""
     try:
         state = json.loads(read_file(tree.path(_STATE)))
-        if state["fingerprint"] != fingerprint:
-            return None
-        for target in state["report"]["targets"]:
-            if target["path"] is None or contents_digest(target["path"]) != target["sha256"]:
-                return None
-        return state["report"]
+        report = state["report"]
+        return {"fingerprint": state["fingerprint"], "report": {
+            **report, "targets": [dict(target, path=target["path"]) for target in report["targets"]],
+            "left": report.get("left", [])}}
     except (FileProblem, ValueError, KeyError, TypeError):
         return None
+
+
+def _stands(report: dict[str, Any]) -> bool:
+    """Whether the livepatches that a report tells of are still there."""
+    try:
+        return all(target["path"] is not None and contents_digest(target["path"]) == target["sha256"]
+                   for target in report["targets"])
+    except (FileProblem, KeyError):
+        return False
 
 
 def default_work_directory(source: str) -> str:

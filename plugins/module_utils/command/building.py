@@ -9,6 +9,7 @@ import sys
 import time
 
 from ..build.build import build
+from ..build.left_behind import sentence_on
 from ..build.ordering import Order, request_for
 from ..build.report import report_lines
 from .output import DONE, REFUSED, complain, show
@@ -46,6 +47,8 @@ def _build(arguments):
     for refusal in fields["refused"]:
         allow = f"; --allow '{refusal['name']}' goes on in spite of it" if refusal["can_be_allowed"] else ""
         complain(f"refused ({refusal['kind']}): {refusal['reason']}{allow}")
+    if fields["left"]:
+        complain(sentence_on(fields["left"]))
     return REFUSED if result.refused else DONE
 
 
