@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules have in common that deal with one livepatch in running processes."""
+"""What modules have in common that deal with livepatches in running processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ options:
   patch:
     description:
       - The livepatch on the host.
-    type: path
+      - Or several, as a list, or the path of a directory, which stands for every file in it whose name ends in C(.ulp).
+        Of the same fix for several builds of a library, each process gets the one for the build that it runs. Of two
+        that replace the same function of one build, one has to depend on the other or replace it.
+    type: raw
     required: true
   pids:
     type: list

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .errors import UlpError
 from .faults import listen, listeners
 from .process.connection import connection
@@ -44,6 +46,18 @@ def marked(rows):
     """``rows``, dicts with the key ``pid``, each with ``runs_ansible``: whether the process is there only to run us."""
     own = connection()
     return [dict(row, runs_ansible=row["pid"] in own) for row in rows]
+
+
+def livepatches_of(module):
+    """The module's parameter ``patch``, a path or a list of such, as a list; fails the module if it is neither.
+
+    ``~`` and variables are expanded, as Ansible does for an option that is a path.
+    """
+    given = module.params["patch"]
+    paths = given if isinstance(given, list) else [given]
+    if not all(isinstance(path, str) and path for path in paths):
+        module.fail_json(msg="patch must be the path of a livepatch, that of a directory with livepatches, or a list")
+    return [os.path.expanduser(os.path.expandvars(path)) for path in paths]
 
 
 def examine_timeout_of(module):

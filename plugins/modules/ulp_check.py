@@ -52,11 +52,13 @@ applied:
     - Whether the livepatch is applied to every process concerned, and all their threads use it.
     - A process is concerned if O(pids) names it, or if it has loaded a target library with the build ID that the
       livepatch is for. If no process is concerned, the answer is true; RV(outcomes) shows that.
+    - Of several livepatches, each has to be applied to the processes that it is for. One that another of them replaces
+      is not missed.
   returned: success
   type: bool
   sample: true
 patch_id:
-  description: The livepatch's ID, 64 hexadecimal digits.
+  description: The livepatch's ID, 64 hexadecimal digits; empty if there are several.
   returned: success
   type: str
   sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
@@ -68,7 +70,8 @@ outcomes:
 processes:
   description:
     - One row for each process that has loaded a target library or was asked for, as
-      RV(libpulp.livepatch.ulp_dispatch#module:processes).
+      RV(libpulp.livepatch.ulp_dispatch#module:processes). A process that several livepatches are for has a row for
+      each.
     - The outcome is V(already_patched), V(pending), V(reverted), V(not_applicable), V(already_fixed_on_disk),
       V(not_patchable), or V(failed) for a process that the livepatch is not applied to, or in which something else,
       most likely a probe or a debugger, has changed the code at the entry of a function that it relies on.
@@ -84,6 +87,7 @@ processes:
       threads_pending: 0
       held_us: null
       container: null
+      patch_id: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
       runs_ansible: false
 """
 
@@ -91,6 +95,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import (
     examine_timeout_of,
+    livepatches_of,
     marked,
     run_module,
 )
@@ -104,7 +109,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.setting
 def run(module):
     """Look at the processes that the module's parameters name; returns the module's result."""
     options = options_from({"examine_timeout": examine_timeout_of(module)})
-    result = dispatch(module.params["patch"], CHECK, Selection(tuple(module.params["pids"])), options)
+    result = dispatch(livepatches_of(module), CHECK, Selection(tuple(module.params["pids"])), options)
     return {
         "changed": False,
         "applied": result.applied,
@@ -119,7 +124,7 @@ def main():
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "patch": {"type": "path", "required": True},
+            "patch": {"type": "raw", "required": True},
             "pids": {"type": "list", "elements": "int", "default": []},
             "examine_timeout": {"type": "float", "default": EXAMINE_SECONDS},
         },

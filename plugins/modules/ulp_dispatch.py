@@ -10,7 +10,8 @@ module: ulp_dispatch
 short_description: Apply a livepatch to running processes, or revert it
 version_added: 1.0.0
 description:
-  - Applies a livepatch to every running process that has loaded the library that it is for, or reverts it there.
+  - Applies a livepatch to every running process that has loaded the library that it is for, or reverts it there. Of
+    several, each process gets those that are for what it runs.
   - No process is restarted. One thread of each process is held for some microseconds; all others go on.
   - A thread that is inside the library goes on with the old functions and takes the new ones when it has left the
     library and enters it again. Until then it counts as pending.
@@ -41,6 +42,10 @@ options:
   patch:
     description:
       - The livepatch on the host.
+      - Or several, as a list, or the path of a directory, which stands for every file in it whose name ends in C(.ulp).
+        Of the same fix for several builds of a library, each process gets the one for the build that it runs. Of two
+        that replace the same function of one build, one has to depend on the other or replace it; otherwise nothing
+        is done, and the message names both.
       - Every process loads it from this path if it finds the same file there and may read it; the file should stay
         where it is. Any other process, such as one in a container, is given the bytes, in a nameless file in
         memory. For that it needs a /proc of its own.
@@ -50,8 +55,10 @@ options:
     description:
       - The livepatch on the controller. It is copied to O(patch) first, and so is its signature if there is one beside
         it. A directory that is not there is made.
+      - Or several, as a list or a directory like O(patch). Then O(patch) is a list that is as long, or the directory to
+        which all are copied. What else is in that directory is not dealt with.
       - In check mode nothing stays on the host.
-    type: path
+    type: raw
     version_added: 1.1.0
   state:
     description: V(present) applies the livepatch, V(absent) reverts it.
@@ -72,8 +79,8 @@ options:
     version_added: 1.1.0
   replace:
     description:
-      - Revert whatever other livepatch is applied to the targets of O(patch), in the same moment in which that is
-        applied. No thread sees the functions that neither replaces without it. The row's reason names what was
+      - Revert whatever other livepatch, that is not of O(patch), is applied to its targets, in the same moment in which
+        it is applied. No thread sees the functions that neither replaces without it. The row's reason names what was
         reverted.
       - A livepatch can say by itself which ones it replaces, see O(libpulp.livepatch.ulp_pack#module:replaces).
       - Reverting O(patch) later does not bring back what it has replaced.
@@ -201,6 +208,11 @@ EXAMPLES = r"""
   libpulp.livepatch.ulp_dispatch:
     patch: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
 
+- name: Patch every process with the one of these that is for the build that it runs
+  libpulp.livepatch.ulp_dispatch:
+    source: livepatches/cve-2026-0001/
+    patch: /var/lib/libpulp/livepatches/cve-2026-0001
+
 - name: Patch the web servers only, and wait until every thread uses the new functions
   libpulp.livepatch.ulp_dispatch:
     patch: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
@@ -235,18 +247,47 @@ EXAMPLES = r"""
 
 RETURN = r"""
 patch_id:
-  description: The livepatch's ID, 64 hexadecimal digits; empty with O(all_of).
+  description: The livepatch's ID, 64 hexadecimal digits; empty with O(all_of), and if there are several livepatches.
   returned: success
   type: str
   sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+livepatches:
+  description: The livepatches, in the order in which they are dealt with. With O(all_of), one without an ID.
+  returned: success
+  type: list
+  elements: dict
+  version_added: 1.1.0
+  contains:
+    path:
+      description: Its file on the host.
+      type: str
+      sample: /var/lib/libpulp/livepatches/cve-2026-0001.ulp
+    patch_id:
+      description: Its ID, 64 hexadecimal digits.
+      type: str
+      sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+    labels:
+      description: What it is about, as its author said; each key with a list of texts.
+      type: dict
+      sample: {"cve": ["CVE-2026-0001"]}
+    signer:
+      description: The principal of O(allowed_signers) whose signature was verified, or null.
+      type: str
+      sample: security@example.com
+    retracted:
+      description: Whether it is on the list O(retracted_file) and that was in the way.
+      type: bool
+      sample: false
 labels:
-  description: What the livepatch is about, as its author said; each key with a list of texts.
+  description: What the livepatches are about, as their authors said; each key with a list of texts.
   returned: success
   type: dict
   sample: {"cve": ["CVE-2026-0001"]}
   version_added: 1.1.0
 processes:
-  description: One row for each process that has loaded a target library or was asked for, ascending by process ID.
+  description:
+    - One row for each process that has loaded a target library or was asked for, ascending by process ID.
+    - A process that several of the livepatches are for has a row for each, in the order of RV(livepatches).
   returned: always, unless the livepatch itself cannot be used
   type: list
   elements: dict
@@ -255,6 +296,13 @@ processes:
       description: Process ID.
       type: int
       sample: 4711
+    patch_id:
+      description:
+        - The ID of the livepatch that the row is about. It is empty where that is none in particular, as for a process
+          that runs a build of the library that none of several livepatches is for, and with O(all_of).
+      type: str
+      sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+      version_added: 1.1.0
     name:
       description: Name of the program.
       type: str
@@ -338,12 +386,14 @@ copied:
   sample: true
   version_added: 1.1.0
 outcomes:
-  description: How many processes had each outcome.
+  description: How many processes had each outcome. Of one that has several rows, the worst counts.
   returned: always, unless the livepatch itself cannot be used
   type: dict
   sample: {"patched": 3, "not_patchable": 1}
 signer:
-  description: The principal of O(allowed_signers) whose signature was verified, or null.
+  description:
+    - The principal of O(allowed_signers) whose signature was verified, or null. Null also where that is not the same
+      for all livepatches, see RV(livepatches[].signer).
   returned: success
   type: str
   sample: security@example.com
@@ -360,7 +410,7 @@ incomplete:
   type: bool
   sample: false
 retracted:
-  description: Whether the livepatch is on the list O(retracted_file) and that was in the way.
+  description: Whether a livepatch is on the list O(retracted_file) and that was in the way.
   returned: always, unless the livepatch itself cannot be used
   type: bool
   sample: false
@@ -370,6 +420,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import (
     examine_timeout_of,
+    livepatches_of,
     marked,
     run_module,
 )
@@ -433,11 +484,12 @@ def run(module):
         if parameters["replace"] and parameters["state"] != "present":
             module.fail_json(msg="replace is for applying a livepatch: state must be present")
         result = dispatch(
-            parameters["patch"], PATCH if parameters["state"] == "present" else REVERT, selection, options, policy
+            livepatches_of(module), PATCH if parameters["state"] == "present" else REVERT, selection, options, policy
         )
     fields = {
         "changed": result.changed,
         "patch_id": result.patch_id,
+        "livepatches": [livepatch._asdict() for livepatch in result.livepatches],
         "labels": result.labels,
         "processes": [dict(row, unit=_unit(row)) for row in marked(row.as_dict() for row in result.rows)],
         "outcomes": count_outcomes(result.rows),
@@ -464,8 +516,8 @@ def main():
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "patch": {"type": "path"},
-            "source": {"type": "path"},
+            "patch": {"type": "raw"},
+            "source": {"type": "raw"},
             "all_of": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "replace": {"type": "bool", "default": False},

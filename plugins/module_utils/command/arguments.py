@@ -35,7 +35,7 @@ def _pid(text):
 
 
 def _process(text):
-    """A PID, or the wildcard of a name (str)."""
+    """A PID, or a word that is none (str): the wildcard of a name, or a path."""
     return _pid(text) if text.isascii() and text.isdigit() else text
 
 
@@ -64,13 +64,12 @@ def _misused(arguments):
     """What is wrong with how ``ulp dispatch`` was called, one sentence; None: nothing."""
     if arguments.replace and arguments.operation != "patch":
         return "--replace goes with patch alone"
+    livepatches = [operand for operand in arguments.operands if isinstance(operand, str)]
     if arguments.all_of is None:
-        return "the following arguments are required: FILE.ulp" if arguments.container is None else None
+        return None if livepatches else "the following arguments are required: FILE.ulp"
     if arguments.operation != "revert":
         return "--all-of goes with revert alone"
-    if arguments.container is not None and not (arguments.container.isascii() and arguments.container.isdigit()):
-        return f"--all-of stands in place of a livepatch; leave out {arguments.container}"
-    return None
+    return f"--all-of stands in place of a livepatch; leave out {livepatches[0]}" if livepatches else None
 
 
 # argparse names the type in its message.
@@ -220,13 +219,16 @@ def _trigger(verb):
 def _check(verb):
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
-    check.add_argument("container", metavar="FILE.ulp", help="the livepatch")
+    check.add_argument("containers", metavar="FILE.ulp", nargs="+",
+                       help="the livepatch, several of which the process has one, or a directory of such")
     _examination(check)
 
 
 def _dispatch(verb):
     dispatch = verb(
         "dispatch", "apply, revert or check a livepatch in many processes",
+        "Of several livepatches, such as the same fix for several builds of a library, each process gets those that are"
+        " for what it runs."
         "Exit status of patch and revert: 0 no process failed and every PID given is as asked, even if threads have not"
         " left the library yet; 1 otherwise, also if processes that were just forked keep turning up. Of check: 0"
         " applied on every thread of every process that the livepatch is for and of every PID given (also if there is"
@@ -235,16 +237,17 @@ def _dispatch(verb):
     )
     dispatch.set_defaults(misuse=_misused)
     dispatch.add_argument("operation", **one_of(("patch", "revert", "check")), help="what to do")
-    dispatch.add_argument("container", metavar="FILE.ulp", nargs="?", help="the livepatch; not with --all-of")
-    dispatch.add_argument("pids", metavar="PID", type=_pid, nargs="*", help="only these processes; without any: all")
+    dispatch.add_argument("operands", metavar="FILE.ulp|DIR|PID", type=_process, nargs="*",
+                          help="the livepatches: files, or directories of which every file ending in .ulp is meant; not"
+                          " with --all-of. What is a number is the PID of a process to deal with; without any: all")
     dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[],
                           help="only processes with such a name")
     dispatch.add_argument("--exclude", metavar="RULE", action="append", default=[],
                           help="leave these processes out: the wildcard of a name, or a rule as in the hold file,"
                           " unit=WILDCARD")
     dispatch.add_argument("--all-of", metavar="NAME",
-                          help="with revert, instead of FILE.ulp: every livepatch of the library with this soname, in"
-                          " each process in one moment")
+                          help="with revert, in place of livepatches: all of the library with this soname, in each"
+                          " process in one moment")
     dispatch.add_argument("--replace", action="store_true",
                           help="with patch: revert what else is applied to the livepatch's targets, in the same moment")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be done and touch no process")

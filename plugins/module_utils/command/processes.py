@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ..dispatch.dispatch import dispatch, revert_all_of
@@ -67,10 +68,19 @@ def _status(result, status):
 
 
 def _check(arguments):
-    result = dispatch(arguments.container, CHECK, Selection((arguments.process,)), options_from(vars(arguments)))
-    (row,) = result.rows
-    show(arguments, row.as_dict(), outcome_table([row]) if _is_good(row) else [])
+    result = dispatch(arguments.containers, CHECK, Selection((arguments.process,)), options_from(vars(arguments)))
+    rows = [row.as_dict() for row in result.rows]
+    lines = _table(result, [row for row in result.rows if _is_good(row)])
+    show(arguments, rows[0] if len(result.livepatches) == 1 else rows, lines)
     return _applied_status(result)
+
+
+def _table(result, rows):
+    """The lines that show ``rows`` of Dispatched ``result``; which livepatch each is about, if there are several."""
+    if not rows:
+        return []
+    names = {livepatch.patch_id: os.path.basename(livepatch.path) for livepatch in result.livepatches}
+    return outcome_table(rows, names if len(names) > 1 else {})
 
 
 def _applied_status(result):
@@ -85,19 +95,19 @@ def _applied_status(result):
 
 def _dispatch(arguments):
     options, policy = options_from(vars(arguments), check=arguments.dry_run), policy_from(vars(arguments))
+    livepatches = [operand for operand in arguments.operands if isinstance(operand, str)]
+    pids = tuple(operand for operand in arguments.operands if isinstance(operand, int))
+    selection = Selection(pids, tuple(arguments.name))
     if arguments.all_of is not None:
-        # What stands where the livepatch would is the first PID.
-        first = () if arguments.container is None else (int(arguments.container),)
-        selection = Selection((*first, *arguments.pids), tuple(arguments.name))
         result = revert_all_of(arguments.all_of, selection, options, policy)
     else:
-        selection = Selection(tuple(arguments.pids), tuple(arguments.name))
-        result = dispatch(arguments.container, arguments.operation, selection, options, policy)
+        result = dispatch(livepatches, arguments.operation, selection, options, policy)
     for warning in result.warnings:
         complain(warning)
-    lines = outcome_table(result.rows)
+    lines = _table(result, result.rows)
     if not result.rows:
-        what = "a library that this livepatch is for" if arguments.all_of is None else arguments.all_of
+        which = "this livepatch is" if len(result.livepatches) == 1 else "these livepatches are"
+        what = f"a library that {which} for" if arguments.all_of is None else arguments.all_of
         lines = [] if result.signal else [f"no process runs {what}"]
     _show_of(result, arguments, [row.as_dict() for row in result.rows], lines)
     if result.operation == CHECK:

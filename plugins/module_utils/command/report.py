@@ -21,18 +21,23 @@ def table(rows, headings):
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
 
 
-def outcome_table(rows):
-    """The lines that show trigger.outcome.Row ``rows``."""
+def outcome_table(rows, livepatches=None):
+    """The lines that show trigger.outcome.Row ``rows``.
+
+    :param livepatches: {patch ID: name}, to show which livepatch a row is about.
+    """
+    which = ("LIVEPATCH",) if livepatches else ()
     return table(
         [
             (
                 row.pid, f"{row.name} ({row.container})" if row.container else row.name,
+                *((livepatches.get(row.patch_id, "-"),) if livepatches else ()),
                 f"{row.outcome}, attached" if row.attached_now else row.outcome,
                 row.threads, row.threads_pending, "-" if row.held_us is None else f"{row.held_us:.0f} us", row.reason,
             )
             for row in rows
         ],
-        ("PID", "NAME", "OUTCOME", "THREADS", "PENDING", "HELD", "REASON"),
+        ("PID", "NAME", *which, "OUTCOME", "THREADS", "PENDING", "HELD", "REASON"),
     )
 
 

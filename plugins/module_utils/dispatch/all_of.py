@@ -30,7 +30,7 @@ class AllOf:
         # What the ledger says.
         self.container = Container(f"all of {soname}", 0, "", "", [], [], {}, (0, 0), frozenset())
 
-    def trigger(self, files, options):
+    def trigger(self, files, options, _companions=()):
         """What deals with one process: as policy.Guard.trigger()."""
         return RevertAll(self._soname, files, options, lambda pid, container: held(pid, self._rules, container))
 

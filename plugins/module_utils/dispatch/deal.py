@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a worker does with one process in a dispatch."""
+"""What a worker does with one process in a dispatch, for one livepatch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import NamedTuple
 from ..errors import FileProblem, MissingDependency, UlpError, Untrusted
 from ..faults import unexpected
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
-from ..process.mapped import MappedFiles
 from ..process.subject import alive, has_ended
 from ..trigger import outcome
 from ..trigger.aftermath import credited
@@ -28,41 +27,56 @@ _WORK = {PATCH: "applying", REVERT: "reverting", CHECK: "checking"}  # the gener
 class Found(NamedTuple):
     """What became of one process."""
 
-    row: Row | None  # None: it is of no concern
+    rows: tuple[Row, ...] = ()  # one for each livepatch; none: it is of no concern
     hidden: bool = False  # it could not be looked at
     stopped: bool = False  # the kill switch was in the way
     ended: bool = False  # nothing can be said of it any more
+    unfinished: bool = False  # there are livepatches of which nothing can be said
 
 
 class Dealer:
     """One livepatch, one operation, and what a worker has read of shared libraries."""
 
-    def __init__(self, guard, operation, selection, options):
+    def __init__(self, guard, operation, selection, options, files, companions=()):
         """
         :param guard: policy.Guard.
         :param operation: result.PATCH, REVERT or CHECK.
         :param selection: select.Selection.
-        :param options: trigger.options.Options.
+        :param options: trigger.options.Options; what the guard has to say is added.
+        :param files: process.mapped.MappedFiles.
+        :param companions: the other livepatches of the same run, livepatch.container.Container.
         """
+        options = options._replace(
+            veto=guard.veto, forbids_attaching=guard.forbids_attaching, record_attaching=guard.record_attaching)
         self._guard = guard
         self._operation = operation
         self._selection = selection
-        self._trigger = guard.trigger(MappedFiles(), options)
+        self._trigger = guard.trigger(files, options, companions)
 
-    def perform(self, task):
-        """The generator that carries out task.Task ``task``, and returns a Found."""
-        work = {DEAL: self._deal, LOOK: self._look, LOOK_AND_SETTLE: self._look_and_settle, FIND_OUT: self._find_out}
+    @property
+    def container(self):
+        """The livepatch, a livepatch.container.Container."""
+        return self._guard.container
+
+    def perform(self, task, presumed=frozenset()):
+        """The generator that carries out task.Task ``task``, and returns a Found.
+
+        :param presumed: as for Trigger.applying() and reverting().
+        """
+        if task.kind == DEAL:
+            return self._deal(task, presumed)
+        work = {LOOK: self._look, LOOK_AND_SETTLE: self._look_and_settle, FIND_OUT: self._find_out}
         return work[task.kind](task)
 
-    def _deal(self, candidate):
+    def _deal(self, candidate, presumed):
         """The Found of a process, of which nothing is known yet."""
         hidden = False
         try:
             if not is_meant(candidate, self._selection):
-                return Found(None)
+                return Found()
             # Who is called as the caller said was asked for, too.
             candidate = candidate._replace(named=candidate.named or not self._selection.everything)
-            row = yield from self._row(candidate)
+            row = yield from self._row(candidate, presumed)
         except MissingDependency:
             raise
         except ProcessError as error:
@@ -77,13 +91,17 @@ class Dealer:
             row = self._failed(candidate, unexpected(error, about))
         if row is not None and candidate.touched:
             row = credited(row, self._success)
-        return Found(row, hidden, self._guard.stopped)
+        return Found(self._rows(row), hidden, self._guard.stopped)
+
+    def _rows(self, row):
+        """``row``, or None, as a Found has it."""
+        return () if row is None else (row._replace(patch_id=self.container.patch_id),)
 
     @property
     def _success(self):
         return outcome.PATCHED if self._operation == PATCH else outcome.REVERTED
 
-    def _row(self, candidate):
+    def _row(self, candidate, presumed):
         """The Row of a process, or None: it is of no concern."""
         pid, trigger, guard = candidate.pid, self._trigger, self._guard
         if not candidate.named and not self._is_concerned(pid):
@@ -92,7 +110,7 @@ class Dealer:
         if reason is not None:
             return Row(pid, name_of(pid), outcome.EXCLUDED, reason)
         guard.confirm()
-        row = yield from getattr(trigger, _WORK[self._operation])(pid)
+        row = yield from getattr(trigger, _WORK[self._operation])(pid, presumed)
         if row.changed and guard.applies and not trigger.options.check:
             row = yield from self._unless_replaced(row)
         if not candidate.named and (
@@ -154,21 +172,21 @@ class Dealer:
 
     def _look(self, task):
         """The Found of a process that has been dealt with, as it is now."""
-        return Found((yield from self._trigger.checking(task.pid)))
+        return Found(self._rows((yield from self._trigger.checking(task.pid))))
 
     def _look_and_settle(self, task):
         """As _look(), but threads that only have to be settled are."""
-        return Found((yield from self._trigger.looking_and_settling(task.pid)))
+        return Found(self._rows((yield from self._trigger.looking_and_settling(task.pid))))
 
     def _find_out(self, task):
-        """The Found of a process that was not dealt with to the end; its row is None where there is nothing to say."""
+        """The Found of a process that was not dealt with to the end; it has no row where there is nothing to say."""
         try:
             alive(task.pid)
             if task.touched:
-                return Found((yield from self._trigger.finding_out(task.pid, self._success)))
+                return Found(self._rows((yield from self._trigger.finding_out(task.pid, self._success))))
             reason = self._guard.reason(task.pid)
         except (ProcessGone, ProcessDead):
-            return Found(None, ended=True)
+            return Found(ended=True)
         if reason is None or task.named:
-            return Found(None)
-        return Found(Row(task.pid, name_of(task.pid), outcome.EXCLUDED, reason))
+            return Found()
+        return Found(self._rows(Row(task.pid, name_of(task.pid), outcome.EXCLUDED, reason)))

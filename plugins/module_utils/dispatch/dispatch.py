@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One livepatch, many processes."""
+"""One livepatch, or several, and many processes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 
 from ..errors import FileProblem, UlpError, Untrusted
 from ..livepatch.labels import shown
+from ..livepatch_files import livepatch_files
+from ..process.mapped import MappedFiles
 from ..process.procfs import hides_processes
 from ..process.subject import has_ended
 from ..trigger import outcome
@@ -18,10 +20,11 @@ from . import ledger
 from .again import Passes
 from .deal import DEAL, FIND_OUT, LOOK, LOOK_AND_SETTLE, Dealer
 from .interruption import Interruption
-from .policy import Guard, Policy
+from .policy import Policy
 from .pool import Pool
-from .result import CHECK, PATCH, REVERT, Dispatched
+from .result import CHECK, PATCH, REVERT, Dispatched, Livepatch
 from .select import choose
+from .several import Several, guards_of
 from .task import Task
 from .unanswered import row_of, with_what_was_found_out
 
@@ -31,28 +34,29 @@ _PAUSE = 0.01
 _LISTED = 5
 
 
-def dispatch(path, operation, selection, options, policy=None) -> Dispatched:
-    """Apply, revert or check the livepatch at ``path`` in every process that it is for.
+def dispatch(paths, operation, selection, options, policy=None) -> Dispatched:
+    """Apply, revert or check livepatches, each in every process that it is for.
 
     Processes are looked at, and sent requests, by workers (pool.Pool), which are killed where one does not answer.
 
-    :param path: of the container.
+    :param paths: path of a container or of a directory of containers, or a list of such: as livepatch_files() takes it.
     :param operation: PATCH, REVERT or CHECK.
     :param selection: select.Selection.
     :param options: trigger.options.Options.
     :param policy: policy.Policy; without any, every container is accepted that nobody else could change.
     :return: Dispatched, with a row for every process that loads a target library, for every one that was asked for by
         PID or name, and for every one of which that could not be told; when a signal asks us to end
-        (interruption.SIGNALS), only for those that were begun.
-    :raises BadContainer, BadElf, FileProblem: the container cannot be used.
-    :raises BadSignature, Untrusted: it may not be applied.
-    :raises UlpError: a file of the policy is malformed, or this very process was asked for.
+        (interruption.SIGNALS), only for those that were begun. Where several livepatches are for a process, it has a
+        row for each.
+    :raises BadContainer, BadElf, FileProblem: a container cannot be used.
+    :raises BadSignature, Untrusted: one may not be applied.
+    :raises UlpError: a file of the policy is malformed, this very process was asked for, or the livepatches cannot be
+        dealt with together.
     :raises MissingDependency: a Python package is missing.
     """
     _require_others(selection)
     policy = policy or Policy()
-    guard = Guard(path, policy, applies=operation == PATCH, touches=operation != CHECK)
-    return _dispatch(guard, operation, selection, options, policy)
+    return _dispatch(guards_of(livepatch_files(paths), policy, operation), operation, selection, options, policy)
 
 
 def revert_all_of(soname, selection, options, policy=None) -> Dispatched:
@@ -64,7 +68,7 @@ def revert_all_of(soname, selection, options, policy=None) -> Dispatched:
     policy = policy or Policy()
     from .all_of import AllOf
 
-    return _dispatch(AllOf(soname, policy), REVERT, selection, options, policy)
+    return _dispatch([AllOf(soname, policy)], REVERT, selection, options, policy)
 
 
 def _require_others(selection):
@@ -72,18 +76,25 @@ def _require_others(selection):
         raise UlpError(f"process {os.getpid()} is this command itself, which cannot patch itself")
 
 
-def _dispatch(guard, operation, selection, options, policy):
-    """As dispatch(), by ``guard``: policy.Guard, or all_of.AllOf."""
+def _dispatch(guards, operation, selection, options, policy):
+    """As dispatch(), by ``guards``: a list of policy.Guard, in order, or of one all_of.AllOf."""
     touches = operation != CHECK and not options.check
     interruption = Interruption()
+    containers = [guard.container for guard in guards]
 
     def prepare(worker):
-        return Dealer(guard, operation, selection, options._replace(
-            wait_migrated=0.0, sample=0.0, veto=guard.veto, interrupted=worker.interrupted, announce=worker.announce,
-            forbids_attaching=guard.forbids_attaching, record_attaching=guard.record_attaching,
-        )).perform
+        files = MappedFiles()
+        limits = options._replace(
+            wait_migrated=0.0, sample=0.0, interrupted=worker.interrupted, announce=worker.announce)
+        dealers = []
+        for guard in guards:
+            companions = [container for container in containers if container is not guard.container]
+            dealers.append(Dealer(guard, operation, selection, limits, files, companions))
+        if len(dealers) == 1:
+            return dealers[0].perform
+        return Several(dealers, operation, selection, files, options.check).perform
 
-    work = _Work(operation, options)
+    work = _Work(operation, options, containers)
     warnings = []
     # Whoever only looks leaves nothing unfinished, and may end at once.
     with interruption if touches else contextlib.nullcontext(), Pool(
@@ -99,26 +110,36 @@ def _dispatch(guard, operation, selection, options, policy):
         finally:
             # What is done is written down even if something is wrong with the tool's own side.
             if touches:
-                warnings.extend(_write_down(policy.ledger, work.rows, guard.container, operation))
+                warnings.extend(_write_down(policy.ledger, work.rows, containers, operation))
     if work.hidden:
         warnings.append(f"processes that this user may not examine were left out: {_listed(work.hidden)}")
     if hides_processes() and (selection.everything or selection.names):
         warnings.append("processes of other users were left out: /proc is mounted with hidepid and hides them")
+    livepatches = tuple(
+        Livepatch(
+            os.fspath(guard.container.path), guard.container.patch_id, shown(guard.container.labels), guard.signer,
+            guard.retracted,
+        )
+        for guard in guards
+    )
+    signers = {guard.signer for guard in guards}
     return Dispatched(
-        operation, guard.container.patch_id, work.rows, warnings, guard.stopped or work.stopped, guard.retracted,
-        guard.signer, frozenset(selection.pids), interruption.number, passes.incomplete if passes is not None else None,
-        shown(guard.container.labels),
+        operation, work.patch_id, work.rows, warnings, any(guard.stopped for guard in guards) or work.stopped,
+        any(guard.retracted for guard in guards), signers.pop() if len(signers) == 1 else None,
+        frozenset(selection.pids), interruption.number, passes.incomplete if passes is not None else None,
+        _all_labels(livepatches), livepatches,
     )
 
 
 class _Work:
     """What has been done so far."""
 
-    def __init__(self, operation, options):
+    def __init__(self, operation, options, containers):
         self._done = outcome.PATCHED if operation == PATCH else outcome.REVERTED
         self._options = options
-        self._rows = {}  # {PID: Row}
-        self._before = {}  # {PID: Row} of processes that were changed, and have executed a program since
+        self.patch_id = containers[0].patch_id if len(containers) == 1 else ""  # what a row is about, if that is clear
+        self._rows = {}  # {PID: list of Row}
+        self._before = {}  # the same, of processes that were changed, and have executed a program since
         self.latest = []  # the rows of the last call of deal(), each as if there had been none before
         self.hidden = []  # PIDs of processes that this user may not examine
         self.stopped = False  # the kill switch was in the way
@@ -126,11 +147,11 @@ class _Work:
 
     @property
     def rows(self):
-        """All rows, ascending by PID."""
+        """All rows, ascending by PID; those of one process in the order of the livepatches."""
         found = dict(self._before)
-        for pid, row in self._rows.items():
-            found[pid] = _merged(self._before[pid], row) if pid in self._before else row
-        return [row for _pid, row in sorted(found.items())]
+        for pid, rows in self._rows.items():
+            found[pid] = _all_merged(self._before[pid], rows) if pid in self._before else rows
+        return [row for _pid, rows in sorted(found.items(), key=lambda its: its[0]) for row in rows]
 
     def deal(self, pool, candidates):
         """Deal with the processes ``candidates`` (select.Chosen)."""
@@ -140,29 +161,31 @@ class _Work:
                 self._add(answer.task.pid, answer.value)
             else:
                 # Stands if nothing more can be found out.
-                self._note(answer.task.pid, row_of(answer, self._options.examine_timeout))
+                row = row_of(answer, self._options.examine_timeout)
+                self._note(answer.task.pid, [row._replace(patch_id=self.patch_id)])
                 unanswered.append(answer.task)
         asked = [task._replace(kind=FIND_OUT) for task in unanswered]
         for answer in pool.run(asked, to_the_end=True):
-            row = with_what_was_found_out(self._rows.pop(answer.task.pid), answer)
-            if row is not None:
-                self._rows[answer.task.pid] = row
+            (row,) = self._rows.pop(answer.task.pid)
+            rows = with_what_was_found_out(row, answer)
+            if rows:
+                self._rows[answer.task.pid] = rows
         dealt_with = {candidate.pid for candidate in candidates}
-        self.latest = [row for pid, row in self._rows.items() if pid in dealt_with]
+        self.latest = [row for pid, rows in self._rows.items() if pid in dealt_with for row in rows]
 
     def _add(self, pid, found):
         self.stopped = self.stopped or found.stopped
         if found.hidden:
             self.hidden.append(pid)
-        self._note(pid, found.row)
+        self._note(pid, list(found.rows))
 
-    def _note(self, pid, row):
-        """``row``, or None, stands for what process ``pid`` is now."""
-        before = self._rows.pop(pid, None)
-        if before is not None and before.changed:
-            self._before[pid] = before
-        if row is not None:
-            self._rows[pid] = row
+    def _note(self, pid, rows):
+        """``rows``, which may be none, stand for what process ``pid`` is now."""
+        changed = [row for row in self._rows.pop(pid, ()) if row.changed]
+        if changed:
+            self._before[pid] = changed
+        if rows:
+            self._rows[pid] = rows
 
     def wait(self, pool, interruption, touches):
         """Bring rows up to date until no thread is pending, the time is over, or a signal has come.
@@ -170,31 +193,47 @@ class _Work:
         :param touches: whether threads that came out meanwhile may be settled: once in each process.
         """
         deadline = time.monotonic() + max(self._options.wait_migrated, self._options.sample)
-        waiting = [row.pid for row in self.rows if row.threads_pending]
+        waiting = sorted(pid for pid in self._rows if self._pending(pid))
         settled = set()
         while waiting and time.monotonic() < deadline and not interruption.number:
             time.sleep(_PAUSE)
             self._update(pool, LOOK, waiting)
             if touches:
-                unsettled = [pid for pid in waiting if self._rows[pid].unsettled and pid not in settled]
+                unsettled = [
+                    pid for pid in waiting if pid not in settled and any(row.unsettled for row in self._rows[pid])]
                 settled.update(unsettled)
                 self._update(pool, LOOK_AND_SETTLE, unsettled)
-            waiting = [pid for pid in waiting if self._rows[pid].threads_pending and pid not in self._silent]
+            waiting = [pid for pid in waiting if self._pending(pid) and pid not in self._silent]
+
+    def _pending(self, pid):
+        return any(row.threads_pending for row in self._rows[pid])
 
     def _update(self, pool, kind, pids):
         """Look at processes again."""
         for answer in pool.run([Task(kind, pid) for pid in pids]):
             pid = answer.task.pid
             if answer.problem is None:
-                self._rows[pid] = _updated(self._rows[pid], answer.value.row)
+                now = {row.patch_id: row for row in answer.value.rows}
+                self._rows[pid] = [
+                    _updated(row, now[row.patch_id]) if row.patch_id in now else row for row in self._rows[pid]]
             else:
                 # What was seen before stands.
                 self._silent.add(pid)
 
 
-def _write_down(path, rows, container, operation):
+def _all_labels(livepatches):
+    """What all result.Livepatch are about: {key: list of texts}."""
+    found: dict = {}
+    for livepatch in livepatches:
+        for key, values in livepatch.labels.items():
+            known = found.setdefault(key, [])
+            known += [value for value in values if value not in known]
+    return found
+
+
+def _write_down(path, rows, containers, operation):
     """Add what was done to the ledger; a list of warnings: that it cannot be written undoes nothing."""
-    entries = ledger.entries_of(rows, container, operation)
+    entries = ledger.entries_of(rows, containers, operation)
     if not entries or not ledger.is_kept(path):
         return []
     try:
@@ -219,6 +258,13 @@ def _updated(before, now):
         )
     # A look changes nothing.
     return _merged(before, now._replace(changed=False, attached_now=False))
+
+
+def _all_merged(before, now):
+    """Two lists of rows of a process, merged for each livepatch."""
+    was = {row.patch_id: row for row in before}
+    rows = [_merged(was.pop(row.patch_id), row) if row.patch_id in was else row for row in now]
+    return [*was.values(), *rows]
 
 
 def _merged(before, now):

@@ -30,15 +30,19 @@ _PATIENCE = 10.0
 _PAUSE = 0.005
 
 
-def entries_of(rows, container, operation):
-    """The ledger entries, dicts, for those of the trigger.outcome.Row ``rows`` that changed or failed."""
+def entries_of(rows, containers, operation):
+    """The ledger entries, dicts, for those of the trigger.outcome.Row ``rows`` that changed or failed.
+
+    :param containers: list of livepatch.container.Container: what was dispatched.
+    """
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    names = {container.patch_id: os.path.basename(container.path) for container in containers}
     return [
         {
             "time": now,
             "operation": operation,
-            "patch_id": container.patch_id,
-            "patch": os.path.basename(container.path),
+            "patch_id": row.patch_id,
+            "patch": names.get(row.patch_id, ", ".join(names.values())),
             "pid": row.pid,
             "name": row.name,
             "outcome": row.outcome,

@@ -70,9 +70,9 @@ class Guard:
             # One that is there counts, whoever has made it.
             require_lasting(policy.kill_switch, "kill switch")
 
-    def trigger(self, files, options):
+    def trigger(self, files, options, companions=()):
         """What deals with one process: a trigger.trigger.Trigger; arguments as that."""
-        return Trigger(self.container, files, options, self.contents)
+        return Trigger(self.container, files, options, self.contents, companions)
 
     @property
     def retracted(self):

@@ -27,20 +27,31 @@ _ASKED_FOR = {
 }
 
 
+class Livepatch(NamedTuple):
+    """One of the livepatches that were dispatched."""
+
+    path: str
+    patch_id: str
+    labels: dict[str, list[str]]
+    signer: str | None  # the principal whose signature was verified
+    retracted: bool  # it was not applied, because it is retracted
+
+
 class Dispatched(NamedTuple):
     """What became of all processes."""
 
     operation: str  # PATCH, REVERT or CHECK
-    patch_id: str
+    patch_id: str  # "": of several livepatches, or of none in particular
     rows: list[Row]
     warnings: list[str]
     stopped: bool = False  # nothing was applied, because of the kill switch
-    retracted: bool = False  # nothing was applied, because the livepatch is retracted
-    signer: str | None = None  # the principal whose signature was verified
+    retracted: bool = False  # a livepatch was not applied, because it is retracted
+    signer: str | None = None  # the principal whose signature was verified, if it is the same for all livepatches
     named: frozenset[int] = frozenset()  # the PIDs that were asked for by number
     signal: int = 0  # the signal that kept further processes from being dealt with; 0: none
     incomplete: str | None = None  # why there may be further processes to deal with, one sentence; None: there are none
-    labels: dict[str, list[str]] = {}  # what the livepatch is about
+    labels: dict[str, list[str]] = {}  # what the livepatches are about
+    livepatches: tuple[Livepatch, ...] = ()  # in the order in which they were dealt with
 
     @property
     def interruption(self):
@@ -95,12 +106,14 @@ class Dispatched(NamedTuple):
 
 
 def count_outcomes(rows):
-    """{outcome: number of ``rows`` that have it}, only those that occur."""
-    return dict(Counter(row.outcome for row in rows))
+    """{outcome: number of processes that have it}, only those that occur; for one with several Row the worst counts."""
+    return dict(Counter(outcome.by_process((row.pid, row.outcome) for row in rows).values()))
 
 
 def state_text(result, after):
     """Text to compare: a line for each process that Dispatched ``result`` changed, as it was or is ``after``."""
     state = "applied" if (result.operation == PATCH) == after else "not applied"
-    what = result.patch_id[:16] or "all livepatches of the library"
-    return "".join(f"{row.pid} {row.name}: {what} {state}\n" for row in result.rows if row.changed)
+    return "".join(
+        f"{row.pid} {row.name}: {row.patch_id[:16] or 'all livepatches of the library'} {state}\n"
+        for row in result.rows if row.changed
+    )

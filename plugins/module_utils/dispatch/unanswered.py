@@ -59,12 +59,12 @@ def row_of(answer, seconds):
 
 
 def with_what_was_found_out(row, answer):
-    """``row``, as row_of() gave it, after a later look: a Row, or None when there is no such process any more.
+    """``row``, as row_of() gave it, after a later look: a list of Row, empty when there is no such process any more.
 
     :param answer: the pool.Answer to that look, of which the value is a deal.Found.
     """
     if answer.problem is not None:
-        return row
+        return [row]
     if answer.value.ended:
-        return row if answer.task.named else None
-    return answer.value.row or row
+        return [row] if answer.task.named else []
+    return [*answer.value.rows, *([row] if answer.value.unfinished or not answer.value.rows else [])]

@@ -15,17 +15,28 @@ from .outcome import Row
 from .resolve import resolve
 
 
-def resolution_in(proc_tid, container, files):
+def resolution_in(proc_tid, container, files, companions=()):
     """How the livepatch and the libraries of a process correspond.
 
     :param proc_tid: a thread of the process that has not ended.
     :param container: livepatch.container.Container.
     :param files: process.mapped.MappedFiles.
+    :param companions: the other livepatches of the same run.
     :return: resolve.Resolution.
     :raises ProcessGone, ProcessForbidden: the process cannot be looked at.
     """
     mappings = read_code_maps(proc_tid)
-    return resolve(container, *files.loaded(proc_tid, mappings))
+    libraries, unidentified = files.loaded(proc_tid, mappings)
+    return resolve(container, libraries, unidentified, companions)
+
+
+def resolutions_in(proc_tid, containers, files):
+    """As resolution_in(), for several livepatches of one run: a list of resolve.Resolution."""
+    libraries, unidentified = files.loaded(proc_tid, read_code_maps(proc_tid))
+    return [
+        resolve(container, libraries, unidentified, [other for other in containers if other is not container])
+        for container in containers
+    ]
 
 
 def examine_concerned(job, pid, proc_tid, name, absent=False):
@@ -39,9 +50,9 @@ def examine_concerned(job, pid, proc_tid, name, absent=False):
     :raises ProcessUnpatchable: it is, or may be, and the process cannot be patched.
     :raises: as process.subject.examine().
     """
-    resolution = resolution_in(proc_tid, job.container, job.files)
+    resolution = resolution_in(proc_tid, job.container, job.files, job.companions)
     if not resolution.concerned:
-        wanted = " or ".join(target.soname for target in job.container.targets)
+        wanted = " or ".join(dict.fromkeys(target.soname for target in job.all_targets))
         why = f"process {pid} ({name}) has not loaded {wanted}"
         if is_statically_linked(pid, proc_tid):
             why += ": it runs a statically linked program, and what that has of the library cannot be patched"
@@ -59,16 +70,16 @@ def examine_concerned(job, pid, proc_tid, name, absent=False):
         if outdated:
             raise ProcessUnpatchable(
                 pid,
-                f"{_other_build(pid, name, outdated[0])}; its build has been replaced on disk since, so that nobody"
-                " can say whether it has the fault: restart the process, or apply a livepatch for that build",
+                f"{_other_build(job, pid, name, outdated[0])}; its build has been replaced on disk since, so that"
+                " nobody can say whether it has the fault: restart the process, or apply a livepatch for that build",
             )
-        why = _other_build(pid, name, resolution.other_builds[0])
+        why = _other_build(job, pid, name, resolution.other_builds[0])
         return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
     subject = examine(pid, job.files, absent)
     if resolution.loaded_repeatedly:
         raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution.loaded_repeatedly))
     if resolution.other_builds:
-        raise ProcessUnpatchable(pid, _other_build(pid, name, resolution.other_builds[0]))
+        raise ProcessUnpatchable(pid, _other_build(job, pid, name, resolution.other_builds[0]))
     hooked = {library.base for library in subject.state.libraries}
     for match in resolution.matches:
         # Where it was hooked before, the hooks themselves tell what has become of them.
@@ -93,11 +104,12 @@ def with_additional_builds(row, resolution):
     return row._replace(reason=f"{row.reason}; {also}" if row.reason else also)
 
 
-def _other_build(pid, name, match):
-    return (
-        f"process {pid} ({name}) runs {match.library.name} {_build_id(match.library)}, and the livepatch is for"
-        f" build ID {match.target.build_id}"
-    )
+def _other_build(job, pid, name, match):
+    runs = f"process {pid} ({name}) runs {match.library.name} {_build_id(match.library)}"
+    builds = dict.fromkeys(target.build_id for target in job.all_targets if target.soname == match.target.soname)
+    if len(builds) == 1:
+        return f"{runs}, and the livepatch is for build ID {match.target.build_id}"
+    return f"{runs}, and the livepatches are for the build IDs {some(list(builds))}"
 
 
 def _build_id(library):

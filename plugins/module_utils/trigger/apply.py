@@ -48,7 +48,7 @@ def _apply_to(job, subject, resolution):
         return (yield from looking_and_settling(job, subject, outcome.ALREADY_PATCHED))
     if undone is not None and not undone.repairable:
         raise UlpError(f"process {pid} ({name}): {undone.reason}; {undone.remedy}")
-    require_dependencies(subject, job.container, job.files, domain)
+    require_dependencies(subject, job.container, job.files, domain, job.presumed)
     require_replaceable(job, subject, replaced)
     require_available(pid, proc_tid)
     require_no_strict_thread(pid)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..livepatch.container import Container
 from ..process.mapped import MappedFiles
 from .options import Options
 from .source import Source
@@ -18,11 +19,19 @@ class Job(NamedTuple):
     source: Source
     files: MappedFiles
     options: Options
+    companions: tuple[Container, ...] = ()  # the other livepatches of the same run
+    # Patch IDs: what would have been applied to the process by then, or reverted, if this were no dry run.
+    presumed: frozenset[str] = frozenset()
 
     @property
     def container(self):
         """The livepatch itself, a livepatch.container.Container."""
         return self.source.container
+
+    @property
+    def all_targets(self):
+        """The livepatch.target.Target of all livepatches of the run, this one's first."""
+        return [target for container in (self.container, *self.companions) for target in container.targets]
 
     @property
     def resolute(self):

@@ -34,13 +34,16 @@ def replaced_functions(container):
     return {(target.build_id, pair.old_offset) for target in container.targets for pair in target.functions}
 
 
-def require_dependencies(subject, container, files, domain):
+def require_dependencies(subject, container, files, domain, presumed=frozenset()):
     """Make sure that what ``container`` depends on is applied to the process, all of it; raises UlpError.
 
     :param files: process.mapped.MappedFiles.
     :param domain: index of the domain that ``container`` is for, whose hooks are looked at by themselves; or None.
+    :param presumed: the IDs of those that count as applied, whatever the process says.
     """
     for patch_id in container.dependencies:
+        if patch_id in presumed:
+            continue
         patch = subject.state.patch(patch_id)
         if patch is None or not patch.applied:
             raise UlpError(
@@ -55,10 +58,13 @@ def require_dependencies(subject, container, files, domain):
             )
 
 
-def require_independence(subject, container):
-    """Make sure that nothing that is applied to the process depends on ``container``; raises UlpError."""
+def require_independence(subject, container, presumed=frozenset()):
+    """Make sure that nothing that is applied to the process depends on ``container``; raises UlpError.
+
+    :param presumed: the IDs of those that count as reverted, whatever the process says.
+    """
     for patch, other in neighbours(subject, container):
-        if container.patch_id in other.dependencies:
+        if container.patch_id in other.dependencies and patch.patch_id not in presumed:
             raise UlpError(
                 f"the livepatch {patch.name}, applied to process {subject.pid} ({subject.name}),"
                 " depends on this one; revert that first"

@@ -73,6 +73,25 @@ MEANINGS = {
 }
 
 
+# What comes first stands for a process to which several livepatches were dispatched.
+_PRECEDENCE = (
+    FAILED, PENDING, NOT_PATCHABLE, NOT_REACHED, EXCLUDED, REVERTED, PATCHED, ALREADY_PATCHED, ALREADY_FIXED_ON_DISK,
+    NOT_APPLICABLE,
+)
+
+
+def by_process(outcomes):
+    """The one outcome that stands for each process: {process: word}.
+
+    :param outcomes: pairs of a process (whatever tells it from others) and an outcome; of one process there may be
+        several, for as many livepatches.
+    """
+    found: dict = {}
+    for process, word in outcomes:
+        found[process] = min(word, found.get(process, word), key=_PRECEDENCE.index)
+    return found
+
+
 def is_failure(word, threads_pending):
     """Whether nobody may take the outcome ``word`` for success: threads that are inside get there by themselves."""
     return word == FAILED or (word == PENDING and not threads_pending)
@@ -94,6 +113,7 @@ class Row(NamedTuple):
     attached: bool = False  # the runtime was loaded into it while it ran
     attached_now: bool = False  # by whoever says so; in check mode: it would be
     unsettled: bool = False  # the pending threads are outside: to be settled is all that they need
+    patch_id: str = ""  # the livepatch that it is about; "": none in particular of several, or all of a library
 
     def as_dict(self):
         """The row as modules and ``--json`` give it."""

@@ -12,17 +12,19 @@ from .neighbours import neighbours
 def replaced_patches(job, subject, domain):
     """The process.runtime.LoadedPatch that are to be taken back when the livepatch is applied or reverted.
 
-    Those are the ones that it says it replaces, or, with Options.replace, all of its targets.
+    Those are the ones that it says it replaces, or, with Options.replace, all of its targets but those of the same run.
 
     :param job: job.Job.
     :param subject: process.subject.Subject.
     :param domain: index of the domain of the livepatch's targets; None: nothing of them has been patched yet.
     """
     container = job.container
+    companions = {other.patch_id for other in job.companions}
     return [
         patch for patch in subject.state.patches
         if patch.applied and patch.domain == domain and patch.patch_id != container.patch_id
-        and (job.options.replace or container.is_replacement_of(patch.patch_id, patch.name))
+        and ((job.options.replace and patch.patch_id not in companions)
+             or container.is_replacement_of(patch.patch_id, patch.name))
     ]
 
 

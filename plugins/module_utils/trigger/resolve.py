@@ -48,16 +48,19 @@ class Resolution(NamedTuple):
         return [match.library.name for match in self.matches if match.library.base not in hooked]
 
 
-def resolve(container, libraries, unidentified=()):
+def resolve(container, libraries, unidentified=(), companions=()):
     """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
 
     :param unidentified: the second list that MappedFiles.loaded() gave.
+    :param companions: the other livepatches of the same run. The builds that those are for are theirs, and no
+        ``additional_builds``; nor are they ``other_builds``, unless the process has another target in the right build:
+        what is to change together must not be left to two livepatches.
     :return: Resolution; a target that the process does not load is in none of its lists.
     """
     resolution = Resolution([], [], [], [
         (mapping, why) for mapping, why in unidentified if any(_may_be(mapping, target) for target in container.targets)
     ], [])
-    wanted = {target.build_id for target in container.targets}
+    wanted = {target.build_id for its in (container, *companions) for target in its.targets}
     for target in container.targets:
         same_build = [library for library in libraries if library.survey.build_id == target.build_id]
         if len(same_build) == 1:
@@ -72,6 +75,9 @@ def resolve(container, libraries, unidentified=()):
             resolution.other_builds.extend(
                 Match(target, library) for library in libraries if is_called(library, target.soname)
             )
+    if not resolution.matches:
+        theirs = [match for match in resolution.other_builds if match.library.survey.build_id not in wanted]
+        resolution = resolution._replace(other_builds=theirs)
     return resolution
 
 

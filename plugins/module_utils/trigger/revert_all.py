@@ -53,7 +53,7 @@ class RevertAll:
         found, _obscure = self.files.loaded(proc_tid, read_code_maps(proc_tid))
         return Applicability(any(is_called(library, self.soname) for library in found))
 
-    def reverting(self, pid):
+    def reverting(self, pid, _presumed=frozenset()):
         """Revert all in process ``pid``; a generator for trigger.drive that returns a Row."""
         try:
             subject, jobs = yield from self._jobs(pid, True)
@@ -79,7 +79,7 @@ class RevertAll:
         return max(rows, key=lambda row: (row.outcome == outcome.FAILED, row.outcome == outcome.PENDING))._replace(
             changed=any(row.changed for row in rows))
 
-    def checking(self, pid):
+    def checking(self, pid, _presumed=frozenset()):
         """How far process ``pid`` is, as a Row; a generator for trigger.drive."""
         return self._looking(check, pid)
 

@@ -21,17 +21,18 @@ from .source import Source
 class Trigger:
     """One container for any number of processes: what is read of shared libraries is read once."""
 
-    def __init__(self, container, files, options, contents=None):
+    def __init__(self, container, files, options, contents=None, companions=()):
         """
         :param container: livepatch.container.Container.
         :param files: process.mapped.MappedFiles.
         :param options: Options.
         :param contents: the bytes that ``container`` was read from; None: read them again where they are needed.
+        :param companions: the other livepatches of the same run.
         """
         self.container = container
         self.files = files
         self.options = options
-        self._job = Job(Source(container, contents), files, options)
+        self._job = Job(Source(container, contents), files, options, tuple(companions))
 
     def apply(self, pid):
         """Apply the livepatch to process ``pid``; Row."""
@@ -51,7 +52,7 @@ class Trigger:
 
     def resolved(self, proc_tid):
         """The Resolution for the process that has the thread ``proc_tid``; raises ProcessGone, ProcessForbidden."""
-        return resolution_in(proc_tid, self.container, self.files)
+        return resolution_in(proc_tid, self.container, self.files, self._job.companions)
 
     def has_bytes(self, pid):
         """Whether process ``pid`` was given the bytes of the livepatch, instead of loading them from the file.
@@ -60,19 +61,22 @@ class Trigger:
         """
         return self._job.source.was_given_to(examine(pid, self.files))
 
-    def applying(self, pid):
-        """As apply(), but a generator for trigger.drive."""
+    def applying(self, pid, presumed=frozenset()):
+        """As apply(), but a generator for trigger.drive.
+
+        :param presumed: in a dry run, the IDs of the livepatches that would have been applied to the process by then.
+        """
         from .apply import apply
 
-        return attempt(apply, self._job, pid, outcome.PATCHED)
+        return attempt(apply, self._job._replace(presumed=presumed), pid, outcome.PATCHED)
 
-    def reverting(self, pid):
-        """As revert(), but a generator for trigger.drive."""
+    def reverting(self, pid, presumed=frozenset()):
+        """As revert(), but a generator for trigger.drive; ``presumed`` are those that would have been reverted."""
         from .revert import revert
 
-        return attempt(revert, self._job, pid, outcome.REVERTED)
+        return attempt(revert, self._job._replace(presumed=presumed), pid, outcome.REVERTED)
 
-    def checking(self, pid):
+    def checking(self, pid, _presumed=frozenset()):
         """As check(), but a generator for trigger.drive."""
         from .check import check
 

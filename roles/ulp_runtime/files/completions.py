@@ -16,12 +16,14 @@ from manual import help_of
 WRITTEN_BY = "# Written by roles/ulp_runtime/files/document_ulp.py."
 # Kinds of values: what stands for them in help, and what each is.
 PIDS, PROCESSES, FILES, ANYTHING = "pids", "processes", "files", "anything"
+LIVEPATCHES_OR_PIDS = "livepatches_or_pids"
 KINDS = {
     "PID": PIDS,
     "PROCESS": PROCESSES,
     "WILDCARD": PROCESSES,
     "RULE": PROCESSES,
     "FILE.ulp": f"{FILES} ulp",
+    "FILE.ulp|DIR|PID": LIVEPATCHES_OR_PIDS,
     "PATCH.dsc": f"{FILES} dsc",
     "LIB.so": FILES,
     "OUT": FILES,
@@ -105,6 +107,15 @@ _ulp_files() {
     fi
 }
 
+_ulp_livepatches_or_pids() {
+    local files
+    _ulp_files "$1" ulp
+    [[ $1 == [0-9]* ]] || return
+    files=("${COMPREPLY[@]}")
+    _ulp_pids "$1"
+    COMPREPLY+=("${files[@]}")
+}
+
 _ulp_words() {
     local word=$1
     shift
@@ -179,7 +190,7 @@ def bash(command):
     verbs, values = [], []
     for name, verb in command.verbs.items():
         kinds = [kind(action) for action in positionals(verb)]
-        repeated = any(action.nargs == "*" for action in positionals(verb))
+        repeated = any(action.nargs in ("*", "+") for action in positionals(verb))
         verbs += [
             f"            {name})",
             f"                options='{' '.join(verb.options)}'",
@@ -202,12 +213,22 @@ def bash(command):
 
 # ---------------------------------------------------------------------- zsh
 
-ZSH_KINDS = {PIDS: "_pids", PROCESSES: "_ulp_processes", FILES: "_files", ANYTHING: " "}
+ZSH_KINDS = {
+    PIDS: "_pids",
+    PROCESSES: "_ulp_processes",
+    FILES: "_files",
+    LIVEPATCHES_OR_PIDS: "_ulp_livepatches_or_pids",
+    ANYTHING: " ",
+}
 ZSH = """#compdef ulp
 %(written_by)s
 
 _ulp_processes() {
     _alternative 'pids:process:_pids' 'names:name:_process_names -a'
+}
+
+_ulp_livepatches_or_pids() {
+    _alternative 'files:livepatch:_files -g "*.ulp(-.)"' 'pids:process:_pids'
 }
 
 _ulp_verbs() {
@@ -271,7 +292,7 @@ def zsh_positionals(parser):
     """What _arguments wants to know of the other arguments."""
     found = []
     for place, action in enumerate(positionals(parser), 1):
-        where = "*" if action.nargs == "*" else place
+        where = "*" if action.nargs in ("*", "+") else place
         found.append(shlex.quote(
             f"{where}:{':' if action.nargs == '?' else ''}{action.metavar or action.dest}:{zsh_kind(action)}"))
     return found
@@ -290,6 +311,7 @@ def zsh_kind(action):
 FISH_KINDS = {
     PIDS: "(__fish_complete_pids)",
     PROCESSES: "(__fish_complete_pids; __fish_complete_proc)",
+    LIVEPATCHES_OR_PIDS: "(__fish_complete_suffix .ulp; __fish_complete_pids)",
 }
 
 

@@ -30,23 +30,24 @@ def test_options_may_stand_anywhere(places):
         if positional is not None:
             arguments.append(positional)
     found = parsed(*arguments)
-    assert (found.operation, found.container, found.pids) == ("patch", "F.ulp", [1234, 77])
+    assert (found.operation, found.operands) == ("patch", ["F.ulp", 1234, 77])
     assert sorted(found.exclude) == ["unit=db.service", "web*"]
     assert found.json
 
 
 def test_no_process_named():
     found = parsed("check", "--exclude", "web", "F.ulp")
-    assert found.pids == []
+    assert found.operands == ["F.ulp"]
     assert found.exclude == ["web"]
 
 
 def test_name_that_begins_with_a_hyphen():
-    assert parsed("patch", "--dry-run", "--", "-F.ulp", "12").pids == [12]
+    assert parsed("patch", "--dry-run", "--", "-F.ulp", "12").operands == ["-F.ulp", 12]
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["patch", "F.ulp", "--exclude", "web", "12x"], "invalid process ID value: '12x'"),
+    (["patch", "F.ulp", "--exclude", "web", "4294967296"], "invalid process ID value: '4294967296'"),
+    (["patch", "12", "77"], "the following arguments are required: FILE.ulp"),
     (["patch", "--exclude", "web"], "the following arguments are required: FILE.ulp"),
     (["patch", "F.ulp", "12", "--exclude"], "argument --exclude: expected one argument"),
     (["mend", "F.ulp"], "argument operation: mend is none of patch, revert, check"),

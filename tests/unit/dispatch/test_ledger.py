@@ -50,7 +50,11 @@ def lines(path):
 
 
 def test_entries_are_what_changed_or_failed():
-    entries = entries_of(ROWS, CONTAINER, "patch")
+    other = SimpleNamespace(patch_id="cd" * 32, path="/root/cve-2.ulp")
+    rows = [row._replace(patch_id=CONTAINER.patch_id) for row in ROWS]
+    entries = entries_of([*rows, ROWS[0]], [CONTAINER, other], "patch")
+    # Of one that is about none in particular, all are named.
+    assert (entries[-1]["patch_id"], entries.pop()["patch"]) == ("", "cve-1.ulp, cve-2.ulp")
     assert [entry["pid"] for entry in entries] == [1, 3, 6]
     assert list(entries[0]) == [
         "time", "operation", "patch_id", "patch", "pid", "name", "outcome", "reason", "held_us", "container"]

@@ -13,8 +13,14 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result 
     REVERT,
     Dispatched,
     count_outcomes,
+    state_text,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import OUTCOMES, Row
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import (
+    MEANINGS,
+    OUTCOMES,
+    Row,
+    by_process,
+)
 
 
 def dispatched(operation, outcome, named, threads_pending=0):
@@ -58,3 +64,21 @@ def test_unmet():
 def test_count():
     rows = [Row(1, "a", "patched"), Row(2, "b", "patched"), Row(3, "c", "failed")]
     assert count_outcomes(rows) == {"patched": 2, "failed": 1}
+
+
+def test_a_process_with_several_livepatches_counts_once():
+    """Guards that it counts as what is worst of it. Seen to fail with two processes counted."""
+    one, other = Row(1, "a", "already_patched", patch_id="ab"), Row(1, "a", "pending", patch_id="cd")
+    rows = [one, other, Row(2, "b", "patched")]
+    assert count_outcomes(rows) == {"pending": 1, "patched": 1}
+    assert all(by_process([(1, word)]) == {1: word} for word in MEANINGS)
+
+
+def test_state_names_the_livepatch_of_each_row():
+    rows = [
+        Row(1, "a", "patched", changed=True, patch_id="ab" * 32), Row(1, "a", "already_patched", patch_id="cd" * 32),
+        Row(2, "b", "patched", changed=True, patch_id="cd" * 32),
+    ]
+    result = Dispatched(PATCH, "", rows, [])
+    assert state_text(result, True) == f"1 a: {'ab' * 8} applied\n2 b: {'cd' * 8} applied\n"
+    assert state_text(result, False) == f"1 a: {'ab' * 8} not applied\n2 b: {'cd' * 8} not applied\n"
