@@ -166,6 +166,12 @@ targets:
       description: The functions that are replaced, each with C(name), C(source), and C(why).
       type: list
       elements: dict
+    guards:
+      description:
+        - The functions that are hooked without being replaced, since what is replaced jumps to them and they call what
+          is replaced.
+      type: list
+      elements: str
     layouts:
       description: The types that are laid out anew.
       type: list

@@ -191,6 +191,36 @@ def test_another_build_than_the_one_that_runs_is_refused(build, tmp_path):
     assert not list((tmp_path / "out").glob("*.ulp"))
 
 
+STOCK = """\
+static int table[4] = {{1, 2, 3, 4}};
+static __attribute__((noinline)) int inner(int v) {{ table[v & 3] += v; return table[v & 3] * {0}; }}
+__attribute__((noinline)) int middle(int v) {{ return inner(v) + inner(v + 1); }}
+int fix(int v) {{ return v > {1} ? -1 : middle(v * 2 + 1); }}
+"""
+
+
+def test_what_is_jumped_to_is_guarded(tmp_path):
+    """Without padding: fix() goes on in middle() by a jump, and inner(), which that calls, is replaced as well.
+
+    Seen to fail: it was refused, with the advice to make middle() a guard, for which there is no option.
+    """
+    for directory, numbers in (("source", (3, 100)), ("new", (5, 10))):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "fix.c").write_text(STOCK.format(*numbers))
+        (tmp_path / directory / "Makefile").write_text(
+            "libfix.so: fix.c\n\tgcc -O2 -g -fPIC -shared -Wl,--build-id -Wl,-soname,libfix.so -o $@ fix.c\n")
+    done = subprocess.run(["diff", "-ru", "source", "new"], cwd=tmp_path, stdout=subprocess.PIPE, check=False)
+    (tmp_path / "fix.patch").write_bytes(done.stdout)
+    command = ["build", "--source", tmp_path / "source", "--build", "make", "--diff", tmp_path / "fix.patch", "--work",
+               tmp_path / "work", "--runtime", RUNTIME, "--as-root", "-o", tmp_path / "out"]
+    (target,) = Ulp().succeed(*command, "--json").json()["targets"]
+    assert {function["name"] for function in target["functions"]} == {"fix", "inner"}
+    assert target["guards"] == ["middle"]
+    assert target["proof"]
+    assert "  guards     middle: what is replaced jumps to it" in Ulp().succeed(*command).output
+    assert "middle" in (tmp_path / "out" / "libfix.so.html").read_text()
+
+
 CHECK = """\
 #include <stdio.h>
 #include <unistd.h>

@@ -330,6 +330,7 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
                       for binding in made.target.bindings],
             copied=made.copied,
             medium=made.medium,
+            guards=[guard.name for guard in made.target.guards],
             layouts=[{"kind": change.kind, "name": change.name, "differences": change.differences,
                       "sources": change.units, "harmless": change.harmless, "users": change.users,
                       "outliving": change.outliving} for change in made.layouts],

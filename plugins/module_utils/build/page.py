@@ -41,6 +41,11 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
         _table(("Function", "Source", "Why"), [
             (function["name"], function["source"], function["why"]) for function in target["functions"]]),
     ]
+    if target["guards"]:
+        parts += ["<h2>Guards: hooked, but not replaced</h2>\n", _table(
+            ("Function",), [(name,) for name in target["guards"]]),
+            "<p class=\"note\">What is replaced jumps to them, and they call what is replaced: so that no thread comes"
+            " there unseen, their entries are watched.</p>\n"]
     if target["bindings"]:
         parts += ["<h2>What new code takes from the library</h2>\n", _table(
             ("Name", "How"), sorted({(binding["name"], _HOW[binding["kind"]]) for binding in target["bindings"]}))]

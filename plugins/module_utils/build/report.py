@@ -26,6 +26,7 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
                      f" {target['patch_id']}")
         lines.extend(f"  replaces   {function['name']} ({function['source']}): {function['why']}"
                      for function in target["functions"])
+        lines.extend(f"  guards     {name}: what is replaced jumps to it" for name in target["guards"])
         lines.extend(f"  binds      {name}" for name in sorted({binding["name"] for binding in target["bindings"]}))
         if target["copied"]:
             lines.append(f"  has itself {', '.join(target['copied'])}")

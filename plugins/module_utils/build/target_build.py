@@ -18,7 +18,7 @@ from ..elf.separate_symbols import SeparateSymbols
 from ..elf.symbols import Symbol, is_function
 from ..errors import BadElf, NotPatchable
 from ..livepatch.container import build_container, parse_container
-from ..livepatch.target import FunctionPair, Target
+from ..livepatch.target import FunctionPair, Guard, Target
 from ..livepatch.target_functions import OldFunction, PaddedFunctions, StockFunctions, TargetFunctions
 from ..printable import some
 from .comparison import compare
@@ -148,7 +148,7 @@ def make(
     differing = _differing(product, running)
     directory = tree.path("objects")
     while True:
-        olds = _old_functions(replaced, differing, diversion, refusals)
+        olds, guarded = _old_functions(replaced, differing, diversion, refusals)
         replaced = [each for each in replaced if each.old.value in olds]
         if not replaced and not refusals.refused:
             refusals.add(NOTHING, os.path.basename(running.name),
@@ -170,9 +170,10 @@ def make(
     if refusals.refused:
         return None
     addresses = {symbol.name: symbol.value for symbol in patch.symbols() if symbol.defined}
+    guards = tuple(Guard(name, *olds[address]) for address, name in sorted(guarded.items()))
     described = Target(
         running.soname or os.path.basename(running.name), os.path.abspath(running.name),
-        running.require_build_id().hex(), pairs, (), tuple(slots.bindings(addresses)))
+        running.require_build_id().hex(), pairs, guards, tuple(slots.bindings(addresses)))
     if refusals.allowed:
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
     data, patch_id = build_container(patch, [described], (), labels)
@@ -227,8 +228,11 @@ def _differing(product: ElfImage, running: ElfImage) -> set[str]:
 
 
 def _old_functions(replaced: list[Replaced], differing: set[str], diversion: TargetFunctions, refusals: Refusals,
-                   ) -> dict[int, OldFunction]:
-    """{address: OldFunction} of those that can be diverted; the others are refused."""
+                   ) -> tuple[dict[int, OldFunction], dict[int, str]]:
+    """({address: OldFunction} of those that can be diverted, {address: name} of the guards among them).
+
+    The others are refused.  Guards are found together with the functions: two of them may want the same gap.
+    """
     name = diversion.image.name
     wanted: dict[int, tuple[str, str]] = {}
     by_label: dict[str, Replaced] = {}
@@ -242,16 +246,23 @@ def _old_functions(replaced: list[Replaced], differing: set[str], diversion: Tar
         wanted[each.old.value] = (label, "")
         by_label[label] = each
     while True:
+        guards = diversion.entries_to_guard(wanted)
+        watched = {address: (guard, "") for address, guard in guards.items()}
         try:
-            return diversion.functions(wanted)
+            return diversion.functions({**wanted, **watched}), guards
         except NotPatchable as error:
             # One is named at a time.
             refused = [by_label.pop(each) for each in error.functions if each in by_label]
-            if not refused:
-                raise
             for each in refused:
                 refusals.add(HOOK, each.old.name, f"{each.old.name} of {each.unit.source}: {error}")
                 wanted.pop(each.old.value, None)
+            if not refused:
+                if not set(error.functions) & set(guards.values()):
+                    raise
+                for guard in error.functions:
+                    refusals.add(HOOK, guard, f"what is replaced jumps to {guard}, and threads could come there"
+                                 f" unseen: {error}")
+                return {}, {}
 
 
 def _pairs(extracted: Extracted, patch: ElfImage, olds: dict[int, OldFunction]) -> list[FunctionPair]:

@@ -33,6 +33,7 @@ from ..arch.code import (
 )
 from ..errors import BadElf, NotPatchable
 from .nameless_parts import nameless_parts
+from .patchable import unpadded_function
 from .slots import imported_slots, linkage_stubs, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
@@ -85,6 +86,48 @@ def bodies(
     :raises NotPatchable: nothing tells where one of the functions ends, or threads could come back to them by a
         function without padding.
     """
+    gathered = _gather(image, functions, roots)
+    for start, target in _ways_back(gathered):
+        label = gathered.extents.label
+        raise NotPatchable(
+            f"{image.name}: {label(start)}, to which a function that is replaced jumps, has no padding and leads to"
+            f" {label(target)}, so that threads could come there unseen; {remedy}", [])
+    return gathered.bodies
+
+
+def reached_code(image: ElfImage, functions: list[PatchableFunction], roots: Iterable[int]) -> Bodies:
+    """As bodies(), whether or not threads could come back."""
+    return _gather(image, functions, roots).bodies
+
+
+def entries_to_guard(image: ElfImage, roots: Iterable[int]) -> set[int]:
+    """The functions to hook as well, so that no thread comes unseen to those that are replaced.
+
+    :param image: ElfImage of a file without padding.
+    :param roots: link-time addresses of the functions that are hooked anyway.
+    :return: link-time addresses; empty: those suffice.
+    :raises NotPatchable: nothing tells where one of the functions ends.
+    """
+    hooked = set(roots)
+    guards: set[int] = set()
+    while True:
+        functions = [unpadded_function(image, address) for address in sorted(hooked | guards)]
+        more = {start for start, _target in _ways_back(_gather(image, functions, hooked | guards))}
+        if not more:
+            return guards
+        guards |= more
+
+
+class _Gathered(NamedTuple):
+    """What belongs to some functions: the extents that were ``found`` one by one, and the ``bodies`` they make."""
+
+    code: _Code
+    extents: _Extents
+    found: set[tuple[int, int]]
+    bodies: Bodies
+
+
+def _gather(image: ElfImage, functions: list[PatchableFunction], roots: Iterable[int]) -> _Gathered:
     code = _code_of(image)
     extents = _Extents(code, functions)
     found: set[tuple[int, int]] = set()
@@ -109,36 +152,34 @@ def bodies(
     ranges = tuple(joined((start, min(end + 1, image.end_of_segment(start))) for start, end in found))
     # A switch of a program at a fixed address can't be told from other jumps through a table of addresses.
     anywhere = any(code.may_leave(start, end) for start, end in found)
-    result = Bodies(ranges, frozenset(jumped), anywhere)
-    for start, end in sorted(found):
-        if extents.is_unseen(start):
-            _require_no_way_back(code, extents, result, start, end, remedy)
-    return result
+    return _Gathered(code, extents, found, Bodies(ranges, frozenset(jumped), anywhere))
 
 
-def _require_no_way_back(
-    code: _Code, extents: _Extents, found: Bodies, start: int, end: int, remedy: str,
-) -> None:
-    """A thread that calls the function from ``start`` to ``end`` is inside already when it comes to what is replaced.
+def _ways_back(gathered: _Gathered) -> Iterator[tuple[int, int]]:
+    """Functions whose entry is not seen, each with one to which it leads and which is; link-time addresses.
 
-    It would keep the old versions for ever, and between two calls nobody could tell.
+    A thread that calls such a function is inside already when it comes to what is replaced.  It would keep the old
+    versions for ever, and between two calls nobody could tell.
     """
-    seen: set[tuple[int, int]] = set()
-    waiting = [(start, end)]
-    while waiting:
-        extent = waiting.pop()
-        if extent in seen:
+    code, extents = gathered.code, gathered.extents
+    for entry in sorted(gathered.found):
+        if not extents.is_unseen(entry[0]):
             continue
-        seen.add(extent)
-        for target in code.ways_out(*extent).calls:
-            if extents.is_seen(target) and found.hold(target):
-                raise NotPatchable(
-                    f"{code.image.name}: {extents.label(start)}, to which a function that is replaced jumps, has no"
-                    f" padding and leads to {extents.label(target)}, so that threads could come there unseen;"
-                    f" {remedy}", [])
-            called = extents.reached(target)
-            if called is not None and extents.is_unseen(called[0]):
-                waiting.append(called)
+        seen: set[tuple[int, int]] = set()
+        waiting = [entry]
+        while waiting:
+            extent = waiting.pop()
+            if extent in seen:
+                continue
+            seen.add(extent)
+            for target in code.ways_out(*extent).calls:
+                if extents.is_seen(target) and gathered.bodies.hold(target):
+                    yield entry[0], target
+                    waiting.clear()
+                    break
+                called = extents.reached(target)
+                if called is not None and extents.is_unseen(called[0]):
+                    waiting.append(called)
 
 
 class _WaysOut(NamedTuple):
@@ -245,9 +286,14 @@ class _Extents:
         """
         if not self._image.is_executable_address(address) or _containing(self._linkage, address):
             return None
-        if address + PAD_BEFORE in self._functions:
+        if self._is_padding(address):
             address += PAD_BEFORE
         return self.required(address, "the code that is jumped to") if required else self.at(address)
+
+    def _is_padding(self, address: int) -> bool:
+        """Whether one of the functions has its padding at ``address``, and not another function its last bytes."""
+        function = self._functions.get(address + PAD_BEFORE)
+        return function is not None and (function.trampoline or self.at(address) is None)
 
     def is_seen(self, address: int) -> bool:
         """Whether at ``address`` a function begins whose entry can be hooked."""

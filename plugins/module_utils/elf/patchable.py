@@ -66,6 +66,20 @@ class PatchableFunction(NamedTuple):
         return self.names[0] if self.names else f"the function at {self.address:#x}"
 
 
+def unpadded_function(
+    image: ElfImage, address: int, name: str | None = None, address_taken: bool = False,
+) -> PatchableFunction:
+    """The function at a link-time ``address`` of a file without padding, of which jumps to it are not known.
+
+    :param name: what to call it.
+    """
+    return PatchableFunction(
+        address=address, size=0, names=() if name is None else (name,), exported=False,
+        endbr=image.read(address, len(ENDBR64)) == ENDBR64, trampoline=False, address_taken=address_taken,
+        tail_target=False, tail_cycle=False, refusal=None,
+    )
+
+
 def padding_addresses(image: ElfImage) -> list[int]:
     """The link-time addresses at which the padding of the functions begins, ascending; empty without padding."""
     addresses: set[int] = set()

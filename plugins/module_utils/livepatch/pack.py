@@ -223,6 +223,14 @@ def _resolve_target(
         other, _where = wanted.setdefault(resolver.address(name, where), (name, where))
         if other != name:
             raise BadDescription(f"{where}{other} and {name} are two names of one function of {image.name}")
+    guards = [(guard.name, resolver.address(guard.name, "")) for guard in target.guards]
+    for address, name in resolver.entries_to_guard(wanted).items():
+        where = description.where(target.line)
+        warnings.append(
+            f"{where}{name} of {image.name} becomes a guard as well, since a function that is replaced jumps to it:"
+            " without it, threads could come to what is replaced unseen")
+        wanted[address] = (name, where)
+        guards.append((name, address))
     found = resolver.functions(wanted)
     addresses = {name: address for address, (name, _where) in wanted.items()}
     for function in target.functions:
@@ -236,9 +244,7 @@ def _resolve_target(
             for clone in resolver.clones(function.old)
         )
     resolver.require_registers_kept(patch, pairs, dict(wanted.values()))
-    guards = sorted((
-        Guard(guard.name, *found[addresses[guard.name]]) for guard in target.guards
-    ), key=lambda guard: guard.offset)
+    described = sorted((Guard(name, *found[address]) for name, address in guards), key=lambda guard: guard.offset)
     unseen = resolver.unseen_entries()
     if unseen is not None:
         warnings.append(
@@ -250,7 +256,7 @@ def _resolve_target(
     pairs.sort(key=lambda pair: pair.old_offset)
     soname = image.soname or os.path.basename(target.path)
     bindings = _bindings(description, target, image, patch, symbols)
-    return Target(soname, target.path, image.require_build_id().hex(), pairs, tuple(guards), bindings)
+    return Target(soname, target.path, image.require_build_id().hex(), pairs, tuple(described), bindings)
 
 
 def _bindings(

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Collection, Iterator, NamedTuple
 
 from ..abi import PAD_BEFORE
+from ..elf.bodies import entries_to_guard
 from ..elf.image import ElfImage
 from ..elf.lost_padding import ENTRIES_LOST, functions_with_lost_entries
 from ..elf.patchable import PatchableFunction, is_post_processed
@@ -99,6 +100,15 @@ class TargetFunctions:
     def unseen_entries(self) -> UnseenEntries | None:
         """Why a process that runs the library would be refused (elf.unseen.UnseenEntries), or None."""
         return None
+
+    def entries_to_guard(self, addresses: Collection[int]) -> dict[int, str]:
+        """The functions without which threads would come unseen to those that are replaced or guarded.
+
+        :param addresses: link-time addresses of the latter.
+        :return: {link-time address: name}.
+        :raises NotPatchable: nothing tells where one of the functions ends.
+        """
+        return {}
 
     def clones(self, name: str) -> list[str]:
         """The names of the copies that the compiler made of the function ``name``."""
@@ -217,6 +227,9 @@ class StockFunctions(TargetFunctions):
                 reliance = old.reliance(pair.old_offset, new.changed(pair.new_offset), replaced)
                 if reliance is not None:
                     yield pair, reliance
+
+    def entries_to_guard(self, addresses: Collection[int]) -> dict[int, str]:
+        return {address: self._label(address) for address in sorted(entries_to_guard(self.image, addresses))}
 
     def _label(self, address: int) -> str:
         """What messages call the function at ``address``."""

@@ -19,9 +19,8 @@ from weakref import WeakKeyDictionary
 from .. import abi
 from ..arch.address_space import PAGE_SIZE
 from ..arch.code import JUMP_OPCODE, SHORT_JUMP_OPCODE
-from ..arch.padding import ENDBR64
-from ..elf.bodies import Bodies, bodies
-from ..elf.patchable import PatchableFunction, addresses_taken
+from ..elf.bodies import Bodies, bodies, reached_code
+from ..elf.patchable import PatchableFunction, addresses_taken, unpadded_function
 from ..elf.site import JUMP, JUMP_SIZE, PLAIN, PUN, RIP_RELATIVE, SHORT, SHORT_JUMP_SIZE, WIDE
 from ..errors import NotPatchable
 from ..printable import some
@@ -100,13 +99,9 @@ def code_of(image, addresses, names):
 
 
 def _described(image, address, name, taken):
-    function = PatchableFunction(
-        address=address, size=0, names=() if name is None else (name,), exported=False,
-        endbr=image.read(address, len(ENDBR64)) == ENDBR64, trampoline=False, address_taken=taken, tail_target=False,
-        tail_cycle=False, refusal=None,
-    )
+    function = unpadded_function(image, address, name, taken)
     # All that jumps lead to from there: if one leads back, it is a cycle.
-    return function._replace(tail_cycle=bodies(image, [function], [address], _GUARD_IT).lead_to(address))
+    return function._replace(tail_cycle=reached_code(image, [function], [address]).lead_to(address))
 
 
 def require_code(path, image, functions):

@@ -131,7 +131,7 @@ def test_code_without_padding(program):
 
 
 def test_code_without_padding_that_leads_back(program):
-    """Threads could come back by it unseen, also by two calls; seen to fail without _require_no_way_back()."""
+    """Threads could come back by it unseen, also by two calls; seen to fail without _ways_back()."""
     assert held(program, program.of("to_calls_on")) == {"to_calls_on", "calls_on"}
     with pytest.raises(NotPatchable, match=r"calls_on, to which a function that is replaced jumps, has no padding and"
                                            r" leads to alone, so that threads could come there unseen"):
@@ -294,3 +294,25 @@ def test_stubs_of_a_library_lead_back_into_it(tmp_path, options):
     roots = frozenset([addresses["far"], addresses["last"]])
     with pytest.raises(NotPatchable, match="visits, .* leads to last"):
         code_of(image, roots, {addresses["far"]: "far", addresses["last"]: "last"})
+
+
+TIGHT = """
+__asm__(".globl short_one, behind, front\\n"
+        ".type short_one, @function\\nshort_one: .cfi_startproc\\nlea 1(%rdi,%rdi), %eax\\ncall other@plt\\n"
+        "add $3, %eax\\nnop\\nret\\n.cfi_endproc\\n.size short_one, . - short_one\\n"
+        ".type behind, @function\\nbehind: .cfi_startproc\\nmov %edi, %eax\\nret\\n.cfi_endproc\\n"
+        ".size behind, . - behind\\n"
+        ".type front, @function\\nfront: .cfi_startproc\\ninc %edi\\njmp short_one\\n.cfi_endproc\\n"
+        ".size front, . - front\\n");
+"""
+
+
+def test_a_function_is_not_the_padding_of_the_next(compile_library):
+    """One of 14 bytes right before another, as -Os leaves them.  Seen to fail: it was left out."""
+    image = ElfImage.open(compile_library(TIGHT, "-Wl,-Bsymbolic", padding=()))
+    addresses = {symbol.name: symbol.value for symbol in image.dynamic_symbols() if symbol.defined}
+    assert addresses["behind"] - addresses["short_one"] == 14
+    names = {addresses[name]: name for name in ("front", "behind")}
+    found = code_of(image, frozenset(names), names).bodies
+    assert all(found.hold(addresses[name] + 1) for name in ("front", "behind"))
+    assert found.hold(addresses["short_one"] + 1)

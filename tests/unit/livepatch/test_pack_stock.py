@@ -180,6 +180,33 @@ def test_guards_are_named_once_and_for_targets_without_padding(target, patch, co
         pack(describe(str(patch), str(padded), {"f": "new_one"}, ["g"]))
 
 
+WAYS_BACK = r"""
+extern int puts(const char *);
+static int __attribute__((noinline)) inner(int x) { return puts("inner") + x; }
+static int __attribute__((noinline)) more(int x) { return inner(x) + inner(x + 1); }
+int __attribute__((noinline)) middle(int x) { return more(x) + 1; }
+int front(int x) { puts("front"); return middle(x + 2); }
+int alone(int x) { return puts("alone") + middle(x); }
+"""
+
+
+def test_what_threads_would_come_back_by_becomes_a_guard(compile_library, patch):
+    """front() goes on in middle() by a jump, so middle() belongs to it, and calls what is replaced.
+
+    Seen to fail: every process refused the livepatch.
+    """
+    target = compile_library(WAYS_BACK, name="target.so", padding=())
+    result = pack(describe(str(patch), str(target), {"front": "new_one", "inner": "new_two"}))
+    assert [guard.name for guard in result.guards] == ["middle"]
+    (warning,) = result.warnings
+    assert "middle of " in warning and "becomes a guard as well" in warning
+    # Neither calls what is replaced, nor needs one, or the author has named it already.
+    for functions, guards in (({"front": "new_one"}, ()), ({"alone": "new_one", "inner": "new_two"}, ()),
+                              ({"front": "new_one", "inner": "new_two"}, ("middle",))):
+        result = pack(describe(str(patch), str(target), functions, guards))
+        assert ([guard.name for guard in result.guards], result.warnings) == (list(guards), [])
+
+
 def test_the_command_shows_sites_and_guards(target, patch, tmp_path, capsys):
     description = tmp_path / "fix.dsc"
     description.write_text(f"{patch}\n@{target}\nhidden:new_one\nguard visible\n", encoding="utf-8")
