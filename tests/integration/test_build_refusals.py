@@ -22,13 +22,17 @@ TREE = """\
 === Makefile
 P = -O2 -fPIC -fpatchable-function-entry=16,14 -falign-functions=16
 L = -shared -Wl,--build-id
-all: libone.so libtwo.so liblto.so libasm.so libcxx.so prog
+all: libone.so libtwo.so liblto.so libasm.so libcxx.so libbare.so prog
 libone.so: one.o more.o
 \tgcc $(L) -Wl,-soname,libone.so -o $@ one.o more.o
 libtwo.so: two.o
 \tgcc $(L) -Wl,-soname,libtwo.so -o $@ two.o
 liblto.so: lto.o
 \tgcc -flto $(L) -o $@ lto.o
+libbare.so: bare.o
+\tgcc $(L) -s -o $@ bare.o
+bare.o: bare.c
+\tgcc $(P) -c bare.c
 libasm.so: asm.o top.o
 \tgcc $(L) -o $@ asm.o top.o
 prog: prog.o libone.so
@@ -149,6 +153,9 @@ __attribute__((visibility("default"))) int virtually(int v)
         object = new derived;
     return object->one(v) + object->two(v);
 }
+=== bare.c
+static __attribute__((noinline)) int inner(int v) { return v * 3; }
+int bare(int v) { return inner(v) + inner(v + 1); }
 === lto.c
 int lto(int v) { return v + 1; }
 === top.c
@@ -216,6 +223,8 @@ def replaced(fields):
     ("lto.c", "v + 1", "v + 2", "link-time optimisation", "lto.c"),
     ("asm.S", "$42", "$43", "assembly", "asm.S"),
     ("top.c", "mov $1", "mov $2", "assembly", "top.c"),
+    # Nothing tells where a static function is.
+    ("bare.c", "v * 3", "v * 4", "stripped", "libbare.so"),
     # Values that running processes have already.
     ("one.c", "int shared = 10", "int shared = 11", "initial value", "shared"),
     ("one.c", "state = 3", "state = 4", "initial value", "state"),
@@ -256,7 +265,7 @@ def replaced(fields):
 def test_it_is_refused(build_with, file, old, new, kind, name):
     """Seen to fail for assembly outside functions, new destructors, renamed variables, variables of another type,
     aliases and functions that the compiler had merged, main, and headers that the build knows nothing of: all of these
-    gave a livepatch."""
+    gave a livepatch.  And for a stripped library, which was said not to change."""
     fields = build_with((file, old, new))
     assert (kind, name) in refused(fields), fields
     assert all(target["path"] is None for target in fields["targets"])

@@ -12,6 +12,8 @@ call, jump, conditional jump              to a thunk that jumps through the word
 ``lea x(%rip)``                           ``mov word(%rip)``
 ``mov x@GOTPCREL(%rip)`` and the like     the same instruction, with the word in place of the GOT's
 ``x@TLSGD``, ``x@TLSLD``                  the address of a pair of words
+``x@GOTTPOFF(%rip)``                      the same instruction, with the word in place of the GOT's
+``x@TPOFF``, in code for a program        the distance, which is known
 an address in data                        a word that the runtime fills in
 ========================================  =================================================
 
@@ -25,7 +27,7 @@ volume 2, for the instructions.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from ..elf.symbols import Symbol as TargetSymbol
 from ..livepatch.binding import TLS
@@ -282,10 +284,44 @@ class _Extraction:
             source.meaning.file.data[at:at + 4] = (symbol.value + place.offset).to_bytes(4, "little", signed=True)
             editor.relocate(relocation, 0, _R_NONE, 0)
             return
+        elif self.target.thread_distance(symbol) is not None:
+            self.edit_thread_local_of_program(key, source, section, relocation, place, symbol)
+            return
+        elif relocation.kind == "GOTTPOFF":
+            found = self.target.thread_offset(_name_of(symbol), symbol)
+            if found is None:
+                self.refuse(source, section, relocation, place.name)
+                return
+            reference = found
         else:
             self.refuse(source, section, relocation, place.name)
             return
         editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32, -4)
+
+    def edit_thread_local_of_program(self, key: str, source: Source, section: ObjectSection, relocation: Relocation,
+                                     place: Place, symbol: TargetSymbol) -> None:
+        """A distance that is known becomes an immediate operand, as when a linker relaxes such code.
+
+        Source: AMD64 psABI, table 11.10 (from initial-exec to local-exec).
+        """
+        data = source.meaning.file.data
+        at = section.offset + relocation.offset
+        distance = cast(int, self.target.thread_distance(symbol)) + place.offset
+        if relocation.kind == "GOTTPOFF":
+            rex, opcode, modrm = data[at - 3:at]
+            register = (modrm & 0x38) >> 3
+            if rex & 0xFB != 0x48 or opcode not in (0x03, 0x8B) or modrm & 0xC7 != 5:
+                self.refuse(source, section, relocation, place.name)
+                return
+            # add $distance, %r; or mov $distance, %r.
+            data[at - 3] = 0x48 | (rex & 4) >> 2
+            data[at - 2] = 0x81 if opcode == 0x03 else 0xC7
+            data[at - 1] = 0xC0 | register
+        elif relocation.kind != "TPOFF32" or not section.is_code:
+            self.refuse(source, section, relocation, place.name)
+            return
+        data[at:at + 4] = distance.to_bytes(4, "little", signed=True)
+        self.editors[key].relocate(relocation, 0, _R_NONE, 0)
 
 
 def _name_of(symbol: TargetSymbol) -> str:

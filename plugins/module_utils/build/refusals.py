@@ -30,11 +30,12 @@ LTO = "link-time optimisation"
 HOOK = "hook"
 NEEDED = "needed library"
 MISMATCH = "running library"
+STRIPPED = "stripped"
 NOTHING = "no change"
 
 # Nothing can be made where they are met, whatever the author knows; of another build than the one that was compared,
 # no address would be right.
-_FINAL = (REFERENCE, LTO, NEEDED, MISMATCH, NOTHING)
+_FINAL = (REFERENCE, LTO, NEEDED, MISMATCH, STRIPPED, NOTHING)
 
 
 class Refusal(NamedTuple):

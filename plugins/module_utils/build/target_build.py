@@ -28,7 +28,7 @@ from .layouts import Compared, LayoutChange, check_layouts
 from .linking import compile_medium, link, without_debug_information
 from .objects import STB_LOCAL, ObjectFile
 from .recording import Link, Records, Unit
-from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, Refusals
+from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, STRIPPED, Refusals
 from .replacing import RELIANT, Replaced, UnitChange, functions_to_replace
 from .running import differing_functions, layout_difference
 from .slots import Slots
@@ -135,7 +135,10 @@ def make(
     """
     after = built.before.followed_by(built.after)
     product = ElfImage.open(tree.product_before(candidate.link.output))
-    target = TargetLibrary(running, _symbols(product, running, refusals))
+    symbols = _symbols(product, running, refusals)
+    if not symbols:
+        return None
+    target = TargetLibrary(running, symbols)
     unchanged = _Unchanged(candidate)
     replaced = functions_to_replace(candidate.changes, unchanged, target, refusals)
     layouts = check_layouts(
@@ -182,7 +185,15 @@ def make(
 
 
 def _symbols(product: ElfImage, running: ElfImage, refusals: Refusals) -> list[Symbol]:
-    """The symbols to find things by: those of what runs, or of what was built where that has the same code."""
+    """The symbols to find things by: those of what runs, or of what was built where that has the same code.
+
+    Empty where neither has a symbol table.  Without one, no static function would be found, and none be missed.
+    """
+    if not product.symbols() and not running.symbols():
+        name = os.path.basename(product.name)
+        refusals.add(STRIPPED, name, f"{name} has no symbol table when its build is done, so nothing tells where its"
+                     " functions are; build it without -s and strip, what runs may be stripped (--running)")
+        return []
     if product.build_id is not None and product.build_id == running.build_id:
         return product.symbols() or running.symbols()
     name = os.path.basename(running.name)

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..arch.elf_format import R_GLOB_DAT
+from ..arch.elf_format import R_DTPMOD, R_GLOB_DAT, R_TPOFF
 from ..elf.image import ElfImage
 from ..elf.symbols import Symbol
 from ..livepatch.binding import ADDRESS, SYMBOL, TLS, TLS_WORDS, WORD
 from .meaning import Meaning
 from .objects import STB_LOCAL, STT_FILE
 
-_R_X86_64_DTPMOD64 = 16
 _DT_SYMBOLIC = 16
 _DT_FLAGS = 30
 _DF_SYMBOLIC = 2
@@ -82,15 +81,20 @@ class TargetLibrary:
             image.is_program or image.dynamic_value(_DT_SYMBOLIC) is not None or bool(flags & _DF_SYMBOLIC))
         self._got: dict[str, int] = {}
         self._tls_got: dict[str, int] = {}
+        self._thread_offsets: dict[str | int, int] = {}
         dynamic = image.dynamic_symbols()
         for relocation in image.relocations():
+            if relocation.type == R_TPOFF and relocation.symbol == 0:
+                self._thread_offsets.setdefault(relocation.addend, relocation.offset)
             if not 0 < relocation.symbol < len(dynamic):
                 continue
             name = dynamic[relocation.symbol].name
             if relocation.type == R_GLOB_DAT:
                 self._got.setdefault(name, relocation.offset)
-            elif relocation.type == _R_X86_64_DTPMOD64:
+            elif relocation.type == R_DTPMOD:
                 self._tls_got.setdefault(name, relocation.offset)
+            elif relocation.type == R_TPOFF:
+                self._thread_offsets.setdefault(name, relocation.offset)
 
     def find(self, meaning: Meaning, name: str, is_local: bool) -> Symbol | None:
         """The Symbol of the target that ``name`` of a unit means, or None where it has no such thing.
@@ -155,6 +159,29 @@ class TargetLibrary:
                 return Reference(WORD, name, "", self._got[name], addend)
             return Reference(SYMBOL, name, version, 0, addend)
         return Reference(TLS if thread_local else ADDRESS, name, "", symbol.value, addend)
+
+
+    def thread_offset(self, name: str, symbol: Symbol) -> Reference | None:
+        """The word of a library that holds how far from the thread pointer a thread-local variable lies.
+
+        None: the library has none, since its own code finds the variable in another way.  Only where its own code does
+        it like this is its storage in the block that every thread has from its start.
+        """
+        for key in (name, symbol.value) if self.is_preemptible(name, symbol) else (symbol.value, name):
+            if key in self._thread_offsets:
+                return Reference(WORD, name, "", self._thread_offsets[key], 0)
+        return None
+
+    def thread_distance(self, symbol: Symbol) -> int | None:
+        """How far behind the thread pointer a thread-local variable of a program lies, in bytes; None: a library.
+
+        Known when a program is linked: its storage ends right below the thread pointer (AMD64 psABI, 3.4.2).
+        """
+        storage = [segment for segment in self.image.segments if segment.type == "PT_TLS"]
+        if not self.image.is_program or not storage:
+            return None
+        align = max(storage[0].align, 1)
+        return symbol.value - (storage[0].memsz + align - 1) // align * align
 
 
 def _only(symbols: list[Symbol], name: str) -> Symbol | None:
