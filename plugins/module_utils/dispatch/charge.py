@@ -4,8 +4,10 @@
 """What a step of a worker is charged to the process that it looks at: what it executes, and how long it sits in a call.
 
 What the worker waits for a processor is the host's doing, and so is it when the
-watcher itself comes late.  So neither counts: an honest process on a busy host
-is not one that takes too long.  The worker measures exactly, but only when a
+watcher itself comes late.  A thread that is to be held has to get a processor,
+too, before it stops; how often that is tried has limits of its own.  So none of
+this counts: an honest process on a busy host is not one that takes too long.
+The worker measures exactly, but only when a
 step is over; until then its watcher estimates.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import time
 
 from ..process.own_waiting import OwnWaiting, processor
+from ..tracee.custody import seconds_until_stopped
 
 # The most seconds that one look of the watcher adds; a step that has just begun is not looked at.
 _INTERVAL = 0.2
@@ -24,15 +27,17 @@ class Meter:
 
     def __init__(self):
         self._waiting = OwnWaiting()
-        self._began = self._waited = 0.0
+        self._began = self._waited = self._stopping = 0.0
 
     def begin(self):
         """A step begins."""
         self._began, self._waited = time.monotonic(), self._waiting.seconds()
+        self._stopping = seconds_until_stopped()
 
     def seconds(self):
         """Seconds charged to it so far."""
-        return time.monotonic() - self._began - (self._waiting.seconds() - self._waited)
+        waited = self._waiting.seconds() - self._waited
+        return max(time.monotonic() - self._began - waited - (seconds_until_stopped() - self._stopping), 0.0)
 
 
 class Estimate:

@@ -88,6 +88,7 @@ class _Unwound(NamedTuple):
     frames: list[int]
     positions: dict[_State, int]  # of each frame in ``frames``
     outside: int  # from this frame on all is well
+    plain: int  # from this frame on there is no signal's
     simple: int  # from this frame on unwinding goes by the stack pointer and the frame pointer alone
 
 
@@ -113,6 +114,7 @@ class _Walk:
         self.interrupted = True
         self.frames: list[int] = []
         self.ended = False
+        self.signals = False  # whether a signal's frame was come by
 
     @property
     def state(self):
@@ -140,6 +142,7 @@ class _Walk:
             return None
         self.frames.append(address)
         self.interrupted = frame.signal
+        self.signals = self.signals or frame.signal
         self.registers = caller
         return frame
 
@@ -185,6 +188,8 @@ class Running:
         self._earlier = Picture()
         self._unwound: _Unwound | None = None
         self.limit = FAST_LIMIT  # bytes of stack, at most STACK_LIMIT
+        # Whether a signal's frame is on the stack for which why_not() has found no reason: else it is no alternate one.
+        self.signals = True
 
     def is_own(self, address):
         """Whether a thread that executes the instruction there may be at a safe point; for the held thread."""
@@ -197,6 +202,7 @@ class Running:
         """
         walk = _Walk(self.picture)
         grounds, find = self._grounds, self._rows.find
+        self.signals = True
         if grounds.program_allocates:
             return "is perhaps in the program's own memory allocator"
         compared, compare_at = 0, 0
@@ -205,6 +211,7 @@ class Running:
                 position = self._unwound.positions.get(walk.state)
                 if position is not None:
                     if position >= max(self._unwound.outside, self._unwound.simple) and self._goes_on_alike(walk):
+                        self.signals = walk.signals or position < self._unwound.plain
                         return ""
                     compared += 1
                     compare_at = 2 * count + 1
@@ -222,6 +229,7 @@ class Running:
             if len(walk.frames) > _WALKED or walk.step(find) is None:
                 return "runs in code that was not seen before"
         if outside_from(walk.frames, self._grounds) == 0:
+            self.signals = walk.signals
             return ""
         return "runs in the C library, the loader or the memory allocator, or is called by them"
 
@@ -249,6 +257,7 @@ class Running:
         walk = _Walk(self.picture)
         positions: dict[_State, int] = {}
         bases = []
+        plain = 0
 
         def find(address):
             return self._rows.learn(address, pid, mappings, files)
@@ -259,10 +268,12 @@ class Running:
             if frame is None or len(walk.frames) > _MOST_FRAMES:
                 return
             bases.append(frame.base in (STACK_POINTER, FRAME_POINTER) or frame.outermost)
+            if frame.signal:
+                plain = len(walk.frames)
         outside = outside_from(walk.frames, self._grounds)
         if outside is None:
             return
         simple = len(bases) - next((n for n, known in enumerate(reversed(bases)) if not known), len(bases))
-        self._unwound = _Unwound(walk.frames, positions, outside, simple)
+        self._unwound = _Unwound(walk.frames, positions, outside, plain, simple)
         self.picture, self._earlier = self._earlier, self.picture
         self.picture.registers = None

@@ -12,8 +12,9 @@ Where the two differ, this is the stricter one.
 
 from __future__ import annotations
 
+import ctypes
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..arch.code import call_target
 from ..arch.system_calls import NUMBERS
@@ -50,6 +51,11 @@ _OF_MEMORY = frozenset(NUMBERS[name] for name in (
 ))
 # The C library starts every thread, and main(), from two functions, one called by the other.
 _START_FRAMES = 2
+_WORD = 8
+# Bytes of a stack whose words are compared one by one.
+_PIECE = 256
+_compare = ctypes.CDLL(None).memcmp
+_compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class Grounds(NamedTuple):
@@ -72,7 +78,7 @@ class Blocked(NamedTuple):
     number: int  # of the system call
     stack_pointer: int
     instruction_pointer: int
-    stack: bytes  # from the stack pointer on
+    stack: Any  # ctypes buffer: the bytes from the stack pointer on
 
 
 def survey_grounds(subject, files):
@@ -147,7 +153,8 @@ def look_at_blocked(pid, where, grounds, mappings, files):
     why = _judge(pid, frames, where.number, grounds)
     if why:
         return None, why
-    return Blocked(where.number, where.stack_pointer, where.instruction_pointer, stack), ""
+    buffer = ctypes.create_string_buffer(stack, size)
+    return Blocked(where.number, where.stack_pointer, where.instruction_pointer, buffer), ""
 
 
 def _judge(pid, frames, number, grounds):
@@ -228,17 +235,32 @@ def differs(old, new, stack_pointer, code):
     """Whether two pictures of a stack differ in anything that could be of a frame.
 
     The kernel itself writes there: what is left of a sleep, events.  So only words count that are addresses of code or
-    of this stack, in one picture or the other.
+    of this stack, in one picture or the other.  The thread is held meanwhile, so words are looked at only where the
+    bytes differ.
 
-    :param old: bytes, from ``stack_pointer`` on.
-    :param new: as many bytes.
+    :param old: ctypes buffer of bytes, from ``stack_pointer`` on.
+    :param new: the same, as long.
     :param code: ranges of addresses, ascending.
     """
-    if old == new:
-        return False
+    size = len(old) // _WORD * _WORD
     end = stack_pointer + len(old)
-    words = zip(struct.iter_unpack("<Q", old[:len(old) // 8 * 8]), struct.iter_unpack("<Q", new[:len(new) // 8 * 8]))
     return any(
-        before != after and any(stack_pointer <= word < end or lies_in(word, code) for word in (*before, *after))
-        for before, after in words
+        stack_pointer <= word < end or lies_in(word, code)
+        for start, stop in _different(old, new, 0, size)
+        for before, after in zip(struct.iter_unpack("<Q", old[start:stop]), struct.iter_unpack("<Q", new[start:stop]))
+        if before != after
+        for word in (*before, *after)
     )
+
+
+def _different(old, new, start, stop):
+    """Pieces (start, stop) of two buffers that are not alike, each of a few words."""
+    size = stop - start
+    if not _compare(ctypes.addressof(old) + start, ctypes.addressof(new) + start, size):
+        return
+    if size <= _PIECE:
+        yield start, stop
+        return
+    middle = start + size // (2 * _WORD) * _WORD
+    yield from _different(old, new, start, middle)
+    yield from _different(old, new, middle, stop)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import abi
 from ..process.control_block import owner
@@ -27,6 +27,7 @@ from .errors import StepFailed
 from .interruption import interruption
 from .requests import request
 from .rseq import registered_area
+from .stack import lowest_of_alternate_stack
 
 _WORD = 8
 
@@ -61,7 +62,14 @@ class Bootstrap(Diversion):
         self.proof: Blocked | Running = proof
         self.code_ranges = code
         self.inner_tid = inner_tid
-        self.stack = ctypes.create_string_buffer(len(proof.stack)) if isinstance(proof, Blocked) else None
+        self.stack: Any = None
+        self.lowest_of_proof = None
+        if isinstance(proof, Blocked):
+            self.stack = ctypes.create_string_buffer(len(proof.stack))
+            # Written now, since the kernel gives memory only then, and that takes time.
+            ctypes.memset(self.stack, 1, len(proof.stack))
+            aligned = proof.stack[-proof.stack_pointer % _WORD:]
+            self.lowest_of_proof = lowest_of_alternate_stack(aligned, proof.stack_pointer)
 
     def _require_ready(self):
         registers = self.registers
@@ -91,11 +99,10 @@ class Bootstrap(Diversion):
             (registers.stack_pointer, registers.instruction_pointer, registers.system_call)
             != (proof.stack_pointer, proof.instruction_pointer, proof.number)
             or not interruption(registers)
-            or differs(
-                proof.stack, self._read(proof.stack_pointer, len(proof.stack), self.stack), proof.stack_pointer,
-                self.code_ranges,
-            )
         ):
+            raise self._refusal("has moved on since it was looked at")
+        self._read_into(ctypes.addressof(self.stack), proof.stack_pointer, len(proof.stack))
+        if differs(proof.stack, self.stack, proof.stack_pointer, self.code_ranges):
             raise self._refusal("has moved on since it was looked at")
 
     def _require_outside(self, running):
@@ -110,14 +117,23 @@ class Bootstrap(Diversion):
             raise self._refusal("is on a stack whose end cannot be told")
         if size > running.limit:
             raise self._refusal("has too deep a stack")
-        self.local.base, self.local.length = picture.address, size
-        self.remote.base, self.remote.length = pointer, size
-        if process_vm_readv(self.tid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
-            raise self._refusal("has a stack that cannot be read")
+        self._read_into(picture.address, pointer, size)
         picture.pointer, picture.size, picture.registers = pointer, size, registers.by_number
         why = running.why_not()
         if why:
             raise self._refusal(why)
+
+    def _read_into(self, local, address, size):
+        self.local.base, self.local.length = local, size
+        self.remote.base, self.remote.length = address, size
+        if process_vm_readv(self.tid, ctypes.byref(self.local), 1, ctypes.byref(self.remote), 1, 0) != size:
+            raise self._refusal("has a stack that cannot be read")
+
+    def _lowest_of_alternate_stack(self, pointer):
+        """As of any diversion, but the stack, whose frames are known, is not searched while the thread is held."""
+        if isinstance(self.proof, Blocked):
+            return self.lowest_of_proof
+        return super()._lowest_of_alternate_stack(pointer) if self.proof.signals else None
 
     def _present(self):
         """What lies where the code goes; nothing when the memory has gone."""

@@ -30,6 +30,16 @@ _SPIN_SECONDS = 0.001
 _PAUSE_SECONDS = 0.0001
 _SHORTEST_PAUSE_SECONDS = 0.00001
 
+_until_stopped = 0.0
+
+
+def seconds_until_stopped():
+    """How long, altogether, this process of ours has waited for threads that have stopped then.
+
+    On a busy machine such a thread waits for a processor.  One that does not stop at all does not count.
+    """
+    return _until_stopped
+
 
 def held(work):
     """Call ``work()`` on a thread of its own: urgent, all signals blocked, no garbage collection.
@@ -116,6 +126,12 @@ class Custody:
         self.held_ns = time.monotonic_ns() - self._started
 
     def _wait_for_stop(self):
+        global _until_stopped  # noqa: PLW0603 - there is one thread at a time that waits
+        began = time.monotonic()
+        self._wait_until_stopped()
+        _until_stopped += time.monotonic() - began
+
+    def _wait_until_stopped(self):
         while True:
             status = self.wait(STOP_SECONDS)
             if status is None:

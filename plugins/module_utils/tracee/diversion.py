@@ -37,6 +37,7 @@ from .stack import MAIN_STACK, lowest_of_alternate_stack, lowest_of_main_stack, 
 
 # Bytes of stack that the entry needs below the block.
 ENTRY_STACK = 24576
+_WORD = 8
 # How much of a stack to search for the frame of a signal, piece by piece; in bytes.
 SEARCHED = 1 << 20
 PIECE = 1 << 15
@@ -161,8 +162,10 @@ class Diversion:
         needed = pointer - block
         stack = self.main_stack
         main = self.pid == self.tid and stack is not None and stack.start < pointer <= stack.end
-        # The entry itself can make the main stack grow, as far as that goes; we cannot.
+        # The main stack grows, as far as that goes.
         reachable = pointer - self.lowest if main else room
+        if main and room < needed <= reachable - ENTRY_STACK and self._grow(block):
+            room = reachable
         if room >= needed:
             lowest = self._lowest_of_alternate_stack(pointer)
             if lowest is not None:
@@ -172,6 +175,17 @@ class Diversion:
             raise StrangeStack(self.pid, self.tid, self._sentence("is on a stack whose end cannot be told"))
         if room < needed or reachable < needed + ENTRY_STACK:
             raise self._refusal("has too little stack left")
+
+    def _grow(self, address):
+        """Whether the main stack reaches down to ``address`` when a word there was written, as the thread itself would.
+
+        Unlike process_vm_writev(2), ptrace(2) makes a stack grow, within the same limits as the thread itself.
+        """
+        try:
+            request(requests.POKEDATA, self.pid, self.tid, address & -_WORD, 0)
+        except StepFailed:
+            return False
+        return True
 
     def _lowest_of_alternate_stack(self, pointer):
         """As stack.lowest_of_alternate_stack(), of what lies from ``pointer`` to the end of the mapping."""

@@ -107,7 +107,7 @@ def room_below(pid, mappings, tid_is_main, stack_pointer, thread_pointer):
         return 0
     room = stack_pointer - mapping.start
     if mapping.path == MAIN_STACK:
-        # What is mapped of it now.  It grows, but nobody else can make it grow.
+        # What is mapped of it now.
         return room if tid_is_main else 0
     if mapping.inode or mapping.path == HEAP:
         return 0

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.address_space import PAGE_SIZE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 
 READ, PAUSE = 0, 34
@@ -48,6 +50,30 @@ def test_main_thread_with_enough_below(padded, start, trigger):
     victim = start(padded, wrap=("prlimit", "--stack=unlimited"))
     assert trigger(padded).apply(victim.pid).outcome == "patched"
     assert victim.end() == 0
+
+
+@pytest.mark.parametrize("attach", [False, True])
+def test_main_thread_where_its_stack_ends_so_far(padded, start, trigger, runtime, attach):
+    """Guards programs that wait, or compute, where their stack is deepest: it grows when somebody writes below.
+
+    Seen to fail with *has too little stack left*, as it did for every other program of deep recursion.
+    """
+    victim = start(padded, preload=not attach)
+    victim.process.stdin.write(b"edge\n")
+    victim.wait(lambda: is_at_the_edge(victim), "it waits at the end of its stack")
+    row = trigger(padded, attach=attach, runtime=str(runtime / "libpulp.so"), retries=20).apply(victim.pid)
+    assert row.outcome == "patched", row.reason
+    victim.process.stdin.write(b"x")
+    assert victim.line() == "back"
+    assert victim.ask("answer") == "5001"
+    assert victim.end() == 0
+
+
+def is_at_the_edge(victim):
+    """Whether the main thread waits with less of its stack mapped below than a page."""
+    where = procfs.read_system_call(victim.pid, victim.pid)
+    (stack,) = (mapping for mapping in read_maps(victim.pid) if mapping.path == "[stack]")
+    return where is not None and where.number == READ and where.stack_pointer - stack.start < PAGE_SIZE
 
 
 def assert_left_alone(victim, thread, patch):
