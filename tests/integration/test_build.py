@@ -256,6 +256,35 @@ def test_thread_local_variables_of_every_model(tmp_path, target, flags, link):
         process.stdin.close()
 
 
+LABELS = """\
+int fix(int v)
+{
+    static void *const labels[] = {&&zero, &&one, &&two};
+    goto *labels[v % 3];
+    zero: return 7;
+    one: return v + 1;
+    two: return v + 2;
+}
+"""
+
+
+def test_a_table_of_labels_is_that_of_the_new_function(build, monkeypatch, tmp_path):
+    """The code of both is equally long, so the table does not change.
+
+    Seen to fail: the new function used the library's own table, and so went on in the old function.
+    """
+    monkeypatch.setitem(globals(), "SOURCE", LABELS)
+    answer = build("v + 2", "v + 9")
+    assert answer.status == 0, str(answer)
+    library = str(tmp_path / "work" / "before" / "libfix.so")
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, library], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True, env={**os.environ, "LD_PRELOAD": str(RUNTIME)}) as process:
+        assert process.stdout.readline() == "loaded\n"
+        Ulp().succeed("trigger", "-p", process.pid, answer.json()["targets"][0]["path"])
+        answers, _errors = process.communicate("3\n4\n5\n")
+    assert answers.split() == ["7", "5", "14"]
+
+
 STOCK = """\
 static int table[4] = {{1, 2, 3, 4}};
 static __attribute__((noinline)) int inner(int v) {{ table[v & 3] += v; return table[v & 3] * {0}; }}

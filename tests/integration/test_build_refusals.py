@@ -120,6 +120,16 @@ int computed(int v)
     one: return 2;
     two: return 3;
 }
+int dispatched(int v, int swap)
+{
+    static void *kept[] = {&&zero, &&one};
+    const int case_four = 4;
+    if (swap)
+        kept[0] = kept[1];
+    goto *kept[v & 1];
+    zero: return state;
+    one: return v * case_four;
+}
 int removed(int v) { return v - 1; }
 static __attribute__((noinline)) int removed_static(int v) { return v - 2; }
 int calls_static(int v) { return removed_static(v) + 1; }
@@ -225,6 +235,8 @@ def replaced(fields):
     ("top.c", "mov $1", "mov $2", "assembly", "top.c"),
     # Nothing tells where a static function is.
     ("bare.c", "v * 3", "v * 4", "stripped", "libbare.so"),
+    # It would lead new code into the old.
+    ("one.c", "case_four = 4", "case_four = 5", "reference", "kept.2"),
     # Values that running processes have already.
     ("one.c", "int shared = 10", "int shared = 11", "initial value", "shared"),
     ("one.c", "state = 3", "state = 4", "initial value", "state"),

@@ -83,8 +83,10 @@ class Extracted(NamedTuple):
 
 
 class _Extraction:
-    def __init__(self, sources: list[Source], target: TargetLibrary, slots: Slots, refusals: Refusals) -> None:
+    def __init__(self, sources: list[Source], replaced: list[Replaced], target: TargetLibrary, slots: Slots,
+                 refusals: Refusals) -> None:
         self.sources = {source.change.key: source for source in sources}
+        self.replaced = {(each.unit.key, each.name) for each in replaced}
         self.target = target
         self.slots = slots
         self.refusals = refusals
@@ -110,6 +112,12 @@ class _Extraction:
         if place.section is not None and place.symbol.type in (STT_FUNC, STT_GNU_IFUNC) and place.offset:
             # A label of a function that is itself replaced.
             return None
+        if self.holds_labels(source, place):
+            if not source.meaning.section_of(place.symbol).is_constant:
+                self.refusals.add(
+                    REFERENCE, name, f"{name} of {source.change.source} is writable, and holds the addresses of labels"
+                    " in a function that is replaced: new code would go on in the old code; make it const")
+            return None
         taken = source.taken
         local = place.section is not None and place.symbol.binding == STB_LOCAL
         if local and name in (*taken.new, *taken.new_variables):
@@ -124,6 +132,18 @@ class _Extraction:
             self.refusals.add(AMBIGUOUS, name, f"{name} of {source.change.source} cannot be told apart in"
                               f" {self.target.image.name}: {error}")
             return None
+
+    def holds_labels(self, source: Source, place: Place) -> bool:
+        """Whether a variable holds the addresses of labels (``&&label``) in a function that is replaced."""
+        if place.section is None or place.section.is_code:
+            return False
+        meaning = source.meaning
+        for relocation in meaning.relocations(place.symbol):
+            label = meaning.place(place.section, relocation)
+            if label.offset and label.name is not None and label.section is not None and label.section.is_code and (
+                    source.change.key, parent_of_cold(label.name) or label.name) in self.replaced:
+                return True
+        return False
 
     def refuse(self, source: Source, section: ObjectSection, relocation: Relocation, name: str | None) -> None:
         where = source.meaning.owner(section, relocation.offset)
@@ -338,7 +358,7 @@ def extract(
     :param slots: takes what the runtime has to fill in.
     :param refusals: takes what is not understood.
     """
-    extraction = _Extraction(sources, target, slots, refusals)
+    extraction = _Extraction(sources, replaced, target, slots, refusals)
     names: dict[str, Replaced] = {}
     for key, source in extraction.sources.items():
         for symbol in source.meaning.file.symbols:
