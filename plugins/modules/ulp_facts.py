@@ -232,8 +232,7 @@ ansible_facts:
               description: Why it cannot be livepatched as it is, one sentence.
               type: str
               sample: >-
-                process 1 (systemd) was started without the livepatch runtime; restart it with LD_PRELOAD set to
-                libpulp.so
+                process 1 (systemd) was started without the livepatch runtime, which an apply loads
             libraries:
               description:
                 - The paths of what it has loaded that was built for livepatching. Without any, it has nothing to do

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from ..attention import concerns, has_to_do, urgency, urgency_refused
+from ..attention import BY_ATTACHING, concerns, has_to_do, urgency, urgency_refused
 from ..dispatch.facts import gather
 from ..dispatch.select import Selection
 from ..errors import UlpError
@@ -57,12 +57,15 @@ class _View:
                     return False
             else:
                 break
-        for process in self.facts["unpatchable"]:
+        for process in self._refused():
             if process["pid"] in self._pids:
                 self.failed = True
                 self.complaints.append(process["reason"])
         self._note_what_is_left_out()
         return True
+
+    def _refused(self):
+        return [process for process in self.facts["unpatchable"] if process["patchable"] != BY_ATTACHING]
 
     def _note_what_is_left_out(self):
         hidden = [str(process["pid"]) for process in self.facts["unpatchable"] if process["forbidden"]]
@@ -78,10 +81,11 @@ class _View:
 
     def lines(self):
         """What there is to see, what needs attention first."""
-        # Those that were asked for by PID have their sentence on standard error.
+        # Of those that were asked for by PID, what cannot be patched has its sentence on standard error.
+        said = self._pids & {process["pid"] for process in self._refused()}
         refused = [
             process for process in self.facts["unpatchable"]
-            if process["pid"] not in self._pids and (self._everything or concerns(process))
+            if process["pid"] not in said and (self._everything or concerns(process))
         ]
         shown = [process for process in self.facts["processes"] if self._everything or has_to_do(process)]
         entries = [(urgency(process), process["pid"], state_lines(process)) for process in shown]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ..attention import BY_ATTACHING
 from ..counted import counted
 from ..livepatch.binding import SYMBOL, TLS, TLS_WORDS, WORD
 from ..printable import printable
@@ -74,7 +75,8 @@ def state_lines(process):
 
 def refusal_lines(process):
     """The lines that show one of the ``unpatchable`` of dispatch.facts.gather()."""
-    lines = [f"{process['pid']} {process['name']}: not patchable", f"  {process['reason']}"]
+    how = BY_ATTACHING if process["patchable"] == BY_ATTACHING else "not patchable"
+    lines = [f"{process['pid']} {process['name']}: {how}", f"  {process['reason']}"]
     lines.extend(f"  {path} was built for livepatching" for path in process["libraries"] or ())
     return lines
 

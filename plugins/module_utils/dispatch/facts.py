@@ -91,9 +91,12 @@ def _facts_of(task, files, selection):
         return [_unpatchable(task, error, [])] if asked_for else []
     except ProcessForbidden as error:
         return [_unpatchable(task, error, None, forbidden=True)]
+    except RuntimeAbsent:
+        # What its sentence advises is for those who do not attach.
+        reason = f"process {task.pid} ({name_of(task.pid)}) was started without the livepatch runtime, which an apply loads"
+        return [_unpatchable(task, reason, _padded_paths(task.pid, files), patchable=BY_ATTACHING)]
     except ProcessUnpatchable as error:
-        way = BY_ATTACHING if isinstance(error, RuntimeAbsent) else NOT
-        return [_unpatchable(task, error, _padded_paths(task.pid, files), patchable=way)]
+        return [_unpatchable(task, error, _padded_paths(task.pid, files))]
     except UlpError as error:
         return [_unpatchable(task, error, None)]
     except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run

@@ -54,8 +54,8 @@ def test_what_has_nothing_to_do_with_livepatches_is_left_out(padded, start, slee
         assert {victim.pid, bare.pid} <= set(heads(output))
         assert not {sleeper.pid, idle.pid} & set(heads(output))
         # The reason stands with what it is about.
-        reason = f"  process {bare.pid} (app) was started without the livepatch runtime"
-        assert any(line.startswith(reason) for line in output.splitlines())
+        reason = f"  process {bare.pid} (app) was started without the livepatch runtime, which an apply loads"
+        assert f"{bare.pid} app: by attaching\n{reason}\n" in output
         assert f"  {padded.library} was built for livepatching" in output
 
         everything = ulp("list", "--all")[1]
@@ -90,10 +90,18 @@ def test_names_wildcards_and_pids(padded, start, sleeper, ulp):
     assert ulp("list", "-p", 2 ** 40)[0] == 2
 
 
+def test_what_an_apply_would_attach_to_is_not_refused(padded, start, ulp):
+    """Seen to fail with exit status 1, and the advice to restart the process with the runtime preloaded."""
+    bare = start(padded, preload=False)
+    status, output, errors = ulp("list", bare.pid)
+    assert (status, heads(output), errors) == (0, [bare.pid], [])
+    assert output.startswith(f"{bare.pid} app: by attaching\n")
+
+
 def test_nothing_to_show(monkeypatch, capsys):
     """Seen to fail with an empty output, of which nobody could say whether it was one."""
     nothing = {"processes": [], "runtime_versions": [], "unpatchable": []}
-    stranger = {"pid": 1, "name": "init", "reason": "none", "libraries": [], "forbidden": False}
+    stranger = {"pid": 1, "name": "init", "patchable": "no", "reason": "none", "libraries": [], "forbidden": False}
     monkeypatch.setattr(listing, "gather", lambda *_arguments: dict(nothing, unpatchable=[stranger]))
     assert main(["list"]) == 0
     assert capsys.readouterr().out.startswith("nothing to show: ")
@@ -112,7 +120,7 @@ def test_what_needs_attention_comes_first(padded, start, trigger, look, ulp):
     trigger(padded).apply(pending.pid)
     pending.forget_worker(2)
     hook_is_gone(look(undone))
-    order = heads(ulp("list", well.pid, bare.pid, pending.pid, undone.pid)[1])
+    order = heads(ulp("list", well.pid, pending.pid, undone.pid)[1])
     assert order == [undone.pid, pending.pid, well.pid]
     everything = heads(ulp("list")[1])
     mine = [pid for pid in everything if pid in (well.pid, bare.pid, pending.pid, undone.pid)]
