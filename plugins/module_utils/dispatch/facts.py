@@ -93,7 +93,8 @@ def _facts_of(task, files, selection):
         return [_unpatchable(task, error, None, forbidden=True)]
     except RuntimeAbsent:
         # What its sentence advises is for those who do not attach.
-        reason = f"process {task.pid} ({name_of(task.pid)}) was started without the livepatch runtime, which an apply loads"
+        whose = f"process {task.pid} ({name_of(task.pid)})"
+        reason = f"{whose} was started without the livepatch runtime, which an apply loads"
         return [_unpatchable(task, reason, _padded_paths(task.pid, files), patchable=BY_ATTACHING)]
     except ProcessUnpatchable as error:
         return [_unpatchable(task, error, _padded_paths(task.pid, files))]
