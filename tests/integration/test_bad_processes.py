@@ -147,6 +147,10 @@ def test_zombie(container, ulp):
     try:
         wait_until(lambda: state_of(pid) == "Z", "zombie")
         refuse_process(ulp, pid, container, naming="has ended already and is a zombie")
+        # Who asks for a name asks for what runs; seen to be not_patchable, and left vulnerable by a rollout.
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        rows = ulp.run("dispatch", "patch", container, "--name", name, "--dry-run", "--json").json()
+        assert pid not in {row["pid"] for row in rows}
     finally:
         os.waitpid(pid, 0)
 

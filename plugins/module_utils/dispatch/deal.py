@@ -74,8 +74,11 @@ class Dealer:
         try:
             if not is_meant(candidate, self._selection):
                 return Found()
-            # Who is called as the caller said was asked for, too.
-            candidate = candidate._replace(named=candidate.named or not self._selection.everything)
+            if not candidate.named and not self._selection.everything:
+                # Who is called as the caller said was asked for, too, but not what has ended and waits for its parent.
+                if has_ended(candidate.pid):
+                    return Found()
+                candidate = candidate._replace(named=True)
             row = yield from self._row(candidate, presumed)
         except MissingDependency:
             raise
