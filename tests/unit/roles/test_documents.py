@@ -165,6 +165,35 @@ def test_shells_can_read_them(share, shell, document, option):
     run(shell, option, share / document)
 
 
+# A shell on a terminal of its own: what was typed, after a tabulator, is what its widget shows.
+ZSH_SESSION = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "fpath=($1 \$fpath); autoload -U compinit; compinit -u -D; bindkey '^I' complete-word
+shown() { print -r -- \"<\$BUFFER>\"; BUFFER= }; zle -N shown; bindkey '^X' shown; print REA''DY"
+zpty -r shell output '*READY*'
+shift
+for line; do
+    zpty -w -n shell "$line"$'\t\C-x'
+    zpty -r shell output '*<*>*'
+    print -r -- "${${output##*<}%%>*}"
+done
+zpty -d shell
+"""
+
+
+def test_zsh_completes(share, tmp_path):
+    if shutil.which("zsh") is None:
+        pytest.skip("there is no zsh on this machine")
+    (tmp_path / "fix.ulp").touch()
+    lines = {
+        "ulp li": "ulp list", "ulp list --wa": "ulp list --watch", "ulp dispatch re": "ulp dispatch revert",
+        "ulp trigger --seccomp assu": "ulp trigger --seccomp assume_errno", "ulp dump f": "ulp dump fix.ulp",
+    }
+    output = run("zsh", "-f", "-c", ZSH_SESSION, "zsh", (share / ZSH).parent, *lines, cwd=tmp_path)
+    assert [line.rstrip() for line in output.splitlines() if line] == list(lines.values())
+
+
 def test_fish_completes(share):
     if shutil.which("fish") is None:
         pytest.skip("there is no fish on this machine")
