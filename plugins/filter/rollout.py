@@ -17,10 +17,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.course i
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import (
+    failure,
     faults,
-    gate_faults,
     name_on_hosts,
 )
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.gates import gate_faults, gate_row, measures
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.later import rows_now
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.page import page
@@ -66,7 +67,10 @@ class FilterModule:
     def filters(self):
         return {
             "rollout_faults": faults,
+            "rollout_failure": failure,
             "rollout_name": name_on_hosts,
+            "rollout_gate_measures": measures,
+            "rollout_gate_row": gate_row,
             "rollout_readiness": rollout_readiness,
             "rollout_course": rollout_course,
             "rollout_soak": rollout_soak,

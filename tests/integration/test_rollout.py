@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import json
@@ -13,6 +14,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,10 +23,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
+import jsonschema
 import pytest
 from harness.library import Build
 from harness.modules import ANSIBLE_PLAYBOOK
 from harness.paths import CHECKOUT, COMMAND, RUNTIME
+from harness.polling import wait_until
 from harness.variant import USUAL
 from harness.victim import Victim
 
@@ -46,7 +50,9 @@ class Run(NamedTuple):
     @property
     def report(self) -> dict[str, Any]:
         assert (self.directory / "report.json").exists(), self.output
-        return json.loads((self.directory / "report.json").read_text())
+        report = json.loads((self.directory / "report.json").read_text())
+        jsonschema.validate(report, json.loads((CHECKOUT / "docs" / "report.schema.json").read_text()))
+        return report
 
     def host(self, name: str) -> dict[str, Any]:
         return next(host for host in self.report["hosts"] if host["name"] == name)
@@ -90,6 +96,8 @@ class Fleet:
         self.groups: dict[str, list[str]] = {}
         self.victims: dict[str, Victim] = {}
         self.others: dict[str, Victim] = {}  # of the victims, those that nobody else ends
+        # How far a long task is would depend on how busy the machine is.
+        self.environment = {"ULP_ROLLOUT_PROGRESS_SECONDS": "3600"}
         self.runs = 0
 
     def add(self, name: str, preload: bool = True, victims: int = 1, source: str = "app.c", **variables: Any) -> Victim:
@@ -144,7 +152,7 @@ class Fleet:
              "-e", json.dumps(variables)],
             cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False, env=dict(os.environ, ANSIBLE_FORKS="4", ANSIBLE_PIPELINING="true",
-                                  ANSIBLE_STDOUT_CALLBACK=callback),
+                                  ANSIBLE_STDOUT_CALLBACK=callback, **self.environment),
         )
         changed = sum(int(number) for number in re.findall(r"\schanged=(\d+)", done.stdout))
         return Run(done.returncode, done.stdout, changed, report)
@@ -442,6 +450,117 @@ def test_harm_of_every_kind_is_seen_and_taken_back(fleet, tmp_path):
     assert not list(tmp_path.glob("canary/livepatches/*")), "the container was left on a host that has no use for it"
     assert [row["outcome"] for row in report["still_vulnerable"]] == ["reverted"]
     Page((done.directory / "report.html").read_text())
+
+
+# Stands in for systemd, of which there is none where tests run: it knows each unit by a file that says how to start it.
+SYSTEMCTL = """#!/bin/sh
+set -eu
+case $1 in
+show) printf 'LoadState=loaded\\nActiveState=active\\n' ;;
+restart)
+\techo "$2" >>{units}/asked
+\t. {units}/"$2"
+\t;;
+esac
+"""
+START_AGAIN = """kill -KILL {pid}
+LD_PRELOAD={runtime} LD_LIBRARY_PATH={libraries} setsid {program} <{commands} >/dev/null 2>&1 &
+"""
+
+
+class Units:
+    """Services that are in control groups of their own, as systemd would put them there."""
+
+    def __init__(self, directory: Path, build: Build) -> None:
+        self.directory = directory
+        self.build = build
+        self.undo = contextlib.ExitStack()
+        # cgroups(7); systemd's own hierarchy is unified, or has its name.
+        mounts = [line.split()[1:4] for line in Path("/proc/mounts").read_text().splitlines()]
+        named = [place for place, kind, options in mounts if kind == "cgroup" and "name=systemd" in options]
+        unified = [place for place, kind, _options in mounts if kind == "cgroup2"]
+        if not named + unified:
+            pytest.skip("no control groups are mounted")
+        self.slice = Path((named + unified)[0], "system.slice")
+        directory.mkdir()
+        (directory / "systemctl").write_text(SYSTEMCTL.format(units=directory))
+        (directory / "systemctl").chmod(0o755)
+
+    def start(self, name: str) -> Victim:
+        """A process of NAME.service that was started without the runtime."""
+        program = shutil.copy(self.build.program(), self.directory / name)
+        victim = Victim([program], libraries=[self.build.directory], preload=())
+        self.undo.callback(victim.kill)
+        group = self.slice / f"{name}.service"
+        self.undo.callback(self._remove, group)
+        try:
+            group.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            pytest.skip(f"no control group can be made: {error}")
+        (group / "cgroup.procs").write_text(str(victim.pid))
+        return victim
+
+    def restarts(self, victim: Victim) -> None:
+        """Let a restart of its unit start the program of ``victim`` again, with the runtime."""
+        commands = self.directory / f"{victim.name}-commands"
+        os.mkfifo(commands)
+        # Its standard input does not end before the test.
+        self.undo.callback(os.close, os.open(commands, os.O_RDWR))
+        self.write(victim, START_AGAIN.format(
+            pid=victim.pid, runtime=RUNTIME, libraries=self.build.directory, program=self.directory / victim.name,
+            commands=commands))
+
+    def write(self, victim: Victim, script: str) -> None:
+        (self.directory / f"{victim.name}.service").write_text(script)
+
+    @staticmethod
+    def _remove(group: Path) -> None:
+        def is_empty() -> bool:
+            for pid in (group / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+            return not (group / "cgroup.procs").read_text()
+
+        wait_until(is_empty, f"{group} is empty")
+        group.rmdir()
+
+
+@pytest.fixture
+def units(fleet) -> Iterator[Units]:
+    found = Units(fleet.directory / "units", fleet.build)
+    with found.undo:
+        yield found
+
+
+def test_units_are_restarted_with_consent(fleet, units):
+    """Guards tasks/restart.yml without systemd: what comes of a restart is patched, and one that fails is harm.
+
+    Seen to end as a success, with the old process "not_patchable", without the second dispatch in it.
+    """
+    started = {name: units.start(f"ulp-{name}-{os.getpid()}") for name in ("good", "bad")}
+    units.restarts(started["good"])
+    units.write(started["bad"], "echo it does not start >&2; exit 1")
+    for name, victim in started.items():
+        fleet.hosts[name] = {
+            "ulp_livepatch_processes": [victim.name],
+            "ulp_livepatch_directory": str(fleet.directory / name / "livepatches"),
+        }
+    fleet.environment["PATH"] = f"{units.directory}:{os.environ['PATH']}"
+    done = fleet.play(ulp_livepatch_restart=True, ulp_livepatch_serial="1")
+    assert done.status == FAILED, done.output
+    report = done.report
+    names = {name: f"{victim.name}.service" for name, victim in started.items()}
+    assert (units.directory / "asked").read_text().split() == [names["good"], names["bad"]]
+    assert [stage["state"] for stage in report["stages"]] == ["passed", "stopped"]
+    assert (done.host("good")["status"], done.host("good")["restarted"]) == ("patched", [names["good"]])
+    (row,) = done.host("good")["processes"]
+    assert (row["outcome"], row["name"]) == ("patched", started["good"].name)
+    assert row["pid"] != started["good"].pid
+    (harm,) = report["stages"][1]["harm"]
+    assert names["bad"] in harm and "it does not start" in harm
+    # Nobody has touched it.
+    assert started["bad"].number("call") == 1
+    assert [left["pid"] for left in report["still_vulnerable"]] == [started["bad"].pid]
+    assert [action["command"] for action in report["actions"]] == [f"systemctl restart {names['bad']}"]
 
 
 def test_run_that_was_interrupted_is_no_excuse(fleet, livepatch):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .faults import failure
 from .host import ABSENT, ERROR, HELD, PLANNED, UNREACHABLE
 from .judgement import harm, refusal
 from .rows import rows_that
@@ -35,7 +36,7 @@ def readiness(answer, held, faults_of_gates, restarts_by_number):
         return {"status": UNREACHABLE, "trouble": [answer["msg"]]}
     faults = list(faults_of_gates)
     if answer.get("processes") is None:
-        faults.append(answer.get("msg") or "it failed without a message")
+        faults.append(failure(answer))
     elif restarts_by_number and rows_that(answer["processes"], "need_restart"):
         faults.append(BY_NUMBER)
     return {"status": ERROR, "trouble": faults} if faults else {"status": PLANNED, "trouble": []}

@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 
-# What a health gate measures.
-_MEASURES = ("url", "command", "unit", "port", "tasks")
 # So many digits of a checksum tell contents apart.
 _DIGITS = 16
 
@@ -25,16 +22,16 @@ def faults(livepatch, signers, signers_source):
     if not livepatch:
         return ["Say which livepatch: -e livepatch=FILE.ulp"]
     found = []
-    if not os.path.isfile(_real(livepatch)):
+    if not os.path.isfile(real_path(livepatch)):
         found.append(
-            f"{_real(livepatch)} is not a file on the controller: give the path of a livepatch made by ulp pack"
+            f"{real_path(livepatch)} is not a file on the controller: give the path of a livepatch made by ulp pack"
         )
     if signers_source and not signers:
         found.append(
             "ulp_livepatch_allowed_signers_source is given, but ulp_livepatch_allowed_signers, where to put it, is"
             " empty"
         )
-    elif signers_source and not os.path.isfile(_real(signers_source)):
+    elif signers_source and not os.path.isfile(real_path(signers_source)):
         found.append(
             f"{signers_source} is not a file on the controller: let ulp_livepatch_allowed_signers_source be one that"
             " lists who may sign, or empty"
@@ -42,21 +39,14 @@ def faults(livepatch, signers, signers_source):
     return found
 
 
-def gate_faults(gates):
-    """What is wrong with health gates, dicts: a list of sentences.
+def failure(result):
+    """What a task has failed with, one sentence.
 
-    One that can't pass would count as sick before, and then never stop anything.
+    :param result: what it returned, a dict; in ``results`` that of each item where it was a loop.
     """
-    found = []
-    for gate in gates:
-        if sum(name in gate for name in _MEASURES) != 1:
-            found.append(
-                f"the health gate {json.dumps(gate)} of ulp_livepatch_gates must have exactly one of url, command,"
-                " unit, port and tasks"
-            )
-        elif "tasks" in gate and not os.path.isfile(_real(gate["tasks"])):
-            found.append(f"the task file of a health gate, {_real(gate['tasks'])}, is not there")
-    return found
+    items = [its for its in result.get("results") or () if its.get("failed") or its.get("unreachable")]
+    said = [its.get("msg") for its in items or [result]]
+    return "; ".join(dict.fromkeys(filter(None, said))) or "it failed without a message"
 
 
 def name_on_hosts(livepatch):
@@ -64,10 +54,10 @@ def name_on_hosts(livepatch):
 
     The loader takes a file of a name that it has loaded before for the same one.
     """
-    with open(_real(livepatch), "rb") as stream:
+    with open(real_path(livepatch), "rb") as stream:
         checksum = hashlib.sha256(stream.read()).hexdigest()
     return f"{os.path.splitext(os.path.basename(livepatch))[0]}-{checksum[:_DIGITS]}"
 
 
-def _real(path):
+def real_path(path):
     return os.path.realpath(os.path.expanduser(path))

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..counted import counted
 from ..trigger import outcome
+from ..trigger.outcome import BAD, GOOD, WAIT
+from .faults import failure
 from .restarts import restarts
 from .rows import as_it_is
 
-# The statuses of a host, as ``docs/report.md`` explains them.
+# The statuses of a host, as ``docs/operator.md`` explains them.
 PLANNED = "planned"  # only while the rollout is under way: it is to get the livepatch, or to have it reverted
 PATCHED = "patched"
 PARTLY = "partly"
@@ -23,9 +27,31 @@ UNREACHABLE = "unreachable"
 ERROR = "error"
 FAILED = "failed"
 
-# Of these nobody knows what they run.
-UNSEEN = (HELD, UNREACHABLE, ERROR)
 ABSENT = "absent"
+
+
+class Status(NamedTuple):
+    """What a status says of the host."""
+
+    colour: str  # outcome.GOOD, WAIT or BAD, in a rollout
+    left: str = ""  # how a summary counts it among what is left, behind "3 hosts"; "": it does not
+    unseen: bool = False  # nobody knows what it runs
+
+
+# Hosts that nobody got to come first, those where all is well last.
+STATUSES = {
+    UNREACHABLE: Status(BAD, "not reached", unseen=True),
+    ERROR: Status(BAD, "that could not be asked", unseen=True),
+    FAILED: Status(BAD, "where it failed"),
+    REVERT_INCOMPLETE: Status(BAD, "not reverted completely"),
+    PARTLY: Status(WAIT),
+    REVERTED: Status(WAIT),
+    UNTOUCHED: Status(WAIT, "to which the run did not come"),
+    PLANNED: Status(WAIT),
+    HELD: Status(WAIT, "on hold", unseen=True),
+    PATCHED: Status(GOOD),
+    UNCONCERNED: Status(GOOD),
+}
 
 
 class Host:
@@ -76,7 +102,7 @@ class Host:
             self.plan = answer
         else:
             self.plan = None
-            self.trouble.append(answer.get("msg") or "it failed without a message")
+            self.trouble.append(failure(answer))
 
     @property
     def readiness(self):

@@ -25,21 +25,7 @@ _STATES = {
     report.PASSED: (GOOD, "passed"),
     report.TAKEN_BACK: (WAIT, "taken back"),
 }
-# Hosts that nobody got to come first, those where all is well last.
-_HOSTS = {
-    host.UNREACHABLE: BAD,
-    host.ERROR: BAD,
-    host.FAILED: BAD,
-    host.REVERT_INCOMPLETE: BAD,
-    host.PARTLY: WAIT,
-    host.REVERTED: WAIT,
-    host.UNTOUCHED: WAIT,
-    host.PLANNED: WAIT,
-    host.HELD: WAIT,
-    host.PATCHED: GOOD,
-    host.UNCONCERNED: GOOD,
-}
-_ORDER = list(_HOSTS)
+_ORDER = list(host.STATUSES)
 _COLOURS = {
     actions.REACH: BAD, actions.ASK: BAD, actions.LOST: BAD, actions.REVERT_AGAIN: BAD, actions.EXAMINE: BAD,
     actions.TAKEN_BACK: BAD,
@@ -205,8 +191,8 @@ def _host(its, to_do, reverts):
         "name": its["name"],
         "order": _ORDER.index(status),
         "stage": "" if its["stage"] is None else its["stage"],
-        "status": status.replace("_", " "),
-        "colour": GOOD if reverts and status == host.REVERTED else _HOSTS[status],
+        "status": _status(status, reverts),
+        "colour": GOOD if reverts and status == host.REVERTED else host.STATUSES[status].colour,
         "to_do": to_do,
         "processes": ", ".join(
             f"{numbers[word]} {meaning.words}" for word, meaning in outcome.MEANINGS.items() if numbers[word]),
@@ -214,6 +200,12 @@ def _host(its, to_do, reverts):
         "gates": [_gate(gate) for gate in its["gates"]],
         "remarks": remarks,
     }
+
+
+def _status(status, reverts):
+    if status == host.PARTLY:
+        return "partly reverted" if reverts else "partly patched"
+    return status.replace("_", " ")
 
 
 def _gate(gate):

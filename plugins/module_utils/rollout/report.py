@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from ..counted import counted
 from ..trigger import outcome
 from .actions import actions
-from .host import ABSENT, REVERT_INCOMPLETE, UNREACHABLE, UNSEEN, UNTOUCHED
+from .host import ABSENT, REVERT_INCOMPLETE, STATUSES, UNREACHABLE, UNTOUCHED
 
 # Of the document; it goes up when a field is renamed, removed or means something else.
 FORMAT = 2
@@ -83,7 +83,7 @@ def left(hosts):
     """
     if any(host.still_patched for host in hosts):
         return LEFT_PATCHED
-    unseen = [host for host in hosts if host.status in UNSEEN]
+    unseen = [host for host in hosts if STATUSES[host.status].unseen]
     if any(host.run_direction == ABSENT for host in unseen):
         return LEFT_PATCHED
     if unseen or any(host.vulnerable for host in hosts):
@@ -152,11 +152,7 @@ def summary(document):
         ) if rows
     ]
     left_over += [
-        f"{counted(totals['statuses'][status], 'host')} {words}"
-        for status, words in (
-            ("held", "on hold"), ("unreachable", "not reached"), ("error", "that could not be asked"),
-            ("failed", "where it failed"), ("untouched", "to which the run did not come"),
-            ("revert_incomplete", "not reverted completely"),
-        ) if status in totals["statuses"]
+        f"{counted(totals['statuses'][status], 'host')} {its.left}"
+        for status, its in STATUSES.items() if its.left and status in totals["statuses"]
     ]
     return f"{document['state']}: {done}, left: {', '.join(left_over) or 'nothing'}"

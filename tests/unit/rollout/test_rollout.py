@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NO_SIGNERS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.affiliation import parse_units, service_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
-from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import Host, hosts_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import STATUSES, Host, hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.judgement import harm, refusal
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.later import rows_now
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.report import report
@@ -75,6 +75,11 @@ def test_every_outcome_has_a_meaning():
     assert not [word for word, meaning in outcome.MEANINGS.items() if meaning.applied and meaning.vulnerable]
     words = SCHEMA["$defs"]["outcome"]["enum"]
     assert set(words) == set(outcome.MEANINGS)
+
+
+def test_every_status_of_a_host_is_in_the_table():
+    """Guards page and summary, of which each had a list of its own."""
+    assert set(SCHEMA["$defs"]["status"]["enum"]) == set(STATUSES)
 
 
 @pytest.mark.parametrize("word", outcome.MEANINGS)

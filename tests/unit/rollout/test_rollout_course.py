@@ -15,7 +15,12 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.course i
     rest_of_stage,
     soak,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import faults, gate_faults, name_on_hosts
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import (
+    failure,
+    faults,
+    name_on_hosts,
+)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.gates import gate_faults, gate_row, measures
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 
 NOTHING = {"gates": False, "soak": False, "persist": False, "revert_earlier": False, "restart": False, "retract": False}
@@ -117,6 +122,19 @@ def test_faults(tmp_path):
     assert name_on_hosts(str(there)).startswith("fix-") and len(name_on_hosts(str(there))) == len("fix-") + 16
 
 
+@pytest.mark.parametrize("result, said", [
+    ({"failed": True, "msg": "no space"}, "no space"),
+    ({"failed": True}, "it failed without a message"),
+    ({"failed": True, "msg": "One or more items failed", "results": [
+        {"msg": "well"}, {"failed": True, "msg": "a did not start"}, {"failed": True, "msg": "b did not start"}]},
+     "a did not start; b did not start"),
+    ({"failed": True, "msg": "One or more items failed", "results": [{"failed": True}]}, "it failed without a message"),
+])
+def test_failure_of_a_loop_is_that_of_its_items(result, said):
+    """Seen to be "One or more items failed", of which nobody knows which unit does not start."""
+    assert failure(result) == said
+
+
 def test_gates_that_measure_nothing(tmp_path):
     (tmp_path / "gate.yml").touch()
     well = [{"url": "http://127.0.0.1/"}, {"tasks": str(tmp_path / "gate.yml")}]
@@ -124,3 +142,27 @@ def test_gates_that_measure_nothing(tmp_path):
     found = gate_faults([*well, {"name": "nothing"}, {"unit": "a", "port": 1}, {"tasks": str(tmp_path / "none.yml")}])
     assert ["exactly one of url" in line for line in found] == [True, True, False]
     assert "is not there" in found[2]
+
+
+@pytest.mark.parametrize("gate, what, name", [
+    ({"url": "http://127.0.0.1/", "status": 204}, "url", "http://127.0.0.1/"),
+    ({"command": ["test", "-e", "/a b"]}, "command", "test -e /a b"), ({"command": "true"}, "command", "true"),
+    ({"unit": "nginx.service"}, "unit", "unit nginx.service"), ({"port": 443, "host": "::1"}, "port", "port 443"),
+    ({"tasks": "gate.yml"}, "tasks", "tasks gate.yml"), ({"tasks": "gate.yml", "name": "own"}, "tasks", "own"),
+])
+def test_a_gate_has_a_name(gate, what, name):
+    assert measures(gate) == what
+    assert gate_row(gate, {}, False) == {"name": name, "passed": True, "said": ""}
+
+
+def test_what_came_of_a_gate():
+    gate = {"url": "http://127.0.0.1/", "contains": "w\u00f6rd", "name": "page"}
+    assert gate_row(gate, {"unreachable": True, "msg": "no route"}, False) == {
+        "name": "page", "passed": False, "said": "the host could not be reached"}
+    for answer, said in (
+        ({"msg": "OK (12 bytes)"}, 'the answer does not contain "w\u00f6rd"'),
+        ({"msg": "HTTP Error 503"}, "HTTP Error 503"),
+        ({}, "it failed without a message"),
+        ({"msg": "One or more items failed", "results": [{"failed": True, "msg": "no"}]}, "no"),
+    ):
+        assert gate_row(gate, answer, True) == {"name": "page", "passed": False, "said": said}
