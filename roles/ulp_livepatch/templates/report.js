@@ -83,10 +83,10 @@
     });
   }
 
-  // Paper has nothing to click on.
+  // Paper has nothing to click on. What needs nothing would take a hundred sheets.
   let unfolded = [];
   addEventListener("beforeprint", () => {
-    unfolded = folds.filter((fold) => !fold.open);
+    unfolded = folds.filter((fold) => !fold.open && fold.matches(".needy"));
     for (const fold of unfolded) fold.open = true;
   });
   addEventListener("afterprint", () => {
