@@ -26,11 +26,23 @@ _VERDICTS = {
 
 
 def plan(hosts):
-    """What would become of every process, a list of str.
+    """What would become of every process, and the numbers of all hosts at the end; a list of str.
+
+    In a long plan, processes of a host that are alike share a line.
 
     :param hosts: list of host.Host, all that the run is for.
     """
-    return [line for host in hosts for line in (_plan_of(host) if host.planned else [_left_out(host)])]
+    planned = [host for host in hosts if host.planned]
+    together = sum(len(host.plan["processes"]) for host in planned) > _TABLE
+    lines = [line for host in hosts for line in (_plan_of(host, together) if host.planned else [_left_out(host)])]
+    if len(hosts) > 1:
+        rows = [row for host in planned for row in host.plan["processes"]]
+        left_out = len(hosts) - len(planned)
+        lines.append(
+            f"{counted(len(planned), 'host')}: {_numbers(rows, any(host.direction == ABSENT for host in planned))}"
+            + (f"; {counted(left_out, 'host')} left out" if left_out else "")
+        )
+    return lines
 
 
 def _left_out(host):
@@ -38,34 +50,50 @@ def _left_out(host):
     return printable(": ".join([f"{host.name}: {host.readiness or UNREACHABLE}, left out", *why, *host.trouble]))
 
 
-def _plan_of(host):
-    planned = host.plan["processes"]
-    rows = [row for row in planned if not row["runs_ansible"]]
+def _plan_of(host, together):
+    rows = host.plan["processes"]
+    # What will be attached to stands apart, behind the others, and then what runs Ansible.
+    ordered = sorted(rows, key=lambda its: (its["runs_ansible"], its["attached_now"]))
+    entries = [(row["pid"], row["name"], *_planned(row)) for row in ordered]
+    entries += [(its["pid"], its["name"], "restart with", its["command"]) for its in host.restarts]
+    return [
+        f"{host.name}: {_numbers(rows, host.direction == ABSENT)}",
+        *(printable(_LINE % entry).strip() for entry in (_alike(entries) if together else entries)),
+    ]
+
+
+def _numbers(rows, reverts):
+    """What would become of ``rows`` but for what runs Ansible, in numbers."""
+    rows = [row for row in rows if not row["runs_ansible"]]
     meanings = [outcome.MEANINGS[row["outcome"]] for row in rows]
     patch = sum(meaning.achieved and meaning.applied for meaning in meanings)
     revert = sum(meaning.achieved and not meaning.applied for meaning in meanings)
     stuck = sum(meaning.restart for meaning in meanings)
     attach = sum(row["attached_now"] for row in rows)
     will = f" ({attach} will be attached to)" if attach else ""
-    numbers = [f"{patch} to patch{will}", *([f"{revert} to revert"] if host.direction == ABSENT else []),
-               f"{stuck} that can't be patched", f"{len(rows) - patch - revert - stuck} to leave as they are"]
-    lines = [f"{host.name}: {', '.join(numbers)}"]
-    # What will be attached to stands apart, behind the others.
-    for row in sorted(rows, key=lambda its: its["attached_now"]):
-        lines.append(_line(row, _planned(row), row["reason"]))
-    lines += [_line(row, "runs Ansible", "ends with the run") for row in planned if row["runs_ansible"]]
-    return lines + [_line(its, "restart with", its["command"]) for its in host.restarts]
+    return ", ".join([
+        f"{patch} to patch{will}", *([f"{revert} to revert"] if reverts else []), f"{stuck} that can't be patched",
+        f"{len(rows) - patch - revert - stuck} to leave as they are",
+    ])
+
+
+def _alike(entries):
+    """``entries``, of which those that differ by their PID only are one, with their number in its place."""
+    groups: dict[tuple, list[tuple]] = {}
+    for entry in entries:
+        pid, name, what, why = entry
+        groups.setdefault((name, what, why.replace(f"process {pid} ({name})", "the process")), []).append(entry)
+    return [its[0] if len(its) == 1 else (f"{len(its)} times", *rest) for rest, its in groups.items()]
 
 
 def _planned(row):
+    """What would become of the process, and why."""
+    if row["runs_ansible"]:
+        return "runs Ansible", "ends with the run"
     if row["attached_now"]:
-        return "will be attached to"
+        return "will be attached to", row["reason"]
     meaning = outcome.MEANINGS[row["outcome"]]
-    return f"would be {meaning.words}" if meaning.achieved else row["outcome"]
-
-
-def _line(row, what, why):
-    return printable(_LINE % (row["pid"], row["name"], what, why)).strip()
+    return f"would be {meaning.words}" if meaning.achieved else row["outcome"], row["reason"]
 
 
 def stage(document):

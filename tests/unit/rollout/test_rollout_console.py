@@ -45,7 +45,26 @@ def test_plan():
         "gone: unreachable, left out: no route",
         "back: 0 to patch, 1 to revert, 0 that can't be patched, 0 to leave as they are",
         "6        nginx            would be reverted",
+        "2 hosts: 3 to patch (1 will be attached to), 1 to revert, 1 that can't be patched, 2 to leave as they are;"
+        " 2 hosts left out",
     ]
+
+
+def test_processes_that_are_alike_share_a_line_of_a_long_plan():
+    """Seen to be a line for each of 4,600 processes, on 400 hosts."""
+    workers = [row(pid, "patched") for pid in range(100, 130)]
+    stuck = [row(pid, "not_patchable", f"process {pid} (nginx) has no runtime", unit="nginx.service")
+             for pid in (7, 8)]
+    hosts = {f"web{number}": planned(*workers, *stuck, row(9, "excluded")) for number in (1, 2)}
+    lines = plan(hosts_of(hosts, list(hosts), "present"))
+    assert lines[:5] == [
+        "web1: 30 to patch, 2 that can't be patched, 1 to leave as they are",
+        "30 times nginx            would be patched",
+        "2 times  nginx            not_patchable          the process has no runtime",
+        "9        nginx            excluded",
+        "2 times  nginx            restart with           systemctl restart nginx.service",
+    ]
+    assert lines[-1] == "2 hosts: 60 to patch, 4 that can't be patched, 2 to leave as they are"
 
 
 @pytest.mark.parametrize("word", outcome.OUTCOMES)
