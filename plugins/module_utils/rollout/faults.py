@@ -45,7 +45,7 @@ def failure(result):
     :param result: what it returned, a dict; in ``results`` that of each item where it was a loop.
     """
     items = [its for its in result.get("results") or () if its.get("failed") or its.get("unreachable")]
-    said = [its.get("msg") for its in items or [result]]
+    said = [str(its.get("msg") or "").strip() for its in items or [result]]
     return "; ".join(dict.fromkeys(filter(None, said))) or "it failed without a message"
 
 

@@ -126,7 +126,7 @@ def test_faults(tmp_path):
     ({"failed": True, "msg": "no space"}, "no space"),
     ({"failed": True}, "it failed without a message"),
     ({"failed": True, "msg": "One or more items failed", "results": [
-        {"msg": "well"}, {"failed": True, "msg": "a did not start"}, {"failed": True, "msg": "b did not start"}]},
+        {"msg": "well"}, {"failed": True, "msg": "a did not start\n"}, {"failed": True, "msg": "b did not start"}]},
      "a did not start; b did not start"),
     ({"failed": True, "msg": "One or more items failed", "results": [{"failed": True}]}, "it failed without a message"),
 ])
