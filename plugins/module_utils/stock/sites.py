@@ -34,6 +34,8 @@ _MOST_PUSHES = 6
 # Bytes: a landing pad and pushes of two bytes each, and the instruction behind them.
 _PROLOGUE = len(ENDBR64) + 2 * _MOST_PUSHES + LONGEST_INSTRUCTION
 _DISTANCE = struct.Struct("<i")
+# So many gaps each function is given: another livepatch may have taken the first in the process.
+_GAPS = 4
 # What a compiler calls a part of a function that it has moved away.
 _MOVED_PART = ".cold"
 
@@ -86,11 +88,15 @@ class SiteFinder:
         taken = [(place.address, place.address + max(JUMP_SIZE, len(place.code)))
                  for each in places.values() for place in each]
         gaps = Gaps(self.code, taken)
-        for address, candidates in places.items():
+        sites = {address: self._sites(candidates, gaps) for address, candidates in places.items()}
+        # Everybody has had a first one by now.
+        for _each in range(_GAPS - 1):
+            for several in sites.values():
+                _add_gap(several, gaps)
+        for address, several in sites.items():
             extent = self.code.at(address)
             size = extent.end - address if extent is not None else 0
-            sites = self._sites(candidates, gaps)
-            found[address] = Found(size, sites, None if sites else "it is too short for a jump")
+            found[address] = Found(size, tuple(several), None if several else "it is too short for a jump")
         return found
 
     def _places(self, address: int) -> list[_Place]:
@@ -169,7 +175,7 @@ class SiteFinder:
                 and behind.offset != cfa + what.lowered):
             raise Unmovable("changes the stack pointer otherwise than the unwind information says")
 
-    def _sites(self, places: list[_Place], gaps: Gaps) -> tuple[Site, ...]:
+    def _sites(self, places: list[_Place], gaps: Gaps) -> list[Site]:
         """The sites at ``places``, in order of preference: as they change little, and late enough to keep endbr64."""
         if len(places) > 1 and places[0].code == ENDBR64:
             places = [places[1], places[0], *places[2:]]
@@ -185,7 +191,7 @@ class SiteFinder:
                     sites.append(self._site(place, SHORT)._replace(gap=gap))
                     # One is enough: gaps are few.
                     break
-        return tuple(sites)
+        return sites
 
     def _site(self, place: _Place, kind: str) -> Site:
         length = len(place.code)
@@ -208,6 +214,14 @@ class SiteFinder:
             return False
         loaded = [segment for segment in self._image.segments if segment.type == "PT_LOAD"]
         return not loaded[0].vaddr <= target < loaded[-1].vaddr + loaded[-1].memsz
+
+
+def _add_gap(sites: list[Site], gaps: Gaps) -> None:
+    """Another gap for a function that has one."""
+    if sites and sites[-1].kind == SHORT:
+        gap = gaps.take(sites[-1].offset)
+        if gap is not None:
+            sites.append(sites[-1]._replace(gap=gap))
 
 
 def _text(instruction: Any) -> str:

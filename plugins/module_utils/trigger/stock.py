@@ -163,8 +163,9 @@ def _why_not(function, gaps):
 def _offered(resolved, function, choice, room):
     """The puns of one function: first those that land where nothing will grow to."""
     by_rank: dict[int, list[bytes]] = {GOOD: [], NEAR_HEAP: []}
+    gaps = sum(site.kind == SHORT for site in function.sites)
     for site in function.sites:
-        for code in choice.codes(site):
+        for code in choice.codes(site, max(_OFFERED // gaps, 1) if site.kind == SHORT else _OFFERED):
             rank = room.judge(_landing(resolved.library.base, site, code))
             if rank in by_rank:
                 by_rank[rank].append(_pun(resolved.image, function, site, code))
@@ -192,17 +193,17 @@ class _Choice:
         self._gaps = gaps
         self._used: dict[int, int] = {}  # {page: how many landings of this request are on it}
 
-    def codes(self, site):
-        """The bytes that the site may get: of a pun one way, of others as many as there are good places to land."""
+    def codes(self, site, most):
+        """The bytes that the site may get: of a pun one way, of others one for each of ``most`` good places to land."""
         if site.kind == PUN:
             return [JUMP_OPCODE + site.original[1:JUMP_SIZE]]
         if site.kind == WIDE:
-            return self._wide(site)
+            return self._wide(site, most)
         if site.kind == SHORT and self._gaps:
-            return list(islice(self._short(site), _OFFERED))
+            return list(islice(self._short(site), most))
         return []
 
-    def _wide(self, site):
+    def _wide(self, site, most):
         changed = min(site.length, JUMP_SIZE) - 1
         rest = site.original[1 + changed:JUMP_SIZE]
         values = 1 << 8 * changed
@@ -214,7 +215,7 @@ class _Choice:
             if self._room.judge(_landing(self._base, site, code)) == GOOD:
                 found.append(code)
         # And far from each other: what the process maps next, be it the runtime itself, lies next to what is there.
-        count = min(_OFFERED, len(found))
+        count = min(most, len(found))
         return [found[(2 * index + 1) * len(found) // (2 * count)] for index in range(count)]
 
     def _short(self, site):

@@ -104,7 +104,9 @@ def test_assembled_functions(assembled, name):
         assert expected in (found.refusal or ""), found
         assert not found.sites
     else:
-        assert [f"{site.kind} {site.offset - address}" for site in found.sites] == expected, found
+        # One of the gaps; some have several.
+        assert list(dict.fromkeys(f"{site.kind} {site.offset - address}" for site in found.sites)) == expected, found
+        assert sum(site.kind == "short" for site in found.sites) <= 4
         assert found.refusal is None
 
 

@@ -33,7 +33,7 @@ VICTIM = r"""
 import ctypes, sys
 z = ctypes.CDLL("libz.so.1")
 z.zlibVersion.restype = ctypes.c_char_p
-z.compressBound.restype = z.adler32_combine.restype = ctypes.c_ulong
+z.zlibCompileFlags.restype = z.compressBound.restype = z.adler32_combine.restype = ctypes.c_ulong
 print("ready", flush=True)
 for line in sys.stdin:
     if line.startswith("map "):
@@ -44,10 +44,14 @@ for line in sys.stdin:
         got = libc.mmap(page, ctypes.c_size_t(4096), 1, 0x100022, -1, ctypes.c_long(0))
         print("mapped" if got == page.value else "not mapped", flush=True)
         continue
+    if line == "flags\n":
+        print(z.zlibVersion().decode(), z.zlibCompileFlags(), flush=True)
+        continue
     print(z.zlibVersion().decode(), z.compressBound(1000), z.adler32_combine(1, 7, 3), flush=True)
 """
 PATCH = r"""
 const char *new_version(void) { return "patched"; }
+unsigned long new_flags(void) { return 7; }
 unsigned long new_bound(unsigned long size) { return size + 1; }
 unsigned long new_combine(unsigned long first, unsigned long second, long size) { return first + second + size; }
 """
@@ -59,18 +63,29 @@ pytestmark = pytest.mark.skipif(
     not (LIBZ.exists() and os.access(PYTHON, os.X_OK)), reason="needs the distribution's libz and python3")
 
 
-@pytest.fixture(scope="module", name="container")
-def fixture_container(tmp_path_factory):
+@pytest.fixture(scope="module", name="packed")
+def fixture_packed(tmp_path_factory):
+    """A function that packs {old: new} functions of libz into a Container."""
     directory = tmp_path_factory.mktemp("stock")
     source = directory / "patch.c"
     source.write_text(PATCH, encoding="utf-8")
     patch = directory / "patch.so"
     subprocess.run(["gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", source, "-o", patch], check=True)
     description = directory / "stock.dsc"
-    pairs = "".join(f"{old}:{new}\n" for old, new in PAIRS.items())
-    description.write_text(f"{patch}\n@{LIBZ.resolve()}\n{pairs}", encoding="utf-8")
-    pack(parse_description(description), directory / "stock.ulp")
-    return read_container(directory / "stock.ulp")
+
+    def packed(pairs):
+        lines = "".join(f"{old}:{new}\n" for old, new in pairs.items())
+        description.write_text(f"{patch}\n@{LIBZ.resolve()}\n{lines}", encoding="utf-8")
+        path = directory / f"{'-'.join(pairs)}.ulp"
+        pack(parse_description(description), path)
+        return read_container(path)
+
+    return packed
+
+
+@pytest.fixture(scope="module", name="container")
+def fixture_container(packed):
+    return packed(PAIRS)
 
 
 class Victim:
@@ -225,6 +240,38 @@ def test_by_way_of_a_gap(python, container, files):
     file = ElfImage.open(LIBZ.resolve()).read(start, segment.filesz)
     differing = [at for at, (a, b) in enumerate(zip(text_of(state), file)) if a != b]
     assert differing and all(any(gap <= at < gap + JUMP_SIZE for gap in gaps) for at in differing)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_livepatches_that_want_one_gap(python, packed, files, order):
+    """Each is packed without knowing of the other; whoever comes second takes another gap.
+
+    Seen to be refused, with *no jump at its start would lead to free memory*.
+    """
+    containers = [only(SHORT, packed({"zlibVersion": "new_version"})),
+                  only(SHORT, packed({"zlibCompileFlags": "new_flags"}))]
+    first, second = ({site.gap.offset for site in container.targets[0].functions[0].sites} for container in containers)
+    assert first & second, "the libz of this distribution has other gaps: choose two functions that share some"
+    triggers = [Trigger(container, files, Options()) for container in containers]
+    old = python.ask("flags").split()
+    new = ["patched", "7"]
+    for back in (order, order[::-1]):
+        now = list(old)
+        for which in order:
+            row = triggers[which].apply(python.pid)
+            assert (row.outcome, row.reason) == ("patched", "")
+            now[which] = new[which]
+            assert python.ask("flags").split() == now
+        for which in back:
+            row = triggers[which].revert(python.pid)
+            assert (row.outcome, row.reason) == ("reverted", "")
+            now[which] = old[which]
+            assert python.ask("flags").split() == now
+    state = examine(python.pid, files).state
+    (library,) = state.libraries
+    hooks = hooks_of(python.pid, state, library)
+    gaps = [gap for hook in hooks for gap in kind_of(hook).way_in(hook) if gap != hook.landing]
+    assert len(gaps) == len(set(gaps)) == 2
 
 
 def test_landing_that_is_taken_meanwhile(python, container, files, monkeypatch):
