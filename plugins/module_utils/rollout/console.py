@@ -52,14 +52,19 @@ def _left_out(host):
 
 def _plan_of(host, together):
     rows = host.plan["processes"]
-    # What will be attached to stands apart, behind the others, and then what runs Ansible.
-    ordered = sorted(rows, key=lambda its: (its["runs_ansible"], its["attached_now"]))
-    entries = [(row["pid"], row["name"], *_planned(row)) for row in ordered]
+    entries = [(row["pid"], row["name"], *_planned(row)) for row in sorted(rows, key=_group)]
     entries += [(its["pid"], its["name"], "restart with", its["command"]) for its in host.restarts]
     return [
         f"{host.name}: {_numbers(rows, host.direction == ABSENT)}",
         *(printable(_LINE % entry).strip() for entry in (_alike(entries) if together else entries)),
     ]
+
+
+def _group(row):
+    """Which rows stand together: last what can't be patched, before the commands that would restart it."""
+    if row["runs_ansible"]:
+        return 2
+    return 3 if outcome.MEANINGS[row["outcome"]].restart else int(row["attached_now"])
 
 
 def _numbers(rows, reverts):

@@ -35,11 +35,11 @@ def test_plan():
         "web1: 3 to patch (1 will be attached to), 1 that can't be patched, 2 to leave as they are",
         "1        nginx            would be patched",
         "2        nginx            already_patched",
-        "3        nginx            not_patchable          no? runtime",
         "5        nginx            excluded               hold line 2",
         "9        nginx            would be patched",
         "8        nginx            will be attached to    would attach: from its file",
         "4        nginx            runs Ansible           ends with the run",
+        "3        nginx            not_patchable          no? runtime",
         "3        nginx            restart with           systemctl restart nginx.service",
         "held: held, left out: quarter",
         "gone: unreachable, left out: no route",
@@ -60,8 +60,8 @@ def test_processes_that_are_alike_share_a_line_of_a_long_plan():
     assert lines[:5] == [
         "web1: 30 to patch, 2 that can't be patched, 1 to leave as they are",
         "30 times nginx            would be patched",
-        "2 times  nginx            not_patchable          the process has no runtime",
         "9        nginx            excluded",
+        "2 times  nginx            not_patchable          the process has no runtime",
         "2 times  nginx            restart with           systemctl restart nginx.service",
     ]
     assert lines[-1] == "2 hosts: 60 to patch, 4 that can't be patched, 2 to leave as they are"
