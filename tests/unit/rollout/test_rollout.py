@@ -77,6 +77,12 @@ def test_every_outcome_has_a_meaning():
     assert set(words) == set(outcome.MEANINGS)
 
 
+def test_every_field_of_a_row_is_documented():
+    """Seen to fail: with the coroutines, and with the patch ID, of which the schema did not know."""
+    documented = SCHEMA["properties"]["hosts"]["items"]["properties"]["processes"]["items"]["properties"]
+    assert set(documented) == {*outcome.Row(7, "nginx", "patched").as_dict(), "runs_ansible", "unit", "restart"}
+
+
 def test_every_status_of_a_host_is_in_the_table():
     """Guards page and summary, of which each had a list of its own."""
     assert set(SCHEMA["$defs"]["status"]["enum"]) == set(STATUSES)
