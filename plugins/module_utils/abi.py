@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import struct
 from collections import namedtuple
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
+from .named_tuple import NamedTuple
 from .printable import printable
 
 ABI_VERSION = 6
@@ -214,11 +216,15 @@ class Layout:
             code += field_format
         self._struct = struct.Struct(code)
         self.size = self._struct.size
-        self.record: Any = namedtuple(name, [field for field, _format in fields])  # type: ignore[misc]
         self._reserved = {
             field: b"" if field_format.endswith("s") else 0
             for field, field_format in fields if field == "reserved"
         }
+
+    @cached_property
+    def record(self) -> Any:
+        """The class of the named tuples; made when it is needed, as one run unpacks few of the structures."""
+        return namedtuple(self.name, [field for field, _format in self.fields])
 
     def unpack(self, data: bytes, offset: int = 0) -> Any:
         """The named tuple of the structure at ``offset`` (bytes) in ``data``; struct.error when it does not fit."""
@@ -241,15 +247,14 @@ class OlderLayout(Layout):
 
     def __init__(self, newest: Layout, missing: tuple[str, ...]) -> None:
         super().__init__(newest.name, *(each for each in newest.fields if each[0] not in missing))
-        old, self.record = self.record, newest.record
-        self._old = old
+        self._newest = newest
         self._missing: dict[str, Any] = {
             field: b"" if field_format.endswith("s") else 0
             for field, field_format in newest.fields if field in missing
         }
 
     def _now(self, values: Any) -> Any:
-        return self.record(**self._old._make(values)._asdict(), **self._missing)
+        return self._newest.record(**dict(zip(self.offsets, values)), **self._missing)
 
     def unpack(self, data: bytes, offset: int = 0) -> Any:
         return self._now(self._struct.unpack_from(data, offset))
@@ -261,7 +266,7 @@ class OlderLayout(Layout):
     def pack(self, **values: object) -> bytes:
         """As of a Layout; what was not there is left out."""
         values.update(self._reserved)
-        return self._struct.pack(*self._old(**{field: values[field] for field in self._old._fields}))
+        return self._struct.pack(*(values[field] for field in self.offsets))
 
 
 DOMAIN = Layout(

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 from types import MappingProxyType
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping
 
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..errors import BadElf, FileProblem, UlpError
 from ..livepatch.pack import shown_container
+from ..named_tuple import NamedTuple
 from ..version import VERSION
 from .errors import BuildFailed
 from .left_behind import left_behind, output_path, sentence_on

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from .meaning import Meaning, is_made
 from .numbered import match_numbered, users_of_variables
 from .objects import SHF_TLS, SHF_WRITE, STT_FUNC, STT_GNU_IFUNC, STT_TLS, ObjectFile, Symbol

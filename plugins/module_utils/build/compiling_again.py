@@ -14,10 +14,10 @@ import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from ..atomic_file import read_file
 from ..errors import FileProblem
+from ..named_tuple import NamedTuple
 from .compiler_wrapper import compile_shadow
 from .composition import composition
 from .errors import BuildFailed

@@ -10,9 +10,10 @@ and earlier have in other attributes is noted where it is read.
 from __future__ import annotations
 
 import io
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator
 
 from ..errors import BadElf, MissingDependency
+from ..named_tuple import NamedTuple
 from ..printable import printable
 from .objects import ObjectFile
 

@@ -27,10 +27,11 @@ volume 2, for the instructions.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 from ..elf.symbols import Symbol as TargetSymbol
 from ..livepatch.binding import TLS
+from ..named_tuple import NamedTuple
 from .comparison import Difference, parent_of_cold
 from .meaning import Meaning, Place, is_made
 from .objects import (

@@ -13,10 +13,11 @@ some function has it as a local variable.
 from __future__ import annotations
 
 import re
-from typing import Iterable, NamedTuple, Tuple, Union
+from typing import Iterable, Tuple, Union
 
 from ..atomic_file import read_file
 from ..errors import BadElf
+from ..named_tuple import NamedTuple
 from ..printable import some
 from .debug_types import Aggregate, DebugTypes, Enumeration, Field, Prototype
 from .objects import ObjectFile

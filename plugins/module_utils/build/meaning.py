@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import NamedTuple, Tuple
+from typing import Tuple
 
+from ..named_tuple import NamedTuple
 from .disassembly import instruction_ends
 from .objects import (
     RELATIVE,

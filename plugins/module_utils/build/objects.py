@@ -9,11 +9,11 @@ Sources: the System V gABI, chapter 4, and its AMD64 supplement, section 4.4 (re
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from ..atomic_file import read_file
 from ..elf.headers import HEADER_SIZE, SECTION_HEADER_SIZE, decode_header, decode_section_headers
 from ..errors import BadElf
+from ..named_tuple import NamedTuple
 
 SHN_LORESERVE = 0xFF00
 SHN_ABS = 0xFFF1

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from .build import Request, default_work_directory
 from .debian_package import debian_package
 from .installed import installed_library

@@ -11,9 +11,10 @@ import re
 import stat
 import sys
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import FileProblem
+from ..named_tuple import NamedTuple
 from . import archives, compiler_wrapper
 from .compiler_wrapper import RECORDS, WRAPPERS
 from .errors import BuildFailed

@@ -10,7 +10,9 @@ the metadata of the livepatch.
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Iterable, NamedTuple
+from typing import Iterable
+
+from ..named_tuple import NamedTuple
 
 LAYOUT = "layout"
 SIGNATURE = "signature"

@@ -10,9 +10,10 @@ constant that changes.
 from __future__ import annotations
 
 import re
-from typing import Iterable, NamedTuple
+from typing import Iterable
 
 from ..elf.symbols import Symbol
+from ..named_tuple import NamedTuple
 from .comparison import Difference
 from .meaning import Meaning, is_made
 from .objects import STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_TLS

@@ -10,9 +10,8 @@ any distance.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..livepatch.binding import TLS, TLS_WORDS, Binding
+from ..named_tuple import NamedTuple
 from .target_library import Reference
 
 _WORDS = '.section .data.rel.ro.ulp_slots,"aw",@progbits\n.balign 8\n'

@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from typing import NamedTuple
 
 from ..errors import FileProblem, MissingProgram
+from ..named_tuple import NamedTuple
 from .errors import BadDiff
 
 _NUMBERED = (".c", ".cc", ".cp", ".cxx", ".cpp", ".CPP", ".c++", ".C", ".h", ".hh", ".hpp", ".hxx", ".h++", ".inc",

@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from ..errors import FileProblem
+from ..named_tuple import NamedTuple
 from .errors import BuildFailed
 
 _KEY = re.compile(r"[0-9a-f]{24}(?:\.unfinished)?")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from itertools import chain
-from typing import Iterable, Iterator, NamedTuple
+from typing import Iterable, Iterator
 
 from ..atomic_file import read_file
 from ..elf.image import ElfImage
@@ -20,6 +20,7 @@ from ..errors import BadElf, NotPatchable
 from ..livepatch.container import build_container, parse_container
 from ..livepatch.target import FunctionPair, Guard, Target
 from ..livepatch.target_functions import OldFunction, PaddedFunctions, StockFunctions, TargetFunctions
+from ..named_tuple import NamedTuple
 from ..printable import some
 from .comparison import compare
 from .composition import Composition, composition

@@ -10,12 +10,11 @@ program may have a copy of the variable, or define the function as well.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..arch.elf_format import R_DTPMOD, R_GLOB_DAT, R_TPOFF
 from ..elf.image import ElfImage
 from ..elf.symbols import Symbol
 from ..livepatch.binding import ADDRESS, SYMBOL, TLS, TLS_WORDS, WORD
+from ..named_tuple import NamedTuple
 from .meaning import Meaning
 from .objects import STB_LOCAL, STT_FILE
 

@@ -9,9 +9,10 @@ import os
 import subprocess
 import sys
 import threading
-from typing import IO, NamedTuple, cast
+from typing import IO, cast
 
 from ..livepatch.container import read_container
+from ..named_tuple import NamedTuple
 from ..process.mapped import MappedFiles
 from ..trigger import outcome
 from ..trigger.options import Options

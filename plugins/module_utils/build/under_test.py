@@ -20,10 +20,11 @@ import socket
 import struct
 import subprocess
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import FileProblem
 from ..livepatch.container import read_container
+from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.mapped import MappedFiles
 from ..process.procfs import read_stat

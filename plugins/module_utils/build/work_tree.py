@@ -20,10 +20,11 @@ import json
 import os
 import shutil
 import stat
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from ..atomic_file import read_file
 from ..errors import FileProblem
+from ..named_tuple import NamedTuple
 from .commands import last_lines, run, run_logged
 from .compiling_again import CompiledAgain, compile_again
 from .errors import BuildFailed

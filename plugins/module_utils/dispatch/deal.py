@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..errors import FileProblem, MissingDependency, UlpError, Untrusted
 from ..faults import unexpected
+from ..named_tuple import NamedTuple
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
 from ..process.subject import alive, has_ended
 from ..trigger import outcome

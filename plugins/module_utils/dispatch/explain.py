@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..arch.elf_format import NAME
 from ..counted import counted
@@ -19,6 +19,7 @@ from ..defaults import ASSUME_ERRNO
 from ..errors import MissingDependency, UlpError
 from ..faults import unexpected
 from ..livepatch.container import read_container
+from ..named_tuple import NamedTuple
 from ..printable import printable, some
 from ..process.affiliation import container as container_of
 from ..process.mapped import MappedFiles

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
 
 from ..atomic_file import read_file
 from ..errors import NO_SIGNERS, FileProblem, UlpError, Untrusted
 from ..livepatch.container import parse_container, read_container
+from ..named_tuple import NamedTuple
 from ..trigger.trigger import Trigger
 from ..trusted_path import require_unchangeable
 from .attaching import write_down

@@ -25,7 +25,6 @@ import signal
 import termios
 import time
 from collections import Counter
-from typing import NamedTuple
 
 from ..errors import UlpError
 from ..faults import tell

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from signal import Signals
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from ..trigger import outcome
 from ..trigger.outcome import Row
 

@@ -18,9 +18,9 @@ import os
 import re
 import shlex
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from ..printable import printable
 from ..process import affiliation
 from ..process.affiliation import UNIT_SUFFIXES, executable, names, units, users

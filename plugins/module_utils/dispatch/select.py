@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.procfs import process_ids, process_name, read_stat, require_own_proc
 

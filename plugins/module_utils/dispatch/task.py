@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import pickle
 import struct
-from typing import NamedTuple
+
+from ..named_tuple import NamedTuple
 
 _RECORD = struct.Struct("<QIBBB1x")
 RECORD_SIZE = _RECORD.size

@@ -22,9 +22,9 @@ import signal
 import struct
 import syslog
 import time
-from typing import NamedTuple
 
 from ..faults import listeners
+from ..named_tuple import NamedTuple
 from ..termination import SIGNALS
 from ..trigger.drive import drive_all
 from .charge import Meter

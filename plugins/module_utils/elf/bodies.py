@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from typing import TYPE_CHECKING, Collection, Iterable, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Collection, Iterable, Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 from ..abi import PAD_BEFORE, PAD_ENTRY
@@ -32,6 +32,7 @@ from ..arch.code import (
     short_jumps,
 )
 from ..errors import BadElf, NotPatchable
+from ..named_tuple import NamedTuple
 from .nameless_parts import nameless_parts
 from .patchable import unpadded_function
 from .slots import imported_slots, linkage_stubs, slots_of_own_functions

@@ -17,10 +17,11 @@ import io
 import struct
 from bisect import bisect_right
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..arch.frames import RETURN_ADDRESS
 from ..errors import BadElf, MissingDependency
+from ..named_tuple import NamedTuple
 from .unwind import EntryError, read_entry, search_table
 
 if TYPE_CHECKING:

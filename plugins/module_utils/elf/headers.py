@@ -14,9 +14,9 @@ Linux Standard Base.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from ..arch import elf_format
+from ..named_tuple import NamedTuple
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")

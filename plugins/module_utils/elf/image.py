@@ -13,12 +13,13 @@ section).
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..arch.address_space import END_OF_LINKED_SPACE
 from ..arch.elf_format import MACHINE, NAME
 from ..atomic_file import read_file
 from ..errors import BadElf
+from ..named_tuple import NamedTuple
 from .headers import (
     ELFCLASS64,
     ELFDATA2LSB,

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Callable, Container, Iterable, Iterator, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Container, Iterable, Iterator, Mapping
 
 from ..abi import PAD_BEFORE
 from ..arch.code import computed_jumps, instruction_starts, long_jumps, may_leave, short_jumps, thunks
 from ..arch.elf_format import R_ADDRESS
+from ..named_tuple import NamedTuple
 from .code_addresses import far_addresses, near_addresses
 from .slots import (
     CHOSEN,

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator
 
 from ..arch.code import TRM_FUNCTION_SIZES, is_trm_function
 from ..errors import BadElf
+from ..named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from .headers import ProgramHeader

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..abi import LARGEST_OFFSET, PAD_BEFORE, PAD_ENTRY
 from ..arch.padding import ENDBR64, ENTRY_NOPS, MERGED_ENTRY_NOP, TRAMPOLINE, is_nops
+from ..named_tuple import NamedTuple
 from .code_addresses import far_addresses, near_addresses
 from .jumps import find_jumps
 from .symbols import Symbol, is_function, symbol_label

@@ -15,13 +15,14 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..abi import PAD_BEFORE
 from ..arch.address_space import END_OF_LINKED_SPACE
 from ..arch.padding import ENTRY_NOPS, MERGED_ENTRY_NOP, NOP, TRAMPOLINE
 from ..atomic_file import back_up_file, read_file, replace_file
 from ..errors import BadElf, NotPatchable, UlpError
+from ..named_tuple import NamedTuple
 from ..printable import printable, some
 from .image import ElfImage
 from .lost_padding import ENTRIES_LOST, REMEDY, functions_with_lost_entries

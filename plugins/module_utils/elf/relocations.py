@@ -10,9 +10,10 @@ section, DT_RELR); arch.elf_format has the types.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator
 
 from ..arch.elf_format import R_RELATIVE
+from ..named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from .image import ElfImage

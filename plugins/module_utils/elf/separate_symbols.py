@@ -12,10 +12,11 @@ from __future__ import annotations
 import lzma
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..atomic_file import read_file
 from ..errors import BadElf, FileProblem, NotPatchable
+from ..named_tuple import NamedTuple
 from .headers import HEADER_SIZE
 from .image import ElfImage
 from .notes import NT_GNU_BUILD_ID

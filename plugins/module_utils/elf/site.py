@@ -18,7 +18,7 @@ The instruction moves to a cell, from which the old function goes on.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..named_tuple import NamedTuple
 
 PUN = "pun"
 WIDE = "wide"

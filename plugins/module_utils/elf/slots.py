@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, Mapping
 
 from ..arch.code import JUMPS, LOADS, stub_entries, word_references, word_use
 from ..arch.elf_format import R_ADDRESS, R_GLOB_DAT, R_IRELATIVE, R_JUMP_SLOT
+from ..named_tuple import NamedTuple
 from .symbols import is_function
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ versions of all functions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..abi import PAD_BEFORE
+from ..named_tuple import NamedTuple
 from .lost_padding import ENTRIES_LOST, functions_with_lost_entries
 from .symbols import is_function, symbol_label
 

@@ -23,10 +23,11 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from ..abi import PAD_BEFORE
 from ..errors import BadElf
+from ..named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     import builtins

@@ -11,7 +11,9 @@ Source: System V gABI, "Program Loading".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from ..named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from .headers import ProgramHeader

@@ -10,10 +10,11 @@ target itself would call, and needs no constructor.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .. import abi
 from ..arch.address_space import END_OF_LINKED_SPACE
+from ..named_tuple import NamedTuple
 from .members import Members
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ import hashlib
 import json
 import re
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterable
 
 from ..abi import PATCH_ID_SIZE
 from ..elf.image import SHF_ALLOC, ElfImage, Section
 from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
 from ..errors import BadContainer, BadElf
+from ..named_tuple import NamedTuple
 from .members import (
     FORMAT_VERSION,
     LATEST_FORMAT_VERSION,

@@ -23,10 +23,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from ..atomic_file import read_file
 from ..errors import BadDescription
+from ..named_tuple import NamedTuple
 
 _HEXADECIMAL = re.compile(r"(?:0[xX])?[0-9a-fA-F]{1,16}")
 

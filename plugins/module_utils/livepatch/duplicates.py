@@ -17,11 +17,12 @@ is bound to.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator
 
 from ..arch.code import calls_and_jumps
 from ..arch.elf_format import R_ADDRESS, R_GLOB_DAT, R_JUMP_SLOT
 from ..elf.image import SHF_WRITE
+from ..named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from ..elf.image import ElfImage

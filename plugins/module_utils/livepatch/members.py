@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import BadContainer
+from ..named_tuple import NamedTuple
 
 FORMAT_VERSION = 1
 LATEST_FORMAT_VERSION = 2

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from fnmatch import fnmatchcase
-from typing import Any, Collection, NamedTuple
+from typing import Any, Collection
 
 from ..abi import BUILD_ID_SIZE
 from ..atomic_file import read_file, replace_file
@@ -19,6 +19,7 @@ from ..elf.patchable import patchable_functions
 from ..elf.separate_symbols import SeparateSymbols, symbols_of
 from ..elf.symbols import Symbol, is_function
 from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
+from ..named_tuple import NamedTuple
 from ..printable import printable, some
 from .binding import ADDRESS, TLS, Binding, fault_of, overlap_of
 from .container import (

@@ -13,12 +13,13 @@ relocations, the words of the GOT and the PLT; the ELF handling for thread-local
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterator, Sequence
 
 from ..arch.elf_format import R_DTPMOD, R_GLOB_DAT, R_JUMP_SLOT
 from ..elf.slots import slot_uses
 from ..elf.symbols import symbol_label
 from ..errors import BadDescription
+from ..named_tuple import NamedTuple
 from ..printable import some
 from .binding import ADDRESS, SYMBOL, TLS, TLS_WORDS, WORD, Binding
 

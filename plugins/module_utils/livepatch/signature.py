@@ -17,10 +17,11 @@ import re
 import subprocess
 import sys
 import tempfile
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..atomic_file import read_file, replace_file
 from ..errors import BadSignature, FileProblem, MissingProgram, UlpError
+from ..named_tuple import NamedTuple
 from ..printable import printable
 
 NAMESPACE = "libpulp-livepatch"

@@ -10,10 +10,11 @@ them is of format 1, which older tools read.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 from ..abi import BUILD_ID_SIZE, LARGEST_OFFSET
 from ..elf.site import Site
+from ..named_tuple import NamedTuple
 from .binding import MEMBERS as BINDING_MEMBERS
 from .binding import Binding, fault_of, overlap_of
 from .members import FORMAT_VERSION, LATEST_FORMAT_VERSION, Members, damaged, decode_members, leave_out_empty

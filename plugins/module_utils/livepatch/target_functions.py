@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Collection, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Collection, Iterator
 
 from ..abi import PAD_BEFORE
 from ..elf.bodies import entries_to_guard
@@ -18,6 +18,7 @@ from ..elf.site import Site
 from ..elf.symbols import Symbol, is_function, symbol_label
 from ..elf.unseen import UnseenEntries, unseen_entries
 from ..errors import BadDescription, NotPatchable, UlpError
+from ..named_tuple import NamedTuple
 from .target import FunctionPair
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ the like.
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 from .. import abi
 from ..arch import padding
 from ..arch.address_space import END_OF_USER_SPACE
+from ..named_tuple import NamedTuple
 from .errors import StateUnreadable, StateUnsettled
 from .memory import read_memory, read_present
 from .runtime import PatchedLibrary, read_state

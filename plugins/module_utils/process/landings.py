@@ -14,10 +14,10 @@ reserved address space (PROT_NONE) often reserves more beside it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
 
 from ..abi import LANDING_SIZE
 from ..arch.address_space import END_OF_LINKED_SPACE, PAGE_SIZE
+from ..named_tuple import NamedTuple
 from .errors import ProcessUnpatchable
 from .maps import MemoryMap, parse_maps
 from .procfs import read_bytes, text_lines

@@ -16,12 +16,12 @@ import errno
 import os
 import time
 from collections import OrderedDict
-from typing import NamedTuple
 
 from ..elf.contents import FileContents
 from ..elf.frames import FrameDescriptions
 from ..elf.image import ElfImage
 from ..elf.patchable import is_post_processed, patchable_functions
+from ..named_tuple import NamedTuple
 from ..printable import printable
 from .errors import StateUnreadable, TakesTooLong
 from .foreign_file import find, find_inside

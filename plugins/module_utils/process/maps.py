@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
+from ..named_tuple import NamedTuple
 from .procfs import read_long, text_lines
 
 _LINE = (

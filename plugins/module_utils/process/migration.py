@@ -22,11 +22,12 @@ from __future__ import annotations
 import struct
 import time
 from functools import cached_property
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from .. import abi
 from ..arch.frames import RED_ZONE, RESOLVER_SIZE, SIGNAL_POINTERS_SIZE, signal_pointers
 from ..elf.bodies import joined
+from ..named_tuple import NamedTuple
 from .control_block import has_control_block
 from .errors import ProcessGone, StateUnreadable
 from .maps import MemoryMap, end_of_mapping, is_continued

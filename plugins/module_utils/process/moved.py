@@ -11,9 +11,9 @@ map does not call it by the library's name any more.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple
 
 from ..arch.address_space import PAGE_SIZE
+from ..named_tuple import NamedTuple
 from .maps import Mapping
 from .survey import Survey
 

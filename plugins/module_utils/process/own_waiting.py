@@ -15,7 +15,8 @@ such file: then all time counts.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+from ..named_tuple import NamedTuple
 
 _NANOSECONDS = 1e-9
 _FILE = "schedstat"

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
 
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from ..printable import printable
 from .errors import ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import ctypes
 import struct
 from bisect import bisect_right
-from typing import NamedTuple
 
 from ..arch.frames import (
     CALLEE_SAVED,
@@ -27,6 +26,7 @@ from ..arch.frames import (
     STACK_POINTER,
     interrupted_registers,
 )
+from ..named_tuple import NamedTuple
 from .safe_point import STACK_LIMIT, is_own, outside_from
 from .unwinder import frame_around
 

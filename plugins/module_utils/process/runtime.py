@@ -9,10 +9,12 @@ Only memory is read; the process notices nothing.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections import namedtuple
+from typing import Any
 
 from .. import abi
 from ..errors import BadElf
+from ..named_tuple import NamedTuple
 from ..printable import printable
 from .claims import Claims, require_header
 from .errors import ProcessStarting, StateUnreadable, StateUnsettled
@@ -198,7 +200,7 @@ _BEHIND_ARRAYS = "attached"
 _FIRST_COUNTS = (2, 2, 4)
 _HEADER_FIELDS = [field for field in abi.STATE.offsets if field not in (*_ARRAYS, _BEHIND_ARRAYS)]
 _HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")
-_Header = NamedTuple("_Header", [(field, object) for field in _HEADER_FIELDS])  # type: ignore[misc]
+_Header: Any = namedtuple("_Header", _HEADER_FIELDS)  # type: ignore[misc]
 
 
 def _read_pieces(pid, address, counts, interface):

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..arch.code import call_target
 from ..arch.system_calls import NUMBERS
 from ..elf.exports import exported_functions
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from .maps import is_loader, read_code_maps
 from .memory import read_memory
 from .unwinder import unwind

@@ -11,13 +11,14 @@ back without harm; what a kind writes, and in what order, only the runtime knows
 from __future__ import annotations
 
 import struct
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Iterable
 from zlib import crc32
 
 from .. import abi
 from ..arch.code import JUMP_OPCODE
 from ..arch.padding import ENTRY_HOP, SLOT_JUMP_STARTS, TRAMPOLINE, TRAMPOLINE_HOP
 from ..elf.site import JUMP_SIZE, SHORT_JUMP_SIZE
+from ..named_tuple import NamedTuple
 
 
 class Piece(NamedTuple):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
 
 from ..arch.elf_format import NAME
+from ..named_tuple import NamedTuple
 from .errors import (
     KernelThread,
     ProcessDead,

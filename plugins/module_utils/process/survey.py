@@ -16,7 +16,7 @@ Sources: System V gABI (headers, notes, dynamic section).
 from __future__ import annotations
 
 import struct
-from typing import Iterable, NamedTuple
+from typing import Iterable
 
 from ..arch.address_space import PAGE_SIZE
 from ..arch.elf_format import MACHINE
@@ -31,6 +31,7 @@ from ..elf.headers import (
     decode_program_headers,
     decode_section_headers,
 )
+from ..named_tuple import NamedTuple
 from ..printable import printable
 
 _NOTE = struct.Struct("<III")

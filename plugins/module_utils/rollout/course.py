@@ -9,8 +9,7 @@ of a stage go through the same ones, in the same order, and each leaves out what
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from ..named_tuple import NamedTuple
 from .faults import failure
 from .host import ABSENT, ERROR, HELD, PLANNED, UNREACHABLE
 from .judgement import harm, refusal

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..counted import counted
+from ..named_tuple import NamedTuple
 from ..trigger import outcome
 from ..trigger.outcome import BAD, GOOD, WAIT
 from .faults import failure

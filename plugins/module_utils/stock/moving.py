@@ -9,9 +9,10 @@ Sources: Intel SDM volume 2 (CALL, Jcc, JMP, PUSH, SUB, SYSCALL); AMD64 suppleme
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..elf.site import JUMP, PLAIN, RIP_RELATIVE
+from ..named_tuple import NamedTuple
 from .disassembler import capstone, direct_target, operation
 
 _PUSHED = 8  # bytes

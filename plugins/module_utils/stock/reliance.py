@@ -13,11 +13,12 @@ as one of the last arguments, to a function of another library.
 
 from __future__ import annotations
 
-from typing import Container, Iterator, NamedTuple
+from typing import Container, Iterator
 
 from ..arch.elf_format import R_GLOB_DAT, R_JUMP_SLOT
 from ..elf.frames import FrameDescriptions
 from ..elf.slots import slot_uses
+from ..named_tuple import NamedTuple
 from .code import Code, Extent
 from .disassembler import direct_target, instructions, is_jump, operation
 from .registers import ALL, ARGUMENTS, NUMBERS, RESULTS, VECTOR_ARGUMENTS, Effect

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Iterable, NamedTuple
+from typing import Any, Iterable
 
 from ..arch.frames import STACK_POINTER
 from ..arch.padding import ENDBR64
@@ -24,6 +24,7 @@ from ..elf.site import (
     Site,
 )
 from ..elf.symbols import Symbol
+from ..named_tuple import NamedTuple
 from .code import Code, Extent
 from .disassembler import instructions, operation
 from .gaps import Gaps

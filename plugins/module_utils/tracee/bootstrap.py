@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import abi
+from ..named_tuple import NamedTuple
 from ..process.control_block import owner
 from ..process.maps import mapping_at
 from ..process.memory import process_vm_readv

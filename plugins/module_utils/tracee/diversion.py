@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from typing import NamedTuple
 
 from .. import abi
 from ..arch.frames import SIGNAL_STACK_SIZE
@@ -24,6 +23,7 @@ from ..arch.registers import (
     SYSTEM_CALL_INSTRUCTION,
     Registers,
 )
+from ..named_tuple import NamedTuple
 from ..process.maps import mapping_at
 from ..process.memory import IoVector, process_vm_readv, process_vm_writev
 from . import requests

@@ -17,10 +17,11 @@ import os
 import random
 import secrets
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import abi
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from ..printable import printable
 from ..process.errors import ProcessGone, ProcessUnpatchable, ProgramReplaced, RuntimeAbsent
 from ..process.maps import read_maps, runtime_mapping

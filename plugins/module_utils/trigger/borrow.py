@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import abi
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from ..process.address_space import AddressSpace
 from ..process.errors import NotMapped, ProcessGone, ProcessUnpatchable
 from ..process.maps import read_maps

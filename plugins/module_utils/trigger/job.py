@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..livepatch.container import Container
+from ..named_tuple import NamedTuple
 from ..process.mapped import MappedFiles
 from .options import Options
 from .source import Source

@@ -11,13 +11,13 @@ uses.  Never behind the loader's: its own allocator begins there.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 from .. import abi
 from ..elf.exports import exported_functions
 from ..elf.symbols import defined_versions
 from ..elf.vacancy import vacant_code, vacant_data
 from ..errors import BadElf
+from ..named_tuple import NamedTuple
 from ..process.errors import NotMapped, ProcessUnpatchable
 from ..process.maps import is_loader, mapping_at
 from ..process.memory import read_memory

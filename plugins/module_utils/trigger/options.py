@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Callable
 
 from ..defaults import ATTACH, EXAMINE, EXAMINE_SECONDS, RETRIES, RUNTIME, TIMEOUT_SECONDS
+from ..named_tuple import NamedTuple
 from .progress import SAMPLE_SECONDS
 
 

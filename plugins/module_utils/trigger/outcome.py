@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..named_tuple import NamedTuple
 
 PATCHED = "patched"
 ALREADY_PATCHED = "already_patched"

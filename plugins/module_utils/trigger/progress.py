@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from ..process.entry_points import entry_points
 from ..process.hooks import hooks_of
 from ..process.migration import inside_domain, pending_threads

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from .. import abi
@@ -23,6 +22,7 @@ from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
 from ..livepatch.binding import ADDRESS, KINDS, SYMBOL, WORD
 from ..livepatch.target import Target
+from ..named_tuple import NamedTuple
 from ..printable import some
 from ..process.mapped import LoadedLibrary
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from ..livepatch.target import Target
+from ..named_tuple import NamedTuple
 from ..process.mapped import LoadedLibrary
 from ..process.maps import Mapping
 

@@ -8,10 +8,9 @@ What a process has loaded tells which livepatches those are.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..elf.contents import FileContents
 from ..livepatch.container import parse_container
+from ..named_tuple import NamedTuple
 from ..process.errors import ProcessUnpatchable
 from ..process.mapped import open_mapped
 from ..process.maps import mapping_at, read_code_maps

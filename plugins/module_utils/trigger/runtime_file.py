@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import NamedTuple
 
 from .. import abi
 from ..atomic_file import read_file
 from ..elf.image import ElfImage
 from ..elf.symbols import needed_versions
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from ..trusted_path import require_unchangeable
 
 _SECTION = ".ulp.bootstrap"

@@ -13,10 +13,10 @@ is told who was seen outside, their next entries need no proof.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from .. import abi
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from ..process.subject import require_available
 from ..tracee.requests import require_binding
 from .borrow import Borrower

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from itertools import chain, islice
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from .. import abi
@@ -23,6 +22,7 @@ from ..elf.bodies import Bodies, bodies, reached_code
 from ..elf.patchable import PatchableFunction, addresses_taken, unpadded_function
 from ..elf.site import JUMP, JUMP_SIZE, PLAIN, PUN, RIP_RELATIVE, SHORT, SHORT_JUMP_SIZE, WIDE
 from ..errors import NotPatchable
+from ..named_tuple import NamedTuple
 from ..printable import some
 from ..process.hooks import hooks_of
 from ..process.landings import GOOD, NEAR_HEAP, AddressSpaceRoom

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..errors import MissingDependency, UlpError
+from ..named_tuple import NamedTuple
 from ..process.hooks import BREAKPOINT, ORIGINAL, UNMAPPED, undone_hooks
 from .outcome import BREAKPOINT_SET, BREAKPOINTS_SET, PROBES
 

@@ -39,19 +39,27 @@ def is_current(output, wanted):
 
 
 def byte_code(archive):
-    """The byte code (bytes) of all modules in a zipfile.ZipFile, as ulp_main.py wants it."""
-    modules = {}
+    """The byte code (bytes) of all modules in a zipfile.ZipFile, as ulp_main.py wants it.
+
+    That is the magic number, the length of the index, 4 bytes, the index, and the byte code of one module after the
+    other, without docstrings, which nobody reads there.  The index is {name: (whether it is a package, where its byte
+    code begins behind the index, and where it ends)}.
+    """
+    index, codes, end = {}, [], 0
     for name in archive.namelist():
         module, package = os.path.splitext(name)[0].replace("/", "."), name.endswith("/__init__.py")
-        code = compile(archive.read(name), name, "exec", dont_inherit=True)
-        modules[module[:-len(".__init__")] if package else module] = package, marshal.dumps(code)
-    return importlib.util.MAGIC_NUMBER + marshal.dumps(modules)
+        code = marshal.dumps(compile(archive.read(name), name, "exec", dont_inherit=True, optimize=2))
+        index[module[:-len(".__init__")] if package else module] = package, end, end + len(code)
+        codes.append(code)
+        end += len(code)
+    packed = marshal.dumps(index)
+    return b"".join((importlib.util.MAGIC_NUMBER, len(packed).to_bytes(4, "little"), packed, *codes))
 
 
 def byte_code_of_main(archive):
     """The contents (bytes) of ``__main__.pyc``, which never looks at the source's time: PEP 552."""
     source = archive.read("__main__.py")
-    code = marshal.dumps(compile(source, "__main__.py", "exec", dont_inherit=True))
+    code = marshal.dumps(compile(source, "__main__.py", "exec", dont_inherit=True, optimize=2))
     return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source) + code
 
 
@@ -81,9 +89,10 @@ def compile_archive(sources, output, check=False):
         with zipfile.ZipFile(sources) as plain, open(temporary, "wb") as stream:
             stream.write(interpreter)
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+                # Where ulp_main.py looks for it.
+                add(archive, BYTE_CODE, byte_code(plain))
                 # Python takes it before __main__.py.
                 add(archive, "__main__.pyc", byte_code_of_main(plain))
-                add(archive, BYTE_CODE, byte_code(plain))
                 for name in plain.namelist():
                     add(archive, name, plain.read(name))
                 archive.comment = wanted

@@ -4,15 +4,19 @@
 """What starts the command ``ulp``: ``__main__.py`` of the archive that build_ulp.py writes.
 
 Most of the time that a verb takes is its start.  So help and version need no
-module of the core, and the core's byte code is one piece, which compile_ulp.py
-adds: Python's own import from an archive opens it anew for each module.
+module of the core, and compile_ulp.py adds the core's byte code in one piece,
+which is mapped into memory: Python's own import from an archive opens it anew
+for each module, and to read the whole piece takes as long as a tenth of a verb.
 """
 
 from __future__ import annotations
 
 import sys
 
+# The first member of the archive, not compressed; compile_ulp.py says what is in it.
 BYTE_CODE = "byte_code"
+# Before that there is nothing but the line that names the interpreter: this many bytes are enough to find it.
+_LONGEST_LINE = 256
 # The packages of others that the core uses, each only where it is needed.
 PACKAGES_OF_OTHERS = ("capstone", "elftools", "ptrace")
 
@@ -37,12 +41,14 @@ class PackagesOfOthers:
 class Importer:
     """Gives Python the modules from their byte code; a finder and loader as importlib wants them."""
 
-    def __init__(self, archive, modules):
+    def __init__(self, archive, code, modules):
         """
         :param archive: zipimport.zipimporter, for the sources that a traceback shows.
-        :param modules: {name: (whether it is a package, byte code)}.
+        :param code: memoryview of the byte code of all modules.
+        :param modules: {name: (whether it is a package, where its byte code begins, and where it ends)}.
         """
         self._archive = archive
+        self._code = code
         self._modules = modules
 
     def find_spec(self, name, _path=None, _target=None):
@@ -58,7 +64,8 @@ class Importer:
     def exec_module(self, module):
         import marshal
 
-        exec(marshal.loads(self._modules[module.__name__][1]), module.__dict__)
+        _is_package, start, end = self._modules[module.__name__]
+        exec(marshal.loads(self._code[start:end]), module.__dict__)
 
     def get_source(self, name):
         return self._archive.get_data(self._place(name)).decode("utf-8")
@@ -67,18 +74,46 @@ class Importer:
         return name.replace(".", "/") + ("/__init__.py" if self._modules[name][0] else ".py")
 
 
+def number(data):
+    """The integer that these bytes are, in the byte order of zip archives."""
+    return int.from_bytes(data, "little")
+
+
+def byte_code_in(archive):
+    """BYTE_CODE of the archive at path ``archive``, a memoryview; None where that is not its first member.
+
+    The workers of a dispatch close all files, but go on importing: so it is mapped.  Whoever replaces the archive
+    meanwhile does not change what is mapped.
+    """
+    import mmap
+    import os
+
+    descriptor = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)
+    # The local file header of APPNOTE.TXT, 4.3.7, behind the line that names the interpreter.
+    start = bytes(data[:_LONGEST_LINE]).find(b"PK\3\4")
+    header = data[start:start + 30]
+    method, size = number(header[8:10]), number(header[18:22])
+    name = start + 30
+    contents = name + number(header[26:28]) + number(header[28:30])
+    is_meant = start >= 0 and method == 0 and data[name:name + len(BYTE_CODE)] == BYTE_CODE.encode("ascii")
+    return data[contents:contents + size] if is_meant else None
+
+
 def use_byte_code():
     """Import from the archive's byte code, if it has any for this interpreter; else from its sources."""
     from importlib.util import MAGIC_NUMBER
 
-    try:
-        data = __loader__.get_data(BYTE_CODE)
-    except OSError:
+    code = byte_code_in(__loader__.archive)
+    if code is None or code[:4] != MAGIC_NUMBER:
         return
-    if data.startswith(MAGIC_NUMBER):
-        import marshal
+    import marshal
 
-        sys.meta_path.insert(0, Importer(__loader__, marshal.loads(data[len(MAGIC_NUMBER):])))
+    end = 8 + number(code[4:8])
+    sys.meta_path.insert(0, Importer(__loader__, code[end:], marshal.loads(code[8:end])))
 
 
 def start():
