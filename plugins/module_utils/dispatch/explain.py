@@ -29,8 +29,9 @@ from ..process.runtime import NO_RUNTIME
 from ..process.subject import alive, examining, require_available
 from ..trigger import outcome
 from ..trigger.applicability import examine_concerned, resolution_in
-from ..trigger.apply import domain_of, resolved_library
+from ..trigger.apply import domain_of
 from ..trigger.job import Job
+from ..trigger.libraries import resolved_library
 from ..trigger.neighbours import require_dependencies
 from ..trigger.request import sites
 from ..trigger.seccomp_check import require_no_strict_thread, seccomp_reservation

@@ -28,6 +28,7 @@ from collections import Counter
 
 from ..errors import UlpError
 from ..faults import tell
+from ..named_tuple import NamedTuple
 from ..process.own_waiting import is_runnable
 from ..termination import SIGNALS
 from ..trigger.drive import WIDTH

@@ -93,6 +93,16 @@ def with_origin(row, subject):
     return row._replace(attached=True) if subject.state.attached else row
 
 
+def with_leftovers(job, subject, row):
+    """The Row, which also says what an attach to the process (Subject) that was cut off has left there; a generator."""
+    if not subject.state.attached:
+        return row
+    # Few processes have had the runtime loaded: the others need not wait for this.
+    from .cut_off import told
+
+    return (yield from told(job, subject, row))
+
+
 def with_additional_builds(row, resolution):
     """The Row, which also names what the livepatch is not for: it says nothing of those builds."""
     if not resolution.additional_builds:

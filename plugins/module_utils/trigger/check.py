@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from . import outcome
 from .applicability import examine_concerned, with_additional_builds, with_origin
+from .as_asked import looking_and_settling
 from .outcome import Row
 from .replacing import replaced_patches
 from .sessions import with_sessions
-from .settle import looking_and_settling
 from .verdict import verdict_by_reading
 
 

@@ -71,7 +71,7 @@ def told(job, subject, row):
     :param subject: process.subject.Subject, of a process to which somebody had attached before.
     """
     try:
-        return (yield from _told(job, subject, row)) if subject.state.attached else row
+        return (yield from _told(job, subject, row))
     except ProcessGone:
         # What was done before stands all the same.
         return row

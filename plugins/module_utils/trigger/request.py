@@ -14,10 +14,11 @@ import zlib
 from weakref import WeakKeyDictionary
 
 from .. import abi
-from ..elf.bodies import Bodies, joined
+from ..elf.bodies import Bodies
 from ..elf.image import ElfImage
 from ..elf.jumps import jumped_imports
 from ..elf.patchable import PatchableFunction
+from ..elf.ranges import joined
 from ..elf.unseen import unseen_entries
 from ..errors import NotPatchable
 from ..livepatch.binding import ADDRESS, KINDS, SYMBOL, WORD

@@ -10,14 +10,13 @@ from ..errors import NotPatchable
 from ..process.errors import ProcessUnpatchable
 from ..process.subject import require_available
 from . import outcome
-from .applicability import examine_concerned, with_origin
-from .cut_off import told
+from .applicability import examine_concerned, with_leftovers, with_origin
+from .as_asked import looking_and_settling
 from .exchange import exchange
 from .neighbours import require_independence
 from .outcome import Row
 from .replacing import replaced_patches, require_nothing_left
 from .seccomp_check import require_no_strict_thread
-from .settle import looking_and_settling
 
 # Of a process that was given the runtime while it ran.
 DORMANT = "the runtime, which was loaded into it while it ran, stays there, dormant, until the process ends"
@@ -31,7 +30,7 @@ def revert(job, pid, proc_tid, name):
         if row.attached and row.changed:
             # What was done to load it is not undone.
             row = row._replace(reason="; ".join(filter(None, (row.reason, DORMANT))))
-        row = yield from told(job, subject, row)
+        row = yield from with_leftovers(job, subject, row)
     return row
 
 

@@ -17,12 +17,9 @@ import time
 from .. import abi
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
-from ..process.subject import require_available
-from ..tracee.requests import require_binding
 from .borrow import Borrower
 from .progress import look, renewed
 from .request import build_request
-from .seccomp_check import require_no_strict_thread
 from .verdict import verdict_by_reading
 
 # Not worth more: what is missed here is told by the next look as pending.
@@ -45,35 +42,12 @@ class Settling(NamedTuple):
     asked: bool = False  # threads were borrowed, and may have caught up
 
 
-def looking_and_settling(job, subject, success):
-    """Settle threads that lag behind, if that can be, in a process that has what was asked for.
-
-    The livepatch is neither applied nor taken back by that: the row says *changed* of nothing.  A generator, as
-    trigger.drive wants it.
-
-    :param job: job.Job.
-    :param subject: process.subject.Subject.
-    :param success: the outcome when no thread is pending.
-    :return: Row.
-    """
-    row = yield from verdict_by_reading(job, subject, success)
-    if not row.threads_pending or job.options.check:
-        return row
-    try:
-        require_binding()
-        require_available(subject.pid, subject.proc_tid)
-        require_no_strict_thread(subject.pid)
-    except UlpError:
-        # No thread can be borrowed: what was found stands.
-        return row
-    return (yield from settle_threads(job, subject, row, success))
-
-
 def settle_threads(job, subject, row, success):
     """Settle all threads, and look again where that does not do.
 
     :param row: the Row that says what was seen of them.
-    :return: as looking_and_settling().
+    :param success: the outcome when no thread is pending.
+    :return: Row.
     """
     changed = row.changed
     try:

@@ -16,11 +16,10 @@ from .coroutines import about_suspended, count_now
 from .outcome import Row
 from .pending import about_pending
 from .progress import migration, renewed
-from .stock import stock_functions
 from .undone import undoing
 
-_FUNCTION = re.compile(r"\bfunction at 0x(?P<address>[0-9a-f]{1,16}) of (?P<library>[^ ,]+)")
-_ERROR_NUMBER = re.compile(r"\berror ([0-9]{1,3})\b")
+_FUNCTION = r"\bfunction at 0x(?P<address>[0-9a-f]{1,16}) of (?P<library>[^ ,]+)"
+_ERROR_NUMBER = r"\berror ([0-9]{1,3})\b"
 
 
 def verdict_by_reading(job, subject, success):
@@ -134,12 +133,15 @@ def _failed(row, answer, success, container):
 
 def _spelled(detail, container):
     """What the runtime says with addresses of functions and numbers of errors, in words: it has no names for them."""
-    detail = _FUNCTION.sub(lambda match: _named(match, container), detail)
-    return _ERROR_NUMBER.sub(lambda match: os.strerror(int(match.group(1))), detail)
+    detail = re.sub(_FUNCTION, lambda match: _named(match, container), detail)
+    return re.sub(_ERROR_NUMBER, lambda match: os.strerror(int(match.group(1))), detail)
 
 
 def _named(match, container):
     """The function that _FUNCTION has found, by its name; as it is where the livepatch does not tell that."""
+    # Only who has to report a failure waits for it.
+    from .stock import stock_functions
+
     address = int(match.group("address"), 16)
     names = {
         function.name for target in container.targets for function in stock_functions(target)

@@ -45,7 +45,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.bootstrap import Bootstrap
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.custody import Custody
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import apply, attach
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attach, carry_out
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
@@ -124,7 +124,7 @@ elif step == "half cleared":
 elif step == "cleared":
     attach.clear = clears_and_dies
 elif step == "before the request":
-    apply.exchange = dies
+    carry_out.exchange = dies
 elif step == "asked":
     Delivery.deliver = dies
 elif step == "half the bytes":
