@@ -20,7 +20,6 @@ from ..process.maps import mapping_at, read_code_maps
 from ..process.namespaces import shares_root
 from ..process.runtime import LoadedPatch
 from ..process.subject import alive, at_rest, examine
-from ..trigger.cut_off import left_behind, stays
 from .pool import Pool
 from .select import Selection, choose, is_meant, name_of, short_name_of
 from .task import Task
@@ -165,6 +164,9 @@ def _cut_off(subject, files):
     """What an attach that was cut off has left, a sentence, or None."""
     if not subject.state.attached:
         return None
+    # Few processes have had the runtime loaded: the others need not wait for this.
+    from ..trigger.cut_off import left_behind, stays
+
     place = left_behind(subject, files)
     return stays(place) if place is not None else None
 

@@ -21,7 +21,7 @@ from ..trusted_path import require_unchangeable
 from .rules import parse_rule
 
 # Control characters but the tab, and what else some programs take for the end of a line.
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = "[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]"
 
 
 def is_stopped(kill_switch):
@@ -110,7 +110,7 @@ def _lines(path, what):
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         # Such as carriage returns alone: what is one line to us may be a remark and ten rules to whoever wrote it.
-        if _CONTROL.search(stripped):
+        if re.search(_CONTROL, stripped):
             raise UlpError(f"{path} line {number} has a control character in it; end lines with newlines")
         if stripped and not stripped.startswith("#"):
             yield number, stripped

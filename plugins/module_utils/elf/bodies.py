@@ -35,6 +35,7 @@ from ..errors import BadElf, NotPatchable
 from ..named_tuple import NamedTuple
 from .nameless_parts import nameless_parts
 from .patchable import unpadded_function
+from .ranges import joined
 from .slots import imported_slots, linkage_stubs, slots_of_own_functions
 from .symbols import is_function
 from .unwind import DescribedCode
@@ -409,17 +410,3 @@ def _jumps_out(code: bytes, start: int, begins: set[int] | None) -> Iterator[int
         for target in _targets(found, start, begins):
             if not start < target < start + len(code):
                 yield target
-
-
-def joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """``ranges`` ascending, with those that overlap made one."""
-    last: tuple[int, int] | None = None
-    for start, end in sorted(ranges):
-        if last is not None and start <= last[1]:
-            last = last[0], max(end, last[1])
-            continue
-        if last is not None:
-            yield last
-        last = start, end
-    if last is not None:
-        yield last

@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The file of a livepatch: the patch library with a section ``.ulp`` that says what it replaces.
 
-The section holds canonical JSON: UTF-8, keys sorted, no white space.  The
-patch ID is the SHA-256 over the whole container with the 64 digits of the
+The patch ID is the SHA-256 over the whole container with the 64 digits of the
 patch ID itself replaced by zeros, so it covers the patch library and every
 word of the metadata.
 """
@@ -12,7 +11,6 @@ word of the metadata.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Iterable
@@ -32,6 +30,7 @@ from .members import (
     is_integer,
     leave_out_empty,
 )
+from .metadata import LARGEST_METADATA, SECTION_NAME, canonical_json, parse_metadata
 from .target import BUILD_ID, Target, decode_target, encode_target, needed_format, require_separate_words
 
 if TYPE_CHECKING:
@@ -39,16 +38,8 @@ if TYPE_CHECKING:
 
     from ..elf.contents import FileContents
 
-SECTION_NAME = ".ulp"
-
 _NO_PATCH_ID = "0" * (2 * PATCH_ID_SIZE)
 _PATCH_ID = re.compile(rf"[0-9a-f]{{{2 * PATCH_ID_SIZE}}}")
-# Bytes of metadata, and how many lists and dictionaries may lie one in the other: a writer of JSON calls itself for
-# each, and needs a stack.
-LARGEST_METADATA = 1 << 24
-DEEPEST_METADATA = 64
-# Longer ones are no number that anybody needs, and cost the square of their length.
-_MOST_DIGITS = 20
 _LONGEST_PATTERN = 256
 
 
@@ -94,38 +85,6 @@ def is_patch_id(value: object) -> bool:
 def is_replaceable(value: object) -> bool:
     """Whether ``value`` can say which livepatches are replaced: a patch ID, or a wildcard of names."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_PATTERN and value.isprintable()
-
-
-def canonical_json(value: object) -> bytes:
-    """The one encoding of ``value`` that a container may hold: UTF-8 bytes, keys sorted, no white space."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
-
-
-def parse_metadata(text: str) -> Any:
-    """The value that ``text`` (str), metadata in JSON, stands for.
-
-    :raises ValueError: it is no JSON, or more than anybody needs; the message says what.
-    """
-    try:
-        value = json.loads(text, parse_int=_integer)
-        if not _is_too_deep(value):
-            return value
-    except RecursionError:
-        # How deep that is depends on the interpreter, and on what it was doing.
-        pass
-    raise ValueError(f"it is nested more than {DEEPEST_METADATA} deep")
-
-
-def _is_too_deep(value: object) -> bool:
-    level = [value]
-    for _depth in range(DEEPEST_METADATA):
-        level = [
-            inner for outer in level if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return False
-    return any(isinstance(inner, (dict, list)) for inner in level)
 
 
 def build_container(
@@ -200,12 +159,6 @@ def _read(image: ElfImage, path: object) -> Container:
     container = _decode(path, metadata, image)
     _check_patch_id(image, section, contents, metadata)
     return container
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"it has a number of {len(digits)} digits")
-    return int(digits)
 
 
 def _check_patch_id(image: ElfImage, section: Section, contents: bytes, metadata: dict[str, Any]) -> None:

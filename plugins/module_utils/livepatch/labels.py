@@ -18,10 +18,10 @@ CVE = "cve"
 REFERENCES = "references"
 NOTES = "notes"
 
-_CVE = re.compile(r"\bCVE-[0-9]{4}-[0-9]{4,}\b", re.IGNORECASE)
+_CVE = r"(?i)\bCVE-[0-9]{4}-[0-9]{4,}\b"
 # As bug trackers are called in change logs: bsc#1200316, jsc#SLE-20049, rhbz#2055326, Bug#1012345, GH#77.
-_REFERENCE = re.compile(r"\b[A-Za-z][A-Za-z-]{1,15}#[A-Z0-9][A-Z0-9-]*\b")
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_REFERENCE = r"\b[A-Za-z][A-Za-z-]{1,15}#[A-Z0-9][A-Z0-9-]*\b"
+_KEY = r"[A-Za-z][A-Za-z0-9_.-]*"
 
 # Of labels that are shown, for anybody may have written them.
 _MOST_KEYS = 32
@@ -32,7 +32,7 @@ _LARGEST_SHOWN = 1 << 20
 
 def mentioned(text: str) -> dict[str, list[str]]:
     """The labels that ``text``, a comment, mentions: CVE numbers, and references to bug trackers."""
-    found = {CVE: [number.upper() for number in _CVE.findall(text)], REFERENCES: _REFERENCE.findall(text)}
+    found = {CVE: [number.upper() for number in re.findall(_CVE, text)], REFERENCES: re.findall(_REFERENCE, text)}
     return {key: list(dict.fromkeys(values)) for key, values in found.items() if values}
 
 
@@ -43,7 +43,7 @@ def parse_label(text: str) -> dict[str, list[str]]:
     """
     key, separator, value = (part.strip() for part in text.partition("="))
     if separator:
-        if not _KEY.fullmatch(key) or not value:
+        if not re.fullmatch(_KEY, key) or not value:
             raise BadDescription(f"expected a label KEY=VALUE, with a word for its key, not {text!r}")
         return {key: [value]}
     if not key:
@@ -86,7 +86,7 @@ def shown_labels(image: ElfImage) -> dict[str, list[str]]:
     :param image: ElfImage of its file.
     """
     # Most who ask for a list of processes see none with a livepatch, and would wait for this.
-    from .container import SECTION_NAME, parse_metadata
+    from .metadata import SECTION_NAME, parse_metadata
 
     try:
         section = image.section(SECTION_NAME)

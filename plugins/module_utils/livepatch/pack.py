@@ -22,18 +22,12 @@ from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..named_tuple import NamedTuple
 from ..printable import printable, some
 from .binding import ADDRESS, TLS, Binding, fault_of, overlap_of
-from .container import (
-    build_container,
-    canonical_json,
-    is_patch_id,
-    is_replaceable,
-    parse_container,
-    parse_metadata,
-)
+from .container import build_container, is_patch_id, is_replaceable, parse_container
 from .description import Description, TargetDescription
 from .dump import metadata_fields
 from .duplicates import duplicates
 from .labels import mentioned, merged
+from .metadata import canonical_json, parse_metadata
 from .reference import meaning, word_of
 from .target import FunctionPair, Guard, Target
 from .target_functions import PaddedFunctions, StockFunctions, TargetFunctions, names_of

@@ -18,9 +18,7 @@ import time
 from collections import OrderedDict
 
 from ..elf.contents import FileContents
-from ..elf.frames import FrameDescriptions
 from ..elf.image import ElfImage
-from ..elf.patchable import is_post_processed, patchable_functions
 from ..named_tuple import NamedTuple
 from ..printable import printable
 from .errors import StateUnreadable, TakesTooLong
@@ -142,7 +140,10 @@ class _Remembered(OrderedDict):
 
 
 class _Opened:
-    """One file that is kept open, with what was read of it."""
+    """One file that is kept open, with what was read of it.
+
+    What reads it is imported then: of most files nobody asks more than which they are.
+    """
 
     def __init__(self, image):
         self.image = image
@@ -152,18 +153,24 @@ class _Opened:
     @property
     def functions(self):
         if self._functions is None:
+            from ..elf.patchable import patchable_functions
+
             self._functions = patchable_functions(self.image)
         return self._functions
 
     @property
     def post_processed(self):
         if self._post_processed is None:
+            from ..elf.patchable import is_post_processed
+
             self._post_processed = is_post_processed(self.image)
         return self._post_processed
 
     @property
     def frames(self):
         if self._frames is None:
+            from ..elf.frames import FrameDescriptions
+
             self._frames = FrameDescriptions(self.image)
         return self._frames
 
@@ -249,7 +256,6 @@ class MappedFiles:
         """
         known = self._open(pid, mapping)
         if roots not in known.bodies:
-            # Only programs, and libraries without padding, have their code read.
             from ..elf.bodies import bodies
 
             known.bodies[roots] = bodies(known.image, known.functions, roots)

@@ -26,7 +26,7 @@ from typing import Callable
 
 from .. import abi
 from ..arch.frames import RED_ZONE, RESOLVER_SIZE, SIGNAL_POINTERS_SIZE, signal_pointers
-from ..elf.bodies import joined
+from ..elf.ranges import joined
 from ..named_tuple import NamedTuple
 from .control_block import has_control_block
 from .errors import ProcessGone, StateUnreadable

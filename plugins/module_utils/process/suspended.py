@@ -18,7 +18,7 @@ number is of what may be there, and 0 is certain only if all could be searched.
 from __future__ import annotations
 
 from ..arch.code import LONGEST_CALL, looks_like_call
-from ..elf.bodies import joined
+from ..elf.ranges import joined
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
 from .control_block import find_control_block

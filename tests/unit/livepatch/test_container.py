@@ -26,7 +26,6 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import (
     UlpError,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
-    canonical_json,
     parse_container,
     read_container,
 )
@@ -35,6 +34,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.descri
     parse_description,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import dump
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.metadata import canonical_json
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import default_destination, pack
 
 TARGET = r"""

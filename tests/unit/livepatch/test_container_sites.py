@@ -18,10 +18,10 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadContainer
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
     build_container,
-    canonical_json,
     parse_container,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import metadata_fields
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.metadata import canonical_json
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.site import decode_site, site_fields
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import FunctionPair, Guard, Target
 

@@ -101,6 +101,25 @@ def test_byte_code_of_another_interpreter_is_left_alone(sources, tmp_path):
     assert "from source" in run(broken, "list", "--help").stderr
 
 
+def test_byte_code_is_mapped(sources, tmp_path):
+    """The workers of a dispatch close all files and import; seen to fail with a file that is read when it is needed."""
+    compiled(sources, tmp_path / "ulp")
+    done = subprocess.run(
+        [sys.executable, "-c", f"""
+import os, runpy, sys
+sys.argv = ["ulp", "--version"]
+start = runpy.run_path({str(tmp_path / "ulp")!r}, run_name="ulp")
+start["use_byte_code"].__globals__["__loader__"] = __import__("zipimport").zipimporter({str(tmp_path / "ulp")!r})
+start["use_byte_code"]()
+os.closerange(3, 4096)
+os.rename({str(tmp_path / "ulp")!r}, {str(tmp_path / "other")!r})
+from libpulp_livepatch.livepatch.description import parse_description
+print(type(sys.modules["libpulp_livepatch.livepatch"].__loader__).__name__)
+"""], check=False, capture_output=True, text=True,
+    )
+    assert (done.stdout, done.stderr) == ("Importer\n", "")
+
+
 def test_tracebacks_show_the_source(sources, tmp_path):
     compiled(sources, tmp_path / "ulp")
     done = subprocess.run(

@@ -34,9 +34,8 @@ _ANY_NOP = (
     rb"|[\x40-\x43\x45-\x47][\x00-\xff]|\x44[\x00-\xff]{2}"
     rb"|[\x80-\x83\x85-\x87][\x00-\xff]{4}|\x84[\x00-\xff]{5}))"
 )
-_NOPS = re.compile(rb"(?:" + _ANY_NOP + rb")*", re.DOTALL)
 
 
 def is_nops(code: bytes) -> bool:
     """Whether ``code`` (bytes) is nothing but nop instructions, multi-byte ones included."""
-    return _NOPS.fullmatch(code) is not None
+    return re.fullmatch(rb"(?:" + _ANY_NOP + rb")*", code, re.DOTALL) is not None
