@@ -12,11 +12,8 @@ from functools import cached_property, lru_cache
 from ..named_tuple import NamedTuple
 from .procfs import read_long, text_lines
 
-_LINE = (
-    rb"^([0-9a-f]+)-([0-9a-f]+) (%s) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$"
-)
-_ANY = re.compile(_LINE % rb"....", re.MULTILINE)
-_EXECUTABLE = re.compile(_LINE % rb"..x.", re.MULTILINE)
+_LINE = rb"([0-9a-f]+)-([0-9a-f]+) (....) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)"
+_EXECUTABLE = rb"(?m)^[0-9a-f]+-[0-9a-f]+ ..x. .*$"
 # The kernel writes a newline in a file name as \012 and nothing else so.
 _ESCAPE = re.compile(rb"\\012")
 _DELETED = b" (deleted)"
@@ -65,14 +62,21 @@ def _device(major, minor):
     return os.makedev(int(major, 16), int(minor, 16))
 
 
-def _mapping(match):
+# The map of a process is read several times while it is dealt with, and most lines stay as they are.
+@lru_cache(maxsize=2048)
+def _mapping(line):
+    """The Mapping that a line is about, or None: it is about none."""
+    match = re.fullmatch(_LINE, line)
+    if match is None:
+        return None
     start, end, permissions, offset, *file = match.groups()
     return Mapping(int(start, 16), int(end, 16), permissions.decode("ascii"), int(offset, 16), *_file(*file))
 
 
 def parse_maps(data, executable_only=False) -> list[Mapping]:
     """The mappings in the bytes of a maps file, ascending by address."""
-    return [_mapping(match) for match in (_EXECUTABLE if executable_only else _ANY).finditer(data)]
+    lines = re.findall(_EXECUTABLE, data) if executable_only else text_lines(data)
+    return [mapping for mapping in map(_mapping, lines) if mapping is not None]
 
 
 def read_map(pid, tid=None) -> bytes:
@@ -158,7 +162,7 @@ def covers(lines, start, end, permissions, files=None):
     while index is not None and index < len(lines):
         low, high = _bounds(lines[index])
         _bounds_of, found, _offset, device, inode = lines[index].split(None, 5)[:5]
-        if low > start or any(wanted not in (46, actual) for wanted, actual in zip(permissions, found)):
+        if low > start or not _permits(found, permissions):
             return False
         if files is not None and (_device(*device.split(b":")), int(inode)) not in files:
             return False
@@ -167,6 +171,12 @@ def covers(lines, start, end, permissions, files=None):
         start = high
         index += 1
     return False
+
+
+@lru_cache(maxsize=256)
+def _permits(found, wanted):
+    """Whether permissions, four bytes, are those that are wanted; a ``.`` there is for either."""
+    return all(each in (46, actual) for each, actual in zip(wanted, found))
 
 
 # A process's state block is held against its map piece by piece, and each time a search begins with the same lines.

@@ -120,7 +120,9 @@ def _read_vector(pid, ranges):
             # Missing from the kernel, or denied to us by a filter that may well allow files.
             return _read_file(pid, ranges)
         raise _failure(pid, ranges[0][0], total, number)
-    whole = data.raw
+    whole = data.raw[:total]
+    if len(ranges) == 1:
+        return [whole]
     ends = list(accumulate([size for _address, size in ranges]))
     return [whole[start:end] for start, end in zip((0, *ends), ends)]
 

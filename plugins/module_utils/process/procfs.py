@@ -256,21 +256,20 @@ def read_stat(pid, tid=None):
 
 def parse_status(data):
     """Status from the bytes of a status file; fields that the kernel does not write get their neutral value."""
-    fields = {}
-    for line in text_lines(data):
-        key, colon, value = line.partition(b":")
-        if colon:
-            fields[key] = value
-    own = fields.get(b"NSpid", fields.get(b"Pid", b"0")).split()
+    def field(key, neutral=b"0"):
+        # The first line is the name's, in which the kernel writes a newline as \n.
+        start = data.find(b"\n" + key + b":")
+        return neutral if start < 0 else data[start + len(key) + 2:].partition(b"\n")[0]
+
     return Status(
-        uid=int(fields[b"Uid"].split()[1]),
-        groups=tuple(int(value) for value in fields[b"Gid"].split()[1:2] + fields.get(b"Groups", b"").split()),
-        tracer_pid=int(fields.get(b"TracerPid", 0)),
-        seccomp=int(fields.get(b"Seccomp", 0)),
-        namespace_pids=tuple(int(value) for value in own),
-        shadow_stack=b"shstk" in fields.get(b"x86_Thread_features", b""),
-        pending=int(fields.get(b"SigPnd", b"0"), 16) | int(fields.get(b"ShdPnd", b"0"), 16),
-        switches=int(fields.get(b"voluntary_ctxt_switches", 0)) + int(fields.get(b"nonvoluntary_ctxt_switches", 0)),
+        uid=int(field(b"Uid").split()[1]),
+        groups=tuple(map(int, field(b"Gid").split()[1:2] + field(b"Groups", b"").split())),
+        tracer_pid=int(field(b"TracerPid")),
+        seccomp=int(field(b"Seccomp")),
+        namespace_pids=tuple(map(int, field(b"NSpid", field(b"Pid")).split())),
+        shadow_stack=b"shstk" in field(b"x86_Thread_features", b""),
+        pending=int(field(b"SigPnd"), 16) | int(field(b"ShdPnd"), 16),
+        switches=int(field(b"voluntary_ctxt_switches")) + int(field(b"nonvoluntary_ctxt_switches")),
     )
 
 

@@ -26,6 +26,7 @@ from .errors import ProcessGone, StateUnreadable
 from .maps import mapping_at, read_maps, runtime_mapping
 from .memory import read_memory
 from .procfs import read_system_call, thread_ids
+from .touched import touched
 from .unwinder import caller_of
 from .words import words_in
 
@@ -147,14 +148,15 @@ def _is_used(address, mapping, used):
 
 def _matches(proc_tid, mapping, ranges):
     """(address, word) of the words in a mapping that lie in the ``ranges``, ascending."""
-    for start in range(mapping.start, mapping.end, PIECE):
-        try:
-            data = read_memory(proc_tid, start, min(PIECE, mapping.end - start))
-        except StateUnreadable:
-            # It is gone, or a part of it is guarded.
-            continue
-        for position, word in sorted(words_in(data, ranges)):
-            yield start + position, word
+    for low, high in touched(proc_tid, mapping.start, mapping.end):
+        for start in range(low, high, PIECE):
+            try:
+                data = read_memory(proc_tid, start, min(PIECE, high - start))
+            except StateUnreadable:
+                # It is gone, or a part of it is guarded.
+                continue
+            for position, word in sorted(words_in(data, ranges)):
+                yield start + position, word
 
 
 def _caller(proc_tid, address, return_address, mappings, files):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from functools import lru_cache
 
 # Bytes: in so short a range, all words have one of five beginnings of six bytes at most.
 _NARROW = 4 << 16
@@ -29,7 +30,7 @@ def words_in(data, ranges):
     :param data: bytes, from an address that is a multiple of 8 on.
     """
     data = data[:len(data) // 8 * 8]
-    beginnings = _beginnings(ranges)
+    beginnings = _beginnings(tuple(ranges))
     if beginnings is None:
         for index, (word,) in enumerate(struct.iter_unpack("<Q", data)):
             if lies_in(word, ranges):
@@ -46,6 +47,8 @@ def words_in(data, ranges):
             position = data.find(needle, position + 1)
 
 
+# One search looks through many pieces of memory for the same.
+@lru_cache(maxsize=64)
 def _beginnings(ranges):
     """The (count of low bytes left out, the high bytes as a number) that the words in ``ranges`` can have, a set.
 
@@ -61,7 +64,7 @@ def _beginnings(ranges):
         found.update((low, high) for high in range(start >> 8 * low, ((end - 1) >> 8 * low) + 1))
         if len(found) > _MOST_BEGINNINGS:
             return None
-    return {(low, high) for low, high in found if low == _WIDE or (_WIDE, high >> 8) not in found}
+    return frozenset((low, high) for low, high in found if low == _WIDE or (_WIDE, high >> 8) not in found)
 
 
 def _low_bytes(start, end):
