@@ -22,15 +22,13 @@
 /* Load biases, of which the state block shows only the text they lead to. */
 static uint64_t patch_base[ULP_PATCHES];
 
-static bool replacements_inside(const struct ulp_request *request, const struct ulp_object *object)
+static bool replacements_inside(const struct ulp_taken *taken, const struct ulp_object *object)
 {
-	for (uint32_t i = 0; i < request->library_count; i++) {
-		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
-		const struct ulp_request_replacement *replacement =
-			ulp_request_replacements(request, library);
+	for (uint32_t i = 0; i < taken->request->library_count; i++) {
+		const struct ulp_taken_library *library = &taken->libraries[i];
 
-		for (uint32_t k = 0; k < library->replacement_count; k++) {
-			uint64_t address = object->base + replacement[k].replacement;
+		for (uint32_t k = 0; k < library->said->replacement_count; k++) {
+			uint64_t address = object->base + library->replacements[k].replacement;
 
 			if (address < object->text_start || address >= object->text_end)
 				return false;
@@ -40,10 +38,9 @@ static bool replacements_inside(const struct ulp_request *request, const struct 
 }
 
 /* The patch library, loaded now or by an earlier apply of the same patch. */
-static enum ulp_error load_patch(const struct ulp_request *request, uint32_t patch,
+static enum ulp_error load_patch(const struct ulp_taken *taken, uint32_t patch,
 				 struct ulp_object *object, char *detail)
 {
-	const char *path = ulp_request_string(request, request->patch_path);
 	enum ulp_error error;
 
 	if (patch != ULP_NONE) {
@@ -51,19 +48,19 @@ static enum ulp_error load_patch(const struct ulp_request *request, uint32_t pat
 		if (!ulp_loader_find(patch_base[patch], object))
 			return ULP_PATCH_MISMATCH;
 	} else {
-		error = ulp_loader_load(path, object, detail);
+		error = ulp_loader_load(taken->patch_path, object, detail);
 		if (error)
 			return error;
-		if (!ulp_object_has_build_id(object, request->patch_build_id,
-					     request->patch_build_id_size)) {
-			ulp_format(detail, ULP_DETAIL_SIZE, "%s", path);
+		if (!ulp_object_has_build_id(object, taken->request->patch_build_id,
+					     taken->request->patch_build_id_size)) {
+			ulp_format(detail, ULP_DETAIL_SIZE, "%s", taken->patch_path);
 			return ULP_PATCH_MISMATCH;
 		}
 	}
-	return replacements_inside(request, object) ? ULP_OK : ULP_BAD_REQUEST;
+	return replacements_inside(taken, object) ? ULP_OK : ULP_BAD_REQUEST;
 }
 
-static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, uint32_t domain,
+static uint32_t show_patch(const struct ulp_taken *taken, uint32_t patch, uint32_t domain,
 			   const struct ulp_object *object)
 {
 	struct ulp_patch *shown;
@@ -71,12 +68,11 @@ static uint32_t show_patch(const struct ulp_request *request, uint32_t patch, ui
 	if (patch == ULP_NONE)
 		patch = ulp_state.patch_count;
 	shown = &ulp_state.patches[patch];
-	memcpy(shown->id, request->patch_id, sizeof shown->id);
+	memcpy(shown->id, taken->request->patch_id, sizeof shown->id);
 	shown->text_start = object->text_start;
 	shown->text_end = object->text_end;
 	shown->domain = domain;
-	ulp_format(shown->name, sizeof shown->name, "%s",
-		   ulp_request_string(request, request->patch_name));
+	ulp_format(shown->name, sizeof shown->name, "%s", taken->patch_name);
 	patch_base[patch] = object->base;
 	return patch;
 }
@@ -97,19 +93,17 @@ static bool write_replacement(const struct ulp_text *text, uint64_t universe, ui
 	return pending->stub;
 }
 
-static enum ulp_error write_replacements(const struct ulp_text *text,
-					 const struct ulp_request *request, uint32_t patch,
-					 uint64_t universe, struct ulp_pending *pending,
-					 uint32_t *count)
+static enum ulp_error write_replacements(const struct ulp_text *text, const struct ulp_taken *taken,
+					 uint32_t patch, uint64_t universe,
+					 struct ulp_pending *pending, uint32_t *count)
 {
-	for (uint32_t i = 0; i < request->library_count; i++) {
-		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
-		const struct ulp_request_replacement *replacement =
-			ulp_request_replacements(request, library);
+	for (uint32_t i = 0; i < taken->request->library_count; i++) {
+		const struct ulp_taken_library *library = &taken->libraries[i];
+		const struct ulp_request_replacement *replacement = library->replacements;
 
-		for (uint32_t k = 0; k < library->replacement_count; k++) {
+		for (uint32_t k = 0; k < library->said->replacement_count; k++) {
 			struct ulp_function *function =
-				ulp_function_find(library->base + replacement[k].function);
+				ulp_function_find(library->said->base + replacement[k].function);
 
 			if (!function || !(function->hooked & ULP_SITE_ENTRY))
 				return ULP_BAD_REQUEST;
@@ -122,29 +116,29 @@ static enum ulp_error write_replacements(const struct ulp_text *text,
 	return ULP_OK;
 }
 
-static uint32_t count_replacements(const struct ulp_request *request)
+static uint32_t count_replacements(const struct ulp_taken *taken)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < request->library_count; i++)
-		count += ulp_request_libraries(request)[i].replacement_count;
+	for (uint32_t i = 0; i < taken->request->library_count; i++)
+		count += taken->libraries[i].said->replacement_count;
 	return count;
 }
 
-static enum ulp_error replace(const struct ulp_text *text, const struct ulp_request *request,
+static enum ulp_error replace(const struct ulp_text *text, const struct ulp_taken *taken,
 			      uint32_t patch, const struct ulp_withdrawal *withdrawal)
 {
 	uint32_t domain = ulp_state.patches[patch].domain, replaced = 0, count;
 	uint64_t universe = ulp_state.domains[domain].universe + 1;
 	struct ulp_pending *pending =
-		calloc(count_replacements(request) + withdrawal->functions + 1, sizeof *pending);
+		calloc(count_replacements(taken) + withdrawal->functions + 1, sizeof *pending);
 	enum ulp_error error;
 
 	if (!pending)
 		return ULP_NO_MEMORY;
 	error = universe > INT32_MAX
 			? ULP_FULL
-			: write_replacements(text, request, patch, universe, pending, &replaced);
+			: write_replacements(text, taken, patch, universe, pending, &replaced);
 	count = replaced;
 	if (!error)
 		error = ulp_withdrawal_write(withdrawal, text, universe, pending, &count);
@@ -199,24 +193,24 @@ static enum ulp_error hook_again(uint32_t patch, uint64_t *universe, char *detai
 }
 
 /* What is applied already, but others still are in whose place it should be. */
-static enum ulp_error apply_again(const struct ulp_request *request, uint32_t patch,
-				  uint64_t *universe, char *detail)
+static enum ulp_error apply_again(const struct ulp_taken *taken, uint32_t patch, uint64_t *universe,
+				  char *detail)
 {
 	uint32_t domain = ulp_state.patches[patch].domain;
 	struct ulp_withdrawal withdrawal;
-	enum ulp_error error = ulp_withdrawal_read(request, domain, &withdrawal, detail);
+	enum ulp_error error = ulp_withdrawal_read(taken, domain, &withdrawal, detail);
 
 	if (error)
 		return error;
 	error = hook_again(patch, universe, detail);
 	if (!withdrawal.patches || (error && error != ULP_ALREADY_APPLIED))
 		return error;
-	return ulp_revert_all(request, &withdrawal, domain, patch, universe, detail);
+	return ulp_revert_all(taken->request, &withdrawal, domain, patch, universe, detail);
 }
 
-enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, char *detail)
+enum ulp_error ulp_apply(const struct ulp_taken *taken, uint64_t *universe, char *detail)
 {
-	uint32_t patch = ulp_state_find_patch(request->patch_id);
+	uint32_t patch = ulp_state_find_patch(taken->request->patch_id);
 	struct ulp_withdrawal withdrawal;
 	struct ulp_object object;
 	struct ulp_text text;
@@ -225,40 +219,40 @@ enum ulp_error ulp_apply(const struct ulp_request *request, uint64_t *universe, 
 	enum ulp_error error;
 
 	if (patch != ULP_NONE && ulp_state.patches[patch].status == ULP_PATCH_APPLIED)
-		return apply_again(request, patch, universe, detail);
+		return apply_again(taken, patch, universe, detail);
 	if (patch == ULP_NONE && ulp_state.patch_count == ULP_PATCHES) {
 		ulp_format(detail, ULP_DETAIL_SIZE, "more than %d patches", ULP_PATCHES);
 		return ULP_FULL;
 	}
 	error = ulp_text_open(&text);
 	if (!error)
-		error = ulp_targets_verify(request, &domain, detail);
+		error = ulp_targets_verify(taken, &domain, detail);
 	if (!error)
-		error = ulp_withdrawal_read(request, domain, &withdrawal, detail);
+		error = ulp_withdrawal_read(taken, domain, &withdrawal, detail);
 	if (!error)
 		error = ulp_hooks_examine(domain, &undone, detail);
 	if (!error)
-		error = load_patch(request, patch, &object, detail);
+		error = load_patch(taken, patch, &object, detail);
 	if (!error)
-		error = ulp_bindings_fill(request, &object, detail);
+		error = ulp_bindings_fill(taken, &object, detail);
 	if (!error)
-		error = ulp_targets_add(request, &domain);
+		error = ulp_targets_add(taken, &domain);
 	if (!error)
-		ulp_settle_domain(domain, request);
+		ulp_settle_domain(domain, taken->request);
 	if (!error && !ulp_universe_add_patch(domain, object.text_start, object.text_end))
 		error = ULP_FULL;
 	if (!error)
 		error = require_hooks(&text, domain, detail);
 	if (!error)
-		error = ulp_hook_libraries(&text, request, detail);
+		error = ulp_hook_libraries(&text, taken, detail);
 	if (!error)
 		error = ulp_hooks_examine(domain, &undone, detail);
 	if (!error && undone)
 		error = ULP_UNEXPECTED_CODE;
 	if (!error) {
-		patch = show_patch(request, patch, domain, &object);
+		patch = show_patch(taken, patch, domain, &object);
 		ulp_withdrawal_count(&withdrawal);
-		error = replace(&text, request, patch, &withdrawal);
+		error = replace(&text, taken, patch, &withdrawal);
 	}
 	if (!error)
 		*universe = ulp_state.patches[patch].applied_universe;

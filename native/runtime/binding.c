@@ -98,11 +98,11 @@ static bool store(const struct ulp_object *patch, uint64_t address, uint64_t val
 	return true;
 }
 
-static enum ulp_error fill(const struct ulp_request *request, const struct sides *sides,
+static enum ulp_error fill(const struct ulp_taken *taken, const struct sides *sides,
 			   const struct ulp_request_binding *binding, char *detail)
 {
-	const char *name = ulp_request_string(request, binding->name);
-	const char *version = ulp_request_string(request, binding->version);
+	const char *name = ulp_request_string(taken, binding->name);
+	const char *version = ulp_request_string(taken, binding->version);
 	uint64_t slot = sides->patch_loaded->base + binding->slot, value[2] = {0, 0};
 	uint32_t count = words_of(binding);
 
@@ -123,34 +123,33 @@ static enum ulp_error fill(const struct ulp_request *request, const struct sides
 	return ULP_OK;
 }
 
-static enum ulp_error fill_all(const struct ulp_request *request,
-			       const struct ulp_request_library *library,
+static enum ulp_error fill_all(const struct ulp_taken *taken,
+			       const struct ulp_taken_library *library,
 			       const struct ulp_object *patch, char *detail)
 {
 	struct ulp_image room, patch_room;
 	struct sides sides = {.patch_loaded = patch};
 	enum ulp_error error = ULP_OK;
 
-	if (!library->binding_count)
+	if (!library->said->binding_count)
 		return ULP_OK;
-	sides.target = ulp_image_at(library->text_start, &room);
+	sides.target = ulp_image_at(library->said->text_start, &room);
 	sides.patch = ulp_image_at(patch->text_start, &patch_room);
-	if (!sides.target || !sides.patch || !ulp_loader_find(library->base, &sides.loaded)) {
-		ulp_format(detail, ULP_DETAIL_SIZE, "%s",
-			   ulp_request_string(request, library->name));
+	if (!sides.target || !sides.patch || !ulp_loader_find(library->said->base, &sides.loaded)) {
+		ulp_format(detail, ULP_DETAIL_SIZE, "%s", library->name);
 		return ULP_LIBRARY_CHANGED;
 	}
-	for (uint32_t i = 0; !error && i < library->binding_count; i++)
-		error = fill(request, &sides, &ulp_request_bindings(request, library)[i], detail);
+	for (uint32_t i = 0; !error && i < library->said->binding_count; i++)
+		error = fill(taken, &sides, &library->bindings[i], detail);
 	return error;
 }
 
-enum ulp_error ulp_bindings_fill(const struct ulp_request *request, const struct ulp_object *patch,
+enum ulp_error ulp_bindings_fill(const struct ulp_taken *taken, const struct ulp_object *patch,
 				 char *detail)
 {
 	enum ulp_error error = ULP_OK;
 
-	for (uint32_t i = 0; !error && i < request->library_count; i++)
-		error = fill_all(request, &ulp_request_libraries(request)[i], patch, detail);
+	for (uint32_t i = 0; !error && i < taken->request->library_count; i++)
+		error = fill_all(taken, &taken->libraries[i], patch, detail);
 	return error;
 }

@@ -7,12 +7,13 @@
 #define ULP_BINDING_H
 
 #include "runtime/loader.h"
+#include "runtime/request.h"
 
 /*
  * Fills all words that the request names in `patch`.  The request's libraries are held.  On failure
  * nothing that is executed has changed, and `detail` (ULP_DETAIL_SIZE bytes) says what is missing.
  */
-enum ulp_error ulp_bindings_fill(const struct ulp_request *request, const struct ulp_object *patch,
+enum ulp_error ulp_bindings_fill(const struct ulp_taken *taken, const struct ulp_object *patch,
 				 char *detail);
 
 #endif

@@ -71,16 +71,14 @@ static bool reserve(struct hooks *hooks, uint32_t count)
 }
 
 /* Looks at everything, and changes nothing that anybody could notice. */
-static enum ulp_error plan_hooks(const struct ulp_request *request,
-				 const struct ulp_request_library *wanted, uint32_t library_index,
+static enum ulp_error plan_hooks(const struct ulp_taken_library *wanted, uint32_t library_index,
 				 struct hooks *hooks, char *detail)
 {
 	const struct ulp_library *library = &ulp_state.libraries[library_index];
-	const struct ulp_request_site *sites = ulp_request_sites(request, wanted);
 	enum ulp_error error;
 
-	for (uint32_t i = 0; i < wanted->site_count; i++) {
-		const struct ulp_request_site *site = &sites[i];
+	for (uint32_t i = 0; i < wanted->said->site_count; i++) {
+		const struct ulp_request_site *site = &wanted->sites[i];
 		uint64_t address = library->base + site->function;
 		struct ulp_function *function = ulp_function_find(address);
 		uint32_t hops = site->flags & ULP_SITE_HOPS;
@@ -93,7 +91,7 @@ static enum ulp_error plan_hooks(const struct ulp_request *request,
 			function->library = library_index;
 			function->domain = library->domain;
 			function->flags = site->flags;
-			error = ulp_site_of(function)->plan(function, hops, request, wanted);
+			error = ulp_site_of(function)->plan(function, hops, wanted);
 			if (error == ULP_UNEXPECTED_CODE)
 				return unexpected(address, library, detail);
 			if (error)
@@ -256,29 +254,30 @@ static enum ulp_error hook(const struct ulp_text *text, struct ulp_library *libr
 	return error;
 }
 
-static enum ulp_error hook_all(const struct ulp_text *text, const struct ulp_request *request,
+static enum ulp_error hook_all(const struct ulp_text *text, const struct ulp_taken *taken,
 			       struct hooks *hooks, char *detail)
 {
+	uint32_t count = taken->request->library_count;
 	uint64_t stubs = 0;
 	enum ulp_error error = ULP_OK;
 
-	for (uint32_t i = 0; i < request->library_count; i++)
-		if (!reserve(&hooks[i], ulp_request_libraries(request)[i].site_count))
+	for (uint32_t i = 0; i < count; i++)
+		if (!reserve(&hooks[i], taken->libraries[i].said->site_count))
 			return ULP_NO_MEMORY;
-	for (uint32_t i = 0; i < request->library_count && !error; i++) {
-		const struct ulp_request_library *wanted = &ulp_request_libraries(request)[i];
+	for (uint32_t i = 0; i < count && !error; i++) {
+		const struct ulp_taken_library *wanted = &taken->libraries[i];
 
-		error = plan_hooks(request, wanted, ulp_state_find_library(wanted->base), &hooks[i],
+		error = plan_hooks(wanted, ulp_state_find_library(wanted->said->base), &hooks[i],
 				   detail);
-		stubs += hooks[i].created_count + wanted->replacement_count;
+		stubs += hooks[i].created_count + wanted->said->replacement_count;
 	}
 	if (!error && !ulp_stubs_left(stubs)) {
 		ulp_format(detail, ULP_DETAIL_SIZE, "no room for %llu stubs",
 			   (unsigned long long)stubs);
 		error = ULP_FULL;
 	}
-	for (uint32_t i = 0; i < request->library_count && !error; i++) {
-		uint64_t base = ulp_request_libraries(request)[i].base;
+	for (uint32_t i = 0; i < count && !error; i++) {
+		uint64_t base = taken->libraries[i].said->base;
 
 		error = hook(text, &ulp_state.libraries[ulp_state_find_library(base)], &hooks[i],
 			     detail);
@@ -286,17 +285,17 @@ static enum ulp_error hook_all(const struct ulp_text *text, const struct ulp_req
 	return error;
 }
 
-enum ulp_error ulp_hook_libraries(const struct ulp_text *text, const struct ulp_request *request,
+enum ulp_error ulp_hook_libraries(const struct ulp_text *text, const struct ulp_taken *taken,
 				  char *detail)
 {
-	struct hooks *hooks = calloc(request->library_count + 1, sizeof *hooks);
+	struct hooks *hooks = calloc(taken->request->library_count + 1, sizeof *hooks);
 	enum ulp_error error;
 
 	if (!hooks)
 		return ULP_NO_MEMORY;
-	error = hook_all(text, request, hooks, detail);
+	error = hook_all(text, taken, hooks, detail);
 	ulp_landings_close();
-	for (uint32_t i = 0; i < request->library_count; i++)
+	for (uint32_t i = 0; i < taken->request->library_count; i++)
 		forget(text, &hooks[i]);
 	free(hooks);
 	return error;

@@ -8,13 +8,14 @@
 
 #include <ulp/abi.h>
 
+#include "runtime/request.h"
 #include "runtime/text.h"
 
 /*
  * Hooks every site of the request that is not hooked yet.  Its libraries are in the state block.
  * On failure what is hooked already stays so, and `detail` (ULP_DETAIL_SIZE bytes) may say more.
  */
-enum ulp_error ulp_hook_libraries(const struct ulp_text *text, const struct ulp_request *request,
+enum ulp_error ulp_hook_libraries(const struct ulp_text *text, const struct ulp_taken *taken,
 				  char *detail);
 
 #endif

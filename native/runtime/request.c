@@ -22,55 +22,9 @@ static const void *at(const struct ulp_request *request, uint32_t offset)
 	return (const char *)request + offset;
 }
 
-const struct ulp_request_library *ulp_request_libraries(const struct ulp_request *request)
+static const struct ulp_request_library *libraries_of(const struct ulp_request *request)
 {
 	return at(request, request->libraries);
-}
-
-const struct ulp_request_site *ulp_request_sites(const struct ulp_request *request,
-						 const struct ulp_request_library *library)
-{
-	return at(request, library->sites);
-}
-
-const struct ulp_request_replacement *
-ulp_request_replacements(const struct ulp_request *request,
-			 const struct ulp_request_library *library)
-{
-	return at(request, library->replacements);
-}
-
-const struct ulp_request_pun *ulp_request_puns(const struct ulp_request *request,
-					       const struct ulp_request_library *library)
-{
-	return at(request, library->puns);
-}
-
-const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
-					  const struct ulp_request_library *library)
-{
-	return at(request, library->bodies);
-}
-
-const struct ulp_request_binding *ulp_request_bindings(const struct ulp_request *request,
-						       const struct ulp_request_library *library)
-{
-	return at(request, library->bindings);
-}
-
-const uint8_t *ulp_request_replaced(const struct ulp_request *request, uint32_t index)
-{
-	return at(request, request->replaced + index * ULP_PATCH_ID_SIZE);
-}
-
-const uint32_t *ulp_request_excepted(const struct ulp_request *request)
-{
-	return at(request, request->excepted);
-}
-
-const char *ulp_request_string(const struct ulp_request *request, uint32_t offset)
-{
-	return at(request, offset);
 }
 
 static bool table_inside(const struct ulp_request *request, uint32_t offset, uint64_t count,
@@ -90,7 +44,7 @@ static bool string_inside(const struct ulp_request *request, uint32_t offset)
 static bool bodies_inside(const struct ulp_request *request,
 			  const struct ulp_request_library *library)
 {
-	const struct ulp_body *body = ulp_request_bodies(request, library);
+	const struct ulp_body *body = at(request, library->bodies);
 	uint64_t end = library->text_start - library->base;
 
 	if (!(library->flags & ULP_LIBRARY_BY_BODIES))
@@ -109,7 +63,7 @@ static bool bodies_inside(const struct ulp_request *request,
 static bool bindings_inside(const struct ulp_request *request,
 			    const struct ulp_request_library *library)
 {
-	const struct ulp_request_binding *binding = ulp_request_bindings(request, library);
+	const struct ulp_request_binding *binding = at(request, library->bindings);
 
 	if (library->binding_count == 0)
 		return true;
@@ -156,7 +110,7 @@ static bool pun_inside(const struct ulp_request_pun *pun, uint64_t start, uint64
 static bool puns_inside(const struct ulp_request *request,
 			const struct ulp_request_library *library)
 {
-	const struct ulp_request_pun *pun = ulp_request_puns(request, library);
+	const struct ulp_request_pun *pun = at(request, library->puns);
 
 	if (!(library->flags & ULP_LIBRARY_STOCK))
 		return library->pun_count == 0;
@@ -198,15 +152,14 @@ static bool library_inside(const struct ulp_request *request,
 	    !puns_inside(request, library) || !bodies_inside(request, library) ||
 	    !bindings_inside(request, library))
 		return false;
-	const struct ulp_request_site *site = ulp_request_sites(request, library);
+	const struct ulp_request_site *site = at(request, library->sites);
 
 	/* Ascending, and in the library's text: what comes behind searches and writes there. */
 	for (uint32_t i = 0; i < library->site_count; i++)
 		if ((i > 0 && site[i].function <= site[i - 1].function) ||
 		    !site_inside(library, &site[i]))
 			return false;
-	const struct ulp_request_replacement *replacement =
-		ulp_request_replacements(request, library);
+	const struct ulp_request_replacement *replacement = at(request, library->replacements);
 
 	for (uint32_t i = 1; i < library->replacement_count; i++)
 		if (replacement[i].function <= replacement[i - 1].function)
@@ -242,22 +195,62 @@ static bool well_formed(const struct ulp_request *request)
 			  sizeof(struct ulp_request_library)))
 		return false;
 	for (uint32_t i = 0; i < request->library_count; i++) {
-		const struct ulp_request_library *library = &ulp_request_libraries(request)[i];
+		const struct ulp_request_library *library = &libraries_of(request)[i];
 
 		if (!library_inside(request, library))
 			return false;
 		for (uint32_t k = 0; k < i; k++)
-			if (ulp_request_libraries(request)[k].base == library->base)
+			if (libraries_of(request)[k].base == library->base)
 				return false;
 	}
 	return request->operation != ULP_APPLY || request->library_count > 0;
 }
 
-enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_request **copy)
+/* What every offset of a well-formed request leads to. */
+static struct ulp_taken *resolved(const struct ulp_request *request)
+{
+	const struct ulp_request_library *libraries = libraries_of(request);
+	struct ulp_taken *taken =
+		malloc(sizeof *taken + request->library_count * sizeof taken->libraries[0]);
+
+	if (!taken)
+		return NULL;
+	*taken = (struct ulp_taken){
+		.request = request,
+		.patch_path = at(request, request->patch_path),
+		.patch_name = at(request, request->patch_name),
+		.replaced = at(request, request->replaced),
+		.excepted = at(request, request->excepted),
+	};
+	for (uint32_t i = 0; i < request->library_count; i++)
+		taken->libraries[i] = (struct ulp_taken_library){
+			.said = &libraries[i],
+			.name = at(request, libraries[i].name),
+			.sites = at(request, libraries[i].sites),
+			.replacements = at(request, libraries[i].replacements),
+			.puns = at(request, libraries[i].puns),
+			.bodies = at(request, libraries[i].bodies),
+			.bindings = at(request, libraries[i].bindings),
+		};
+	return taken;
+}
+
+static enum ulp_error check(const struct ulp_request *request, uint32_t size, uint64_t nonce)
+{
+	if (request->size != size || request->nonce != nonce ||
+	    request->checksum != ulp_checksum(request + 1, size - sizeof *request))
+		return ULP_STALE_REQUEST;
+	if (well_formed(request))
+		return ULP_OK;
+	return request->abi_version == ULP_ABI_VERSION ? ULP_BAD_REQUEST : ULP_BAD_VERSION;
+}
+
+enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_taken **taken)
 {
 	const struct ulp_request *offered = (const struct ulp_request *)ulp_request_buffer;
 	uint32_t size = __atomic_load_n(&offered->size, __ATOMIC_ACQUIRE);
 	struct ulp_request *request;
+	enum ulp_error error;
 
 	if (size < sizeof *request || size > ULP_REQUEST_CAPACITY)
 		return ULP_STALE_REQUEST;
@@ -265,18 +258,23 @@ enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_request **copy)
 	if (!request)
 		return ULP_NO_MEMORY;
 	memcpy(request, ulp_request_buffer, size);
-	if (request->size != size || request->nonce != nonce ||
-	    request->checksum != ulp_checksum(request + 1, size - sizeof *request)) {
-		free(request);
-		return ULP_STALE_REQUEST;
+	error = check(request, size, nonce);
+	if (!error) {
+		*taken = resolved(request);
+		error = *taken ? ULP_OK : ULP_NO_MEMORY;
 	}
-	if (!well_formed(request)) {
-		enum ulp_error error =
-			request->abi_version == ULP_ABI_VERSION ? ULP_BAD_REQUEST : ULP_BAD_VERSION;
+	if (error)
+		free(request);
+	return error;
+}
 
-		free(request);
-		return error;
-	}
-	*copy = request;
-	return ULP_OK;
+void ulp_request_discard(struct ulp_taken *taken)
+{
+	free((void *)taken->request);
+	free(taken);
+}
+
+const char *ulp_request_string(const struct ulp_taken *taken, uint32_t offset)
+{
+	return at(taken->request, offset);
 }

@@ -5,27 +5,37 @@
 
 #include <ulp/abi.h>
 
+/* One library of a request; its tables have as many entries as `said` says. */
+struct ulp_taken_library {
+	const struct ulp_request_library *said;
+	const char *name;
+	const struct ulp_request_site *sites;
+	const struct ulp_request_replacement *replacements;
+	const struct ulp_request_pun *puns;
+	const struct ulp_body *bodies;
+	const struct ulp_request_binding *bindings;
+};
+
+/* A request that was copied and checked, with what its offsets lead to. */
+struct ulp_taken {
+	const struct ulp_request *request;
+	const char *patch_path;
+	const char *patch_name;
+	/* The IDs, of patches that are to be taken back as well. */
+	const uint8_t (*replaced)[ULP_PATCH_ID_SIZE];
+	const uint32_t *excepted;
+	struct ulp_taken_library libraries[]; /* request->library_count */
+};
+
 /*
  * Copies the request out of the buffer and checks it: size, checksum, nonce, and that
- * every table and string lies inside.  On ULP_OK `*copy` is to be given to free().
+ * every table and string lies inside.  On ULP_OK `*taken` is to be given to ulp_request_discard().
  */
-enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_request **copy);
+enum ulp_error ulp_request_take(uint64_t nonce, struct ulp_taken **taken);
 
-const struct ulp_request_library *ulp_request_libraries(const struct ulp_request *request);
-const struct ulp_request_site *ulp_request_sites(const struct ulp_request *request,
-						 const struct ulp_request_library *library);
-const struct ulp_request_replacement *
-ulp_request_replacements(const struct ulp_request *request,
-			 const struct ulp_request_library *library);
-const struct ulp_request_pun *ulp_request_puns(const struct ulp_request *request,
-					       const struct ulp_request_library *library);
-const struct ulp_body *ulp_request_bodies(const struct ulp_request *request,
-					  const struct ulp_request_library *library);
-const struct ulp_request_binding *ulp_request_bindings(const struct ulp_request *request,
-						       const struct ulp_request_library *library);
-/* The ID, ULP_PATCH_ID_SIZE bytes, of a patch that is to be taken back as well. */
-const uint8_t *ulp_request_replaced(const struct ulp_request *request, uint32_t index);
-const uint32_t *ulp_request_excepted(const struct ulp_request *request);
-const char *ulp_request_string(const struct ulp_request *request, uint32_t offset);
+void ulp_request_discard(struct ulp_taken *taken);
+
+/* A string that an entry of a table names by its offset. */
+const char *ulp_request_string(const struct ulp_taken *taken, uint32_t offset);
 
 #endif

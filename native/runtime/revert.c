@@ -56,18 +56,18 @@ enum ulp_error ulp_revert_all(const struct ulp_request *request, struct ulp_with
 	return error;
 }
 
-enum ulp_error ulp_revert(const struct ulp_request *request, uint64_t *universe, char *detail)
+enum ulp_error ulp_revert(const struct ulp_taken *taken, uint64_t *universe, char *detail)
 {
-	uint32_t patch = ulp_state_find_patch(request->patch_id), domain;
+	uint32_t patch = ulp_state_find_patch(taken->request->patch_id), domain;
 	struct ulp_withdrawal withdrawal;
 	enum ulp_error error;
 
 	if (patch == ULP_NONE || ulp_state.patches[patch].status != ULP_PATCH_APPLIED)
 		return ULP_NOT_APPLIED;
 	domain = ulp_state.patches[patch].domain;
-	error = ulp_withdrawal_read(request, domain, &withdrawal, detail);
+	error = ulp_withdrawal_read(taken, domain, &withdrawal, detail);
 	if (error)
 		return error;
 	ulp_withdrawal_add(&withdrawal, patch);
-	return ulp_revert_all(request, &withdrawal, domain, ULP_NONE, universe, detail);
+	return ulp_revert_all(taken->request, &withdrawal, domain, ULP_NONE, universe, detail);
 }

@@ -10,13 +10,14 @@
 
 #include <ulp/abi.h>
 
+#include "runtime/request.h"
 #include "runtime/withdrawal.h"
 
 /*
  * Carries the request out; `*universe` is what new entries take from now on.  On failure
  * nothing is published and `detail` (ULP_DETAIL_SIZE bytes) may say more.
  */
-enum ulp_error ulp_revert(const struct ulp_request *request, uint64_t *universe, char *detail);
+enum ulp_error ulp_revert(const struct ulp_taken *taken, uint64_t *universe, char *detail);
 
 /*
  * The same for the patches of `withdrawal`, all of this domain, in one publish.  `applied` stays, and

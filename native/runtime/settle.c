@@ -20,8 +20,10 @@ static void raise_floor(struct ulp_domain *domain, const struct ulp_request *req
 }
 
 /* The same of all threads but some. Whoever reads meanwhile believes nothing: see universe.c. */
-static bool note_seen(struct ulp_domain *domain, const struct ulp_request *request)
+static bool note_seen(struct ulp_domain *domain, const struct ulp_taken *taken)
 {
+	const struct ulp_request *request = taken->request;
+
 	if (request->settled > domain->universe || request->settled < domain->seen ||
 	    request->settled_keeps != __atomic_load_n(&domain->keeps, __ATOMIC_SEQ_CST))
 		return false;
@@ -29,8 +31,7 @@ static bool note_seen(struct ulp_domain *domain, const struct ulp_request *reque
 	__atomic_store_n(&domain->seen_sequence, domain->seen_sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < request->excepted_count; i++)
-		__atomic_store_n(&domain->excepted[i], ulp_request_excepted(request)[i],
-				 __ATOMIC_RELAXED);
+		__atomic_store_n(&domain->excepted[i], taken->excepted[i], __ATOMIC_RELAXED);
 	__atomic_store_n(&domain->excepted_count, request->excepted_count, __ATOMIC_RELAXED);
 	__atomic_store_n(&domain->seen_keeps, request->settled_keeps, __ATOMIC_RELAXED);
 	__atomic_store_n(&domain->seen, request->settled, __ATOMIC_RELAXED);
@@ -79,8 +80,9 @@ static enum ulp_error undo_hooks(uint32_t domain_index)
 		       : ULP_OK;
 }
 
-enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe)
+enum ulp_error ulp_settle(const struct ulp_taken *taken, uint64_t *universe)
 {
+	const struct ulp_request *request = taken->request;
 	uint32_t patch = ulp_state_find_patch(request->patch_id);
 	struct ulp_domain *domain;
 
@@ -89,7 +91,7 @@ enum ulp_error ulp_settle(const struct ulp_request *request, uint64_t *universe)
 	domain = &ulp_state.domains[ulp_state.patches[patch].domain];
 	/* Old versions stay: a coroutine may have been where the core could not look. */
 	if (request->excepted_count) {
-		*universe = note_seen(domain, request) ? request->settled : 0;
+		*universe = note_seen(domain, taken) ? request->settled : 0;
 	} else {
 		raise_floor(domain, request);
 		*universe = domain->floor;

@@ -16,6 +16,7 @@
 #include <ulp/abi.h>
 
 #include "runtime/function.h"
+#include "runtime/request.h"
 #include "runtime/text.h"
 
 #define ULP_SITE_STEPS 5
@@ -43,8 +44,7 @@ struct ulp_site_kind {
 
 	/* Whether a function that was never hooked can be, in these hops: what stands there is what must. */
 	enum ulp_error (*plan)(struct ulp_function *function, uint32_t hops,
-			       const struct ulp_request *request,
-			       const struct ulp_request_library *library);
+			       const struct ulp_taken_library *library);
 
 	/*
 	 * Makes what the site needs elsewhere, and gives the function its slot.  NULL: it needs nothing

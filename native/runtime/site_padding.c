@@ -34,10 +34,8 @@ static struct ulp_site_layout layout_of(const struct ulp_function *function)
 }
 
 static enum ulp_error plan(struct ulp_function *function, uint32_t hops,
-			   const struct ulp_request *request,
-			   const struct ulp_request_library *library)
+			   const struct ulp_taken_library *library)
 {
-	(void)request;
 	(void)library;
 	return ulp_code_hookable(function->address, ulp_function_endbr(function),
 				 hops & ULP_SITE_TRAMPOLINE)

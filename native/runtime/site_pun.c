@@ -103,22 +103,21 @@ static enum ulp_error require_code(uint64_t function, uint32_t size, uint64_t ga
 }
 
 static enum ulp_error plan(struct ulp_function *function, uint32_t hops,
-			   const struct ulp_request *request,
-			   const struct ulp_request_library *library)
+			   const struct ulp_taken_library *library)
 {
-	const struct ulp_request_pun *puns = ulp_request_puns(request, library);
-	uint32_t first = 0, end;
+	const struct ulp_request_pun *puns = library->puns;
+	uint64_t base = library->said->base;
+	uint32_t first = 0, count = library->said->pun_count, end;
 
 	(void)hops;
-	while (first < library->pun_count &&
-	       library->base + puns[first].function != function->address)
+	while (first < count && base + puns[first].function != function->address)
 		first++;
-	for (end = first; end < library->pun_count && puns[end].function == puns[first].function;)
+	for (end = first; end < count && puns[end].function == puns[first].function;)
 		end++;
 	if (first == end)
 		return ULP_BAD_REQUEST;
 	for (uint32_t i = first; i < end; i++) {
-		uint64_t gap = puns[i].gap ? library->base + puns[i].gap : 0;
+		uint64_t gap = puns[i].gap ? base + puns[i].gap : 0;
 		enum ulp_error error =
 			require_code(function->address, puns[i].size, gap, puns[i].checksum);
 

@@ -24,35 +24,35 @@ static bool trm_inside(const struct ulp_object *object, uint64_t address)
 	return trm->version != 1 || (function >= object->text_start && function < object->text_end);
 }
 
-enum ulp_error ulp_targets_verify(const struct ulp_request *request, uint32_t *domain, char *detail)
+enum ulp_error ulp_targets_verify(const struct ulp_taken *taken, uint32_t *domain, char *detail)
 {
-	const struct ulp_request_library *wanted = ulp_request_libraries(request);
 	uint32_t added = 0;
 
 	*domain = ULP_NONE;
-	for (uint32_t i = 0; i < request->library_count; i++) {
-		uint32_t known = ulp_state_find_library(wanted[i].base);
+	for (uint32_t i = 0; i < taken->request->library_count; i++) {
+		const struct ulp_request_library *wanted = taken->libraries[i].said;
+		uint32_t known = ulp_state_find_library(wanted->base);
 		struct ulp_object object;
 		enum ulp_error error = ULP_OK;
 
 		if (known == ULP_NONE) {
-			error = ulp_loader_hold(wanted[i].base, &object);
-			if (!error && !trm_inside(&object, wanted[i].trm))
+			error = ulp_loader_hold(wanted->base, &object);
+			if (!error && !trm_inside(&object, wanted->trm))
 				error = ULP_BAD_REQUEST;
-			if (!error && (!ulp_object_has_build_id(&object, wanted[i].build_id,
-								wanted[i].build_id_size) ||
-				       object.text_start != wanted[i].text_start ||
-				       object.text_end != wanted[i].text_end))
+			if (!error && (!ulp_object_has_build_id(&object, wanted->build_id,
+								wanted->build_id_size) ||
+				       object.text_start != wanted->text_start ||
+				       object.text_end != wanted->text_end))
 				error = ULP_LIBRARY_CHANGED;
 			added++;
 		} else {
 			const struct ulp_library *library = &ulp_state.libraries[known];
 
-			if (library->text_start != wanted[i].text_start ||
-			    library->text_end != wanted[i].text_end ||
-			    library->flags != wanted[i].flags ||
-			    library->build_id_size != wanted[i].build_id_size ||
-			    memcmp(library->build_id, wanted[i].build_id, library->build_id_size) !=
+			if (library->text_start != wanted->text_start ||
+			    library->text_end != wanted->text_end ||
+			    library->flags != wanted->flags ||
+			    library->build_id_size != wanted->build_id_size ||
+			    memcmp(library->build_id, wanted->build_id, library->build_id_size) !=
 				    0)
 				error = ULP_LIBRARY_CHANGED;
 			else if (*domain != ULP_NONE && *domain != library->domain)
@@ -60,8 +60,7 @@ enum ulp_error ulp_targets_verify(const struct ulp_request *request, uint32_t *d
 			*domain = library->domain;
 		}
 		if (error) {
-			ulp_format(detail, ULP_DETAIL_SIZE, "%s",
-				   ulp_request_string(request, wanted[i].name));
+			ulp_format(detail, ULP_DETAIL_SIZE, "%s", taken->libraries[i].name);
 			return error;
 		}
 	}
@@ -93,9 +92,9 @@ static uint32_t add_domain(const struct ulp_request_library *first)
 	return index;
 }
 
-static bool add_library(const struct ulp_request *request, const struct ulp_request_library *wanted,
-			uint32_t domain)
+static bool add_library(const struct ulp_taken_library *taken, uint32_t domain)
 {
+	const struct ulp_request_library *wanted = taken->said;
 	struct ulp_library *library = &ulp_state.libraries[ulp_state.library_count];
 
 	library->base = wanted->base;
@@ -106,8 +105,7 @@ static bool add_library(const struct ulp_request *request, const struct ulp_requ
 	library->flags = wanted->flags;
 	library->build_id_size = wanted->build_id_size;
 	memcpy(library->build_id, wanted->build_id, sizeof library->build_id);
-	ulp_format(library->name, sizeof library->name, "%s",
-		   ulp_request_string(request, wanted->name));
+	ulp_format(library->name, sizeof library->name, "%s", taken->name);
 	if (!ulp_universe_add_library(domain, library))
 		return false;
 	ulp_state.domains[domain].library_count++;
@@ -115,32 +113,32 @@ static bool add_library(const struct ulp_request *request, const struct ulp_requ
 	return true;
 }
 
-static bool add_bodies(const struct ulp_request *request, const struct ulp_request_library *wanted)
+static bool add_bodies(const struct ulp_taken_library *taken)
 {
-	struct ulp_library *program = &ulp_state.libraries[ulp_state_find_library(wanted->base)];
+	struct ulp_library *program =
+		&ulp_state.libraries[ulp_state_find_library(taken->said->base)];
 	bool more = false;
 
-	if (!ulp_bodies_add(program, ulp_request_bodies(request, wanted), wanted->body_count,
-			    &more))
+	if (!ulp_bodies_add(program, taken->bodies, taken->said->body_count, &more))
 		return false;
 	if (more)
 		ulp_universe_grow(program->domain);
 	return true;
 }
 
-enum ulp_error ulp_targets_add(const struct ulp_request *request, uint32_t *domain)
+enum ulp_error ulp_targets_add(const struct ulp_taken *taken, uint32_t *domain)
 {
-	const struct ulp_request_library *wanted = ulp_request_libraries(request);
+	uint32_t count = taken->request->library_count;
 	bool added = true, enough_memory = true;
 
 	ulp_state_begin_change();
 	if (*domain == ULP_NONE)
-		*domain = add_domain(&wanted[0]);
-	for (uint32_t i = 0; added && i < request->library_count; i++)
-		if (ulp_state_find_library(wanted[i].base) == ULP_NONE)
-			added = add_library(request, &wanted[i], *domain);
-	for (uint32_t i = 0; added && enough_memory && i < request->library_count; i++)
-		enough_memory = add_bodies(request, &wanted[i]);
+		*domain = add_domain(taken->libraries[0].said);
+	for (uint32_t i = 0; added && i < count; i++)
+		if (ulp_state_find_library(taken->libraries[i].said->base) == ULP_NONE)
+			added = add_library(&taken->libraries[i], *domain);
+	for (uint32_t i = 0; added && enough_memory && i < count; i++)
+		enough_memory = add_bodies(&taken->libraries[i]);
 	ulp_state_end_change();
 	if (!enough_memory)
 		return ULP_NO_MEMORY;

@@ -9,16 +9,16 @@
 #include "runtime/stub.h"
 #include "runtime/withdrawal.h"
 
-enum ulp_error ulp_withdrawal_read(const struct ulp_request *request, uint32_t domain,
+enum ulp_error ulp_withdrawal_read(const struct ulp_taken *taken, uint32_t domain,
 				   struct ulp_withdrawal *withdrawal, char *detail)
 {
 	*withdrawal = (struct ulp_withdrawal){.patches = 0};
-	for (uint32_t i = 0; i < request->replaced_count; i++) {
-		uint32_t patch = ulp_state_find_patch(ulp_request_replaced(request, i));
+	for (uint32_t i = 0; i < taken->request->replaced_count; i++) {
+		uint32_t patch = ulp_state_find_patch(taken->replaced[i]);
 
 		/* Somebody may have taken it back since the core looked. */
 		if (patch == ULP_NONE || ulp_state.patches[patch].status != ULP_PATCH_APPLIED ||
-		    patch == ulp_state_find_patch(request->patch_id))
+		    patch == ulp_state_find_patch(taken->request->patch_id))
 			continue;
 		if (ulp_state.patches[patch].domain != domain) {
 			ulp_format(detail, ULP_DETAIL_SIZE, "%s", ulp_state.patches[patch].name);

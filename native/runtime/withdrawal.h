@@ -12,6 +12,7 @@
 #include <ulp/abi.h>
 
 #include "runtime/publish.h"
+#include "runtime/request.h"
 #include "runtime/text.h"
 
 struct ulp_withdrawal {
@@ -24,7 +25,7 @@ struct ulp_withdrawal {
  * What the request names besides its own patch, as far as that is applied.  ULP_DOMAINS_DIFFER, with
  * a name in `detail`, if one is of another domain.
  */
-enum ulp_error ulp_withdrawal_read(const struct ulp_request *request, uint32_t domain,
+enum ulp_error ulp_withdrawal_read(const struct ulp_taken *taken, uint32_t domain,
 				   struct ulp_withdrawal *withdrawal, char *detail);
 
 /* Adds a patch, an index into ulp_state.patches, which is applied. */

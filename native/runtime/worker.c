@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -29,15 +28,9 @@ static struct {
 	uint64_t thread; /* the worker's ID; 0: it does not run yet, or not any more */
 } order;
 
-static const char *patch_name(const struct ulp_request *request)
+static bool comes_as_bytes(const struct ulp_taken *taken)
 {
-	return ulp_request_string(request, request->patch_name);
-}
-
-static bool comes_as_bytes(const struct ulp_request *request)
-{
-	return request->operation == ULP_APPLY &&
-	       !*ulp_request_string(request, request->patch_path);
+	return taken->request->operation == ULP_APPLY && !*taken->patch_path;
 }
 
 static const char *const operation_names[] = {
@@ -54,7 +47,8 @@ static void note_suspended(const struct ulp_request *request)
 
 static enum ulp_error carry_out(struct ulp_result *result)
 {
-	struct ulp_request *request = NULL;
+	const struct ulp_request *request;
+	struct ulp_taken *taken = NULL;
 	enum ulp_error error;
 
 	if (ulp_fork_broke_change()) {
@@ -62,41 +56,42 @@ static enum ulp_error carry_out(struct ulp_result *result)
 			   "this process was forked in the middle of an apply; restart it");
 		return ULP_BAD_REQUEST;
 	}
-	error = ulp_request_take(order.nonce, &request);
+	error = ulp_request_take(order.nonce, &taken);
 	if (error)
 		return error;
+	request = taken->request;
 	if (!ulp_fork_prepare_for()) {
-		free(request);
+		ulp_request_discard(taken);
 		return ULP_NO_MEMORY;
 	}
 	/* Before forks are held up: the core may take its time. */
-	if (comes_as_bytes(request)) {
-		error = ulp_memory_file_receive(result, patch_name(request), request->patch_id);
+	if (comes_as_bytes(taken)) {
+		error = ulp_memory_file_receive(result, taken->patch_name, request->patch_id);
 		if (error) {
-			free(request);
+			ulp_request_discard(taken);
 			return error;
 		}
 	}
 	ulp_fork_hold();
 	switch (request->operation) {
 	case ULP_APPLY:
-		error = ulp_apply(request, &result->universe, result->detail);
+		error = ulp_apply(taken, &result->universe, result->detail);
 		break;
 	case ULP_REVERT:
-		error = ulp_revert(request, &result->universe, result->detail);
+		error = ulp_revert(taken, &result->universe, result->detail);
 		break;
 	default:
-		error = ulp_settle(request, &result->universe);
+		error = ulp_settle(taken, &result->universe);
 		break;
 	}
 	if (!error && request->operation != ULP_SETTLE)
 		note_suspended(request);
 	ulp_message("%s %s: error %d%s%s, universe %llu", operation_names[request->operation],
-		    patch_name(request), error, *result->detail ? ": " : "", result->detail,
+		    taken->patch_name, error, *result->detail ? ": " : "", result->detail,
 		    (unsigned long long)result->universe);
 	ulp_fork_release();
 	ulp_memory_file_close();
-	free(request);
+	ulp_request_discard(taken);
 	return error;
 }
 

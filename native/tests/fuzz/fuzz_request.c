@@ -6,7 +6,6 @@
  * Random bytes seldom have the right checksum, so an input is a request whose header is put right,
  * unless its first byte is odd.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/checksum.h"
@@ -27,46 +26,41 @@ static void read_all(const void *memory, size_t size)
 		seen += ((const unsigned char *)memory)[i];
 }
 
-static void read_library(const struct ulp_request *request,
-			 const struct ulp_request_library *library)
+static void read_string(const char *text)
 {
-	read_all(library, sizeof *library);
-	read_all(library->build_id, library->build_id_size);
-	read_all(ulp_request_string(request, library->name),
-		 strlen(ulp_request_string(request, library->name)));
-	read_all(ulp_request_sites(request, library),
-		 library->site_count * sizeof(struct ulp_request_site));
-	read_all(ulp_request_replacements(request, library),
-		 library->replacement_count * sizeof(struct ulp_request_replacement));
-	if (library->pun_count)
-		read_all(ulp_request_puns(request, library),
-			 library->pun_count * sizeof(struct ulp_request_pun));
-	read_all(ulp_request_bodies(request, library),
-		 library->body_count * sizeof(struct ulp_body));
-	for (uint32_t i = 0; i < library->binding_count; i++) {
-		const struct ulp_request_binding *binding =
-			&ulp_request_bindings(request, library)[i];
+	read_all(text, strlen(text));
+}
 
-		read_all(binding, sizeof *binding);
-		read_all(ulp_request_string(request, binding->name),
-			 strlen(ulp_request_string(request, binding->name)));
-		read_all(ulp_request_string(request, binding->version),
-			 strlen(ulp_request_string(request, binding->version)));
+static void read_library(const struct ulp_taken *taken, const struct ulp_taken_library *library)
+{
+	const struct ulp_request_library *said = library->said;
+
+	read_all(said, sizeof *said);
+	read_all(said->build_id, said->build_id_size);
+	read_string(library->name);
+	read_all(library->sites, said->site_count * sizeof *library->sites);
+	read_all(library->replacements, said->replacement_count * sizeof *library->replacements);
+	if (said->pun_count)
+		read_all(library->puns, said->pun_count * sizeof *library->puns);
+	read_all(library->bodies, said->body_count * sizeof *library->bodies);
+	for (uint32_t i = 0; i < said->binding_count; i++) {
+		read_all(&library->bindings[i], sizeof library->bindings[i]);
+		read_string(ulp_request_string(taken, library->bindings[i].name));
+		read_string(ulp_request_string(taken, library->bindings[i].version));
 	}
 }
 
-static void read_request(const struct ulp_request *request)
+static void read_request(const struct ulp_taken *taken)
 {
+	const struct ulp_request *request = taken->request;
+
 	read_all(request->patch_build_id, request->patch_build_id_size);
-	read_all(ulp_request_string(request, request->patch_path),
-		 strlen(ulp_request_string(request, request->patch_path)));
-	read_all(ulp_request_string(request, request->patch_name),
-		 strlen(ulp_request_string(request, request->patch_name)));
-	read_all(ulp_request_excepted(request), request->excepted_count * sizeof(uint32_t));
-	for (uint32_t i = 0; i < request->replaced_count; i++)
-		read_all(ulp_request_replaced(request, i), ULP_PATCH_ID_SIZE);
+	read_string(taken->patch_path);
+	read_string(taken->patch_name);
+	read_all(taken->excepted, request->excepted_count * sizeof *taken->excepted);
+	read_all(taken->replaced, request->replaced_count * sizeof *taken->replaced);
 	for (uint32_t i = 0; i < request->library_count; i++)
-		read_library(request, &ulp_request_libraries(request)[i]);
+		read_library(taken, &taken->libraries[i]);
 }
 
 static void put_right(struct ulp_request *request, size_t size)
@@ -80,16 +74,16 @@ static void put_right(struct ulp_request *request, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct ulp_request *request = NULL;
+	struct ulp_taken *taken = NULL;
 
 	if (size < 1 || size - 1 > sizeof ulp_request_buffer)
 		return 0;
 	memcpy(ulp_request_buffer, data + 1, size - 1);
-	if (data[0] % 2 == 0 && size - 1 >= sizeof *request)
+	if (data[0] % 2 == 0 && size - 1 >= sizeof(struct ulp_request))
 		put_right((struct ulp_request *)ulp_request_buffer, size - 1);
-	if (ulp_request_take(NONCE, &request) == ULP_OK) {
-		read_request(request);
-		free(request);
+	if (ulp_request_take(NONCE, &taken) == ULP_OK) {
+		read_request(taken);
+		ulp_request_discard(taken);
 	}
 	return 0;
 }
