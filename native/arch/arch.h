@@ -14,7 +14,10 @@
  *
  * The values: ULP_STUB_POOL_SIZE and ULP_CELL_POOL_SIZE (bytes, so few that every stub and cell reaches
  * the runtime's data), ULP_JUMP_SIZE and ULP_SHORT_JUMP_SIZE (bytes of
- * jumps), ULP_ADDRESS_END (where the addresses of user space end),
+ * jumps), ULP_LONGEST_INSTRUCTION, ULP_LONGEST_ENTRY (bytes from a function's start to behind what
+ * padding leaves at its entry), ULP_LONGEST_WAY_IN (bytes that may lie before the instruction that a
+ * hook without padding takes the place of), ULP_PAGE (bytes), ULP_ADDRESS_END (where the addresses of
+ * user space end),
  * ULP_REGISTERS (words of the registers as PTRACE_GETREGS gives them), ULP_UNWIND_REGISTERS,
  * ULP_UNWIND_STACK_POINTER and ULP_UNWIND_RETURN_ADDRESS (registers as frame descriptions number
  * them), ULP_SIGNAL_RETURN_SIZE (bytes that ulp_signal_return() compares), ULP_SIGNAL_FRAME_SEGMENTS

@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
+#include "arch.h"
 #include "system_call.h"
 #include "runtime/address_space.h"
 

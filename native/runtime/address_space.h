@@ -6,8 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ULP_PAGE 4096ull
-
 /* Whether all of [start, start + size) can be read; size at least 1. */
 bool ulp_readable(uint64_t start, uint64_t size);
 

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "arch.h"
 #include "system_call.h"
 #include "runtime/address_space.h"
 #include "runtime/binding.h"

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "arch.h"
 #include "runtime/address_space.h"
 #include "runtime/image_table.h"
 

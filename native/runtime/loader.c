@@ -4,6 +4,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "arch.h"
 #include "runtime/address_space.h"
 #include "runtime/format.h"
 #include "runtime/image_table.h"

@@ -8,15 +8,6 @@
 #include "runtime/request.h"
 #include "runtime/state.h"
 
-/* endbr64 and the two nops: a function may be no longer. */
-#define LONGEST_ENTRY 6
-
-/* Intel SDM volume 2, 2.3.11. */
-#define LONGEST_INSTRUCTION 15
-
-/* endbr64, nops and pushes before the instruction of a pun. */
-#define LONGEST_WAY_IN 32
-
 static const void *at(const struct ulp_request *request, uint32_t offset)
 {
 	return (const char *)request + offset;
@@ -100,8 +91,8 @@ static bool pun_inside(const struct ulp_request_pun *pun, uint64_t start, uint64
 	if (pun->instruction == ULP_PUN_JUMP)
 		moved = pun->length == 2 ? 1 : 4;
 	return pun->function >= start && function_end <= end && pun->site >= pun->function &&
-	       pun->site - pun->function <= LONGEST_WAY_IN && pun->length >= 1 &&
-	       pun->length <= LONGEST_INSTRUCTION && pun->site + pun->length <= function_end &&
+	       pun->site - pun->function <= ULP_LONGEST_WAY_IN && pun->length >= 1 &&
+	       pun->length <= ULP_LONGEST_INSTRUCTION && pun->site + pun->length <= function_end &&
 	       pun->instruction <= ULP_PUN_JUMP && pun->displacement + moved <= pun->length &&
 	       jump_inside(pun, start, end);
 }
@@ -136,7 +127,7 @@ static bool site_inside(const struct ulp_request_library *library,
 		       address >= library->text_start && address < library->text_end;
 	return !(site->flags & ULP_SITE_PUN) && site->flags & ULP_SITE_HOPS &&
 	       address >= library->text_start + ULP_PAD_BEFORE &&
-	       address + LONGEST_ENTRY <= library->text_end;
+	       address + ULP_LONGEST_ENTRY <= library->text_end;
 }
 
 static bool library_inside(const struct ulp_request *request,

@@ -5,11 +5,10 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "arch.h"
 #include "system_call.h"
 #include "runtime/message.h"
 #include "runtime/text.h"
-
-#define PAGE 4096ull
 
 static bool membarrier(int command)
 {
@@ -52,8 +51,8 @@ static void protect_again(uint64_t start, size_t length)
 /* Without /proc: the pages stay executable meanwhile, other threads may be on them. */
 static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 {
-	uint64_t start = address & ~(PAGE - 1);
-	size_t length = (size_t)(((address + size + PAGE - 1) & ~(PAGE - 1)) - start);
+	uint64_t start = address & ~(ULP_PAGE - 1);
+	size_t length = (size_t)(((address + size + ULP_PAGE - 1) & ~(ULP_PAGE - 1)) - start);
 
 	if (ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
 		return false;
@@ -68,16 +67,16 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 
 bool ulp_text_store(uint64_t address, const void *bytes, size_t size)
 {
-	uint64_t word = address & ~7ull, page = address & ~(PAGE - 1), value;
+	uint64_t word = address & ~7ull, page = address & ~(ULP_PAGE - 1), value;
 
 	if (address + size > word + sizeof value)
 		return false;
 	memcpy(&value, (const void *)word, sizeof value);
 	memcpy((unsigned char *)&value + (address - word), bytes, size);
-	if (ulp_system_call(SYS_mprotect, page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
+	if (ulp_system_call(SYS_mprotect, page, ULP_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
 		return false;
 	__atomic_store_n((uint64_t *)word, value, __ATOMIC_SEQ_CST);
-	protect_again(page, PAGE);
+	protect_again(page, ULP_PAGE);
 	return true;
 }
 

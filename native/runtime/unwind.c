@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stddef.h>
 
+#include "arch.h"
 #include "runtime/address_space.h"
 #include "runtime/image_table.h"
 #include "runtime/landing.h"

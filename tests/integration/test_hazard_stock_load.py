@@ -12,8 +12,9 @@ from harness.library import WARNINGS, run
 from harness.paths import TARGETS
 from harness.victim import Victim
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.code import JUMP_SIZE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
-from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import JUMP_SIZE, SHORT, WIDE
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import SHORT, WIDE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.symbols import is_function
 from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.sites import SiteFinder
 

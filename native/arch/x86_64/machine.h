@@ -13,10 +13,20 @@
 #define ULP_JUMP_SIZE       5
 #define ULP_SHORT_JUMP_SIZE 2
 
+/* Bytes; Intel SDM volume 2, 2.3.11. */
+#define ULP_LONGEST_INSTRUCTION 15
+
+/* endbr64 and the two nops. */
+#define ULP_LONGEST_ENTRY 6
+
+/* endbr64, nops and pushes. */
+#define ULP_LONGEST_WAY_IN 32
+
 #ifndef __ASSEMBLER__
 
 /* Documentation/arch/x86/x86_64/mm.rst; with five levels of page tables nothing is mapped above unasked, either. */
-#define ULP_ADDRESS_END ((1ull << 47) - 4096)
+#define ULP_PAGE        4096ull
+#define ULP_ADDRESS_END ((1ull << 47) - ULP_PAGE)
 
 #include <stddef.h>
 #include <stdint.h>

@@ -12,10 +12,18 @@ from __future__ import annotations
 from .x86_64.addresses import distances, near_addresses
 from .x86_64.call_target import call_target
 from .x86_64.computed_jumps import computed_jumps, indirect_jumps, may_leave, thunks
-from .x86_64.instructions import LONGEST_CALL, instruction_starts, looks_like_call, may_end_with_call
+from .x86_64.instructions import (
+    LONGEST_CALL,
+    LONGEST_INSTRUCTION,
+    instruction_starts,
+    looks_like_call,
+    may_end_with_call,
+)
 from .x86_64.jumps import (
     JUMP_OPCODE,
+    JUMP_SIZE,
     SHORT_JUMP_OPCODE,
+    SHORT_JUMP_SIZE,
     calls,
     calls_and_jumps,
     jumps_through_words,
@@ -35,8 +43,8 @@ from .x86_64.linkage import (
 )
 
 __all__ = [
-    "CALLS", "COMPARES", "JUMPS", "JUMP_OPCODE", "LOADS", "LONGEST_CALL", "SHORT_JUMP_OPCODE",
-    "TRM_FUNCTION_SIZES", "call_target", "calls", "calls_and_jumps",
+    "CALLS", "COMPARES", "JUMPS", "JUMP_OPCODE", "JUMP_SIZE", "LOADS", "LONGEST_CALL", "LONGEST_INSTRUCTION",
+    "SHORT_JUMP_OPCODE", "SHORT_JUMP_SIZE", "TRM_FUNCTION_SIZES", "call_target", "calls", "calls_and_jumps",
     "computed_jumps", "distances", "indirect_jumps", "instruction_starts", "is_trm_function", "jumps_through_words",
     "long_jumps", "looks_like_call", "may_end_with_call", "may_leave", "near_addresses", "short_jumps", "stub_entries",
     "thunks", "word_references", "word_use",

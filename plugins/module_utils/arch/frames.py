@@ -11,7 +11,8 @@ bytes below its stack pointer code may use; ``RESOLVER_SIZE`` is how many the lo
 ``control_blocks`` finds the blocks that the C library puts at the upper end of the stacks it makes.  Each lies at a
 multiple of ``CONTROL_BLOCK_ALIGNMENT`` and has the thread's TID ``CONTROL_BLOCK_TID`` bytes behind its start.
 ``signal_pointers``, ``alternate_stacks`` and ``interrupted_registers`` read the frames that the kernel
-makes for signals.
+makes for signals.  A process runs with a shadow stack if ``SHADOW_STACK`` is among the words of the field
+``SHADOW_STACK_FIELD`` of its status file.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from .x86_64.frames import (
     RED_ZONE,
     RESOLVER_SIZE,
     RETURN_ADDRESS,
+    SHADOW_STACK,
+    SHADOW_STACK_FIELD,
     STACK_POINTER,
     control_blocks,
 )
@@ -39,6 +42,7 @@ from .x86_64.signal_frame import (
 
 __all__ = [
     "CALLEE_SAVED", "CONTROL_BLOCK_ALIGNMENT", "CONTROL_BLOCK_TID", "FRAME_POINTER", "RED_ZONE", "RESOLVER_SIZE",
-    "RETURN_ADDRESS", "SIGNAL_CONTEXT", "SIGNAL_CONTEXT_SIZE", "SIGNAL_POINTERS_SIZE", "SIGNAL_STACK_SIZE",
-    "STACK_POINTER", "alternate_stacks", "control_blocks", "interrupted_registers", "signal_pointers",
+    "RETURN_ADDRESS", "SHADOW_STACK", "SHADOW_STACK_FIELD", "SIGNAL_CONTEXT", "SIGNAL_CONTEXT_SIZE",
+    "SIGNAL_POINTERS_SIZE", "SIGNAL_STACK_SIZE", "STACK_POINTER",
+    "alternate_stacks", "control_blocks", "interrupted_registers", "signal_pointers",
 ]

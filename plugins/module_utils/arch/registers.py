@@ -17,7 +17,7 @@
 
 ``SYSTEM_CALL_INSTRUCTION`` is the instruction, as bytes, that makes a call.  ``EXTENDED_STATE_NOTE`` is the number by
 which PTRACE_GETREGSET gives what Registers lacks, at most ``EXTENDED_STATE_LIMIT`` bytes; in a block it is aligned to
-``EXTENDED_STATE_ALIGNMENT`` bytes.
+``EXTENDED_STATE_ALIGNMENT`` bytes.  ``uses_avx()`` is what the bootstrap code is told of the processor (``has_avx``).
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from .x86_64.registers import (
     EXTENDED_STATE_NOTE,
     SYSTEM_CALL_INSTRUCTION,
     Registers,
+    uses_avx,
 )
 
 __all__ = [
     "EXTENDED_STATE_ALIGNMENT", "EXTENDED_STATE_LIMIT", "EXTENDED_STATE_NOTE", "SYSTEM_CALL_INSTRUCTION", "Registers",
+    "uses_avx",
 ]

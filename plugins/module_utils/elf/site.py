@@ -32,10 +32,7 @@ RIP_RELATIVE = "rip_relative"
 JUMP = "jump"
 INSTRUCTIONS = (PLAIN, RIP_RELATIVE, JUMP)
 
-JUMP_SIZE = 5  # bytes of jmp rel32
-SHORT_JUMP_SIZE = 2  # bytes of jmp rel8
 WORD = 8  # bytes that one store of the processor writes at once, where they are aligned
-LONGEST_INSTRUCTION = 15  # bytes, Intel SDM volume 2, 2.3.11
 RETURN_ADDRESS = 8  # bytes: what the CFA is above the stack pointer at a function's first instruction
 
 

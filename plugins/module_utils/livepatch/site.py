@@ -8,23 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..abi import LARGEST_OFFSET
-from ..arch.code import JUMP_OPCODE, SHORT_JUMP_OPCODE
-from ..elf.site import (
-    INSTRUCTIONS,
-    JUMP,
-    JUMP_SIZE,
-    KINDS,
-    LONGEST_INSTRUCTION,
-    PLAIN,
-    PUN,
-    RETURN_ADDRESS,
-    RIP_RELATIVE,
-    SHORT,
-    SHORT_JUMP_SIZE,
-    WORD,
-    Gap,
-    Site,
-)
+from ..arch.code import JUMP_OPCODE, JUMP_SIZE, LONGEST_INSTRUCTION, SHORT_JUMP_OPCODE, SHORT_JUMP_SIZE
+from ..elf.site import INSTRUCTIONS, JUMP, KINDS, PLAIN, PUN, RETURN_ADDRESS, RIP_RELATIVE, SHORT, WORD, Gap, Site
 from .members import is_integer
 
 # A function has hardly more places: endbr64 and six pushes, each with three kinds.

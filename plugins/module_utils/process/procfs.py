@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
+from ..arch.frames import SHADOW_STACK, SHADOW_STACK_FIELD
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
 from ..printable import printable
@@ -267,7 +268,7 @@ def parse_status(data):
         tracer_pid=int(field(b"TracerPid")),
         seccomp=int(field(b"Seccomp")),
         namespace_pids=tuple(map(int, field(b"NSpid", field(b"Pid")).split())),
-        shadow_stack=b"shstk" in field(b"x86_Thread_features", b""),
+        shadow_stack=SHADOW_STACK in field(SHADOW_STACK_FIELD, b""),
         pending=int(field(b"SigPnd"), 16) | int(field(b"ShdPnd"), 16),
         switches=int(field(b"voluntary_ctxt_switches")) + int(field(b"nonvoluntary_ctxt_switches")),
     )

@@ -15,9 +15,8 @@ from typing import Any, Iterable
 from zlib import crc32
 
 from .. import abi
-from ..arch.code import JUMP_OPCODE
+from ..arch.code import JUMP_OPCODE, JUMP_SIZE, SHORT_JUMP_SIZE
 from ..arch.padding import ENTRY_HOP, SLOT_JUMP_STARTS, TRAMPOLINE, TRAMPOLINE_HOP
-from ..elf.site import JUMP_SIZE, SHORT_JUMP_SIZE
 from ..named_tuple import NamedTuple
 
 

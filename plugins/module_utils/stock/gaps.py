@@ -8,7 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import Iterable
 
-from ..elf.site import JUMP_SIZE, SHORT_JUMP_SIZE, Gap
+from ..arch.code import JUMP_SIZE, SHORT_JUMP_SIZE
+from ..elf.site import Gap
 from .code import Code
 from .disassembler import is_padding, operation, outline
 

@@ -8,21 +8,12 @@ from __future__ import annotations
 import struct
 from typing import Any, Iterable
 
+from ..arch.code import JUMP_SIZE, LONGEST_INSTRUCTION, SHORT_JUMP_SIZE
 from ..arch.frames import STACK_POINTER
 from ..arch.padding import ENDBR64
 from ..elf.frames import FrameDescriptions
 from ..elf.image import ElfImage
-from ..elf.site import (
-    JUMP_SIZE,
-    LONGEST_INSTRUCTION,
-    PUN,
-    RETURN_ADDRESS,
-    SHORT,
-    SHORT_JUMP_SIZE,
-    WIDE,
-    WORD,
-    Site,
-)
+from ..elf.site import PUN, RETURN_ADDRESS, SHORT, WIDE, WORD, Site
 from ..elf.symbols import Symbol
 from ..named_tuple import NamedTuple
 from .code import Code, Extent

@@ -10,9 +10,8 @@ uses.  Never behind the loader's: its own allocator begins there.
 
 from __future__ import annotations
 
-import functools
-
 from .. import abi
+from ..arch.registers import uses_avx
 from ..elf.exports import exported_functions
 from ..elf.symbols import defined_versions
 from ..elf.vacancy import vacant_code, vacant_data
@@ -82,7 +81,7 @@ def lay_out(subject, mappings, files, runtime, by_path):
     words, detail_size = _room_for_words(subject, mappings, files, homes)
     head = dict(
         head, magic=abi.BOOTSTRAP_MAGIC, size=len(runtime.bootstrap), entry=runtime.entry, words=words,
-        detail_size=detail_size, has_avx=_uses_avx(), c_library_start=c_library.text_start,
+        detail_size=detail_size, has_avx=uses_avx(), c_library_start=c_library.text_start,
         c_library_end=c_library.text_end,
     )
     for with_path in ((True, False) if by_path else (False,)):
@@ -224,10 +223,3 @@ def read_words(proc_tid, address):
         return abi.BOOTSTRAP_WORDS.unpack(read_memory(proc_tid, address, abi.BOOTSTRAP_WORDS.size))
     except NotMapped:
         return abi.BOOTSTRAP_WORDS.unpack(bytes(abi.BOOTSTRAP_WORDS.size))
-
-
-@functools.lru_cache(maxsize=None)
-def _uses_avx():
-    """Whether the processor has AVX and the kernel uses it (proc_cpuinfo(5))."""
-    with open("/proc/cpuinfo", encoding="utf-8") as stream:
-        return any(line.startswith("flags") and " avx " in line for line in stream)

@@ -17,10 +17,10 @@ from weakref import WeakKeyDictionary
 
 from .. import abi
 from ..arch.address_space import PAGE_SIZE
-from ..arch.code import JUMP_OPCODE, SHORT_JUMP_OPCODE
+from ..arch.code import JUMP_OPCODE, JUMP_SIZE, SHORT_JUMP_OPCODE, SHORT_JUMP_SIZE
 from ..elf.bodies import Bodies, bodies, reached_code
 from ..elf.patchable import PatchableFunction, addresses_taken, unpadded_function
-from ..elf.site import JUMP, JUMP_SIZE, PLAIN, PUN, RIP_RELATIVE, SHORT, SHORT_JUMP_SIZE, WIDE
+from ..elf.site import JUMP, PLAIN, PUN, RIP_RELATIVE, SHORT, WIDE
 from ..errors import NotPatchable
 from ..named_tuple import NamedTuple
 from ..printable import some

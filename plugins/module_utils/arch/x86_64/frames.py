@@ -22,6 +22,9 @@ RED_ZONE = 128
 # No variant of _dl_runtime_resolve is longer; what comes behind delays, at the worst.
 RESOLVER_SIZE = 512
 
+# The kernel's arch/x86/kernel/cpu/proc.c.
+SHADOW_STACK_FIELD, SHADOW_STACK = b"x86_Thread_features", b"shstk"
+
 # A control block has its own address in its first and its third word.
 CONTROL_BLOCK_ALIGNMENT = 64
 _SELF = 16

@@ -17,6 +17,7 @@ import struct
 # The displacement of a jump, a call or a RIP-relative operand, in bytes; it counts from behind the instruction.
 REL32 = struct.Struct("<i")
 
+LONGEST_INSTRUCTION = 15  # bytes, Intel SDM volume 2, 2.3.11
 LONGEST_CALL = 7  # bytes, without prefixes
 
 _LEGACY_PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))

@@ -19,6 +19,8 @@ from .instructions import REL32
 # JMP rel32 and rel8.
 JUMP_OPCODE = b"\xe9"
 SHORT_JUMP_OPCODE = b"\xeb"
+JUMP_SIZE = 5  # bytes of jmp rel32
+SHORT_JUMP_SIZE = 2  # bytes of jmp rel8
 
 # Look-aheads find overlapping matches, too.
 _JUMP32 = re.compile(rb"(?=(?:\xe9|\x0f[\x80-\x8f])(....))", re.DOTALL)

@@ -9,6 +9,7 @@ Layout: struct user_regs_struct, sys/user.h.  System calls: psABI, appendix A.2.
 from __future__ import annotations
 
 import ctypes
+from functools import lru_cache
 
 from .frames import RETURN_ADDRESS, STACK_POINTER
 
@@ -87,3 +88,10 @@ class Registers(ctypes.Structure):
         self.rax = 0
         self.orig_rax = _NO_SYSTEM_CALL
         self.eflags &= ~(FLAG_TRAP | FLAG_DIRECTION | FLAG_NESTED_TASK | FLAG_ALIGNMENT)
+
+
+@lru_cache(maxsize=None)
+def uses_avx() -> bool:
+    """Whether the processor has AVX and the kernel uses it (proc_cpuinfo(5))."""
+    with open("/proc/cpuinfo", encoding="utf-8") as stream:
+        return any(line.startswith("flags") and " avx " in line for line in stream)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.code import JUMP_SIZE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
-from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import JUMP_SIZE, PUN, SHORT, WIDE
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import PUN, SHORT, WIDE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
