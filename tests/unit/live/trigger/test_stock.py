@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-import select
 import subprocess
 from pathlib import Path
 
 import pytest
+from harness.victim import Victim
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.code import JUMP_SIZE
@@ -89,34 +89,9 @@ def fixture_container(packed):
     return packed(PAIRS)
 
 
-class Victim:
-    """A process that answers each line."""
-
-    def __init__(self, *command, runtime):
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-            env=dict(os.environ, LD_PRELOAD=str(runtime / "libpulp.so")))
-        self.pid = self.process.pid
-        assert self.line() == "ready"
-
-    def line(self):
-        assert select.select([self.process.stdout], [], [], 60)[0]
-        return self.process.stdout.readline().strip()
-
-    def ask(self, command="?"):
-        self.process.stdin.write(command + "\n")
-        return self.line()
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-
 def python_of(runtime):
     """A Python that answers with what libz says."""
-    return Victim(PYTHON, "-I", "-c", VICTIM, runtime=runtime)
+    return Victim([PYTHON, "-I", "-c", VICTIM], preload=[runtime / "libpulp.so"])
 
 
 @pytest.fixture(name="python")
@@ -140,18 +115,18 @@ def text_of(state):
 
 
 def test_applied_checked_reverted(python, container, files):
-    old = python.ask()
+    old = python.ask("?")
     trigger = Trigger(container, files, Options())
     for _each in range(3):
         row = trigger.apply(python.pid)
         assert (row.outcome, row.reason) == ("patched", "")
-        assert python.ask() == NEW
+        assert python.ask("?") == NEW
         assert trigger.check(python.pid).outcome == "already_patched"
         assert trigger.apply(python.pid).outcome == "already_patched"
         hooked = text_of(examine(python.pid, files).state)
         row = trigger.revert(python.pid)
         assert (row.outcome, row.reason) == ("reverted", "")
-        assert python.ask() == old
+        assert python.ask("?") == old
         state = examine(python.pid, files).state
         (library,) = state.libraries
         hooks = hooks_of(python.pid, state, library)
@@ -169,7 +144,7 @@ def test_what_a_hook_needs_is_verified(python, container, files, piece, kind):
     """All of it: seen to say ``already_patched`` of a landing and a cell that had been overwritten, without that."""
     trigger = Trigger(only(kind, container), files, Options())
     assert trigger.apply(python.pid).outcome == "patched"
-    new = python.ask()
+    new = python.ask("?")
     state = examine(python.pid, files).state
     hook = hooks_of(python.pid, state, state.libraries[0])[0]
     address = getattr(hook, piece) + (abi.CELL_OLD if piece == "cell" else 0)
@@ -182,7 +157,7 @@ def test_what_a_hook_needs_is_verified(python, container, files, piece, kind):
     assert trigger.apply(python.pid).changed is False
     overwrite(python.pid, address, kept)
     assert trigger.check(python.pid).outcome == "already_patched"
-    assert python.ask() == new
+    assert python.ask("?") == new
 
 
 @pytest.mark.parametrize("kind", [PUN, WIDE, SHORT])
@@ -192,7 +167,7 @@ def test_breakpoint_that_is_there_before(python, container, files, kind):
     (target,) = container.targets
     pair = target.functions[0]
     trigger = Trigger(container, files, Options())
-    old = python.ask()
+    old = python.ask("?")
     base = min(mapping.start for mapping in parse_maps(MemoryMap(python.pid).data) if "libz.so" in mapping.path)
     address = base + pair.old_offset
     kept = read_memory(python.pid, address, 1)
@@ -201,9 +176,9 @@ def test_breakpoint_that_is_there_before(python, container, files, kind):
     assert (row.outcome, row.changed) == ("failed", False)
     assert f"function {pair.old} of libz.so.1" in row.reason and "a breakpoint is set at its entry" in row.reason
     overwrite(python.pid, address, kept)
-    assert python.ask() == old
+    assert python.ask("?") == old
     assert trigger.apply(python.pid).outcome == "patched"
-    assert python.ask() != old
+    assert python.ask("?") != old
 
 
 def only(kind, container):
@@ -220,15 +195,15 @@ def test_by_way_of_a_gap(python, container, files):
     count = len(container.targets[0].functions)
     assert count > 1
     trigger = Trigger(container, files, Options())
-    old = python.ask()
+    old = python.ask("?")
     for _each in range(3):
         row = trigger.apply(python.pid)
         assert (row.outcome, row.reason) == ("patched", "")
-        assert sum(a != b for a, b in zip(python.ask().split(), old.split())) == count
+        assert sum(a != b for a, b in zip(python.ask("?").split(), old.split())) == count
         assert trigger.check(python.pid).outcome == "already_patched"
         row = trigger.revert(python.pid)
         assert (row.outcome, row.reason) == ("reverted", "")
-        assert python.ask() == old
+        assert python.ask("?") == old
     state = examine(python.pid, files).state
     (library,) = state.libraries
     hooks = hooks_of(python.pid, state, library)
@@ -343,13 +318,13 @@ def test_functions_of_a_program(runtime, tmp_path, files, options):
     (tmp_path / "program.dsc").write_text(f"{tmp_path}/patch.so\n@{program}\n{pairs}", encoding="utf-8")
     pack(parse_description(tmp_path / "program.dsc"), tmp_path / "program.ulp")
     trigger = Trigger(read_container(tmp_path / "program.ulp"), files, Options())
-    victim = Victim(program, runtime=runtime)
+    victim = Victim([program], preload=[runtime / "libpulp.so"])
     try:
         for _each in range(2):
-            assert victim.ask() == "33"
+            assert victim.ask("?") == "33"
             row = trigger.apply(victim.pid)
             assert (row.outcome, row.reason) == ("patched", "")
-            assert victim.ask() == str(3 * 1010 + 1)
+            assert victim.ask("?") == str(3 * 1010 + 1)
             assert trigger.revert(victim.pid).outcome == "reverted"
     finally:
         victim.kill()
