@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Iterable, Mapping
+from weakref import WeakKeyDictionary
 
 from ..errors import BadDescription, UlpError
 from ..printable import printable
@@ -28,6 +29,7 @@ _MOST_KEYS = 32
 _MOST_VALUES = 64
 _LONGEST = 256
 _LARGEST_SHOWN = 1 << 20
+_SHOWN: WeakKeyDictionary[ElfImage, dict[str, list[str]]] = WeakKeyDictionary()
 
 
 def mentioned(text: str) -> dict[str, list[str]]:
@@ -85,6 +87,13 @@ def shown_labels(image: ElfImage) -> dict[str, list[str]]:
 
     :param image: ElfImage of its file.
     """
+    # Many processes may have loaded one livepatch.
+    if image not in _SHOWN:
+        _SHOWN[image] = _read_labels(image)
+    return _SHOWN[image]
+
+
+def _read_labels(image: ElfImage) -> dict[str, list[str]]:
     # Most who ask for a list of processes see none with a livepatch, and would wait for this.
     from .metadata import SECTION_NAME, parse_metadata
 

@@ -236,12 +236,14 @@ _TRANSLATORS = {"vgpreload_": "valgrind", "libdynamorio.so": "DynamoRIO", "libpi
 
 def translator(mappings):
     """The name of the tool that executes a translation of the program's code, or None: it is executed itself."""
-    for mapping in mappings:
-        base = os.path.basename(mapping.path)
-        for start, name in _TRANSLATORS.items():
-            if base.startswith(start):
-                return name
-    return None
+    return next(filter(None, (_translator(mapping.path) for mapping in mappings)), None)
+
+
+# Processes share most of their files.
+@lru_cache(maxsize=1024)
+def _translator(path):
+    base = os.path.basename(path)
+    return next((name for start, name in _TRANSLATORS.items() if base.startswith(start)), None)
 
 
 def mapping_at(mappings, address):
