@@ -242,3 +242,4 @@ def test_what_cannot_be_built_is_one_sentence(build_playbook, tmp_path):
         assert played.status != 0
         assert len(re.findall(r"^(?:fatal|failed): ", played.output, re.MULTILINE)) == 1, played.output
         assert why in played.output
+        assert "None" not in played.output

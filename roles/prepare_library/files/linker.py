@@ -11,6 +11,8 @@ build repeats its flags. Then ``ulp post`` makes it livepatchable, before anythi
     PREPARE_SONAMES                   wildcards, with spaces between
     PREPARE_OPTIONS                   options of ulp post
     PREPARE_LOG                       gets a line with the soname of each library that was prepared
+    PREPARE_REFUSED                   gets what ulp post says of those that can't be: a configure script that tries the
+                                      linker would hide it, and build no shared library at all
 """
 
 import fnmatch
@@ -66,8 +68,12 @@ def main():
         return done.returncode
     library = value(words, "-o", "--output") or "a.out"
     options = os.environ["PREPARE_OPTIONS"].split()
-    done = subprocess.run([os.environ["PREPARE_COMMAND"], "post", *options, library], check=False)
+    post = [os.environ["PREPARE_COMMAND"], "post", *options, library]
+    done = subprocess.run(post, stderr=subprocess.PIPE, check=False)
+    sys.stderr.buffer.write(done.stderr)
     if done.returncode:
+        with open(os.environ["PREPARE_REFUSED"], "ab") as refused:
+            refused.write(done.stderr)
         # A build system must not take it for up to date.
         os.unlink(library)
         return done.returncode
