@@ -38,6 +38,8 @@ _WALKED = 48
 _MOST_FRAMES = 1 << 16
 # So often, while the thread is held, the rest of its stack is compared with an earlier picture.
 _MOST_COMPARED = 6
+# So many pictures in a row that cannot be unwound are enough to know that none can.
+_MOST_LOST = 50
 _WORD = struct.Struct("<Q")
 _compare = ctypes.CDLL(None).memcmp
 _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -190,6 +192,12 @@ class Running:
         self.limit = FAST_LIMIT  # bytes of stack, at most STACK_LIMIT
         # Whether a signal's frame is on the stack for which why_not() has found no reason: else it is no alternate one.
         self.signals = True
+        self._lost = 0  # how often in a row study() could not unwind a picture
+
+    @property
+    def is_in_vain(self):
+        """Whether stopping the thread has led to nothing so often that it runs in code without unwind information."""
+        return self._lost >= _MOST_LOST
 
     def is_own(self, address):
         """Whether a thread that executes the instruction there may be at a safe point; for the held thread."""
@@ -266,10 +274,13 @@ class Running:
             positions[walk.state] = len(walk.frames)
             frame = walk.step(find)
             if frame is None or len(walk.frames) > _MOST_FRAMES:
+                # The loader's frames cannot be told, either, but nobody stays there.
+                self._lost += is_own(walk.registers[RETURN_ADDRESS], self._grounds)
                 return
             bases.append(frame.base in (STACK_POINTER, FRAME_POINTER) or frame.outermost)
             if frame.signal:
                 plain = len(walk.frames)
+        self._lost = 0
         outside = outside_from(walk.frames, self._grounds)
         if outside is None:
             return

@@ -21,6 +21,7 @@ from ..arch.system_calls import NUMBERS
 from ..elf.exports import exported_functions
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
+from .frameless import runs_outside
 from .maps import is_loader, read_code_maps
 from .memory import read_memory
 from .unwinder import unwind
@@ -50,6 +51,8 @@ _OF_ALLOCATORS = frozenset(NUMBERS[name] for name in (
 _OF_MEMORY = frozenset(NUMBERS[name] for name in (
     "mmap", "munmap", "mprotect", "mremap", "madvise", "brk",
 ))
+_CHANGES_MEMORY = "changes its memory"
+NOT_UNWOUND = "has a stack that cannot be unwound"
 # The C library starts every thread, and main(), from two functions, one called by the other.
 _START_FRAMES = 2
 _WORD = 8
@@ -150,18 +153,28 @@ def look_at_blocked(pid, where, grounds, mappings, files):
     except UlpError:
         return None, "has a stack that cannot be read"
     if frames is None:
-        return None, "has a stack that cannot be unwound"
-    why = _judge(pid, frames, where.number, grounds)
+        why = _judge_by_words(pid, where, stack, grounds, mappings, files)
+    else:
+        why = _judge(pid, frames, where.number, grounds)
     if why:
         return None, why
     buffer = ctypes.create_string_buffer(stack, size)
     return Blocked(where.number, where.stack_pointer, where.instruction_pointer, buffer), ""
 
 
+def _judge_by_words(pid, where, stack, grounds, mappings, files):
+    """Why no thread may be started on top of a stack that cannot be unwound, or ""."""
+    if where.number in _OF_MEMORY:
+        return _CHANGES_MEMORY
+    if grounds.program_allocates or not runs_outside(pid, where, stack, grounds.shared, mappings, files):
+        return NOT_UNWOUND
+    return ""
+
+
 def _judge(pid, frames, number, grounds):
     """Why no thread may be started on top of these frames, innermost first, or ""."""
     if number in _OF_MEMORY:
-        return "changes its memory"
+        return _CHANGES_MEMORY
     if any(lies_in(address, grounds.loader) for address in frames):
         return "is in the dynamic loader"
     if any(lies_in(address, grounds.allocator) for address in frames):

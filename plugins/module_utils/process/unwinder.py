@@ -79,7 +79,7 @@ def caller_of(pid, return_address, address, mappings, files):
     registers = {STACK_POINTER: address + 8, RETURN_ADDRESS: return_address}
     try:
         frame = _frame_at(pid, mappings, return_address - 1, files)
-        if frame.outermost or _is_function(pid, mappings, return_address, files):
+        if frame.outermost or is_start_of_function(pid, mappings, return_address, files):
             return None
         if frame.base == FRAME_POINTER:
             # Whoever was called has saved it first, if it has a frame pointer too.
@@ -126,10 +126,22 @@ def _around(pid, mappings, address, files):
     return start + bias, end + bias, frame
 
 
-def _is_function(pid, mappings, address, files):
-    """Whether a function begins there: the call before it never returns, and who has the address has a pointer."""
+def is_start_of_function(pid, mappings, address, files):
+    """Whether a function begins there: the call before it never returns, and who has the address has a pointer.
+
+    :param pid: the process, or a thread of it that has not ended.
+    :param mappings: of the process, ascending (maps.Mapping).
+    :return: False where that cannot be told.
+    """
     mapping = mapping_at(mappings, address)
-    return files.frames(pid, mapping).is_start(address - files.survey(pid, mapping).load_bias(mapping))
+    if mapping is None or not mapping.inode:
+        return False
+    try:
+        survey = files.survey(pid, mapping)
+        bias = survey.load_bias(mapping) if survey is not None and survey.native else None
+        return bias is not None and files.frames(pid, mapping).is_start(address - bias)
+    except UlpError:
+        return False
 
 
 def _caller(pid, registers, frame):

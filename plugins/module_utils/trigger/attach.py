@@ -29,7 +29,7 @@ from ..process.memory import read_memory
 from ..process.namespaces import can_load, inner_thread_id, sees_itself_in_proc
 from ..process.procfs import confirm, explained, read_system_call, thread_ids
 from ..process.running import Rows, Running
-from ..process.safe_point import STACK_LIMIT, look_at_blocked, survey_grounds
+from ..process.safe_point import NOT_UNWOUND, STACK_LIMIT, look_at_blocked, survey_grounds
 from ..process.subject import examine, require_available
 from ..tracee.bootstrap import Bootstrap
 from ..tracee.errors import StepFailed, ThreadRefused
@@ -46,6 +46,9 @@ _PAUSE = 0.001
 _MOST_STOPS = 500
 # After so many of them deeper stacks are read, too, which takes up to a millisecond.
 _QUICK_STOPS = 50
+# When no thread was where its stack can be told in so many rounds, and seconds, none will be.
+_HOPELESS_ROUNDS = 200
+_HOPELESS_SECONDS = 2.0
 # The answer comes when the loader is done, in milliseconds.
 _ANSWER_PAUSE = 0.0005
 _HALF = 32
@@ -161,12 +164,18 @@ class _Attempt:
         self.memory = -1
         self.lock = -1
         self.permitted = {}
+        # TIDs of those that had a stack which cannot be unwound when they were last seen blocked.
+        self.frameless = set()
         self.barred = set()
         # What _look() has found: mappings of code, safe_point.Grounds by them, rows, and {TID: Running}.
         self.code: list = []
         self.grounds: Any = None
         self.rows = Rows()
         self.running: dict = {}
+        # Whether a thread of this round, and when the last one, was where its stack can be told.
+        self.hopeful = False
+        self.hopeful_at = time.monotonic()
+        self.hopeless_rounds = 0
         self._opened = contextlib.ExitStack()
 
     def __enter__(self):
@@ -298,6 +307,7 @@ class _Attempt:
                     # It may have taken long to stop; meanwhile other processes have their turn.
                     yield 0
                     mappings = self._look()
+            self._require_hope()
             if self._is_exhausted(deadline) or not (tids or round_number < 100):
                 raise UlpError(
                     f"no thread of process {self.subject.pid} ({self.subject.name}) could be borrowed to load the"
@@ -308,6 +318,21 @@ class _Attempt:
             # Threads that do the same again and again are to be met at all points of it.
             yield _PAUSE * random.uniform(0.5, 1.5) * (1 + round_number // 100)
             confirm(self.subject.identity)
+
+    def _require_hope(self):
+        """Raise ProcessUnpatchable if no thread has been where its stack can be told for long."""
+        self.hopeless_rounds = 0 if self.hopeful else self.hopeless_rounds + 1
+        if self.hopeful:
+            self.hopeful_at = time.monotonic()
+        self.hopeful = False
+        if self.hopeless_rounds > _HOPELESS_ROUNDS and time.monotonic() - self.hopeful_at > _HOPELESS_SECONDS:
+            raise ProcessUnpatchable(
+                self.subject.pid,
+                f"process {self.subject.pid} ({self.subject.name}) cannot be given the runtime while it runs:"
+                f" {self.why},"
+                " and it is the same with all of its threads; nothing was changed; restart it with LD_PRELOAD set to"
+                " libpulp.so",
+            )
 
     def _make_room(self):
         """Take away what an attempt with another build of the runtime, or another path, has left; a generator."""
@@ -353,10 +378,19 @@ class _Attempt:
                 if tid not in self.running:
                     self.running[tid] = Running(self.rows, grounds)
                 proof = self.running[tid]
+                if proof.is_in_vain:
+                    self.why = f"thread {tid} runs in code without unwind information"
+                    return False
+                self.hopeful = self.hopeful or tid not in self.frameless
                 if self.tries > _QUICK_STOPS:
                     proof.limit = STACK_LIMIT
             else:
                 proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, self.job.files)
+                if why == NOT_UNWOUND:
+                    self.frameless.add(tid)
+                else:
+                    self.frameless.discard(tid)
+                    self.hopeful = True
                 if proof is None:
                     self.why = f"thread {tid} {why}"
                     return False
