@@ -121,6 +121,17 @@ class Java(Server):
         return ["java", "--add-opens", "java.base/java.net=ALL-UNNAMED", HERE / "Server.java", str(self.port)]
 
 
+class Go(Server):
+    # None of its own code has any.
+    unwinds = False
+
+    def command(self):
+        program = self.directory / "server"
+        run(["env", "CGO_ENABLED=1", f"GOCACHE={self.directory / 'cache'}", "go", "build", "-o", program,
+             HERE / "server.go"])
+        return [program, str(self.port)]
+
+
 class Nginx(Server):
     old, new = "old page", "new page"
 
@@ -175,7 +186,7 @@ class PostgresServer(Server):
 
 
 SERVERS = {"python3": Python, "nginx": Nginx, "redis-server": RedisServer, "node": Node, "java": Java,
-           "postgres": PostgresServer}
+           "postgres": PostgresServer, "go": Go}
 
 
 @pytest.fixture(scope="module", name="container")
@@ -252,6 +263,6 @@ def test_patched_under_load(server, container, preforked):
 
 def test_each_program_is_there():
     """A program that is missing fails here, and is not left out in silence."""
-    missing = [name for name in ("nginx", "redis-server", "node", "java", "psql")
+    missing = [name for name in ("nginx", "redis-server", "node", "java", "psql", "go")
                if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")]
     assert not missing and POSTGRES
