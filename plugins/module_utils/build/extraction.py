@@ -114,7 +114,9 @@ class _Extraction:
             # A label of a function that is itself replaced.
             return None
         if self.holds_labels(source, place):
-            if not source.meaning.section_of(place.symbol).is_constant:
+            # Asked of the first object: with the medium code model constants may stand among what is writable.
+            first = source.change.difference.after
+            if name not in first.variables or not first.section_of(first.variables[name]).is_constant:
                 self.refusals.add(
                     REFERENCE, name, f"{name} of {source.change.source} is writable, and holds the addresses of labels"
                     " in a function that is replaced: new code would go on in the old code; make it const")

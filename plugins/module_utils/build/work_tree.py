@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import stat
-from typing import Callable
+from typing import Callable, Iterator
 
 from ..atomic_file import read_file
 from ..errors import FileProblem
@@ -155,8 +155,12 @@ class WorkTree:
     def _run(self, command: str, what: str, records: str, log: str) -> None:
         self._remove(log)
         path = self.path(log)
-        status = run_logged(command, what, self.path("tree"), recording_environment(
-            self.path("bin"), self.path(records), self.recipe.once), path, self.recipe.seconds)
+        environment = recording_environment(self.path("bin"), self.path(records), self.recipe.once)
+        if not self.recipe.once:
+            # What __DATE__ and __TIME__ stand for: else each function that has one would change with every build.
+            # A package's own tools set it.  Source: https://reproducible-builds.org/docs/source-date-epoch/
+            environment.setdefault("SOURCE_DATE_EPOCH", str(_newest(self.recipe.source)))
+        status = run_logged(command, what, self.path("tree"), environment, path, self.recipe.seconds)
         if status:
             raise BuildFailed(f"cannot {what}: {command!r} ended with status {status}; {path} ends with:\n"
                               + last_lines(path))
@@ -200,11 +204,20 @@ def source_digest(directory: str) -> str:
     if not os.path.isdir(directory):
         raise BuildFailed(f"the source {directory} is no directory")
     digest = hashlib.sha256()
+    for path, status in _files(directory):
+        digest.update(repr((os.path.relpath(path, directory), stat.S_IFMT(status.st_mode), status.st_mode & 0o111,
+                            status.st_size, status.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def _newest(directory: str) -> int:
+    """When a file of a directory was last written, in seconds since 1970."""
+    return max((int(status.st_mtime) for _path, status in _files(directory)), default=0)
+
+
+def _files(directory: str) -> Iterator[tuple[str, os.stat_result]]:
     for place, directories, files in os.walk(directory):
         directories[:] = sorted(name for name in directories if name != ".git")
         for name in sorted(files):
             path = os.path.join(place, name)
-            status = os.lstat(path)
-            digest.update(repr((os.path.relpath(path, directory), stat.S_IFMT(status.st_mode), status.st_mode & 0o111,
-                                status.st_size, status.st_mtime_ns)).encode())
-    return digest.hexdigest()
+            yield path, os.lstat(path)
