@@ -278,6 +278,15 @@ def test_what_cannot_be_built_is_told(package, build, patches, options, message)
     assert not answer.output
 
 
+def test_build_profiles_of_the_environment_count(package, build, monkeypatch):
+    """Seen to fail: what only another profile needs was missing all the same."""
+    monkeypatch.setenv("DEB_BUILD_PROFILES", "nobiarch")
+    answer = build(package({"fix.patch": diff(SOURCE, FIXED, "parse.c")},
+                           depends="no-such-package <!nobiarch>, neither-this-one"), "--without-patch", "fix.patch")
+    assert "not installed: neither-this-one; install" in answer.errors, str(answer)
+    assert " -Pnocheck,nodoc,nobiarch build-dep " in answer.errors
+
+
 def test_what_a_file_is_generated_from_has_the_package_built_again(package, build):
     """Seen to fail, as a file that nothing reads, where only what compilers read was compiled again."""
     header = HEADER.replace("1\n", "@UNIT@\n", 1)

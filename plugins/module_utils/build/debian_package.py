@@ -203,7 +203,9 @@ def _series(patches: str, file: str) -> list[str]:
 
 
 def _require_build_dependencies(directory: str, package: str) -> None:
-    done = subprocess.run(["dpkg-checkbuilddeps", "-B", f"-P{_PROFILES.replace(' ', ',')}",
+    # Those of the environment as well, which the build has.
+    profiles = ",".join([*_PROFILES.split(), *os.environ.get("DEB_BUILD_PROFILES", "").split()])
+    done = subprocess.run(["dpkg-checkbuilddeps", "-B", f"-P{profiles}",
                            os.path.join(directory, "debian", "control")], cwd=directory, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
                           env={**os.environ, "LC_ALL": "C"})
@@ -213,6 +215,6 @@ def _require_build_dependencies(directory: str, package: str) -> None:
         raise BuildFailed(
             f"{package} cannot be built here, since packages that it is built with are not installed:"
             f" {', '.join(missing)}; install them as root: apt-get --arch-only"
-            f" -P{_PROFILES.replace(' ', ',')} build-dep {directory}")
+            f" -P{profiles} build-dep {directory}")
     if done.returncode:
         raise BuildFailed(f"cannot tell what {package} is built with: {output.strip()[-400:]}")
