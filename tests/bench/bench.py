@@ -56,6 +56,14 @@ def ulp(*arguments):
     return json.loads(run(ULP, *arguments, "--json"))
 
 
+def processor_seconds(*command):
+    """Seconds on a processor that a command takes, with what it has forked and waited for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(*command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 class Scene:
     """A folder with a library in one form, the programs that use it, and a livepatch for each of its functions."""
 
@@ -260,10 +268,11 @@ print(json.dumps(samples[1:]))
 
 
 def measure_listing(count):
-    """Seconds to look at so many patched processes.
+    """What one dispatch, and one look, takes with so many processes.
 
-    :return: for the command, its start included, a list of seconds; for the facts alone a list of [seconds, of them
-        on a processor].
+    :return: seconds on a processor to patch and to revert them all, a list, beyond those of a dispatch that finds no
+        process; seconds to list them when they are patched, the command's start included, a list; for the facts alone a
+        list of [seconds, of them on a processor].
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         scene = Scene(folder, PADDING, True)
@@ -271,14 +280,21 @@ def measure_listing(count):
         for _each in range(count):
             stack.enter_context(scene.start("calls"))
         time.sleep(0.5)
-        run(ULP, "dispatch", "patch", container, "--name", "calls", "--ledger", "")
+
+        def dispatched(operation, name):
+            return processor_seconds(ULP, "dispatch", operation, container, "--name", name, "--ledger", "")
+
+        dispatches = []
+        for operation in ("patch", "revert") * 3 + ("patch",):
+            nothing = dispatched(operation, "nobody")
+            dispatches.append(dispatched(operation, "calls") - nothing)
         samples = []
         for _each in range(5):
             start = time.monotonic()
             ulp("list")
             samples.append(time.monotonic() - start)
         facts = json.loads(run(sys.executable, "-c", FACTS, ROOT))
-    return samples, facts
+    return dispatches, samples, facts
 
 
 THREADS = r"""
@@ -395,10 +411,7 @@ def measure_starts(runs):
             samples = {name: [] for name in commands}
             for _run in range(runs):
                 for name, command in commands.items():
-                    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-                    run(*command)
-                    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-                    samples[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+                    samples[name].append(processor_seconds(*command))
     return samples
 
 
@@ -428,7 +441,9 @@ def main():
     gaps = measure_gaps(options.threads, options.applies)
     print_gaps(gaps)
 
-    listing, facts = measure_listing(options.processes)
+    dispatches, listing, facts = measure_listing(options.processes)
+    each = 1000 * statistics.median(dispatches) / options.processes
+    print(f"\npatch or revert {options.processes} processes by one dispatch: {each:.1f} ms on a processor for each")
     seconds = statistics.median(listing)
     print(f"\nlist the state of {options.processes} patched processes: {seconds:.3f} s, command start included")
     wall, processor = (statistics.median(column) for column in zip(*facts))
@@ -460,9 +475,9 @@ def main():
         print(f"{name:42} {median:10.3f} {median / base:7.2f}")
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    samples = {"calls_ns": calls, "memory_kb": memory, "gaps_us": gaps, "list_s": listing, "facts_s": facts,
-               "examination_s": examination, "functions_s": functions, "starts_s": starts, "sites": sites,
-               "attaching": attaching, "building_s": building}
+    samples = {"calls_ns": calls, "memory_kb": memory, "gaps_us": gaps, "dispatch_s": dispatches, "list_s": listing,
+               "facts_s": facts, "examination_s": examination, "functions_s": functions, "starts_s": starts,
+               "sites": sites, "attaching": attaching, "building_s": building}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 

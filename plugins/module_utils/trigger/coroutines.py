@@ -12,8 +12,6 @@ stacks count for as long as any is found.
 
 from __future__ import annotations
 
-from ..process.suspended import suspended_stacks
-
 
 def count_before(job, subject, libraries):
     """The stacks that are suspended inside before a request to apply or revert the livepatch: suspended.Suspended.
@@ -30,7 +28,7 @@ def count_before(job, subject, libraries):
             ranges.add((library.text_start, library.text_end))
         else:
             ranges.update((library.base + start, library.base + end) for start, end in resolved.bodies.ranges)
-    return suspended_stacks(subject.pid, subject.proc_tid, sorted(ranges), job.files)
+    return _search(subject, sorted(ranges), job.files)
 
 
 def count_now(job, subject, domain):
@@ -41,7 +39,14 @@ def count_now(job, subject, domain):
     before = subject.state.domains[domain].suspended
     if not before:
         return 0
-    return min(before, suspended_stacks(subject.pid, subject.proc_tid, _inside(subject, domain), job.files).stacks)
+    return min(before, _search(subject, _inside(subject, domain), job.files).stacks)
+
+
+def _search(subject, ranges, files):
+    # Few checks come here.
+    from ..process.suspended import suspended_stacks
+
+    return suspended_stacks(subject.pid, subject.proc_tid, ranges, files)
 
 
 def about_suspended(subject, stacks, patch):
