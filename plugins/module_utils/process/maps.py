@@ -63,7 +63,7 @@ def _device(major, minor):
 
 
 # The map of a process is read several times while it is dealt with, and most lines stay as they are.
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def _mapping(line):
     """The Mapping that a line is about, or None: it is about none."""
     match = re.fullmatch(_LINE, line)
