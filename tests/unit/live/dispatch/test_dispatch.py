@@ -284,8 +284,8 @@ def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
     assert (status, errors) == (0, [])
     row = json.loads(output)
     assert list(row) == [
-        "attached", "attached_now", "container", "coroutines", "held_us", "name", "outcome", "pid", "reason", "threads",
-        "threads_pending"]
+        "attached", "attached_now", "container", "coroutines", "held_us", "name", "outcome", "patch_id", "pid",
+        "reason", "threads", "threads_pending"]
     assert row["outcome"] == "patched"
     assert ulp("check", "-p", victim.pid, container)[0] == 0
     status, output, errors = ulp("list", "-p", victim.pid)

@@ -372,8 +372,8 @@ def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch
         dispatch(padded.container, PATCH, names, Options())
     original = Dealer._row
 
-    def row_of_process(dealer, candidate):
-        row = yield from original(dealer, candidate)
+    def row_of_process(dealer, candidate, *others):
+        row = yield from original(dealer, candidate, *others)
         if candidate.pid == victim.pid and calls.note() == 1:
             assert row.changed
             before = execution(victim.pid)

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from conftest import CHECKOUT, Victim
-from test_stock import NEW, fixture_container, only, python_of
+from test_stock import NEW, fixture_container, fixture_packed, only, python_of
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import SHORT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -21,8 +21,9 @@ COMMITS = {3: "fd4bcd9^", 4: "adf3499", 5: "c2c3f06"}
 PUNS_SINCE = 5
 
 
-# pytest finds it by this module's names.
+# pytest finds them by this module's names.
 stock_container = fixture_container
+stock_packed = fixture_packed
 
 
 @pytest.fixture(scope="module", params=COMMITS, name="older")

@@ -341,6 +341,7 @@ def test_too_little_stack_is_refused(padded, start, trigger, monkeypatch):
 
     victim = start(padded)
     monkeypatch.setattr(diversion, "room_below", lambda *_arguments: 1000)
+    monkeypatch.setattr(diversion.Diversion, "_grow", lambda *_arguments: False)
     row = trigger(padded, retries=2).apply(victim.pid)
     assert row.outcome == "failed"
     assert "has too little stack left" in row.reason
@@ -363,6 +364,8 @@ def test_stacks_that_nobody_knows_are_looked_at_a_few_times(padded, start, trigg
         return 0
 
     monkeypatch.setattr(diversion, "room_below", no_room)
+    # The main thread is on the main stack still.
+    monkeypatch.setattr(diversion.Diversion, "_grow", lambda *_arguments: False)
     row = trigger(padded).apply(victim.pid)
     assert (row.outcome, row.changed) == ("not_patchable", False)
     assert "on a stack of the program's own" in row.reason
