@@ -40,18 +40,6 @@ _MODULES = {
 }
 
 
-def _open_standard_streams():
-    """Have the standard streams that are closed lead nowhere, so that no other file gets their numbers."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            # It gets the lowest number that is free: this one.
-            os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
-
-
 def _verb(name):
     """The function that carries out the verb."""
     # Nothing that is made meanwhile is garbage, and looking for it takes a tenth of the time.
@@ -68,7 +56,6 @@ def main(argv=None):
     :param argv: its arguments; those of the process when None.
     :return: the exit status.
     """
-    _open_standard_streams()
     argv = sys.argv[1:] if argv is None else argv
     try:
         arguments = parser(argv[0] if argv and argv[0] in _MODULES else None).parse_args(argv)

@@ -116,8 +116,26 @@ def use_byte_code():
     sys.meta_path.insert(0, Importer(__loader__, code[end:], marshal.loads(code[8:end])))
 
 
+def open_standard_streams():
+    """Have the standard streams that are closed lead nowhere, so that no other file gets their numbers.
+
+    What is mapped keeps a descriptor, too.
+    """
+    import os
+
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
 def start():
     """Run the command; its exit status."""
+    open_standard_streams()
     if sys.argv[1:] in (["-h"], ["--help"]):
         from libpulp_livepatch.help import HELP
 
