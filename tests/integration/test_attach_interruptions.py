@@ -33,6 +33,8 @@ from test_hazard_interruptions import (
 from test_hazard_queued_signals import HOW, NUMBERS, Shower, received
 
 VARIANT = Variant(PADDING_ONLY)
+# Each frame of the program hangs on its frame pointer.
+FRAME_POINTERS = Variant(PADDING_ONLY, level="-O0")
 # Of those whose time limit starts anew, one of each kind.
 TIMED = ("epoll_wait", "sigtimedwait", "recv_within")
 
@@ -51,7 +53,7 @@ def blocking(request, target, start, preforked, tmp_path):
     if "io_uring" in request.node.name and not io_uring_allowed():
         pytest.skip("this kernel, or a filter, forbids io_uring")
     victim = Blocking(
-        target("blocked", VARIANT), lambda build, source: start(build, source, preload=()),
+        target("blocked", getattr(request, "param", VARIANT)), lambda build, source: start(build, source, preload=()),
         lambda container: Attaching(preforked, container), tmp_path, MILLISECONDS,
     )
     yield victim
@@ -93,6 +95,21 @@ def test_time_out(call, blocking):
     assert outcome[:2] == TIMED_ANEW[call]
     assert outcome.seconds >= 4 * MILLISECONDS / 1000 - 0.01
     assert blocking.victim.number("version") == 2
+
+
+@pytest.mark.parametrize("blocking", [FRAME_POINTERS], indirect=True, ids=["frame-pointers"])
+@pytest.mark.parametrize("call", ["accept", "sem_wait_forever", "epoll_pwait2"])
+def test_frames_that_hang_on_a_register(call, blocking):
+    """Nobody can see that of a thread that is blocked, so it is stopped twice: once to see, and once to be sent off.
+
+    Seen to be refused, as every program was that keeps a frame pointer: *has a stack that cannot be unwound*.
+    """
+    test_input_ends_it(call, blocking)
+
+
+@pytest.mark.parametrize("blocking", [FRAME_POINTERS], indirect=True, ids=["frame-pointers"])
+def test_frames_that_hang_on_a_register_of_a_call_with_a_limit(blocking):
+    test_time_out("sigtimedwait", blocking)
 
 
 @pytest.mark.parametrize("how", HOW)

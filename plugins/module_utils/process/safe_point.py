@@ -17,6 +17,7 @@ import struct
 from typing import Any
 
 from ..arch.code import call_target
+from ..arch.frames import CALLEE_SAVED
 from ..arch.system_calls import NUMBERS
 from ..elf.exports import exported_functions
 from ..errors import UlpError
@@ -83,6 +84,7 @@ class Blocked(NamedTuple):
     stack_pointer: int
     instruction_pointer: int
     stack: Any  # ctypes buffer: the bytes from the stack pointer on
+    registers: dict[int, int]  # {DWARF number: value} of others that its frames hang on
 
 
 def survey_grounds(subject, files):
@@ -129,13 +131,14 @@ def _places(image, base, names):
     ]
 
 
-def look_at_blocked(pid, where, grounds, mappings, files):
+def look_at_blocked(pid, where, grounds, mappings, files, registers=None):
     """Whether a thread that is blocked is at a safe point; it goes on running meanwhile.
 
     :param pid: a thread of the process that has not ended.
     :param where: procfs.SystemCall.
     :param grounds: Grounds.
     :param mappings: of the process, ascending (maps.Mapping).
+    :param registers: {DWARF number: value} of the thread while it is in this call, if more than two are known.
     :return: (Blocked, "") or (None, why not, words that go on after *the thread*).
     :raises ProcessGone, ProcessForbidden: it cannot be looked at.
     """
@@ -149,7 +152,7 @@ def look_at_blocked(pid, where, grounds, mappings, files):
         return None, "has too deep a stack"
     try:
         stack = read_memory(pid, where.stack_pointer, size)
-        frames = unwind(pid, where, files)
+        frames = unwind(pid, where, files, registers=registers)
     except UlpError:
         return None, "has a stack that cannot be read"
     if frames is None:
@@ -159,7 +162,8 @@ def look_at_blocked(pid, where, grounds, mappings, files):
     if why:
         return None, why
     buffer = ctypes.create_string_buffer(stack, size)
-    return Blocked(where.number, where.stack_pointer, where.instruction_pointer, buffer), ""
+    saved = {number: value for number, value in (registers or {}).items() if number in CALLEE_SAVED}
+    return Blocked(where.number, where.stack_pointer, where.instruction_pointer, buffer, saved), ""
 
 
 def _judge_by_words(pid, where, stack, grounds, mappings, files):

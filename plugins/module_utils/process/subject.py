@@ -171,8 +171,8 @@ def without_runtime(pid, proc_tid, name, mappings):
         )
     return RuntimeAbsent(
         pid,
-        f"process {pid} ({name}) was started without the livepatch runtime;"
-        " restart it with LD_PRELOAD set to libpulp.so",
+        f"process {pid} ({name}) was started without the livepatch runtime, which an apply loads where attaching is not"
+        " turned off",
     )
 
 
@@ -271,7 +271,9 @@ def require_available(pid, proc_tid):
         raise ProcessUnavailable(pid, f"process {pid} ({stat.name}) {_STOPPED[stat.state]}")
     if status.shadow_stack:
         raise ProcessUnpatchable(
-            pid, f"process {pid} ({stat.name}) runs with a shadow stack, which is not supported yet"
+            pid,
+            f"process {pid} ({stat.name}) runs with a shadow stack, so that no thread can be borrowed; restart it with"
+            " the fixed library, or without a shadow stack (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)",
         )
     if not may_write(proc_tid):
         raise ProcessUnavailable(

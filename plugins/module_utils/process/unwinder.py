@@ -36,34 +36,57 @@ class _Lost(Exception):
     """The next frame cannot be told."""
 
 
-def unwind(pid, where, files, mappings=None):
+class _Unseen(_Lost):
+    """It hangs on a register of which nothing is known."""
+
+
+def unwind(pid, where, files, mappings=None, registers=None):
     """Where the functions on a thread's stack are being executed, innermost first.
 
     :param pid: the process, or a thread of it that has not ended.
     :param where: procfs.SystemCall in which the thread is blocked.
     :param files: mapped.MappedFiles.
     :param mappings: its executable ones (maps.Mapping); read now when None.
+    :param registers: {DWARF number: value} of the thread, where more of them are known than the two in ``where``.
     :return: list of addresses, each of a byte of the instruction that is executed (the call, but for the innermost and
         for those that a signal interrupted); None when the stack could not be unwound to its end.
     :raises ProcessGone, ProcessForbidden: as maps.read_maps.
     """
     mappings = read_code_maps(pid) if mappings is None else mappings
-    registers = {STACK_POINTER: where.stack_pointer, RETURN_ADDRESS: where.instruction_pointer}
-    interrupted = True
-    found: list[int] = []
+    known = {**(registers or {}), STACK_POINTER: where.stack_pointer, RETURN_ADDRESS: where.instruction_pointer}
     try:
-        while len(found) < _MOST_FRAMES:
-            # What follows a call may belong to another function: the call itself does not.
-            address = registers[RETURN_ADDRESS] - (not interrupted)
-            found.append(address)
-            frame = _frame_at(pid, mappings, address, files)
-            if frame.outermost:
-                return found
-            interrupted = frame.signal
-            registers = _caller(pid, registers, frame)
+        return _frames(pid, known, files, mappings)
+    except _Lost:
+        return None
+
+
+def hangs_on_register(pid, where, files, mappings):
+    """Whether unwind() ends where only a register leads on that cannot be seen of a blocked thread.
+
+    :param mappings: of the process, ascending (maps.Mapping).
+    """
+    try:
+        _frames(pid, {STACK_POINTER: where.stack_pointer, RETURN_ADDRESS: where.instruction_pointer}, files, mappings)
+    except _Unseen:
+        return True
     except _Lost:
         pass
-    return None
+    return False
+
+
+def _frames(pid, registers, files, mappings):
+    interrupted = True
+    found: list[int] = []
+    while len(found) < _MOST_FRAMES:
+        # What follows a call may belong to another function: the call itself does not.
+        address = registers[RETURN_ADDRESS] - (not interrupted)
+        found.append(address)
+        frame = _frame_at(pid, mappings, address, files)
+        if frame.outermost:
+            return found
+        interrupted = frame.signal
+        registers = _caller(pid, registers, frame)
+    raise _Lost
 
 
 def caller_of(pid, return_address, address, mappings, files):
@@ -152,7 +175,7 @@ def _caller(pid, registers, frame):
         if interrupted is not None:
             return interrupted
     if frame.base not in registers:
-        raise _Lost
+        raise _Unseen
     top = registers[frame.base] + frame.offset
     # Stacks grow downwards: only what a signal interrupted may lie elsewhere.
     if top <= registers[STACK_POINTER] or RETURN_ADDRESS not in frame.saved:

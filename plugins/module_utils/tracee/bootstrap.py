@@ -100,6 +100,7 @@ class Bootstrap(Diversion):
             (registers.stack_pointer, registers.instruction_pointer, registers.system_call)
             != (proof.stack_pointer, proof.instruction_pointer, proof.number)
             or not interruption(registers)
+            or not proof.registers.items() <= registers.by_number.items()
         ):
             raise self._refusal("has moved on since it was looked at")
         self._read_into(ctypes.addressof(self.stack), proof.stack_pointer, len(proof.stack))

@@ -24,6 +24,7 @@ from ..arch.registers import (
     Registers,
 )
 from ..named_tuple import NamedTuple
+from ..process.errors import ProcessError
 from ..process.maps import mapping_at
 from ..process.memory import IoVector, process_vm_readv, process_vm_writev
 from . import requests
@@ -31,7 +32,7 @@ from .custody import Custody, held
 from .errors import StepFailed, StrangeStack, ThreadRefused
 from .interruption import ERESTART_RESTARTBLOCK, interruption, make_again
 from .requests import request
-from .restart import make_original_call_again
+from .restart import make_original_call_again, undo_interruption
 from .rseq import RseqConfiguration, registered_area
 from .stack import MAIN_STACK, lowest_of_alternate_stack, lowest_of_main_stack, room_below
 
@@ -106,9 +107,20 @@ class Diversion:
 
     def _hold(self):
         with self.custody:
-            interrupted = self._divert()
+            try:
+                interrupted = self._divert()
+            except ThreadRefused:
+                self._let_go_on()
+                raise
             self.custody.release()
         return Diverted(self.custody.held_ns, interrupted)
+
+    def _let_go_on(self):
+        """Its registers are as they were when it was stopped: see to it that it goes on as if it had not been."""
+        with contextlib.suppress(ProcessError):
+            request(requests.GETREGS, self.pid, self.tid, 0, ctypes.addressof(self.registers))
+            if not self.registers.executes_other_code:
+                undo_interruption(self.pid, self.tid, self.registers, self.restarts)
 
     def _divert(self):
         pid, tid, registers = self.pid, self.tid, self.registers

@@ -13,9 +13,8 @@ from ..process.memory import IoVector, process_vm_readv
 from ..process.safe_point import STACK_LIMIT
 from . import requests
 from .custody import Custody, held
-from .interruption import EINTR, interruption
 from .requests import request
-from .restart import make_original_call_again
+from .restart import undo_interruption
 
 
 def glance(pid, tid, mappings):
@@ -34,9 +33,8 @@ def glance(pid, tid, mappings):
         with custody:
             request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
             pointer = registers.stack_pointer
-            if interruption(registers) == EINTR:
-                # The call would fail merely because we were here.
-                make_original_call_again(pid, tid, registers)
+            found = registers.instruction_pointer
+            undo_interruption(pid, tid, registers, True)
             mapping = mapping_at(mappings, pointer)
             start = pointer + -pointer % 8
             size = mapping.end - start if mapping is not None else 0
@@ -45,7 +43,32 @@ def glance(pid, tid, mappings):
             local = IoVector(ctypes.addressof(buffer), size)
             remote = IoVector(start, size)
             count = process_vm_readv(tid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
-        return pointer, registers.instruction_pointer, size if count == size else 0
+        return pointer, found, size if count == size else 0
 
     pointer, instruction, size = held(look)
     return pointer, instruction, buffer.raw[:size] if size else None
+
+
+def registers_in_call(pid, tid, restarts):
+    """The registers of a thread that is blocked in a system call, which it makes again.
+
+    Of a thread that nobody stops only two can be seen (proc_pid_syscall(5)).  Those that a function gives back as they
+    were stay what they are until the call returns.
+
+    :param restarts: whether the thread may make the system call restart_syscall.
+    :return: ({DWARF number: value}, or None: it is in no call; nanoseconds for which it was held).
+    :raises ThreadRefused: it could not be held.
+    """
+    custody = Custody(pid, tid)
+    registers = Registers()
+
+    def look():
+        with custody:
+            request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
+            if registers.system_call is None or registers.executes_other_code:
+                return None
+            found = registers.by_number
+            undo_interruption(pid, tid, registers, restarts)
+            return found
+
+    return held(look), custody.held_ns

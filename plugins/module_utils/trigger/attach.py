@@ -31,8 +31,10 @@ from ..process.procfs import confirm, explained, read_system_call, thread_ids
 from ..process.running import Rows, Running
 from ..process.safe_point import NOT_UNWOUND, STACK_LIMIT, look_at_blocked, survey_grounds
 from ..process.subject import examine, require_available
+from ..process.unwinder import hangs_on_register
 from ..tracee.bootstrap import Bootstrap
 from ..tracee.errors import StepFailed, ThreadRefused
+from ..tracee.glance import registers_in_call
 from .clearance import clear
 from .cut_off import left_behind
 from .delivery import Delivery
@@ -126,7 +128,7 @@ def _examined(job, subject):
         raise RuntimeAbsent(
             pid,
             f"process {pid} ({subject.name}) was started without the livepatch runtime, which cannot be loaded into it:"
-            f" {error}; restart it with LD_PRELOAD set to libpulp.so",
+            f" {error}; install the runtime there, or say where it is (--runtime)",
         ) from error
     by_path = can_load(proc_tid, runtime.path)
     layout = lay_out(subject, read_maps(proc_tid), job.files, runtime, by_path)
@@ -166,6 +168,7 @@ class _Attempt:
         self.permitted = {}
         # TIDs of those that had a stack which cannot be unwound when they were last seen blocked.
         self.frameless = set()
+        self.fruitless: dict = {}  # {TID: procfs.SystemCall} in which its registers did not help
         self.barred = set()
         # What _look() has found: mappings of code, safe_point.Grounds by them, rows, and {TID: Running}.
         self.code: list = []
@@ -311,8 +314,8 @@ class _Attempt:
             if self._is_exhausted(deadline) or not (tids or round_number < 100):
                 raise UlpError(
                     f"no thread of process {self.subject.pid} ({self.subject.name}) could be borrowed to load the"
-                    f" runtime: {self.why}; nothing was changed; run again, or restart it with LD_PRELOAD set to"
-                    " libpulp.so"
+                    f" runtime: {self.why}; nothing was changed; run again, at best while one of its threads waits, or"
+                    " preload the runtime when it is started next"
                 )
             round_number += 1
             # Threads that do the same again and again are to be met at all points of it.
@@ -329,9 +332,8 @@ class _Attempt:
             raise ProcessUnpatchable(
                 self.subject.pid,
                 f"process {self.subject.pid} ({self.subject.name}) cannot be given the runtime while it runs:"
-                f" {self.why},"
-                " and it is the same with all of its threads; nothing was changed; restart it with LD_PRELOAD set to"
-                " libpulp.so",
+                f" {self.why}, and it is the same with all of its threads; nothing was changed; restart it with"
+                f" LD_PRELOAD set to {self.runtime.path}",
             )
 
     def _make_room(self):
@@ -372,8 +374,13 @@ class _Attempt:
     def _send_off(self, tid, nonce, expected, mappings):
         """Whether thread ``tid`` was sent off; ``mappings`` are those of this round, by which threads are ruled out."""
         subject, grounds = self.subject, self.grounds
+        proof = None
         try:
             where = read_system_call(subject.pid, tid)
+            if tid not in self.permitted:
+                self.permitted[tid] = require_permitted(
+                    subject.pid, tid, not self.layout.by_path, self.options.seccomp
+                )
             if where is None:
                 if tid not in self.running:
                     self.running[tid] = Running(self.rows, grounds)
@@ -385,7 +392,7 @@ class _Attempt:
                 if self.tries > _QUICK_STOPS:
                     proof.limit = STACK_LIMIT
             else:
-                proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, self.job.files)
+                proof, why = self._proof_of_blocked(tid, where, mappings)
                 if why == NOT_UNWOUND:
                     self.frameless.add(tid)
                 else:
@@ -394,10 +401,6 @@ class _Attempt:
                 if proof is None:
                     self.why = f"thread {tid} {why}"
                     return False
-            if tid not in self.permitted:
-                self.permitted[tid] = require_permitted(
-                    subject.pid, tid, not self.layout.by_path, self.options.seccomp
-                )
             self.tries += 1
             bootstrap = Bootstrap(
                 subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds.code,
@@ -423,6 +426,26 @@ class _Attempt:
             self.why = f"thread {tid} has ended"
             return False
         return diverted is not None
+
+    def _proof_of_blocked(self, tid, where, mappings):
+        """As safe_point.look_at_blocked(); for frames that hang on its registers the thread is stopped for a moment."""
+        subject, grounds, files = self.subject, self.grounds, self.job.files
+        proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, files)
+        if why != NOT_UNWOUND or self.fruitless.get(tid) == where or not hangs_on_register(
+                subject.proc_tid, where, files, mappings):
+            return proof, why
+        self.tries += 1
+        registers, held_ns = registers_in_call(subject.pid, tid, self.permitted[tid])
+        self.held_ns = max(self.held_ns, held_ns)
+        # A sleep goes on by another call.
+        again = read_system_call(subject.pid, tid)
+        if registers is None or again is None or again[1:] != where[1:]:
+            return None, "has moved on since it was looked at"
+        proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, files, registers)
+        if proof is None:
+            self.fruitless[tid] = again
+            return None, why
+        return proof._replace(number=again.number), why
 
     def _await(self, tid, nonce, deadline):
         """Whether the runtime was loaded on this attempt; False: another tool's claim was first.  A generator."""

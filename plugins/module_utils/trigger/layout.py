@@ -94,7 +94,7 @@ def lay_out(subject, mappings, files, runtime, by_path):
         pid,
         f"process {pid} ({name}) has no room for the code that would load the livepatch runtime: behind the code of its"
         f" C library and its program no {len(runtime.bootstrap)} bytes are unused; restart it with LD_PRELOAD set to"
-        " libpulp.so",
+        f" {runtime.path}",
     )
 
 

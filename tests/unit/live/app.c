@@ -423,6 +423,8 @@ static int obey(char *command)
 		say("leaving\n", 0);
 	} else if (!strcmp(command, "deep")) {
 		go_deep();
+	} else if (!strcmp(command, "lock memory")) {
+		say(mlockall(MCL_FUTURE) ? "refused\n" : "locked\n", 0);
 	} else if (!strcmp(command, "edge")) {
 		go_to_the_edge();
 		say("back\n", 0);

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -15,16 +16,20 @@ import threading
 import time
 
 import pytest
+from conftest import compiled
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.system_calls import NUMBERS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.x86_64 import registers
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import Mapping
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import Mapping, read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import custody, stack
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadEnded, ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.interruption import interruption, make_again
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, settle
 
 NO_PID = 2 ** 22 + 1
+EPOLL_WAIT = NUMBERS["epoll_wait"]
 MODES = ("nanosleep", "poll", "futex", "spin")
 ROUNDS = 25
 
@@ -65,6 +70,46 @@ def test_fifty_times_in_read(layout, start, trigger):
         assert trigger(layout).revert(victim.pid).outcome == "reverted"
         assert victim.ask("answer") == "20"
     assert victim.end() == 0
+
+
+WAITS_FOR_EVENTS = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+int main(void)
+{
+    struct epoll_event event;
+    int epoll = epoll_create1(0);
+    for (;;) {
+        int result = epoll_wait(epoll, &event, 1, -1);
+        printf("%d, error %d\n", result, errno);
+        fflush(stdout);
+    }
+}
+"""
+
+
+def test_refused_thread_does_not_see_that_it_was_held(tmp_path):
+    """Guards a thread that is found unfit once it is held, in a call that a stop ends with EINTR (signal(7)).
+
+    Seen to fail with *-1, error 4* each time.
+    """
+    source, program = tmp_path / "waits.c", tmp_path / "waits"
+    source.write_text(WAITS_FOR_EVENTS, encoding="utf-8")
+    compiled("-O2", source, "-o", program)
+    with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for _each in range(20):
+                deadline = time.monotonic() + 60
+                while getattr(procfs.read_system_call(process.pid, process.pid), "number", None) != EPOLL_WAIT:
+                    assert time.monotonic() < deadline
+                # There is no request at address 0.
+                refused = Diversion(process.pid, process.pid, 0, 0, 1, read_maps(process.pid), True)
+                with pytest.raises(ThreadRefused, match="cannot be read"):
+                    refused.run()
+            assert not select.select([process.stdout], [], [], 0.1)[0], process.stdout.readline()
+        finally:
+            process.kill()
 
 
 def test_many_threads_at_once_and_a_shower_of_signals(padded, start, trigger, only_main_thread):

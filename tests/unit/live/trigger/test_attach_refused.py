@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,65 @@ def test_no_room_for_a_thread(padded, start, refused):
     resource.prlimit(victim.pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
     assert "cannot start a thread to load the runtime" in refused(victim, "failed")
     resource.prlimit(victim.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+@needs_root
+@pytest.mark.parametrize(("limit", "outcome", "why"), [
+    (1 << 18, "failed", "cannot start a thread to load the runtime"),
+    (1 << 20, "not_patchable", "cannot load the runtime"),
+])
+def test_more_memory_than_may_be_locked(limit, outcome, why, padded, start, refused):
+    """mlockall(2) with MCL_FUTURE: what we map is locked, too, and may be more than RLIMIT_MEMLOCK allows."""
+    wrap = ("prlimit", f"--memlock={limit}", "setpriv", "--bounding-set=-ipc_lock")
+    victim = start(padded, preload=False, wrap=wrap)
+    assert victim.ask("lock memory") == "locked"
+    assert why in refused(victim, outcome=outcome)
+    assert victim.end() == 0
+
+
+def test_memory_that_is_locked(padded, start, runtime, trigger):
+    victim = start(padded, preload=False)
+    if victim.ask("lock memory") != "locked":
+        pytest.skip("this user may not lock memory")
+    row = trigger(padded, runtime=str(runtime / "libpulp.so")).apply(victim.pid)
+    assert (row.outcome, row.attached) == ("patched", True), row
+    assert victim.ask("answer") == "5001"
+    assert victim.end() == 0
+
+
+@needs_root
+def test_set_user_id_program(padded, start, runtime, trigger, as_nobody):
+    """Whoever has started it may not even look; root attaches."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
+        directory = Path(path)
+        directory.chmod(0o755)
+        app = directory / "app"
+        # The loader passes over LD_LIBRARY_PATH.
+        shutil.copy(padded.library, directory)
+        compiled("-pthread", Path(__file__).parent.parent / "app.c", "-L", directory, "-lvictim",
+                 f"-Wl,-rpath,{directory}", "-o", app)
+        app.chmod(0o4755)
+        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        victim = start(padded._replace(app=app), preload=False, wrap=nobody)
+        if procfs.read_status(victim.pid).uid != 0:
+            pytest.skip("this file system does not let programs become another user")
+        attaching = trigger(padded, runtime=str(runtime / "libpulp.so"))
+        assert "may not be examined by this user" in as_nobody(lambda: attaching.apply(victim.pid).reason)
+        assert runtimes(victim) == 0
+        row = attaching.apply(victim.pid)
+        assert (row.outcome, row.attached) == ("patched", True), row
+        assert victim.ask("answer") == "5001"
+        assert victim.end() == 0
+
+
+def test_shadow_stack(padded, start, refused, monkeypatch):
+    """As the kernel tells it, proc_pid_status(5), of a process on hardware that has one."""
+    victim = start(padded, preload=False)
+    read = procfs.read_bytes
+    canned = b"x86_Thread_features:\tshstk wrss \nx86_Thread_features_locked:\tshstk wrss \n"
+    monkeypatch.setattr(
+        procfs, "read_bytes", lambda pid, path: read(pid, path) + (canned if path == "status" else b""))
+    assert "runs with a shadow stack" in refused(victim)
 
 
 def test_rule_forbids(padded, start, refused):
