@@ -177,7 +177,7 @@ def test_verb_imports_only_what_it_needs(sources, tmp_path):
     sleeper = subprocess.Popen(["/bin/sleep", "infinity"])
     try:
         listed, done = imported_by(tmp_path / "ulp", "list", "-p", str(sleeper.pid))
-        assert f"process {sleeper.pid} (sleep)" in done.stderr
+        assert f"{sleeper.pid} sleep" in done.stdout
     finally:
         sleeper.kill()
         sleeper.wait()
