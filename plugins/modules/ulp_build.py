@@ -30,8 +30,11 @@ options:
     description: A source tree, without the diff. O(build) says how it is built.
     type: path
   build:
-    description: The shell command that builds O(source), with the flags that the library was built with.
-    type: str
+    description:
+      - The shell command that builds O(source), with the flags that the library was built with.
+      - Or several, as a list, of a library that is built in several ways, such as with padding and without. There is a
+        livepatch for every one.
+    type: raw
   prepare:
     description: A shell command to run once in O(source) before, such as V(./configure).
     type: str
@@ -70,10 +73,14 @@ options:
   running:
     description:
       - The library as it is installed where it runs, or the name of the Debian package that is installed and has it.
+      - Or several, as a list. There is a livepatch for each, and of several O(build) that is found which has built it.
       - Without it, the one that is built here.
-    type: str
+    type: raw
   dest:
-    description: The directory to write the livepatches to, or one file if the name ends in C(.ulp).
+    description:
+      - The directory to write the livepatches to, or one file if the name ends in C(.ulp).
+      - Where there are several O(build) or O(running), a directory. The names of livepatches then have the first digits
+        of the build ID that each is for.
     type: path
     required: true
   allow:
@@ -131,6 +138,16 @@ EXAMPLES = r"""
       - /usr/local/src/cve-2026-0001.patch
     test: make check
     dest: /usr/local/lib/livepatch
+
+- name: Build one for each way in which a library is built
+  libpulp.livepatch.ulp_build:
+    source: /usr/local/src/answer
+    build:
+      - make
+      - make CFLAGS='-O2 -g -fpatchable-function-entry=16,14'
+    diffs:
+      - /usr/local/src/cve-2026-0003.patch
+    dest: /usr/local/lib/livepatch/cve-2026-0003
 
 - name: Build one for the library that Debian ships
   libpulp.livepatch.ulp_build:
@@ -194,6 +211,14 @@ refused:
   type: list
   elements: dict
   sample: []
+builds:
+  description:
+    - Where there are several O(build) or O(running), what came of each, with C(build), C(running), C(error) (why
+      nothing came of it, or null), and the same fields as this result. What is refused for one keeps nobody from the
+      others, but the module fails.
+  returned: where there are several
+  type: list
+  elements: dict
 left:
   description:
     - Where something is refused, livepatches of an earlier build that lie in its place. They stay there, and are not
@@ -218,9 +243,18 @@ test:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
-from ansible_collections.libpulp.livepatch.plugins.module_utils.build.build import build
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.left_behind import sentence_on
-from ansible_collections.libpulp.livepatch.plugins.module_utils.build.ordering import Order, request_for
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.ordering import Order
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.variants import build_variants
+
+
+def _words(module, name):
+    """A parameter that is one word or a list of such, as a list."""
+    given = module.params[name]
+    words = [] if given is None else given if isinstance(given, list) else [given]
+    if not all(isinstance(word, str) and word for word in words):
+        module.fail_json(msg=f"{name} must be text, or a list of texts")
+    return words
 
 
 def build_livepatch(module):
@@ -230,7 +264,6 @@ def build_livepatch(module):
         output=params["dest"],
         build_timeout=params["build_timeout"],
         source=params["source"],
-        build=params["build"],
         prepare=params["prepare"],
         debian=params["debian"],
         srpm=params["srpm"],
@@ -238,7 +271,6 @@ def build_livepatch(module):
         without_patch=tuple(params["without_patches"]),
         strip=params["strip"],
         target=tuple(params["targets"]),
-        running=params["running"],
         allow=tuple(params["allow"]),
         label=tuple(params["labels"]),
         work=params["work"],
@@ -246,7 +278,7 @@ def build_livepatch(module):
         as_root=params["as_root"],
         test=params["test"],
     )
-    result = build(request_for(order, module.debug, check=module.check_mode), module.debug)
+    result = build_variants(order, _words(module, "build"), _words(module, "running"), module.debug, module.check_mode)
     warnings = [*result.fields["warnings"],
                 *(warning for target in result.fields["targets"] for warning in target.get("warnings", ()))]
     fields = dict(result.fields, changed=result.changed, warnings=warnings,
@@ -263,7 +295,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "source": {"type": "path"},
-            "build": {"type": "str"},
+            "build": {"type": "raw"},
             "prepare": {"type": "str"},
             "debian": {"type": "str"},
             "srpm": {"type": "path"},
@@ -271,7 +303,7 @@ def main():
             "without_patches": {"type": "list", "elements": "str", "default": []},
             "strip": {"type": "int", "default": 1},
             "targets": {"type": "list", "elements": "str", "default": []},
-            "running": {"type": "str"},
+            "running": {"type": "raw"},
             "dest": {"type": "path", "required": True},
             "allow": {"type": "list", "elements": "str", "default": []},
             "labels": {"type": "list", "elements": "str", "default": []},

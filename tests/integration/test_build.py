@@ -354,3 +354,59 @@ def test_the_own_test_runs_under_the_livepatch(build, tmp_path):
             assert not (tmp_path / "out" / "libfix.so.ulp").exists()
         else:
             (tmp_path / "out" / "libfix.so.ulp").unlink()
+
+
+def test_each_build_of_one_tree_gets_its_own(build, tmp_path):
+    """Guards one run for a padded and a stock build, and for the files that run of them; seen to fail: one at a time.
+
+    Whoever was not built so is refused by name, and keeps nobody from the others.
+    """
+    tree, fix = tmp_path / "source", ("    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n")
+    (tree / "Makefile").write_text(MAKEFILE.replace("-fpatchable-function-entry=16,14", "$(PADDING) -fno-ipa-ra"))
+    commands = ["make", "make PADDING=-fpatchable-function-entry=16,14"]
+    answer = build(*fix, "--build", commands[1])
+    assert answer.status == 0, str(answer)
+    report = answer.json()
+    # The fixture has named the first one.
+    assert [part["build"] for part in report["builds"]] == commands
+    names = [os.path.basename(target["path"]) for target in report["targets"]]
+    assert names == [f"libfix.so-{target['build_id'][:8]}.ulp" for target in report["targets"]]
+    assert len(set(names)) == 2 and all(target["proof"] for target in report["targets"])
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*names, *(name.replace(".ulp", ".html") for name in names)])
+    assert build(*fix, "--build", commands[1]).json()["changed"] is False
+
+    # One dispatch takes what came out.
+    libraries = []
+    for number, directory in enumerate(sorted((tmp_path / "work").glob("build-*"))):
+        libraries.append(tmp_path / f"running-{number}.so")
+        shutil.copy(directory / "before" / "libfix.so", libraries[-1])
+    victims = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, library], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         text=True, env={**os.environ, "LD_PRELOAD": str(RUNTIME)}) for library in libraries]
+    try:
+        assert [victim.stdout.readline() for victim in victims] == ["loaded\n"] * 2
+        pids = [victim.pid for victim in victims]
+        rows = Ulp().succeed("dispatch", "patch", tmp_path / "out", *pids, "--json").json()
+        assert [row["outcome"] for row in rows] == ["patched", "patched"]
+        assert {row["patch_id"] for row in rows} == {target["patch_id"] for target in report["targets"]}
+        assert [victim.communicate("2000\n")[0] for victim in victims] == ["-1\n"] * 2
+    finally:
+        for victim in victims:
+            victim.kill()
+            victim.communicate()
+
+    other = tmp_path / "other.so"
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-Wl,--build-id", "-Wl,-soname,libfix.so", "-o", other,
+                    tree / "fix.c"], check=True)
+    options = [word for library in [*libraries, other, tmp_path / "absent.so"] for word in ("--running", library)]
+    answer = build(*fix, "--build", commands[1], *options)
+    assert answer.status == 1
+    report = answer.json()
+    assert [os.path.basename(part["running"]) for part in report["builds"]] == [
+        "running-0.so", "running-1.so", "other.so", "absent.so"]
+    assert sorted(os.path.basename(target["path"]) for target in report["targets"] if target["path"]) == sorted(names)
+    assert {refusal["kind"] for refusal in report["refused"]} == {"running library", "failed build"}
+    assert str(other) in answer.errors and "absent.so" in answer.errors
+    refused = Ulp().run("build", "--source", tree, "--build", "make", "--build", "true", "--diff",
+                        tmp_path / "fix.patch", "--as-root", "--no-proof", "-o", tmp_path / "one.ulp")
+    assert refused.status == 1 and "name a directory instead of" in refused.errors

@@ -27,6 +27,8 @@ from .under_test import run_under
 from .work_tree import Recipe, WorkTree, relevant_environment, source_digest
 
 _STATE = "last.json"
+# So many digits of a build ID tell builds apart.
+_DIGITS = 8
 
 
 class Request(NamedTuple):
@@ -36,7 +38,8 @@ class Request(NamedTuple):
     libraries that change, or all programs where there is none); ``running``, the file that runs, for one target;
     ``allow``, names or patterns of what may be refused; ``runtime``, libpulp.so for the proof, None: no proof;
     ``output``, a directory, or a file ``*.ulp`` for one target; ``origin``, what the metadata say of a source package;
-    ``test``, a command to run under the livepatch; ``check``: build, and write nothing to ``output``.
+    ``test``, a command to run under the livepatch; ``check``: build, and write nothing to ``output``; ``tell_apart``:
+    there are livepatches for other builds of the targets, so that each is called by its target's build ID, too.
     """
 
     recipe: Recipe
@@ -52,12 +55,17 @@ class Request(NamedTuple):
     origin: Mapping[str, str] = MappingProxyType({})
     test: str | None = None
     check: bool = False
+    tell_apart: bool = False
 
 
 class TargetResult(NamedTuple):
-    """What came of one target; ``made`` and ``proof`` are None where it was refused, or not proved."""
+    """What came of one target; ``made`` and ``proof`` are None where it was refused, or not proved.
+
+    ``stem`` is what its livepatch is called, without ``.ulp``.
+    """
 
     name: str
+    stem: str
     path: str | None
     made: Made | None
     refusals: Refusals
@@ -93,7 +101,7 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
         raise BuildFailed("there is no diff to build a livepatch from")
     fingerprint = _fingerprint(request)
     tree = WorkTree(request.work, request.recipe)
-    state = _state(tree)
+    state = _state(tree, request)
     if state is not None and state["fingerprint"] == fingerprint and _stands(state["report"]):
         progress("nothing has changed since the last run")
         last = state["report"]
@@ -123,7 +131,7 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
         results.append(_one(candidate, request, tree, built, common, len(chosen) > 1, progress))
     fields = _report(request, built.applied.files, [*built.applied.warnings, *left], results, common)
     if fields["refused"]:
-        fields["left"] = left_behind(request.output, last, [result.name for result in results if result.path is None])
+        fields["left"] = left_behind(request.output, last, [result.stem for result in results if result.path is None])
     fields["test"] = _test(request, tree, chosen, results, progress)
     changed = _write_pages(fields, request)
     before = after = ""
@@ -133,7 +141,7 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
             after += shown_container(result.made.data, result.path)
             changed = _write(result.path, result.made.data, request) or changed
     if not request.check:
-        with open(tree.path(_STATE), "w", encoding="utf-8") as stream:
+        with open(tree.path(_state_file(request)), "w", encoding="utf-8") as stream:
             json.dump({"fingerprint": fingerprint, "report": fields}, stream)
     return BuildResult(fields, changed, before, after)
 
@@ -192,11 +200,14 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
     refusals = Refusals(request.allow)
     for refusal in [*common.refused, *common.allowed]:
         refusals.add(*refusal)
+    stem = name
+    if request.tell_apart:
+        stem += f"-{running.build_id.hex()[:_DIGITS]}" if running.build_id else "-without-build-id"
     progress(f"make the livepatch for {name}")
     made = make(candidate, tree, built, running, _labels(request, built.applied.files, candidate), refusals)
     if made is None:
-        return TargetResult(name, None, None, refusals, None)
-    output = _output(request, name, several)
+        return TargetResult(name, stem, None, None, refusals, None)
+    output = _output(request, stem, several)
     proof = None
     if request.runtime is not None and not running.is_program:
         progress(f"prove it on a process that has loaded {name}")
@@ -208,8 +219,8 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
         except NotApplied as error:
             refusals.add(HOOK, name, str(error))
             if refusals.refused:
-                return TargetResult(name, None, None, refusals, None)
-    return TargetResult(name, output, made, refusals, proof)
+                return TargetResult(name, stem, None, None, refusals, None)
+    return TargetResult(name, stem, output, made, refusals, proof)
 
 
 def _directories(candidate: Candidate, tree: WorkTree, running: ElfImage) -> list[str]:
@@ -354,10 +365,17 @@ def _fingerprint(request: Request) -> str:
     return digest.hexdigest()
 
 
-def _state(tree: WorkTree) -> dict[str, Any] | None:
+def _state_file(request: Request) -> str:
+    """The name of the file that tells of the last run: several files that run share one tree, and one build of it."""
+    if not request.tell_apart or request.running is None:
+        return _STATE
+    return f"last-{hashlib.sha256(request.running.encode()).hexdigest()[:12]}.json"
+
+
+def _state(tree: WorkTree, request: Request) -> dict[str, Any] | None:
     """``fingerprint`` and ``report`` of the last run in this tree; None where there was none that can be read."""
     try:
-        state = json.loads(read_file(tree.path(_STATE)))
+        state = json.loads(read_file(tree.path(_state_file(request))))
         report = state["report"]
         return {"fingerprint": state["fingerprint"], "report": {
             **report, "targets": [dict(target, path=target["path"]) for target in report["targets"]],

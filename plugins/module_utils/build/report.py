@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..counted import counted
+from .variants import label
 
 
 def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
@@ -17,6 +18,11 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
     :param changed: BuildResult.changed.
     """
     lines = []
+    for part in fields.get("builds", ()):
+        lines.append(f"{label(part['build'], part['running'])}:")
+        lines += [f"  {line}" for line in report_lines(part, part["changed"])] or ["  nothing was built"]
+    if lines:
+        return lines
     for target in fields["targets"]:
         if target["path"] is None:
             lines.append(f"{target['name']}: refused")

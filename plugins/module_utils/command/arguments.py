@@ -126,8 +126,10 @@ def _build(verb):
                          help="a source package of Debian, built by its debian/rules: NAME or NAME=VERSION as apt knows"
                          " it, a .dsc file, or a directory")
     sources.add_argument("--srpm", metavar="FILE", help="a source package of RPM, built by its spec file")
-    build.add_argument("--build", metavar="COMMAND",
-                       help="the shell command that builds it, with the flags that the library was built with")
+    build.add_argument("--build", metavar="COMMAND", action="append", default=[],
+                       help="the shell command that builds it, with the flags that the library was built with; may be"
+                       " given several times, for a library that is built with padding and without, say, and there is a"
+                       " livepatch for each")
     build.add_argument("--prepare", metavar="COMMAND", help="a shell command to run once before, such as ./configure")
     build.add_argument("--diff", "--patch", metavar="DIFF", action="append", default=[],
                        help="the fix, of a source package also the name of one of its patches; may be given"
@@ -140,9 +142,10 @@ def _build(verb):
     build.add_argument("--target", metavar="NAME", action="append", default=[],
                        help="only this library or program, by soname or file name; may be given several times; default:"
                        " every library whose code changes, or every program if no library does")
-    build.add_argument("--running", metavar="FILE",
+    build.add_argument("--running", metavar="FILE", action="append", default=[],
                        help="the library as it is installed where it runs, or the name of the Debian package that is"
-                       " installed and has it; default: the one that is built here")
+                       " installed and has it; may be given several times, and there is a livepatch for each; default:"
+                       " the one that is built here")
     build.add_argument("-o", "--output", metavar="DIR", required=True,
                        help="write the livepatches here, or to this file if its name ends in .ulp")
     build.add_argument("--allow", metavar="NAME", action="append", default=[],
@@ -281,8 +284,9 @@ def _explain(verb):
         "Nothing is touched. Exit status: 0 it is patched or can be, 1 not so.",
     )
     explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
-    explain.add_argument("container", metavar="FILE.ulp", nargs="?",
-                         help="with this livepatch; without one: with any")
+    explain.add_argument("containers", metavar="FILE.ulp", nargs="*",
+                         help="with this livepatch, or with that one of several, or of a directory, which is for it;"
+                         " without one: with any")
     _attaching(explain)
     _seccomp(explain)
     _rules(explain)

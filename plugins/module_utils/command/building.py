@@ -8,20 +8,19 @@ from __future__ import annotations
 import sys
 import time
 
-from ..build.build import build
 from ..build.left_behind import sentence_on
-from ..build.ordering import Order, request_for
+from ..build.ordering import Order
 from ..build.report import report_lines
+from ..build.variants import build_variants
 from .output import DONE, REFUSED, complain, show
 
 
 def _build(arguments):
     progress = _Progress()
-    result = build(request_for(Order(
+    result = build_variants(Order(
         output=arguments.output,
         build_timeout=arguments.build_timeout,
         source=arguments.source,
-        build=arguments.build,
         prepare=arguments.prepare,
         debian=arguments.debian,
         srpm=arguments.srpm,
@@ -29,14 +28,13 @@ def _build(arguments):
         without_patch=tuple(arguments.without_patch),
         strip=arguments.strip,
         target=tuple(arguments.target),
-        running=arguments.running,
         allow=tuple(arguments.allow),
         label=tuple(arguments.label),
         work=arguments.work,
         runtime=None if arguments.no_proof else arguments.runtime,
         as_root=arguments.as_root,
         test=arguments.test,
-    ), progress), progress)
+    ), arguments.build, arguments.running, progress)
     fields = result.fields
     for target in fields["targets"]:
         for warning in target.get("warnings", ()):

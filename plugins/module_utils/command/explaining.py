@@ -18,7 +18,7 @@ _MARKS = {PASSED: "ok", FAILED: "NO"}
 
 def _explain(arguments):
     settings = vars(arguments)
-    found = explain(arguments.process, arguments.container, policy_from(settings), options_from(settings))
+    found = explain(arguments.process, arguments.containers, policy_from(settings), options_from(settings))
     show(arguments, found.as_dict(), _lines(found))
     return DONE if found.possible else REFUSED
 

@@ -19,6 +19,7 @@ from ..defaults import ASSUME_ERRNO
 from ..errors import MissingDependency, UlpError
 from ..faults import unexpected
 from ..livepatch.container import read_container
+from ..livepatch_files import livepatch_files
 from ..named_tuple import NamedTuple
 from ..printable import printable, some
 from ..process.affiliation import container as container_of
@@ -28,7 +29,7 @@ from ..process.procfs import process_name, read_system_call, thread_ids
 from ..process.runtime import NO_RUNTIME
 from ..process.subject import alive, examining, require_available
 from ..trigger import outcome
-from ..trigger.applicability import examine_concerned, resolution_in
+from ..trigger.applicability import examine_concerned, resolution_in, resolutions_in
 from ..trigger.apply import domain_of
 from ..trigger.job import Job
 from ..trigger.libraries import resolved_library
@@ -75,10 +76,11 @@ class Explanation(NamedTuple):
         return dict(self._asdict(), steps=[step._asdict() for step in self.steps])
 
 
-def explain(pid, path, policy, options):
+def explain(pid, paths, policy, options):
     """Why can process ``pid`` be patched, or why not?  Read by a worker (pool.Pool).
 
-    :param path: of the container; None: ask whether any livepatch could be applied.
+    :param paths: of containers, as livepatch_files() takes them: the one that is for the process counts; an empty list:
+        ask whether any livepatch could be applied.
     :param policy: policy.Policy.
     :param options: trigger.options.Options.
     :return: Explanation.
@@ -88,7 +90,8 @@ def explain(pid, path, policy, options):
     """
     if pid == os.getpid():
         raise UlpError(f"process {pid} is this command itself, which cannot patch itself")
-    inquiry = _Inquiry(pid, path, policy, options._replace(check=True, wait_migrated=0.0))
+    files = livepatch_files(paths) if paths else []
+    inquiry = _Inquiry(pid, files, policy, options._replace(check=True, wait_migrated=0.0))
     with Pool(lambda _worker: lambda _task: inquiry.explained(), options.examine_timeout) as pool:
         (answer,) = pool.run([Task(0, pid, True)])
     if answer.problem is not None:
@@ -99,9 +102,9 @@ def explain(pid, path, policy, options):
 class _Inquiry:
     """The questions, and what was found on the way."""
 
-    def __init__(self, pid, path, policy, options):
+    def __init__(self, pid, files, policy, options):
         self._pid = pid
-        self._path = path
+        self._path = None
         self._policy = policy
         self._options = options
         self._files = MappedFiles()
@@ -114,15 +117,35 @@ class _Inquiry:
         self._container: Any = None
         self._job: Any = None
         self._guard: Any = None  # a Guard, or why there is none
-        if path is not None:
-            self._container = read_container(path)
-            # Here, and not in a worker: it reads files of ours, and has another program verify the signature.
-            try:
-                self._guard = Guard(path, policy, applies=True, touches=True)
-                self._options = options._replace(forbids_attaching=self._guard.forbids_attaching)
-            except UlpError as error:
-                self._guard = error
-            self._job = Job(Source(self._container), self._files, self._options)
+        self._containers = [read_container(file) for file in files]
+        # Here, and not in a worker: it reads files of ours, and has another program verify the signature.
+        self._guards = [self._guard_of(file) for file in files]
+        if files:
+            self._take(0)
+
+    def _guard_of(self, file):
+        try:
+            return Guard(file, self._policy, applies=True, touches=True)
+        except UlpError as error:
+            return error
+
+    def _take(self, number):
+        """Ask about this one of the livepatches."""
+        self._container, self._guard = self._containers[number], self._guards[number]
+        self._path = self._container.path
+        if isinstance(self._guard, Guard):
+            self._options = self._options._replace(forbids_attaching=self._guard.forbids_attaching)
+        companions = tuple(other for other in self._containers if other is not self._container)
+        self._job = Job(Source(self._container), self._files, self._options, companions)
+
+    def _take_its_own(self):
+        """Of several livepatches, ask about the one that is for the process, or at least for its library."""
+        resolutions = resolutions_in(self._proc_tid, self._containers, self._files)
+        for fits in (lambda each: each.matches, lambda each: each.concerned):
+            found = [number for number, resolution in enumerate(resolutions) if fits(resolution)]
+            if found:
+                self._take(found[0])
+                return
 
     def explained(self):
         """The Explanation; a generator, as trigger.drive wants it."""
@@ -165,6 +188,8 @@ class _Inquiry:
         inside = container_of(self._pid)
         read_code_maps(proc_tid)
         self._proc_tid = proc_tid
+        if len(self._containers) > 1:
+            self._take_its_own()
         where = f" in the container {inside}" if inside else ""
         return f"process {self._pid} ({self._name}) runs{where}, and may be examined by this user"
 
@@ -227,7 +252,7 @@ class _Inquiry:
 
     def _target(self):
         yield from ()
-        resolution = resolution_in(self._proc_tid, self._container, self._files)
+        resolution = resolution_in(self._proc_tid, self._container, self._files, self._job.companions)
         if self._subject is not None or not resolution.matches:
             subject, resolution, row = examine_concerned(
                 self._job, self._pid, self._proc_tid, self._name, self._options.attach
@@ -289,7 +314,8 @@ class _Inquiry:
                 "write a livepatch for one of its libraries, and ask again with it"))
         if self._proc_tid is None:
             return self._explanation(None, False, failed[0].text)
-        row = yield from Trigger(self._container, self._files, self._options).applying(self._pid)
+        trigger = Trigger(self._container, self._files, self._options, companions=self._job.companions)
+        row = yield from trigger.applying(self._pid)
         in_it = row.outcome == outcome.ALREADY_PATCHED or (row.outcome == outcome.PENDING and row.threads_pending)
         if in_it:
             # What would keep it from being applied keeps nothing now.
