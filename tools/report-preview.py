@@ -25,6 +25,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome 
 
 SIZES = (3, 40, 400)
 PATCH_ID = "9e3e1f8b2c7d4a5b" * 4
+NAME = "cve-2026-0001-9e3e1f8b2c7d4a5b"
+ON_HOST = [{"path": f"/var/lib/libpulp/livepatches/{NAME}.ulp", "patch_id": PATCH_ID, "labels": {}, "retracted": False}]
 NOW = datetime(2026, 11, 24, 12, 30, tzinfo=timezone.utc)
 # One host after the other is as one of these; most are well.
 KINDS = (
@@ -43,7 +45,8 @@ def row(pid, name, outcome, reason="", **fields):
         "pid": pid, "name": name, "outcome": outcome, "reason": reason.format(pid=pid, name=name), "threads": 2,
         "threads_pending": 0, "held_us": 60.0 + pid % 90 if outcome in ("patched", "pending") else None,
         "container": None, "coroutines": 0, "runs_ansible": False, "attached": False, "attached_now": False,
-        "unit": f"{name}.service" if outcome == "not_patchable" and "container" not in fields else "", **fields,
+        "unit": f"{name}.service" if outcome == "not_patchable" and "container" not in fields else "",
+        "patch_id": PATCH_ID, **fields,
     }
 
 
@@ -77,8 +80,8 @@ def host(kind, number):
             gates[0] = {"name": "front page", "passed": False, "said": "HTTP Error 503: Service Unavailable"}
         facts.update(
             stage=1 if number < 2 else 2 if number < 20 else 3, gates_before=gates, gates_after=gates,
-            plan={"processes": [], "patch_id": PATCH_ID},
-            result={"processes": [] if kind == "unconcerned" else rows + more, "patch_id": PATCH_ID},
+            plan={"processes": [], "livepatches": ON_HOST},
+            result={"processes": [] if kind == "unconcerned" else rows + more, "livepatches": ON_HOST},
         )
     return {"__ulp_livepatch_" + name: value for name, value in facts.items()}
 
@@ -93,8 +96,8 @@ def document(size):
     ]
     run = {"__ulp_livepatch_run": "20261124T120000Z", "__ulp_livepatch_stages": [its for its in stages if its["hosts"]],
            "__ulp_livepatch_stop": ""}
-    livepatch = {"file": "cve-2026-0001.ulp", "name": "cve-2026-0001-9e3e1f8b2c7d4a5b"}
-    return report(hosts_of(facts, list(facts), "present"), run, livepatch, "present", None, NOW)
+    livepatches = [{"file": "cve-2026-0001.ulp", "name": NAME}]
+    return report(hosts_of(facts, list(facts), "present"), run, livepatches, "present", None, NOW)
 
 
 def main(directory, sizes):

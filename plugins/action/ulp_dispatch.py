@@ -10,6 +10,10 @@ import os
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.counted import counted
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch_files import livepatch_files
+
 MODULE = "libpulp.livepatch.ulp_dispatch"
 _DIRECTORY = {"state": "directory", "mode": "0755"}
 
@@ -28,13 +32,16 @@ class ActionModule(ActionBase):
         return self._bring_along(source, signers, arguments, task_vars)
 
     def _bring_along(self, source, signers, arguments, task_vars):
-        wanted = self._wanted(source, signers, arguments)
-        for path, _destination in wanted:
-            if not os.path.isfile(path):
-                return {"failed": True, "msg": f"{path} is not a file on the controller: give the path of one"}
         for needed, given in (("patch", source), ("allowed_signers", signers)):
             if given and not arguments.get(needed):
                 return {"failed": True, "msg": f"it takes {needed}, too: where on the host to put {given}"}
+        try:
+            wanted = self._wanted(source, signers, arguments)
+        except UlpError as error:
+            return {"failed": True, "msg": str(error)}
+        for path, _destination in wanted:
+            if not os.path.isfile(path):
+                return {"failed": True, "msg": f"{path} is not a file on the controller: give the path of one"}
         try:
             # Nothing was done to a host that does not answer now.
             self._helper("stat", {"path": "/"}, task_vars)
@@ -53,13 +60,16 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _wanted(source, signers, arguments):
-        """(path on the controller, path on the host) of each file."""
-        wanted = [(_real(signers), arguments.get("allowed_signers"))] if signers else []
-        if source:
-            wanted.append((_real(source), arguments.get("patch")))
-            signature = _real(source) + ".sig"
-            if os.path.isfile(signature):
-                wanted.append((signature, f"{arguments.get('patch')}.sig"))
+        """(path on the controller, path on the host) of each file; ``patch`` becomes the paths of the livepatches."""
+        wanted = [(_real(signers), arguments["allowed_signers"])] if signers else []
+        if not source:
+            return wanted
+        livepatches = _livepatches(source, arguments["patch"])
+        arguments["patch"] = [destination for _path, destination in livepatches]
+        for path, destination in livepatches:
+            wanted.append((path, destination))
+            if os.path.isfile(f"{path}.sig"):
+                wanted.append((f"{path}.sig", f"{destination}.sig"))
         return wanted
 
     def _asked(self, arguments, wanted, task_vars):
@@ -68,18 +78,22 @@ class ActionModule(ActionBase):
         if place.get("failed"):
             return place
         meant = {}
+        directories = sorted({os.path.dirname(destination) for _path, destination in wanted})
+        # Files of different directories may be called alike.
+        below = {its: (str(number),) if number else () for number, its in enumerate(directories)}
         try:
             for path, destination in wanted:
-                temporary = os.path.join(place["path"], os.path.basename(destination))
+                directory, name = os.path.split(destination)
+                temporary = os.path.join(place["path"], *below[directory], name)
                 answer = self._copy(path, temporary, task_vars)
                 if answer.get("failed"):
                     return answer
                 meant[temporary] = destination
             instead = {destination: temporary for temporary, destination in meant.items()}
-            arguments.update({
-                name: instead[arguments[name]] for name in ("patch", "allowed_signers")
-                if arguments.get(name) in instead
-            })
+            if arguments.get("allowed_signers") in instead:
+                arguments["allowed_signers"] = instead[arguments["allowed_signers"]]
+            if isinstance(arguments.get("patch"), list):
+                arguments["patch"] = [instead.get(path, path) for path in arguments["patch"]]
             result = self._execute_module(MODULE, arguments, task_vars=task_vars)
         finally:
             self._helper("file", {"path": place["path"], "state": "absent"}, task_vars)
@@ -110,6 +124,33 @@ class ActionModule(ActionBase):
             return self._execute_module(f"ansible.legacy.{name}", arguments, task_vars=task_vars)
         finally:
             self._task.check_mode = asked
+
+
+def _livepatches(source, patch):
+    """(path on the controller, path on the host) of each livepatch.
+
+    :param source: path of a livepatch on the controller or of a directory of such, or a list of paths.
+    :param patch: where on the host they go: a path for one file, a list of paths that is as long as that of the files,
+        or a directory.
+    :raises UlpError: that does not go together, or there is no livepatch.
+    """
+    files = livepatch_files([_real(path) for path in ([source] if isinstance(source, str) else source)])
+    is_one = isinstance(source, str) and not os.path.isdir(_real(source))
+    if is_one and isinstance(patch, str):
+        return [(files[0], patch)]
+    if isinstance(patch, str):
+        taken: dict = {}
+        for file in files:
+            other = taken.setdefault(os.path.basename(file), file)
+            if other != file:
+                raise UlpError(f"{other} and {file} would have the same name in {patch} on the host: rename one")
+        return [(file, os.path.join(patch, name)) for name, file in taken.items()]
+    if len(files) != len(patch):
+        raise UlpError(
+            f"patch names {counted(len(patch), 'path')} on the host, and source"
+            f" {counted(len(files), 'livepatch', 'es')}: name as many, or a directory"
+        )
+    return list(zip(files, patch))
 
 
 def _real(path):

@@ -19,7 +19,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import (
     failure,
     faults,
-    name_on_hosts,
+    on_hosts,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.gates import gate_faults, gate_row, measures
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
@@ -31,8 +31,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows imp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.status import status
 
 
-def rollout_readiness(answer, held, gates, restarts_by_number):
-    return readiness(answer, held, gate_faults(gates), restarts_by_number)
+def rollout_readiness(answer, held, gates, restarts_by_number, reverts_retracted=False):
+    return readiness(answer, held, gate_faults(gates), restarts_by_number, reverts_retracted)
 
 
 def rollout_course(hostvars, hosts, in_order, direction="present"):
@@ -52,9 +52,10 @@ def rollout_plan(hostvars, hosts, direction="present"):
     return plan(hosts_of(hostvars, hosts, direction))
 
 
-def rollout_report(hostvars, livepatch, direction="present", state=None):
+def rollout_report(hostvars, livepatches, direction="present", state=None):
     run = hostvars["localhost"]
-    return report(hosts_of(hostvars, run["__ulp_livepatch_hosts"], direction), run, livepatch, direction, state or None)
+    hosts = hosts_of(hostvars, run["__ulp_livepatch_hosts"], direction)
+    return report(hosts, run, livepatches, direction, state or None)
 
 
 def rollout_hash_source(text):
@@ -68,7 +69,7 @@ class FilterModule:
         return {
             "rollout_faults": faults,
             "rollout_failure": failure,
-            "rollout_name": name_on_hosts,
+            "rollout_livepatches": on_hosts,
             "rollout_gate_measures": measures,
             "rollout_gate_row": gate_row,
             "rollout_readiness": rollout_readiness,

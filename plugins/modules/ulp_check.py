@@ -62,6 +62,12 @@ patch_id:
   returned: success
   type: str
   sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
+livepatches:
+  description: C(path), C(patch_id) and C(labels) of each livepatch, one behind those that it depends on.
+  returned: success
+  type: list
+  elements: dict
+  version_added: 1.1.0
 outcomes:
   description: How many processes had each outcome; empty if none has loaded a target library.
   returned: success
@@ -114,6 +120,10 @@ def run(module):
         "changed": False,
         "applied": result.applied,
         "patch_id": result.patch_id,
+        "livepatches": [
+            {"path": livepatch.path, "patch_id": livepatch.patch_id, "labels": livepatch.labels}
+            for livepatch in result.livepatches
+        ],
         "outcomes": count_outcomes(result.rows),
         "processes": marked(row.as_dict() for row in result.rows),
         "warnings": result.warnings,

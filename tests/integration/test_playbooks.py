@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from harness.blocked import version_patch
 from harness.command import Ulp
 from harness.modules import ANSIBLE_PLAYBOOK
 from harness.paths import BUILD, CHECKOUT, RUNTIME
+from harness.variant import PADDING_ONLY, POST, STOCK, Variant
 
 PAIRS = {"make": "make_new", "use": "use_new"}
 
@@ -110,6 +113,72 @@ def test_apply_status_revert(victim_and_variables):
     assert played.changed == 0
     played = succeed("libpulp.livepatch.livepatch_status", livepatch_become="false")
     assert " reverted " in row(played.output, victim.pid)
+
+
+def test_a_directory_of_livepatches(target, start, tmp_path):
+    """Guards that a rollout takes them all, with the signature of each, and gives each process its own.
+
+    The last run does harm, and is taken back: from each process what that run gave it, and nothing else. Seen to fail
+    with ``is not a file on the controller``.
+    """
+    builds = [target("blocked", Variant(mode)) for mode in (POST, PADDING_ONLY, STOCK)]
+    victims = [start(build) for build in builds]
+    directory = tmp_path / "fixes"
+    directory.mkdir()
+    key, signers = tmp_path / "key", tmp_path / "signers"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    signers.write_text(f"security@example.com {key.with_suffix('.pub').read_text()}")
+    for build in builds:
+        livepatch = directory / f"{build.variant.mode}.ulp"
+        shutil.copy(version_patch(build), livepatch)
+        Ulp().succeed("sign", livepatch, "-k", key)
+    variables = {
+        "livepatch": directory, "livepatch_become": "false", "ulp_livepatch_allowed_signers": signers,
+        "ulp_livepatch_pids": [victim.pid for victim in victims], "ulp_livepatch_directory": tmp_path / "livepatches",
+        "ulp_livepatch_report_dir": tmp_path / "report",
+    }
+
+    def report():
+        return json.loads((tmp_path / "report" / "report.json").read_text())
+
+    unsigned = directory / f"{STOCK}.ulp.sig"
+    kept = unsigned.read_bytes()
+    unsigned.unlink()
+    played = play("libpulp.livepatch.apply_livepatch", **variables)
+    assert played.status != 0 and "stock-" in played.output
+    assert [victim.number("version") for victim in victims] == [1, 1, 1]
+    unsigned.write_bytes(kept)
+
+    played = succeed("libpulp.livepatch.apply_livepatch", **variables)
+    for victim, build in zip(victims, builds):
+        assert re.search(rf"{victim.pid} .* would be patched +livepatch {build.variant.mode}-", played.output)
+    assert [victim.number("version") for victim in victims] == [2, 2, 2]
+    for victim, build in zip(victims, builds):
+        assert re.search(rf" patched .* livepatch {build.variant.mode}-", row(played.output, victim.pid))
+    document = report()
+    assert [its["file"] for its in document["livepatches"]] == ["padding.ulp", "post.ulp", "stock.ulp"]
+    given = {its["file"]: its["patch_id"] for its in document["livepatches"]}
+    assert {its["pid"]: its["patch_id"] for its in document["hosts"][0]["processes"]} == {
+        victim.pid: given[f"{build.variant.mode}.ulp"] for victim, build in zip(victims, builds)}
+    assert document["totals"]["processes"] == {"patched": 3}
+
+    # A list does as well. What it leaves out stays.
+    two = [directory / "post.ulp", directory / "padding.ulp"]
+    succeed("libpulp.livepatch.revert_livepatch", **dict(
+        variables, livepatch=two, ulp_livepatch_pids=[victim.pid for victim in victims[:2]]))
+    assert [victim.number("version") for victim in victims] == [1, 1, 2]
+
+    sick = tmp_path / "sick"
+    gate = {"command": ["/bin/sh", "-c", f"[ -e {sick} ] && exit 1; touch {sick}"], "name": "once"}
+    played = play("libpulp.livepatch.apply_livepatch", **variables, ulp_livepatch_gates=[gate],
+                  ulp_livepatch_gate_retries=0)
+    assert played.status != 0, played.output
+    assert [victim.number("version") for victim in victims] == [1, 1, 2], played.output
+    host = report()["hosts"][0]
+    assert host["status"] == "reverted", host
+    assert sorted(its["outcome"] for its in host["processes"]) == ["already_patched", "reverted", "reverted"]
+    Ulp().succeed("dispatch", "revert", directory, *variables["ulp_livepatch_pids"])
+    assert [victim.number("version") for victim in victims] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("name", ["missing", "directory", "text"])
@@ -243,3 +312,25 @@ def test_what_cannot_be_built_is_one_sentence(build_playbook, tmp_path):
         assert len(re.findall(r"^(?:fatal|failed): ", played.output, re.MULTILINE)) == 1, played.output
         assert why in played.output
         assert "None" not in played.output
+
+
+def test_several_build_hosts(build_playbook, tmp_path):
+    """Guards that each makes the livepatch for its build, told apart by name, and that one refusal stops no other.
+
+    Seen to fail with one file, which the last host had overwritten.
+    """
+    flags = "{{ {'one': '-O2', 'two': '-O1'}[inventory_hostname] | default('-O2 -flto') }}"
+    fetched = tmp_path / "livepatches"
+    built = build_playbook("return x", "return 2 * x", "-i", "one,two,", livepatch_build_host="one:two:localhost",
+                           livepatch_build_dest=fetched, livepatch_build={
+        "source": tmp_path / "source", "diffs": [tmp_path / "fix.patch"], "runtime": RUNTIME, "as_root": True,
+        "work": f"{tmp_path}/work-{{{{ inventory_hostname }}}}",
+        "build": f"gcc {flags} -falign-functions=16 -fPIC -fpatchable-function-entry=16,14 -shared -Wl,--build-id"
+                 " -o libf.so f.c"})
+    assert built.status != 0 and "-fno-lto" in built.output, built.output
+    livepatches = sorted(fetched.glob("*.ulp"))
+    assert len(livepatches) == 2, built.output
+    for livepatch in livepatches:
+        (target,) = Ulp().succeed("dump", "--json", livepatch).json()["targets"]
+        assert livepatch.name == f"libf.so-{target['build_id'][:8]}.ulp"
+        assert livepatch.with_suffix(".html").exists()

@@ -670,16 +670,22 @@ def test_thread_that_leaves_and_filter_that_nobody_can_examine(target, start, tm
 
 
 def test_the_timer_patches_what_started_later(target, tmp_path):
-    """The command line that the role writes for systemd, with its quoting, run as systemd would run it."""
+    """The command line that the role writes for systemd, with its quoting, run as systemd would run it.
+
+    It has the livepatches of all builds, and each of them can be taken out again.
+    """
     build = target("contract", USUAL[0])
     program = tmp_path / "later-app"
     shutil.copy(build.program(), program)
     (tmp_path / "etc").mkdir()
     (tmp_path / "livepatches").mkdir()
-    shutil.copy(build.patch("layout", PAIRS), tmp_path / "livepatches" / "fix-1.ulp")
+    files = [{"file": str(its.patch("layout", PAIRS)), "name": name, "path": f"{tmp_path}/livepatches/{name}.ulp"}
+             for name, its in (("fix-1", build), ("100% fix-2", target("contract", USUAL[1])))]
+    for its in files:
+        shutil.copy(its["file"], its["path"])
     role = CHECKOUT / "roles" / "ulp_livepatch"
     variables = {
-        "ansible_python_interpreter": sys.executable, "__ulp_livepatch_name": "fix-1",
+        "ansible_python_interpreter": sys.executable, "__ulp_livepatch_files": files,
         "ulp_livepatch_command": str(COMMAND),
         "ulp_livepatch_directory": str(tmp_path / "livepatches"), "ulp_livepatch_processes": ["later*"],
         "ulp_livepatch_exclude": ["100%", {"name": "two words", "user": "root"}], "ulp_livepatch_allowed_signers": "",
@@ -688,8 +694,11 @@ def test_the_timer_patches_what_started_later(target, tmp_path):
     }
     playbook = tmp_path / "render.json"
     playbook.write_text(json.dumps([{
-        "hosts": "all", "gather_facts": False, "vars_files": [str(role / "defaults" / "main.yml")],
-        "tasks": [{"ansible.builtin.template": {"src": str(role / "templates" / "persist.conf.j2"),
+        "hosts": "all", "gather_facts": False, "vars_files": [
+            str(role / "defaults" / "main.yml"), str(role / "vars" / "main.yml")],
+        "tasks": [{"ansible.builtin.copy": {"content": "{{ __ulp_livepatch_in_drop_in }}", "mode": "0644",
+                                            "dest": str(tmp_path / "pattern")}},
+                  {"ansible.builtin.template": {"src": str(role / "templates" / "persist.conf.j2"),
                                                 "dest": str(tmp_path / "fix.conf")}}]}]))
     done = subprocess.run([ANSIBLE_PLAYBOOK, "-i", "localhost,", "-c", "local", playbook, "-e", json.dumps(variables)],
                           cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -699,6 +708,11 @@ def test_the_timer_patches_what_started_later(target, tmp_path):
     command = [word.replace("%%", "%") for word in shlex.split(lines[0].partition("=-")[2])]
     assert "name='two words' user=root" in command
     assert "100%" in command
+    assert [word for word in command if word.endswith(".ulp")] == [its["path"] for its in files]
+    emptied = re.sub(" " + (tmp_path / "pattern").read_text(), "", lines[0])
+    assert ".ulp" not in emptied
+    assert shlex.split(emptied.replace("%%", "%").partition("=-")[2]) == [
+        word for word in command if not word.endswith(".ulp")]
 
     victim = Victim([program], libraries=[build.directory])
     try:

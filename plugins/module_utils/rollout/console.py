@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import os
+
 from ..counted import counted
 from ..printable import printable
 from ..trigger import outcome
 from . import report
 from .host import ABSENT, UNREACHABLE
+from .rows import names_of, reason_of
 
 _LINE = "%-8s %-16s %-22s %s"
 _ROW = "%-16s %-8s %-16s %-18s %7s %7s %9s  %s"
@@ -36,7 +39,7 @@ def plan(hosts):
     together = sum(len(host.plan["processes"]) for host in planned) > _TABLE
     lines = [line for host in hosts for line in (_plan_of(host, together) if host.planned else [_left_out(host)])]
     if len(hosts) > 1:
-        rows = [row for host in planned for row in host.plan["processes"]]
+        rows = [(host.name, row) for host in planned for row in host.plan["processes"]]
         left_out = len(hosts) - len(planned)
         lines.append(
             f"{counted(len(planned), 'host')}: {_numbers(rows, any(host.direction == ABSENT for host in planned))}"
@@ -52,10 +55,11 @@ def _left_out(host):
 
 def _plan_of(host, together):
     rows = host.plan["processes"]
-    entries = [(row["pid"], row["name"], *_planned(row)) for row in sorted(rows, key=_group)]
+    names = names_of([dict(its, name=os.path.basename(its["path"])) for its in host.plan.get("livepatches", ())])
+    entries = [(row["pid"], row["name"], *_planned(row, names)) for row in sorted(rows, key=_group)]
     entries += [(its["pid"], its["name"], "restart with", its["command"]) for its in host.restarts]
     return [
-        f"{host.name}: {_numbers(rows, host.direction == ABSENT)}",
+        f"{host.name}: {_numbers([(host.name, row) for row in rows], host.direction == ABSENT)}",
         *(printable(_LINE % entry).strip() for entry in (_alike(entries) if together else entries)),
     ]
 
@@ -68,17 +72,21 @@ def _group(row):
 
 
 def _numbers(rows, reverts):
-    """What would become of ``rows`` but for what runs Ansible, in numbers."""
-    rows = [row for row in rows if not row["runs_ansible"]]
-    meanings = [outcome.MEANINGS[row["outcome"]] for row in rows]
+    """What would become of processes but for what runs Ansible, in numbers.
+
+    :param rows: pairs of a host's name and a row.
+    """
+    rows = [(host, row) for host, row in rows if not row["runs_ansible"]]
+    words = outcome.by_process(((host, row["pid"]), row["outcome"]) for host, row in rows)
+    meanings = [outcome.MEANINGS[word] for word in words.values()]
     patch = sum(meaning.achieved and meaning.applied for meaning in meanings)
     revert = sum(meaning.achieved and not meaning.applied for meaning in meanings)
     stuck = sum(meaning.restart for meaning in meanings)
-    attach = sum(row["attached_now"] for row in rows)
+    attach = sum(row["attached_now"] for _host, row in rows)
     will = f" ({attach} will be attached to)" if attach else ""
     return ", ".join([
         f"{patch} to patch{will}", *([f"{revert} to revert"] if reverts else []), f"{stuck} that can't be patched",
-        f"{len(rows) - patch - revert - stuck} to leave as they are",
+        f"{len(meanings) - patch - revert - stuck} to leave as they are",
     ])
 
 
@@ -91,14 +99,14 @@ def _alike(entries):
     return [its[0] if len(its) == 1 else (f"{len(its)} times", *rest) for rest, its in groups.items()]
 
 
-def _planned(row):
-    """What would become of the process, and why."""
+def _planned(row, names):
+    """What would become of the process, and why; ``names`` as for reason_of()."""
     if row["runs_ansible"]:
         return "runs Ansible", "ends with the run"
     if row["attached_now"]:
-        return "will be attached to", row["reason"]
+        return "will be attached to", reason_of(row, names)
     meaning = outcome.MEANINGS[row["outcome"]]
-    return f"would be {meaning.words}" if meaning.achieved else row["outcome"], row["reason"]
+    return f"would be {meaning.words}" if meaning.achieved else row["outcome"], reason_of(row, names)
 
 
 def stage(document):
@@ -111,13 +119,15 @@ def stage(document):
     names = set(document["stages"][-1]["hosts"])
     rows = [(host["name"], row) for host in document["hosts"] if host["name"] in names for row in host["processes"]]
     shown = [its for its in rows if len(rows) <= _TABLE or _is_conspicuous(its[1], document["direction"])]
+    livepatches = names_of(document["livepatches"])
     lines = [printable(_ROW % _HEADINGS).strip()] if shown else []
-    lines += [_row(name, row) for name, row in shown[:_TABLE]]
+    lines += [_row(name, row, reason_of(row, livepatches)) for name, row in shown[:_TABLE]]
     hidden = len(rows) - len(shown[:_TABLE])
     if hidden:
         lines.append(f"{counted(hidden, 'process', 'es')} more, which the report names")
     elif not rows:
-        lines.append("no process on these hosts runs a library that this livepatch is for")
+        which = "these livepatches are" if livepatches else "this livepatch is"
+        lines.append(f"no process on these hosts runs a library that {which} for")
     return [*lines, _stage(document)]
 
 
@@ -129,11 +139,11 @@ def _is_conspicuous(row, direction):
     return outcome.MEANINGS[row["outcome"]].colour != outcome.GOOD
 
 
-def _row(host, row):
+def _row(host, row, reason):
     passing = row["runs_ansible"] and outcome.MEANINGS[row["outcome"]].restart
     what = "runs Ansible" if passing else row["outcome"] + (", attached" if row["attached_now"] else "")
     held = "-" if row["held_us"] is None else f"{row['held_us']:.0f} us"
-    why = "ends with the run" if passing else row["reason"]
+    why = "ends with the run" if passing else reason
     return printable(_ROW % (
         host, row["pid"], row["name"], what, row["threads"], row["threads_pending"], held, why,
     )).strip()

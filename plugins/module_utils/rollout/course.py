@@ -9,7 +9,10 @@ of a stage go through the same ones, in the same order, and each leaves out what
 
 from __future__ import annotations
 
+import os
+
 from ..named_tuple import NamedTuple
+from ..printable import some
 from .faults import failure
 from .host import ABSENT, ERROR, HELD, PLANNED, UNREACHABLE
 from .judgement import harm, refusal
@@ -20,14 +23,20 @@ BY_NUMBER = (
     " choose processes by ulp_livepatch_processes"
 )
 
+RETRACTED_IN_PART = (
+    "of several livepatches, {} is retracted here, and ulp_livepatch_revert_retracted says to revert what is: revert"
+    " that by itself, then run again without it"
+)
 
-def readiness(answer, held, faults_of_gates, restarts_by_number):
+
+def readiness(answer, held, faults_of_gates, restarts_by_number, reverts_retracted=False):
     """How a host stands once it was asked: a dict with status and trouble, a list of str.
 
     :param answer: what a dispatch in check mode returned.
     :param held: why it is on hold, or "".
     :param faults_of_gates: what is wrong with its health gates, list of str.
     :param restarts_by_number: whether units are to be restarted, and processes were chosen by PID.
+    :param reverts_retracted: whether the livepatch is to be reverted where it is retracted.
     """
     if held:
         return {"status": HELD, "trouble": []}
@@ -38,6 +47,10 @@ def readiness(answer, held, faults_of_gates, restarts_by_number):
         faults.append(failure(answer))
     elif restarts_by_number and rows_that(answer["processes"], "need_restart"):
         faults.append(BY_NUMBER)
+    given = answer.get("livepatches", ())
+    retracted = [os.path.basename(its["path"]) for its in given if its["retracted"]]
+    if reverts_retracted and 0 < len(retracted) < len(given):
+        faults.append(RETRACTED_IN_PART.format(some(retracted)))
     return {"status": ERROR, "trouble": faults} if faults else {"status": PLANNED, "trouble": []}
 
 

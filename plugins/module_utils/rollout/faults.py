@@ -8,6 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 
+from ..errors import UlpError
+from ..livepatch_files import EXTENSION, livepatch_files
+
 # So many digits of a checksum tell contents apart.
 _DIGITS = 16
 
@@ -15,17 +18,20 @@ _DIGITS = 16
 def faults(livepatch, signers, signers_source):
     """Why nothing can be rolled out: a list of sentences, empty if it can.
 
-    :param livepatch: path of the container on the controller, or "".
+    :param livepatch: path of a container on the controller or of a directory of such, a list of paths, or "".
     :param signers: path of the allowed-signers file on the hosts, or "".
     :param signers_source: path of such a file on the controller, or "".
     """
     if not livepatch:
         return ["Say which livepatch: -e livepatch=FILE.ulp"]
-    found = []
-    if not os.path.isfile(real_path(livepatch)):
-        found.append(
-            f"{real_path(livepatch)} is not a file on the controller: give the path of a livepatch made by ulp pack"
-        )
+    try:
+        files = _files(livepatch)
+    except UlpError as error:
+        return [str(error)]
+    found = [
+        f"{file} is not a file on the controller: give the path of a livepatch made by ulp pack"
+        for file in files if not os.path.isfile(file)
+    ]
     if signers_source and not signers:
         found.append(
             "ulp_livepatch_allowed_signers_source is given, but ulp_livepatch_allowed_signers, where to put it, is"
@@ -49,14 +55,34 @@ def failure(result):
     return "; ".join(dict.fromkeys(filter(None, said))) or "it failed without a message"
 
 
-def name_on_hosts(livepatch):
-    """What the container is called on hosts, without .ulp: its name, and what tells its contents from others.
+def on_hosts(livepatch, directory):
+    """The containers that are rolled out: a list of dicts.
+
+    :param livepatch: as for faults(), which has found nothing.
+    :param directory: where they are kept on hosts.
+    :return: dicts with file (path on the controller), name (what it is called on hosts, without .ulp) and path (on
+        hosts).
+    """
+    found = []
+    for file in _files(livepatch):
+        name = _name_on_hosts(file)
+        found.append({"file": file, "name": name, "path": f"{directory}/{name}{EXTENSION}"})
+    return found
+
+
+def _files(livepatch):
+    given = [livepatch] if isinstance(livepatch, str) else livepatch
+    return livepatch_files([real_path(path) for path in given])
+
+
+def _name_on_hosts(file):
+    """Its name, and what tells its contents from others.
 
     The loader takes a file of a name that it has loaded before for the same one.
     """
-    with open(real_path(livepatch), "rb") as stream:
+    with open(file, "rb") as stream:
         checksum = hashlib.sha256(stream.read()).hexdigest()
-    return f"{os.path.splitext(os.path.basename(livepatch))[0]}-{checksum[:_DIGITS]}"
+    return f"{os.path.splitext(os.path.basename(file))[0]}-{checksum[:_DIGITS]}"
 
 
 def real_path(path):

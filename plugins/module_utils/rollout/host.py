@@ -11,7 +11,7 @@ from ..trigger import outcome
 from ..trigger.outcome import BAD, GOOD, WAIT
 from .faults import failure
 from .restarts import restarts
-from .rows import as_it_is
+from .rows import about, as_it_is
 
 # The statuses of a host, as ``docs/operator.md`` explains them.
 PLANNED = "planned"  # only while the rollout is under way: it is to get the livepatch, or to have it reverted
@@ -124,11 +124,11 @@ class Host:
     def _rows(self):
         """The rows of the processes, dicts, with what became of them last, and how each would be restarted."""
         stuck = {its["pid"]: its["command"] for its in self.restarts}
-        back = {row["pid"]: row["outcome"] for row in (self.taken_back or {}).get("processes", [])}
+        back = {about(row): row["outcome"] for row in (self.taken_back or {}).get("processes", [])}
         rows = []
         # The plan says what would be done; it was not.
         for row in self._known() if self.was_dealt_with else map(as_it_is, self._known()):
-            now = back.get(row["pid"], row["outcome"])
+            now = back.get(about(row), row["outcome"])
             if not self.was_dealt_with and outcome.MEANINGS[now].achieved:
                 now = outcome.NOT_REACHED
             rows.append(dict(row, outcome=now, restart=stuck.get(row["pid"], "")))
@@ -152,10 +152,10 @@ class Host:
         """The rows of processes that a rollout leaves vulnerable, or may; none where that is what was asked for."""
         if self.run_direction == ABSENT:
             return []
-        patched = [row["pid"] for row in self.still_patched]
+        patched = [about(row) for row in self.still_patched]
         return [
             row for row in self.others
-            if outcome.MEANINGS[row["outcome"]].vulnerable and row["pid"] not in patched
+            if outcome.MEANINGS[row["outcome"]].vulnerable and about(row) not in patched
         ]
 
     @property

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..trigger import outcome
-from .rows import as_it_is
+from .rows import about, as_it_is
 
 
 def rows_now(known, now, newcomers):
@@ -17,8 +17,8 @@ def rows_now(known, now, newcomers):
     :param newcomers: whether processes that are only in ``now`` count: not where processes were chosen by PID, nor
         where a timer gets them within seconds.
     """
-    later = {row["pid"]: as_it_is(row) for row in now}
-    rows = [_row_now(row, later.pop(row["pid"], None)) for row in known]
+    later = {about(row): as_it_is(row) for row in now}
+    rows = [_row_now(row, later.pop(about(row), None)) for row in known]
     if newcomers:
         rows += [_newcomer(row) for row in later.values() if _is_concern(row)]
     return rows

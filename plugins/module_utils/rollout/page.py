@@ -9,10 +9,11 @@ import re
 from collections import Counter
 
 from ..counted import counted
-from ..printable import printable
+from ..printable import printable, some
 from ..trigger import outcome
 from ..trigger.outcome import BAD, GOOD, WAIT
 from . import actions, host, report
+from .rows import about, names_of, reason_of
 
 _STATES = {
     report.RUNNING: (WAIT, "under way"),
@@ -34,6 +35,8 @@ _COLOURS = {
 _OPEN = 100
 # So many names of hosts show of an action that is folded.
 _FIRST_HOSTS = 3
+# So many livepatches the title names.
+_TITLES = 3
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -46,15 +49,16 @@ def page(document):
     """
     document = _legible(document)
     reverts = document["direction"] == host.ABSENT
-    left = {(row["host"], row["pid"]) for row in document["still_vulnerable"] + document["still_patched"]}
+    left = {(row["host"], *about(row)) for row in document["still_vulnerable"] + document["still_patched"]}
     to_do = [_action(action) for action in document["actions"]]
     needy, well = _hosts(document, reverts)
     groups = _groups(document, left, reverts)
     colour, state = _STATES[document["state"]]
     return {
-        "title": f"{document['livepatch']['name']}: {state}",
+        "title": f"{some([its['name'] for its in document['livepatches']], _TITLES)}: {state}",
         "reverts": reverts,
-        "livepatch": document["livepatch"],
+        "files": some([its["file"] for its in document["livepatches"]], _TITLES),
+        "livepatches": document["livepatches"],
         "run": document["run"],
         "written": document["written"],
         "colour": colour,
@@ -142,14 +146,14 @@ def _tiles(document, reverts):
     reached = sum(its["stage"] is not None for its in hosts)
     tiles: list[dict] = [{"number": f"{reached} / {totals['hosts']}", "words": "hosts dealt with", "colour": ""}]
     for key, words in (("still_vulnerable", "still vulnerable"), ("still_patched", "still patched")):
-        number = len(document[key])
+        number = len({(row["host"], row["pid"]) for row in document[key]})
         if number or reverts == (key == "still_patched"):
             tiles.append({"number": number, "words": words, "colour": BAD if number else GOOD})
-    others = Counter(row["outcome"] for its in hosts for row in its["processes"] if not row["runs_ansible"])
+    others = totals["processes"]
     own = sum(row["runs_ansible"] for its in hosts for row in its["processes"])
     tiles += [
         {"number": others[word], "words": meaning.words, "colour": _row_colour(word, reverts)}
-        for word, meaning in outcome.MEANINGS.items() if others[word]
+        for word, meaning in outcome.MEANINGS.items() if others.get(word)
     ]
     if totals["attached"]:
         tiles.append({"number": totals["attached"], "words": "attached to", "colour": ""})
@@ -182,7 +186,8 @@ def _hosts(document, reverts):
 
 def _host(its, to_do, reverts):
     status = its["status"]
-    numbers = Counter(row["outcome"] for row in its["processes"] if not row["runs_ansible"])
+    numbers = Counter(outcome.by_process(
+        (row["pid"], row["outcome"]) for row in its["processes"] if not row["runs_ansible"]).values())
     remarks = [its["reason"]] if its["reason"] else []
     remarks += its["left"]
     if its["restarted"]:
@@ -225,16 +230,17 @@ def _gate(gate):
 def _groups(document, left, reverts):
     """The processes, in groups that stand apart: dicts with title, note, colour, open and rows."""
     restart, other, attached, rest, own = [], [], [], [], []
+    names = names_of(document["livepatches"])
     hosts = sorted(document["hosts"], key=lambda its: (_ORDER.index(its["status"]), natural(its["name"])))
     for its in hosts:
         for row in its["processes"]:
             if row["runs_ansible"]:
                 group = own
-            elif (its["name"], row["pid"]) in left:
+            elif (its["name"], *about(row)) in left:
                 group = restart if outcome.MEANINGS[row["outcome"]].restart else other
             else:
                 group = attached if row["attached"] else rest
-            group.append(_row(its["name"], row, reverts))
+            group.append(_row(its["name"], row, reverts, names))
     done = "reverted" if reverts else "patched"
     groups = (
         ("Need a restart", "They run the vulnerable library, and can't be patched.", restart, True),
@@ -250,7 +256,7 @@ def _groups(document, left, reverts):
     ]
 
 
-def _row(name, row, reverts):
+def _row(name, row, reverts, livepatches):
     return {
         "host": name,
         "pid": row["pid"],
@@ -261,7 +267,7 @@ def _row(name, row, reverts):
         "threads": row["threads"],
         "inside": row["threads_pending"],
         "held": _microseconds(row["held_us"]),
-        "reason": row["reason"],
+        "reason": reason_of(row, livepatches),
         "restart": row["restart"],
         # What is no unit is restarted by somebody who thinks.
         "is_command": row["unit"] != "",

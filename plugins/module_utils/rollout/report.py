@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from datetime import datetime, timezone
 
 from ..counted import counted
+from ..livepatch_files import EXTENSION
 from ..trigger import outcome
 from .actions import actions
 from .host import ABSENT, REVERT_INCOMPLETE, STATUSES, UNREACHABLE, UNTOUCHED
 
 # Of the document; it goes up when a field is renamed, removed or means something else.
-FORMAT = 2
+FORMAT = 3
 
 # How a run stands, and a stage.
 RUNNING = "running"
@@ -31,12 +33,12 @@ PASSED = "passed"
 TAKEN_BACK = "taken_back"
 
 
-def report(hosts, run, livepatch, direction, state=None, now=None):
+def report(hosts, run, livepatches, direction, state=None, now=None):
     """The report of a run.
 
     :param hosts: list of host.Host, all that it is for.
     :param run: mapping with the facts of the whole run: ``__ulp_livepatch_run``, ``_stages`` and ``_stop``.
-    :param livepatch: dict with file and name.
+    :param livepatches: list of dicts with file (path on the controller) and name, as faults.on_hosts() gives them.
     :param direction: ``present`` or ``absent``.
     :param state: RUNNING, REFUSED or STOPPED; None: the run is over, and how it ended follows from the rest.
     :param now: datetime.datetime, UTC.
@@ -45,7 +47,7 @@ def report(hosts, run, livepatch, direction, state=None, now=None):
     stop = run["__ulp_livepatch_stop"]
     document = {
         "format": FORMAT,
-        "livepatch": dict(livepatch, patch_id=_told(hosts, "patch_id", ""), labels=_told(hosts, "labels", {})),
+        "livepatches": _livepatches(hosts, livepatches),
         "direction": direction,
         "run": run["__ulp_livepatch_run"],
         "written": (now or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -59,7 +61,7 @@ def report(hosts, run, livepatch, direction, state=None, now=None):
         "totals": {
             "hosts": len(hosts),
             "statuses": dict(Counter(host.status for host in hosts)),
-            "processes": dict(Counter(row["outcome"] for host in hosts for row in host.others)),
+            "processes": _count(hosts),
             "attached": sum(row["attached_now"] for host in hosts for row in host.others),
         },
     }
@@ -91,10 +93,27 @@ def left(hosts):
     return None
 
 
-def _told(hosts, key, nothing):
-    """What the first host that knows it says of the livepatch."""
-    answers = [answer for host in hosts for answer in (host.plan, host.result) if answer]
-    return next((answer[key] for answer in answers if answer.get(key)), nothing)
+def _livepatches(hosts, livepatches):
+    """``livepatches`` with what the first host that knows them says of each."""
+    told: dict = {}
+    for host in hosts:
+        for answer in (host.plan, host.result):
+            for its in (answer or {}).get("livepatches", ()):
+                told.setdefault(os.path.basename(its["path"]), its)
+    found = []
+    for livepatch in livepatches:
+        its = told.get(livepatch["name"] + EXTENSION, {})
+        found.append({
+            "file": os.path.basename(livepatch["file"]), "name": livepatch["name"],
+            "patch_id": its.get("patch_id", ""), "labels": its.get("labels", {}),
+        })
+    return found
+
+
+def _count(hosts):
+    """{outcome: number of processes}; of one that several livepatches are for the worst counts."""
+    words = outcome.by_process(((host.name, row["pid"]), row["outcome"]) for host in hosts for row in host.others)
+    return dict(Counter(words.values()))
 
 
 def _stage(stage, hosts):
@@ -105,11 +124,8 @@ def _stage(stage, hosts):
         state = TAKEN_BACK if any(host.planned for host in its) else PASSED
     else:
         state = left(its) or PASSED
-    rows = [row for host in its for row in host.others]
-    return dict(
-        stage, state=state, processes=dict(Counter(row["outcome"] for row in rows)),
-        attached=sum(row["attached_now"] for row in rows),
-    )
+    attached = sum(row["attached_now"] for host in its for row in host.others)
+    return dict(stage, state=state, processes=_count(its), attached=attached)
 
 
 def _host(host):
@@ -129,7 +145,7 @@ def _host(host):
 def _left(host, row):
     return {
         "host": host.name, "pid": row["pid"], "name": row["name"], "outcome": row["outcome"],
-        "restart": row["restart"], "reason": host.why(row),
+        "restart": row["restart"], "reason": host.why(row), "patch_id": row["patch_id"],
     }
 
 
@@ -146,7 +162,8 @@ def summary(document):
         attached = f" ({totals['attached']} attached to)" if totals["attached"] else ""
         done = f"{counted(applied, 'process', 'es')} patched{attached}"
     left_over = [
-        counted(len(rows), kind + " process", "es") + " on " + counted(len({row["host"] for row in rows}), "host")
+        counted(len({(row["host"], row["pid"]) for row in rows}), kind + " process", "es") + " on "
+        + counted(len({row["host"] for row in rows}), "host")
         for kind, rows in (
             ("vulnerable", document["still_vulnerable"]), ("still patched", document["still_patched"]),
         ) if rows

@@ -19,10 +19,14 @@ def restarts(rows):
     :return: dicts with pid, name, reason, unit (a systemd service that may be restarted, or "") and command (what an
         operator would do).
     """
-    return [
-        {"pid": row["pid"], "name": row["name"], "reason": row["reason"], "unit": row["unit"], "command": _command(row)}
-        for row in rows_that(rows, "need_restart")
-    ]
+    found = {}
+    for row in rows_that(rows, "need_restart"):
+        # One restart helps against whatever several livepatches say of it.
+        found.setdefault(row["pid"], {
+            "pid": row["pid"], "name": row["name"], "reason": row["reason"], "unit": row["unit"],
+            "command": _command(row),
+        })
+    return list(found.values())
 
 
 def _command(row):

@@ -27,8 +27,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import o
 CHECKOUT = Path(__file__).resolve().parents[3]
 SCHEMA = json.loads((CHECKOUT / "docs" / "report.schema.json").read_text())
 DOCUMENTED = jsonschema.Draft202012Validator(SCHEMA)
-LIVEPATCH = {"file": "fix.ulp", "name": "fix-0123456789abcdef"}
+LIVEPATCH = {"file": "/root/fix.ulp", "name": "fix-0123456789abcdef"}
 PATCH_ID = "ab" * 32
+ON_HOST = [{"path": "/var/lib/fix-0123456789abcdef.ulp", "patch_id": PATCH_ID, "labels": {}, "retracted": False}]
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 
 
@@ -36,7 +37,7 @@ def row(pid, result, reason="", **fields):
     return {
         "pid": pid, "name": "nginx", "outcome": result, "reason": reason, "threads": 2, "threads_pending": 0,
         "held_us": None, "container": None, "coroutines": 0, "runs_ansible": False, "attached": False,
-        "attached_now": False, "unit": "", **fields,
+        "attached_now": False, "unit": "", "patch_id": PATCH_ID, **fields,
     }
 
 
@@ -46,20 +47,21 @@ def facts(status="planned", **given):
 
 def done(*rows, stage=1, **given):
     """The facts of a host that was dealt with."""
-    result = {"processes": list(rows), "patch_id": PATCH_ID}
-    return facts(result=result, plan={"processes": [], "patch_id": PATCH_ID}, stage=stage, **given)
+    result = {"processes": list(rows), "livepatches": ON_HOST}
+    return facts(result=result, plan={"processes": [], "livepatches": ON_HOST}, stage=stage, **given)
 
 
-def planned(*rows, **given):
-    return facts(plan={"processes": list(rows), "patch_id": PATCH_ID, "stopped": False, "retracted": False}, **given)
+def planned(*rows, livepatches=ON_HOST, **given):
+    plan = {"processes": list(rows), "livepatches": livepatches, "stopped": False, "retracted": False}
+    return facts(plan=plan, **given)
 
 
-def reported(hosts, stages=(), stop="", direction="present", state=None):
+def reported(hosts, stages=(), stop="", direction="present", state=None, livepatches=(LIVEPATCH,)):
     """The report, which is as documented."""
     run = {
         "__ulp_livepatch_run": "20261124T120000Z", "__ulp_livepatch_stages": list(stages), "__ulp_livepatch_stop": stop,
     }
-    document = report(hosts_of(hosts, list(hosts), direction), run, LIVEPATCH, direction, state, NOW)
+    document = report(hosts_of(hosts, list(hosts), direction), run, livepatches, direction, state, NOW)
     DOCUMENTED.validate(document)
     return document
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_rollout import done, facts, planned, reported, row, stage
+from test_rollout import LIVEPATCH, ON_HOST, PATCH_ID, done, facts, planned, reported, row, stage
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import plan
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import stage as table_and_line
@@ -129,11 +129,50 @@ def test_what_a_stage_takes_back():
                row(4, "already_patched"), row(5, "already_patched", name="cron"), row(6, "not_patchable")]
     before = [row(1, "patched"), row(2, "already_patched"), row(4, "patched"), row(6, "not_patchable")]
     known = [row(1, "patched"), row(2, "already_patched"), row(3, "patched"), row(4, "excluded")]
-    assert ours(applied, before, known, False) == [1, 3, 5]
+    now = {"processes": applied, "livepatches": ON_HOST}
+
+    def taken(*arguments):
+        return [(its["path"], its["pids"]) for its in ours(now, before, *arguments)]
+
+    path = ON_HOST[0]["path"]
+    assert taken(known, False) == [(path, [1, 3, 5])]
     # Whoever patched a process that the run is not for, it was not this run.
-    assert ours(applied, before, known, True) == [1, 3]
-    assert ours(applied, before, None, False) == [1, 3, 4, 5]
-    assert ours(applied, before, None, True) == []
+    assert taken(known, True) == [(path, [1, 3])]
+    assert taken(None, False) == [(path, [1, 3, 4, 5])]
+    assert taken(None, True) == ours({}, before, known, False) == []
+
+
+def test_what_a_stage_takes_back_of_several():
+    """Guards that each livepatch is taken from the processes that this run gave it, the last one first."""
+    other = "cd" * 32
+    now = {"livepatches": [*ON_HOST, {"path": "/var/lib/other.ulp", "patch_id": other}],
+           "processes": [row(1, "already_patched"), row(1, "already_patched", patch_id=other),
+                         row(2, "already_patched"), row(3, "already_patched", patch_id=other),
+                         row(4, "already_patched")]}
+    before = [row(1, "already_patched"), row(1, "patched", patch_id=other), row(3, "patched", patch_id=other)]
+    known = [row(4, "excluded", patch_id="")]
+    assert ours(now, before, known, False) == [
+        {"path": "/var/lib/other.ulp", "pids": [1, 3]}, {"path": ON_HOST[0]["path"], "pids": [2]}]
+
+
+def test_a_process_that_several_livepatches_are_for():
+    """Guards that it counts once, as what is worst of it, and that each row says which livepatch it is about."""
+    other = {"path": "/var/lib/other-0123456789abcdef.ulp", "patch_id": "cd" * 32, "labels": {"cve": ["CVE-1"]}}
+    rows = [row(1, "patched"), row(1, "pending", "inside", threads_pending=1, patch_id=other["patch_id"])]
+    answer = {"processes": rows, "livepatches": [*ON_HOST, other]}
+    document = reported({"web1": facts(plan=answer, result=answer, stage=1)}, [stage(1, "web1")], livepatches=[
+        LIVEPATCH, {"file": "/root/other.ulp", "name": "other-0123456789abcdef"}])
+    assert document["totals"]["processes"] == document["stages"][0]["processes"] == {"pending": 1}
+    assert [(its["file"], its["patch_id"], its["labels"]) for its in document["livepatches"]] == [
+        ("fix.ulp", PATCH_ID, {}), ("other.ulp", other["patch_id"], {"cve": ["CVE-1"]})]
+    assert [(its["pid"], its["patch_id"]) for its in document["still_vulnerable"]] == [(1, other["patch_id"])]
+    lines = table_and_line(document)
+    assert lines[1].endswith("livepatch fix-0123456789abcdef")
+    assert lines[2].endswith("livepatch other-0123456789abcdef; inside")
+    assert "1 process patched, 1 of them with threads still inside" in lines[3]
+    planned_lines = plan(hosts_of({"web1": planned(*rows, livepatches=answer["livepatches"])}, ["web1"], "present"))
+    assert planned_lines[0] == "web1: 0 to patch, 0 that can't be patched, 1 to leave as they are"
+    assert "livepatch fix-0123456789abcdef" in planned_lines[1]
 
 
 def test_the_role_names_no_outcome():

@@ -18,7 +18,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.course i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.faults import (
     failure,
     faults,
-    name_on_hosts,
+    on_hosts,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.gates import gate_faults, gate_row, measures
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
@@ -116,10 +116,27 @@ def test_faults(tmp_path):
     there.write_bytes(b"livepatch")
     assert faults(str(there), "", "") == faults(str(there), "/etc/signers", str(there)) == []
     assert faults("", "", "") == ["Say which livepatch: -e livepatch=FILE.ulp"]
-    (missing, signers) = faults(str(tmp_path), "", "signers")
+    (missing, signers) = faults(str(tmp_path / "none.ulp"), "", "signers")
     assert str(tmp_path) in missing and "where to put it" in signers
+    assert faults(str(tmp_path), "", "") == []
+    (empty,) = faults([str(there), "/proc/sys"], "", "")
+    assert "the directory /proc/sys has no livepatch in it" in empty
     assert "lists who may sign" in faults(str(there), "/etc/signers", str(tmp_path / "none"))[0]
-    assert name_on_hosts(str(there)).startswith("fix-") and len(name_on_hosts(str(there))) == len("fix-") + 16
+    for given in (str(there), [str(there)], str(tmp_path)):
+        (livepatch,) = on_hosts(given, "/var/lib")
+        assert livepatch["name"].startswith("fix-") and len(livepatch["name"]) == len("fix-") + 16
+        assert (livepatch["file"], livepatch["path"]) == (str(there), f"/var/lib/{livepatch['name']}.ulp")
+
+
+def test_one_of_several_is_retracted():
+    """Guards that a host does not begin where one livepatch would have to go while the others come."""
+    answer = {"processes": [], "retracted": True, "livepatches": [
+        {"path": "/var/lib/a.ulp", "retracted": False}, {"path": "/var/lib/b.ulp", "retracted": True}]}
+    stands = readiness(answer, "", [], False, True)
+    assert stands["status"] == "error" and "b.ulp is retracted here" in stands["trouble"][0]
+    assert readiness(answer, "", [], False, False)["status"] == "planned"
+    both = dict(answer, livepatches=answer["livepatches"][1:])
+    assert readiness(both, "", [], False, True)["status"] == "planned"
 
 
 @pytest.mark.parametrize("result, said", [
