@@ -10,10 +10,12 @@ import shutil
 
 import pytest
 from harness.blocked import PAIRS, version_patch
+from harness.hostile import staged
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 from harness.modules import module
 from harness.paths import RUNTIME
 from harness.variant import PADDING_ONLY, POST, STOCK, Variant
+from test_hostile_processes import kept_faults
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
@@ -249,6 +251,20 @@ def test_what_a_directory_stands_for(fixes, builds, start, preforked, tmp_path):
     assert victim.number("version") == 1
     preforked.refuse("dispatch", "patch", victim.pid, status=2, naming="FILE.ulp")
     preforked.refuse("dispatch", "patch", tmp_path / "absent", victim.pid, naming=tmp_path / "absent")
+
+
+def test_a_process_that_never_answers(builds, fixes, start, preforked):
+    """Guards that it costs its own row, which is about no livepatch in particular, and the others nothing."""
+    victim = start(builds[1])
+    with staged(builds[0], fixes / f"{POST}.ulp") as stage:
+        silent = kept_faults(stage)
+        answer = preforked.run("dispatch", "patch", fixes, silent, victim.pid, "--json", "--examine-timeout", 1)
+        rows = {row["pid"]: row for row in answer.json()}
+    assert answer.status == 1
+    assert (rows[silent]["outcome"], rows[silent]["patch_id"]) == ("failed", "")
+    assert "takes too long to examine" in rows[silent]["reason"]
+    assert (rows[victim.pid]["outcome"], victim.number("version")) == ("patched", 2)
+    preforked.succeed("dispatch", "revert", fixes, victim.pid)
 
 
 def test_ledger_names_each(pair, start, preforked, tmp_path):

@@ -9,6 +9,7 @@ of the libraries gets several, one after the other, and has a row for each.
 
 from __future__ import annotations
 
+from ..errors import MissingDependency
 from ..livepatch.together import in_order, require_different, require_unambiguous, shares_target, takes_place
 from ..process.errors import ProcessError
 from ..process.procfs import execution
@@ -68,14 +69,15 @@ class Several:
 
     def _deal(self, task):
         """The Found of a process, of which nothing is known yet."""
-        if not is_meant(task, self._selection):
-            return Found()
         for _program in range(_PROGRAMS):
             try:
+                if not is_meant(task, self._selection):
+                    return Found()
                 before = execution(task.pid)
                 own, others = self._chosen(task.pid)
-            except ProcessError:
-                # Whichever is asked says why.
+            except MissingDependency:
+                raise
+            except Exception:  # noqa: BLE001 - whichever is asked meets the same, and makes a row of it
                 return _of_none((yield from self._dealers[0].perform(task)))
             if not own and not others and (task.named or not self._selection.everything):
                 others = self._dealers[:1]
@@ -145,7 +147,9 @@ class Several:
         """The dealers that may know something of a process that has been dealt with."""
         try:
             own, _others = self._chosen(pid)
-        except ProcessError:
+        except MissingDependency:
+            raise
+        except Exception:  # noqa: BLE001 - each of them makes a row of it
             return self._dealers
         return own
 
