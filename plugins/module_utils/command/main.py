@@ -42,11 +42,12 @@ _MODULES = {
 
 def _verb(name):
     """The function that carries out the verb."""
-    # Nothing that is made meanwhile is garbage, and looking for it takes a tenth of the time.
     gc.disable()
     try:
         return import_module(f".{_MODULES[name]}", __package__).VERBS[name]
     finally:
+        # Nothing that was made meanwhile is garbage, or will be.
+        gc.freeze()
         gc.enable()
 
 
