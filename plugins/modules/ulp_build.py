@@ -91,6 +91,14 @@ options:
     type: list
     elements: str
     default: []
+  guards:
+    description:
+      - Functions of a target without padding to hook as well, but not to replace. What they call, themselves or through
+        others, is all old or all new.
+      - A warning names the functions that call several of those that are replaced.
+    type: list
+    elements: str
+    default: []
   labels:
     description: CVE numbers, say, for the metadata.
     type: list
@@ -272,6 +280,7 @@ def build_livepatch(module):
         strip=params["strip"],
         target=tuple(params["targets"]),
         allow=tuple(params["allow"]),
+        guard=tuple(params["guards"]),
         label=tuple(params["labels"]),
         work=params["work"],
         runtime=params["runtime"] if params["proof"] else None,
@@ -306,6 +315,7 @@ def main():
             "running": {"type": "raw"},
             "dest": {"type": "path", "required": True},
             "allow": {"type": "list", "elements": "str", "default": []},
+            "guards": {"type": "list", "elements": "str", "default": []},
             "labels": {"type": "list", "elements": "str", "default": []},
             "work": {"type": "path"},
             "build_timeout": {"type": "float", "default": 3600},

@@ -290,6 +290,7 @@ static int table[4] = {{1, 2, 3, 4}};
 static __attribute__((noinline)) int inner(int v) {{ table[v & 3] += v; return table[v & 3] * {0}; }}
 __attribute__((noinline)) int middle(int v) {{ return inner(v) + inner(v + 1); }}
 int fix(int v) {{ return v > {1} ? -1 : middle(v * 2 + 1); }}
+int both(int v) {{ return fix(v) + inner(v + 2); }}
 """
 
 
@@ -311,8 +312,14 @@ def test_what_is_jumped_to_is_guarded(tmp_path):
     assert {function["name"] for function in target["functions"]} == {"fix", "inner"}
     assert target["guards"] == ["middle"]
     assert target["proof"]
+    (warning,) = target["warnings"]
+    assert "both of " in warning and "--guard both" in warning
     assert "  guards     middle: what is replaced jumps to it" in Ulp().succeed(*command).output
     assert "middle" in (tmp_path / "out" / "libfix.so.html").read_text()
+    (target,) = Ulp().succeed(*command, "--guard", "both", "--json").json()["targets"]
+    assert (sorted(target["guards"]), target["warnings"]) == (["both", "middle"], [])
+    (target,) = Ulp().succeed(*command, "--guard", "neither", "--json").json()["targets"]
+    assert "neither is not guarded: " in target["warnings"][0]
 
 
 CHECK = """\

@@ -50,6 +50,7 @@ class Request(NamedTuple):
     targets: tuple[str, ...] = ()
     running: str | None = None
     allow: tuple[str, ...] = ()
+    guards: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     runtime: str | None = None
     origin: Mapping[str, str] = MappingProxyType({})
@@ -204,7 +205,8 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
     if request.tell_apart:
         stem += f"-{running.build_id.hex()[:_DIGITS]}" if running.build_id else "-without-build-id"
     progress(f"make the livepatch for {name}")
-    made = make(candidate, tree, built, running, _labels(request, built.applied.files, candidate), refusals)
+    made = make(candidate, tree, built, running, _labels(request, built.applied.files, candidate),
+                request.guards, refusals)
     if made is None:
         return TargetResult(name, stem, None, None, refusals, None)
     output = _output(request, stem, several)

@@ -36,6 +36,7 @@ class Order(NamedTuple):
     target: tuple[str, ...] = ()
     running: str | None = None
     allow: tuple[str, ...] = ()
+    guard: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     work: str | None = None
     runtime: str | None = None
@@ -70,6 +71,7 @@ def request_for(order: Order, progress: Callable[[str], None], check: bool = Fal
         targets=order.target,
         running=installed_library(order.running, list(order.target)) if order.running else None,
         allow=order.allow,
+        guards=order.guard,
         labels=order.label,
         runtime=order.runtime,
         origin=origin,

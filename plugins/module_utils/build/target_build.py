@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from itertools import chain
-from typing import Iterable, Iterator
+from typing import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ..atomic_file import read_file
 from ..elf.image import ElfImage
@@ -16,7 +16,7 @@ from ..elf.lost_padding import ENTRIES_LOST, functions_with_lost_entries
 from ..elf.patchable import patchable_functions
 from ..elf.separate_symbols import SeparateSymbols
 from ..elf.symbols import Symbol, is_function
-from ..errors import BadElf, NotPatchable
+from ..errors import BadElf, NotPatchable, UlpError
 from ..livepatch.container import build_container, parse_container
 from ..livepatch.target import FunctionPair, Guard, Target
 from ..livepatch.target_functions import OldFunction, PaddedFunctions, StockFunctions, TargetFunctions
@@ -35,6 +35,8 @@ from .running import differing_functions, layout_difference
 from .slots import Slots
 from .target_library import Ambiguous, TargetLibrary
 from .work_tree import Built, WorkTree
+
+_WHY_GUARDED = ", which it has to be, since what is replaced jumps to it and threads could come there unseen"
 
 
 class Candidate(NamedTuple):
@@ -127,12 +129,13 @@ def _others_differ(tree: WorkTree, old: Composition, new: Composition, refusals:
 
 def make(
     candidate: Candidate, tree: WorkTree, built: Built, running: ElfImage, labels: dict[str, object],
-    refusals: Refusals,
+    guards: Sequence[str], refusals: Refusals,
 ) -> Made | None:
     """Make the livepatch for one target; None where something is refused.
 
     :param running: elf.image.ElfImage of the library that runs.
     :param labels: for the metadata.
+    :param guards: names of functions to hook without replacing them, as far as the target has them.
     """
     after = built.before.followed_by(built.after)
     product = ElfImage.open(tree.product_before(candidate.link.output))
@@ -151,8 +154,9 @@ def make(
     diversion = _diversion(running, target.symbols)
     differing = _differing(product, running)
     directory = tree.path("objects")
+    wanted, warnings = _wanted_guards(guards, diversion)
     while True:
-        olds, guarded = _old_functions(replaced, differing, diversion, refusals)
+        olds, guarded = _old_functions(replaced, wanted, differing, diversion, refusals)
         replaced = [each for each in replaced if each.old.value in olds]
         if not replaced and not refusals.refused:
             refusals.add(NOTHING, os.path.basename(running.name),
@@ -174,15 +178,42 @@ def make(
     if refusals.refused:
         return None
     addresses = {symbol.name: symbol.value for symbol in patch.symbols() if symbol.defined}
-    guards = tuple(Guard(name, *olds[address]) for address, name in sorted(guarded.items()))
+    described_guards = tuple(Guard(name, *olds[address]) for address, name in sorted(guarded.items()))
     described = Target(
         running.soname or os.path.basename(running.name), os.path.abspath(running.name),
-        running.require_build_id().hex(), pairs, guards, tuple(slots.bindings(addresses)))
+        running.require_build_id().hex(), pairs, described_guards, tuple(slots.bindings(addresses)))
     if refusals.allowed:
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
     data, patch_id = build_container(patch, [described], (), labels)
     parse_container(data, patch.name)
-    return Made(data, patch_id, described, replaced, extracted.copied, medium, layouts, _unseen(running, diversion))
+    warnings += [*_unseen(running, diversion), *_mixing(running, diversion, olds)]
+    return Made(data, patch_id, described, replaced, extracted.copied, medium, layouts, warnings)
+
+
+def _wanted_guards(names: Sequence[str], diversion: TargetFunctions) -> tuple[dict[int, str], list[str]]:
+    """({address: name} of the functions that the author wants guarded, why others can't be)."""
+    wanted, warnings = {}, []
+    for name in names:
+        if isinstance(diversion, PaddedFunctions):
+            warnings.append(f"{diversion.image.name} was built with padding, so threads are inside of it as a whole:"
+                            f" {name} needs no guard")
+            continue
+        try:
+            wanted[diversion.address(name, "")] = name
+        except UlpError as error:
+            warnings.append(f"{name} is not guarded: {error}")
+    return wanted, warnings
+
+
+def _mixing(running: ElfImage, diversion: TargetFunctions, inside: Collection[int]) -> list[str]:
+    """A warning of the functions in which a thread may run old and new ones."""
+    callers = diversion.common_callers(inside)
+    if not callers:
+        return []
+    call = "calls" if len(callers) == 1 else "call"
+    return [f"{some(callers)} of {running.name} {call} several of the functions that are replaced, directly or not; a"
+            " thread that is in there when the livepatch is applied may run an old one first, and a new one then. If"
+            f" they depend on each other, --guard {callers[0]} makes each call of that one visit"]
 
 
 def _symbols(product: ElfImage, running: ElfImage, refusals: Refusals) -> list[Symbol]:
@@ -239,11 +270,13 @@ def _differing(product: ElfImage, running: ElfImage) -> set[str]:
     return set(differing_functions(product, running))
 
 
-def _old_functions(replaced: list[Replaced], differing: set[str], diversion: TargetFunctions, refusals: Refusals,
+def _old_functions(replaced: list[Replaced], guarded: Mapping[int, str], differing: set[str],
+                   diversion: TargetFunctions, refusals: Refusals,
                    ) -> tuple[dict[int, OldFunction], dict[int, str]]:
     """({address: OldFunction} of those that can be diverted, {address: name} of the guards among them).
 
-    The others are refused.  Guards are found together with the functions: two of them may want the same gap.
+    The others are refused.  ``guarded`` are guards that the author wants.  Guards are found together with functions:
+    two of them may want the same gap.
     """
     name = diversion.image.name
     wanted: dict[int, tuple[str, str]] = {}
@@ -258,7 +291,8 @@ def _old_functions(replaced: list[Replaced], differing: set[str], diversion: Tar
         wanted[each.old.value] = (label, "")
         by_label[label] = each
     while True:
-        guards = diversion.entries_to_guard(wanted)
+        guards = {address: guard for address, guard in guarded.items() if address not in wanted}
+        guards.update(diversion.entries_to_guard({*wanted, *guards}))
         watched = {address: (guard, "") for address, guard in guards.items()}
         try:
             return diversion.functions({**wanted, **watched}), guards
@@ -272,8 +306,8 @@ def _old_functions(replaced: list[Replaced], differing: set[str], diversion: Tar
                 if not set(error.functions) & set(guards.values()):
                     raise
                 for guard in error.functions:
-                    refusals.add(HOOK, guard, f"what is replaced jumps to {guard}, and threads could come there"
-                                 f" unseen: {error}")
+                    why = "" if guard in guarded.values() else _WHY_GUARDED
+                    refusals.add(HOOK, guard, f"{guard} can't be a guard{why}: {error}")
                 return {}, {}
 
 

@@ -152,6 +152,9 @@ def _build(verb):
                        help="go on although what has this name is refused; a name or a pattern, with the kind before it"
                        " if you like, as in layout:NAME; may be given several times; the metadata of the livepatch say"
                        " so")
+    build.add_argument("--guard", metavar="NAME", action="append", default=[],
+                       help="hook this function of a target without padding, too, but do not replace it: what it calls,"
+                       " itself or through others, is all old or all new; may be given several times")
     build.add_argument("--label", metavar="TEXT", action="append", default=[],
                        help="a CVE number, say, for the metadata; may be given several times")
     build.add_argument("--work", metavar="DIR",

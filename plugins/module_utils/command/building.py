@@ -29,6 +29,7 @@ def _build(arguments):
         strip=arguments.strip,
         target=tuple(arguments.target),
         allow=tuple(arguments.allow),
+        guard=tuple(arguments.guard),
         label=tuple(arguments.label),
         work=arguments.work,
         runtime=None if arguments.no_proof else arguments.runtime,

@@ -111,6 +111,14 @@ class TargetFunctions:
         """
         return {}
 
+    def common_callers(self, addresses: Collection[int]) -> list[str]:
+        """The functions in which a thread may run an old one first, and a new one then.
+
+        :param addresses: link-time addresses of the functions that are replaced or guarded.
+        :return: names, those nearest to what is replaced first; empty for a library that threads enter as a whole.
+        """
+        return []
+
     def clones(self, name: str) -> list[str]:
         """The names of the copies that the compiler made of the function ``name``."""
         return sorted(other for other in self.symbols if other.startswith(tuple(name + s for s in _CLONE_SUFFIXES)))
@@ -188,11 +196,13 @@ class StockFunctions(TargetFunctions):
         super().__init__(image, symbols.symbols)
         # Only here, since nobody needs Capstone who only packs for libraries with padding.
         from ..stock.code import Code
+        from ..stock.common_callers import common_callers
         from ..stock.needed import why_needed
         from ..stock.reliance import RegisterUse
         from ..stock.sites import SiteFinder
 
         self._code, self._register_use, self._why_needed = Code, RegisterUse, why_needed
+        self._common_callers = common_callers
         self._finder = SiteFinder(image, symbols.symbols)
         self._complete = len(symbols.symbols) > len(image.dynamic_symbols())
 
@@ -231,6 +241,9 @@ class StockFunctions(TargetFunctions):
 
     def entries_to_guard(self, addresses: Collection[int]) -> dict[int, str]:
         return {address: self._label(address) for address in sorted(entries_to_guard(self.image, addresses))}
+
+    def common_callers(self, addresses: Collection[int]) -> list[str]:
+        return [self._label(address) for address in self._common_callers(self._finder.code, addresses)]
 
     def _label(self, address: int) -> str:
         """What messages call the function at ``address``."""
