@@ -114,23 +114,18 @@ static const char *const leaves[] = {
 	"strnlen", "strcmp",  "strncmp", "strchr", "strrchr",
 };
 
-static const char *const lock_calls[] = {
+static const char *const condition_calls[] = {
 	"pthread_cond_wait",
 	"pthread_cond_timedwait",
 	"pthread_cond_clockwait",
-	"pthread_mutex_lock",
-	"pthread_mutex_timedlock",
-	"pthread_mutex_unlock",
-	"pthread_rwlock_rdlock",
-	"pthread_rwlock_wrlock",
-	"pthread_rwlock_unlock",
 	"pthread_barrier_wait",
-	"pthread_cond_signal",
-	"pthread_cond_broadcast",
-	"sem_wait",
-	"sem_timedwait",
-	"sem_clockwait",
-	"sem_post",
+};
+
+static const char *const lock_calls[] = {
+	"pthread_mutex_lock",    "pthread_mutex_timedlock", "pthread_mutex_unlock",
+	"pthread_rwlock_rdlock", "pthread_rwlock_wrlock",   "pthread_rwlock_unlock",
+	"pthread_cond_signal",   "pthread_cond_broadcast",  "sem_wait",
+	"sem_timedwait",         "sem_clockwait",           "sem_post",
 };
 
 static const char *const join_calls[] = {"pthread_join", "pthread_timedjoin_np"};
@@ -197,6 +192,7 @@ uint64_t ulp_calls_learn(const struct ulp_image *c_library)
 
 	LOOK_UP(c_library, system_calls, ULP_CALL_SYSTEM);
 	LOOK_UP(c_library, brief_system_calls, ULP_CALL_SYSTEM);
+	LOOK_UP(c_library, condition_calls, ULP_CALL_CONDITION);
 	LOOK_UP(c_library, lock_calls, ULP_CALL_LOCK);
 	LOOK_UP(c_library, leaves, ULP_CALL_LEAF);
 	LOOK_UP(c_library, join_calls, ULP_CALL_JOIN);

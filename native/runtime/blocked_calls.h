@@ -10,12 +10,13 @@
 
 enum ulp_call_kind {
 	ULP_CALL_UNKNOWN,
-	ULP_CALL_SYSTEM,   /* does a system call and nothing else worth mentioning */
-	ULP_CALL_LEAF,     /* computes; may also have been asked to by the library itself */
-	ULP_CALL_LOCK,     /* works on the caller's own lock */
-	ULP_CALL_JOIN,     /* takes a lock of the library's once it has waited */
-	ULP_CALL_EXIT,     /* ends the thread, or the process; takes locks */
-	ULP_CALL_ALLOCATE, /* allocates or frees memory */
+	ULP_CALL_SYSTEM,    /* does a system call and nothing else worth mentioning */
+	ULP_CALL_LEAF,      /* computes; may also have been asked to by the library itself */
+	ULP_CALL_LOCK,      /* works on the caller's own lock */
+	ULP_CALL_CONDITION, /* likewise, and waits to be told something, as no allocator does */
+	ULP_CALL_JOIN,      /* takes a lock of the library's once it has waited */
+	ULP_CALL_EXIT,      /* ends the thread, or the process; takes locks */
+	ULP_CALL_ALLOCATE,  /* allocates or frees memory */
 };
 
 /* Call once, when the images are known. Returns the address of the malloc() that is called. */

@@ -89,6 +89,8 @@ static bool innermost_call_is_safe(const struct frames *all, unsigned from, unsi
 		return true;
 	case ULP_CALL_LOCK:
 		return !all->in->allocator_in_program;
+	case ULP_CALL_CONDITION:
+		return !all->in->allocator_in_program || wait == ULP_WAITS_FOR_LOCK;
 	case ULP_CALL_LEAF:
 		return to - from == 1 && !all->in->allocator_in_program;
 	case ULP_CALL_JOIN:

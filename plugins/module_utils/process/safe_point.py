@@ -17,11 +17,12 @@ import struct
 from typing import Any
 
 from ..arch.code import call_target
-from ..arch.frames import CALLEE_SAVED
+from ..arch.frames import CALLEE_SAVED, SIGNAL_RETURN
 from ..arch.system_calls import NUMBERS
 from ..elf.exports import exported_functions
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
+from .c_library_calls import CONDITION_CALLS, EXITS, LOCK_CALLS, PLAIN_CALLS
 from .frameless import runs_outside
 from .maps import is_loader, read_code_maps
 from .memory import read_memory
@@ -35,14 +36,6 @@ _C_LIBRARIES = (C_LIBRARY, "libpthread.so.0")
 # More of a stack is not looked at, in bytes: it is read while the thread is held.
 STACK_LIMIT = 1 << 20
 
-# What a program calls to wait for a lock of its own; then the C library holds none itself.
-_LOCK_CALLS = (
-    "pthread_cond_wait", "pthread_cond_timedwait", "pthread_cond_clockwait", "pthread_mutex_lock",
-    "pthread_mutex_timedlock", "pthread_mutex_clocklock", "pthread_rwlock_rdlock", "pthread_rwlock_wrlock",
-    "pthread_rwlock_timedrdlock", "pthread_rwlock_timedwrlock", "pthread_barrier_wait", "sem_wait", "sem_timedwait",
-    "sem_clockwait", "pthread_join", "pthread_timedjoin_np", "pthread_clockjoin_np", "syscall",
-)
-_EXITS = ("exit", "quick_exit", "pthread_exit")
 _ALLOCATIONS = ("malloc", "calloc", "realloc", "free")
 _FUTEX = NUMBERS["futex"]
 # What an allocator may wait in with a lock held, or what changes memory.
@@ -73,6 +66,8 @@ class Grounds(NamedTuple):
     kernel: tuple[tuple[int, int], ...]  # the vdso
     code: tuple[tuple[int, int], ...]  # all of it
     lock_calls: tuple[tuple[int, int], ...]
+    condition_calls: tuple[tuple[int, int], ...]
+    plain_calls: tuple[tuple[int, int], ...]
     exits: tuple[tuple[int, int], ...]
     shared: tuple[tuple[int, int], ...]  # the C library, the loader, allocators and the vdso
 
@@ -98,8 +93,7 @@ def survey_grounds(subject, files):
     pid = subject.proc_tid
     mappings = read_code_maps(pid)
     ranges: dict[str, list] = {"library": [], "loader": [], "allocator": [], "kernel": []}
-    locks: list[tuple[int, int]] = []
-    exits: list[tuple[int, int]] = []
+    calls: dict[str, list[tuple[int, int]]] = {"locks": [], "conditions": [], "plain": [], "exits": []}
     program_allocates = False
     for library in files.libraries(pid, mappings):
         text = library.text_start, library.text_end
@@ -108,8 +102,10 @@ def survey_grounds(subject, files):
             ranges["loader"].append(text)
         elif library.survey.soname in _C_LIBRARIES:
             ranges["library"].append(text)
-            locks += _places(image, library.base, _LOCK_CALLS)
-            exits += _places(image, library.base, _EXITS)
+            calls["locks"] += _places(image, library.base, LOCK_CALLS)
+            calls["conditions"] += _places(image, library.base, CONDITION_CALLS)
+            calls["plain"] += _places(image, library.base, PLAIN_CALLS)
+            calls["exits"] += _places(image, library.base, EXITS)
         elif any(exported_functions(image, name) for name in _ALLOCATIONS):
             program_allocates |= image.is_program
             if not image.is_program:
@@ -120,7 +116,8 @@ def survey_grounds(subject, files):
     return Grounds(
         tuple(sorted(ranges["library"])), tuple(sorted(ranges["loader"])), tuple(sorted(ranges["allocator"])),
         program_allocates, tuple(ranges["kernel"]), tuple((mapping.start, mapping.end) for mapping in mappings),
-        tuple(sorted(locks)), tuple(sorted(exits)), tuple(sorted(pair for found in ranges.values() for pair in found)),
+        tuple(sorted(calls["locks"])), tuple(sorted(calls["conditions"])), tuple(sorted(calls["plain"])),
+        tuple(sorted(calls["exits"])), tuple(sorted(pair for found in ranges.values() for pair in found)),
     )
 
 
@@ -183,21 +180,48 @@ def _judge(pid, frames, number, grounds):
         return "is in the dynamic loader"
     if any(lies_in(address, grounds.allocator) for address in frames):
         return "is in the memory allocator"
-    if grounds.program_allocates and number in _OF_ALLOCATORS:
-        return "is perhaps in the program's own memory allocator"
     frames = [address for address in frames if not lies_in(address, grounds.kernel)]
     inside = [lies_in(address, grounds.c_library) for address in frames]
     first = inside.index(False) if False in inside else len(frames)
     if first == len(frames):
         return "runs no code of the program"
-    if number == _FUTEX and not (first and _waits_for_own_lock(pid, frames[first - 1], frames[first], grounds)):
+    if number == _FUTEX and not (first and _has_called(pid, frames[first - 1], frames[first], grounds.lock_calls)):
         return "waits for a lock, perhaps one of the C library's"
+    # No allocator waits to be told something while somebody allocates.
+    if grounds.program_allocates and number in _OF_ALLOCATORS and not (
+            number == _FUTEX and _has_called(pid, frames[first - 1], frames[first], grounds.condition_calls)):
+        return "is perhaps in the program's own memory allocator"
     start, started = _first_of_start(frames, inside, first, grounds)
     if not started:
         return "is being started or ends"
-    if any(inside[first:start]):
+    if _is_called_back(pid, frames[first:start], inside[first:start], grounds):
         return "is called back by the C library"
     return ""
+
+
+def _is_called_back(pid, frames, inside, grounds):
+    """Whether the C library has called the program while it was at something, other than for a signal in a plain call.
+
+    :param frames: addresses, innermost first, from the first that is not the C library's to the start of the thread.
+    :param inside: of each, whether it is the C library's.
+    """
+    interrupted = False
+    for address, is_inside in zip(frames, inside):
+        if not is_inside:
+            interrupted = False
+        elif _returns_from_signal(pid, address):
+            interrupted = True
+        elif not (interrupted and lies_in(address, grounds.plain_calls)):
+            return True
+    return False
+
+
+def _returns_from_signal(pid, address):
+    """Whether the frame at ``address`` is where a signal handler returns to; that is never called (sigreturn(2))."""
+    try:
+        return read_memory(pid, address + 1, len(SIGNAL_RETURN)) == SIGNAL_RETURN
+    except UlpError:
+        return False
 
 
 def _first_of_start(frames, inside, first, grounds):
@@ -233,20 +257,20 @@ def is_own(address, grounds):
     return not lies_in(address, grounds.shared)
 
 
-def _waits_for_own_lock(pid, function, call, grounds):
-    """Whether the program waits for a lock of its own.
+def _has_called(pid, function, call, functions):
+    """Whether the program has called one of some functions of the C library.
 
     :param function: an address in the outermost function of the C library's.
     :param call: the address of a byte of the program's instruction that called it.
     """
-    if lies_in(function, grounds.lock_calls):
+    if lies_in(function, functions):
         return True
     # What was called may have gone on there by a jump.
     try:
         target = call_target(call + 1, lambda address, size: read_memory(pid, address, size))
     except UlpError:
         return False
-    return target is not None and any(target == start for start, _end in grounds.lock_calls)
+    return target is not None and any(target == start for start, _end in functions)
 
 
 def differs(old, new, stack_pointer, code):

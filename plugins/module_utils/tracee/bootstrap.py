@@ -64,13 +64,14 @@ class Bootstrap(Diversion):
         self.code_ranges = code
         self.inner_tid = inner_tid
         self.stack: Any = None
-        self.lowest_of_proof = None
         if isinstance(proof, Blocked):
             self.stack = ctypes.create_string_buffer(len(proof.stack))
             # Written now, since the kernel gives memory only then, and that takes time.
             ctypes.memset(self.stack, 1, len(proof.stack))
             aligned = proof.stack[-proof.stack_pointer % _WORD:]
-            self.lowest_of_proof = lowest_of_alternate_stack(aligned, proof.stack_pointer)
+            if lowest_of_alternate_stack(aligned, proof.stack_pointer) is not None:
+                # What the signal has interrupted is on another stack, which is not compared.
+                raise self._refusal("is on an alternate signal stack")
 
     def _require_ready(self):
         registers = self.registers
@@ -134,7 +135,7 @@ class Bootstrap(Diversion):
     def _lowest_of_alternate_stack(self, pointer):
         """As of any diversion, but the stack, whose frames are known, is not searched while the thread is held."""
         if isinstance(self.proof, Blocked):
-            return self.lowest_of_proof
+            return None
         return super()._lowest_of_alternate_stack(pointer) if self.proof.signals else None
 
     def _present(self):

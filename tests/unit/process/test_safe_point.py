@@ -21,6 +21,7 @@ OWN, LIBRARY, EXIT, LOADER, ALLOCATOR, VDSO = (number << 12 for number in range(
 GROUNDS = Grounds(
     c_library=((LIBRARY, LOADER),), loader=((LOADER, ALLOCATOR),), allocator=((ALLOCATOR, VDSO),),
     program_allocates=False, kernel=((VDSO, VDSO + 4096),), code=((OWN, VDSO + 4096),), lock_calls=(),
+    condition_calls=(), plain_calls=(),
     exits=((EXIT, LOADER),), shared=((LIBRARY, VDSO + 4096),),
 )
 BOTTOM = 0x7FFC00001238

@@ -29,6 +29,8 @@ SIGNAL_STACK_SIZE = _FROM_STACK_TO_SEGMENTS + len(_SEGMENTS)
 SIGNAL_CONTEXT = 16 + _ALTERNATE_STACK.size
 _REGISTERS = struct.Struct("<18Q8s")
 SIGNAL_CONTEXT_SIZE = _REGISTERS.size
+# Where a handler returns to, sigreturn(2): mov $SYS_rt_sigreturn, %rax; syscall.
+SIGNAL_RETURN = bytes.fromhex("48c7c00f0000000f05")
 _NUMBERS = (8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, STACK_POINTER, RETURN_ADDRESS)
 
 
