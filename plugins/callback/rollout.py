@@ -39,8 +39,10 @@ import time
 from ansible import constants
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.utils.fqcn import add_internal_fqcns
 
-_SAYS = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
+_SAYS = add_internal_fqcns(("debug",))
+_REFUSES = add_internal_fqcns(("fail", "assert"))
 
 
 class CallbackModule(Default):
@@ -75,16 +77,20 @@ class CallbackModule(Default):
             super().v2_runner_on_ok(result)
             self._note_progress(result)
             return
-        self._display.display("")
-        for line in message if isinstance(message, list) else str(message).splitlines():
-            self._display.display(str(line), color=constants.COLOR_OK)
+        self._say(message, constants.COLOR_OK)
 
     def v2_runner_on_skipped(self, result):
         super().v2_runner_on_skipped(result)
         self._note_progress(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        super().v2_runner_on_failed(result, ignore_errors)
+        message = result.result.get("msg") if result.task.action in _REFUSES and not ignore_errors else None
+        if self._display.verbosity or message is None:
+            super().v2_runner_on_failed(result, ignore_errors)
+        else:
+            # Ansible would show it twice, as JSON, with the source of the task that only says it.
+            of_host = "" if result.task.run_once else f"{self.host_label(result)}: "
+            self._say(message, constants.COLOR_ERROR, of_host)
         self._note_progress(result)
 
     def v2_runner_on_unreachable(self, result):
@@ -98,6 +104,11 @@ class CallbackModule(Default):
     def v2_runner_retry(self, result):
         if self._display.verbosity:
             super().v2_runner_retry(result)
+
+    def _say(self, message, colour, before=""):
+        self._display.display("")
+        for line in message if isinstance(message, list) else str(message).splitlines():
+            self._display.display(f"{before}{line}", color=colour)
 
     def _note_progress(self, result):
         self._done += 1
