@@ -17,20 +17,20 @@ def ending(document, fail_on_vulnerable):
 
     :param document: the report.
     :param fail_on_vulnerable: whether the run has failed when processes are left.
-    :return: dict with state, lines (list of str, the summary last) and failure (why the run has failed, or "").
+    :return: dict with state, lines (what is said of a run in any case) and failure (why it has failed, empty if it has
+        not), lists of str. The summary is the last of whichever comes last.
     """
     stop = document["message"]
     state = document["state"]
     incomplete = _names(document, REVERT_INCOMPLETE)
     # After a stop it is the stop that matters, and that most hosts were not reached is what it is for.
     missing = _names(document, UNREACHABLE) + ([] if stop else _names(document, UNTOUCHED))
-    failure = [stop] if stop else []
+    failure = stop.splitlines()
     if incomplete:
         failure.append(f"NOT reverted completely: {', '.join(incomplete)}")
     if missing:
         failure.append(f"could not be reached: {', '.join(missing)}")
-    if fail_on_vulnerable and state in (LEFT_VULNERABLE, LEFT_PATCHED):
-        failure.append(document["summary"])
+    failed = failure or (fail_on_vulnerable and state in (LEFT_VULNERABLE, LEFT_PATCHED))
     lines = []
     for words, rows in (
         ("still vulnerable", document["still_vulnerable"]), ("still patched", document["still_patched"]),
@@ -38,7 +38,8 @@ def ending(document, fail_on_vulnerable):
         lines += [f"{words}: {_line(row)}" for row in rows[:_NAMED]]
         if len(rows) > _NAMED:
             lines.append(f"{words}: {len(rows) - _NAMED} more, which the report names")
-    return {"state": state, "lines": [*lines, document["summary"]], "failure": "; ".join(failure)}
+    (failure if failed else lines).append(document["summary"])
+    return {"state": state, "lines": lines, "failure": failure}
 
 
 def _names(document, status):
