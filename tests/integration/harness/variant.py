@@ -92,9 +92,20 @@ ROWS = (
 # What a normal run sees in stock mode: {hazard: its variant}.
 STOCK_HAZARDS = {
     "blocked": Variant(STOCK),
+    "async_cancel": Variant(STOCK),
+    "bad_moments": Variant(STOCK),
+    "blocking": Variant(STOCK),
     "callback": Variant(STOCK, protection=True),
+    "descriptors": Variant(STOCK, level="-O3"),
     "exceptions": Variant(STOCK),
+    "interruptions": Variant(STOCK),
+    "late": Variant(STOCK, "clang"),
     "leaving": Variant(STOCK, "clang"),
+    "noreturn": Variant(STOCK),
+    "registers": Variant(STOCK, "clang"),
+    "rewritten": Variant(STOCK, protection=True),
+    "stress": Variant(STOCK),
+    "text": Variant(STOCK),
 }
 
 
