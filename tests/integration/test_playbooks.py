@@ -321,12 +321,13 @@ def test_several_build_hosts(build_playbook, tmp_path):
     """
     flags = "{{ {'one': '-O2', 'two': '-O1'}[inventory_hostname] | default('-O2 -flto') }}"
     fetched = tmp_path / "livepatches"
-    built = build_playbook("return x", "return 2 * x", "-i", "one,two,", livepatch_build_host="one:two:localhost",
-                           livepatch_build_dest=fetched, livepatch_build={
+    order = {
         "source": tmp_path / "source", "diffs": [tmp_path / "fix.patch"], "runtime": RUNTIME, "as_root": True,
         "work": f"{tmp_path}/work-{{{{ inventory_hostname }}}}",
         "build": f"gcc {flags} -falign-functions=16 -fPIC -fpatchable-function-entry=16,14 -shared -Wl,--build-id"
-                 " -o libf.so f.c"})
+                 " -o libf.so f.c"}
+    built = build_playbook("return x", "return 2 * x", "-i", "one,two,", livepatch_build_host="one:two:localhost",
+                           livepatch_build_dest=fetched, livepatch_build=order)
     assert built.status != 0 and "-fno-lto" in built.output, built.output
     livepatches = sorted(fetched.glob("*.ulp"))
     assert len(livepatches) == 2, built.output

@@ -159,7 +159,6 @@ class TargetLibrary:
             return Reference(SYMBOL, name, version, 0, addend)
         return Reference(TLS if thread_local else ADDRESS, name, "", symbol.value, addend)
 
-
     def thread_offset(self, name: str, symbol: Symbol) -> Reference | None:
         """The word of a library that holds how far from the thread pointer a thread-local variable lies.
 
