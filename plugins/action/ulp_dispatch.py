@@ -78,13 +78,15 @@ class ActionModule(ActionBase):
         if place.get("failed"):
             return place
         meant = {}
-        directories = sorted({os.path.dirname(destination) for _path, destination in wanted})
+        destinations = [destination for _path, destination in wanted]
+        directories = sorted({os.path.dirname(destination) for destination in destinations})
         # Files of different directories may be called alike.
-        below = {its: (str(number),) if number else () for number, its in enumerate(directories)}
+        apart = len({os.path.basename(destination) for destination in destinations}) < len(destinations)
         try:
             for path, destination in wanted:
                 directory, name = os.path.split(destination)
-                temporary = os.path.join(place["path"], *below[directory], name)
+                inside = [str(directories.index(directory))] if apart else []
+                temporary = os.path.join(place["path"], *inside, name)
                 answer = self._copy(path, temporary, task_vars)
                 if answer.get("failed"):
                     return answer

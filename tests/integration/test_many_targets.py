@@ -279,7 +279,7 @@ def test_ledger_names_each(pair, start, preforked, tmp_path):
     assert [entry["patch_id"] for entry in entries[:2]] == patch_ids(preforked, *files)
 
 
-def test_modules(builds, fixes, start):
+def test_modules(builds, fixes, start, tmp_path):
     """Guards the modules' shape with a list and a directory: ``changed`` and check mode are exact."""
     victims = [start(build) for build in builds[:2]]
     pids = [victim.pid for victim in victims]
@@ -290,7 +290,9 @@ def test_modules(builds, fixes, start):
     ids = [row["patch_id"] for row in plan["processes"]]
     assert [livepatch["path"] for livepatch in plan["livepatches"]] == files
     assert ids == [livepatch["patch_id"] for livepatch in plan["livepatches"][:2]]
-    done = module("ulp_dispatch", patch=str(fixes), pids=pids)
+    on_host = tmp_path / "host"
+    done = module("ulp_dispatch", source=str(fixes), patch=str(on_host), pids=pids)
+    assert sorted(livepatch["path"] for livepatch in done["livepatches"]) == sorted(map(str, on_host.iterdir()))
     assert (done["changed"], done["patch_id"], done["outcomes"]) == (True, "", {"patched": 2})
     assert [row["patch_id"] for row in done["processes"]] == ids
     assert not module("ulp_dispatch", patch=str(fixes), pids=pids)["changed"]
