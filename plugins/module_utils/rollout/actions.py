@@ -150,7 +150,10 @@ class _Group:
             self._reasons.setdefault(_alike(reason), reason)
 
     def add_process(self, host, row, reason):
-        self._of(host)["processes"].append({"pid": row["pid"], "name": row["name"], "restart": row["restart"]})
+        processes = self._of(host)["processes"]
+        # Of one process, what several livepatches have to say comes together.
+        if not processes or processes[-1]["pid"] != row["pid"]:
+            processes.append({"pid": row["pid"], "name": row["name"], "restart": row["restart"]})
         self._names[row["name"]] = None
         self._reasons.setdefault(_alike(reason), reason)
         if self._kind == RESTART_UNIT:

@@ -166,6 +166,9 @@ def test_a_process_that_several_livepatches_are_for():
     assert [(its["file"], its["patch_id"], its["labels"]) for its in document["livepatches"]] == [
         ("fix.ulp", PATCH_ID, {}), ("other.ulp", other["patch_id"], {"cve": ["CVE-1"]})]
     assert [(its["pid"], its["patch_id"]) for its in document["still_vulnerable"]] == [(1, other["patch_id"])]
+    stuck = [row(1, "not_patchable", "static"), row(1, "not_patchable", "static", patch_id=other["patch_id"])]
+    (action,) = reported({"web1": done(*stuck)}, [stage(1, "web1")])["actions"]
+    assert [its["pid"] for its in action["hosts"][0]["processes"]] == [1]
     lines = table_and_line(document)
     assert lines[1].endswith("livepatch fix-0123456789abcdef")
     assert lines[2].endswith("livepatch other-0123456789abcdef; inside")
