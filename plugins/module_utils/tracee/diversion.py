@@ -32,7 +32,7 @@ from .custody import Custody, held
 from .errors import StepFailed, StrangeStack, ThreadRefused
 from .interruption import ERESTART_RESTARTBLOCK, interruption, make_again
 from .requests import request
-from .restart import make_original_call_again, undo_interruption
+from .restart import undo_interruption
 from .rseq import RseqConfiguration, registered_area
 from .stack import MAIN_STACK, lowest_of_alternate_stack, lowest_of_main_stack, room_below
 
@@ -139,7 +139,6 @@ class Diversion:
         entered = registers.stack_pointer, registers.instruction_pointer
         interrupted = interruption(registers)
         if interrupted == ERESTART_RESTARTBLOCK and not self.restarts:
-            make_original_call_again(pid, tid, registers)
             raise self._refusal("sleeps in a call that restart_syscall goes on with, which its seccomp filter denies")
         if interrupted:
             size_of_call = len(SYSTEM_CALL_INSTRUCTION)
