@@ -180,9 +180,8 @@ class PostgresServer(Server):
 
     def pids(self):
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        # Not the server's helpers, which live in a handler: there is no point at which they could be attached to.
-        clients = [int(pid) for pid in children if b"[local]" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return [self.process.pid, *clients]
+        # The server's helpers, too, which live in the signal handler that has forked them.
+        return [self.process.pid, *map(int, children)]
 
 
 SERVERS = {"python3": Python, "nginx": Nginx, "redis-server": RedisServer, "node": Node, "java": Java,
