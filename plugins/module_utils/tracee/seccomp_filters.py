@@ -14,9 +14,8 @@ from ..process.seccomp import denied
 from . import requests
 from .custody import Custody, held
 from .errors import StepFailed
-from .interruption import ERESTART_RESTARTBLOCK, interruption
 from .requests import request
-from .restart import make_original_call_again
+from .restart import undo_interruption
 
 _INSTRUCTION = 8  # bytes of struct sock_filter
 _INSTRUCTION_LIMIT = 4096  # BPF_MAXINSNS
@@ -52,8 +51,7 @@ def fetch_filters(pid, tid):
         with custody:
             programs = _programs(pid, tid, data)
             request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
-            if interruption(registers) == ERESTART_RESTARTBLOCK and not may_restart(programs):
-                make_original_call_again(pid, tid, registers)
+            undo_interruption(pid, tid, registers, may_restart(programs))
         return programs
 
     return held(fetch)

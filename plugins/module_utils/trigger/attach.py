@@ -168,7 +168,7 @@ class _Attempt:
         self.permitted = {}
         # TIDs of those that had a stack which cannot be unwound when they were last seen blocked.
         self.frameless = set()
-        self.fruitless: dict = {}  # {TID: procfs.SystemCall} in which its registers did not help
+        self.fruitless: dict = {}  # {TID: (procfs.SystemCall, why its registers did not help there)}
         self.barred = set()
         # What _look() has found: mappings of code, safe_point.Grounds by them, rows, and {TID: Running}.
         self.code: list = []
@@ -431,9 +431,10 @@ class _Attempt:
         """As safe_point.look_at_blocked(); for frames that hang on its registers the thread is stopped for a moment."""
         subject, grounds, files = self.subject, self.grounds, self.job.files
         proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, files)
-        if why != NOT_UNWOUND or self.fruitless.get(tid) == where or not hangs_on_register(
-                subject.proc_tid, where, files, mappings):
+        if why != NOT_UNWOUND or not hangs_on_register(subject.proc_tid, where, files, mappings):
             return proof, why
+        if tid in self.fruitless and self.fruitless[tid][0] == where:
+            return None, self.fruitless[tid][1]
         self.tries += 1
         registers, held_ns = registers_in_call(subject.pid, tid, self.permitted[tid])
         self.held_ns = max(self.held_ns, held_ns)
@@ -443,7 +444,7 @@ class _Attempt:
             return None, "has moved on since it was looked at"
         proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, files, registers)
         if proof is None:
-            self.fruitless[tid] = again
+            self.fruitless[tid] = again, why
             return None, why
         return proof._replace(number=again.number), why
 

@@ -274,28 +274,24 @@ def fixture_busy_program(layouts):
     return directory / "busy"
 
 
-@pytest.fixture(scope="session", name="frameless_program")
-def fixture_frameless_program(layouts):
-    directory = layouts["padded"].directory
-    compiled("-pthread", "-O1", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", HERE / "frameless.c", "-L",
-             directory, "-lvictim", "-o", directory / "frameless")
-    return directory / "frameless"
+@pytest.fixture(name="of_source")
+def fixture_of_source(padded, tmp_path):
+    """A function that starts a Busy victim of one of the sources here, built with flags, in one of its modes.
 
-
-@pytest.fixture(name="frameless")
-def fixture_frameless(padded, frameless_program, tmp_path):
-    """A function that starts a Busy victim in a mode of frameless.c's; it goes on when it is returned."""
+    It goes on when it is returned.
+    """
     started = []
 
-    def frameless(mode):
-        shown = tmp_path / "shown"
+    def of_source(name, mode, *flags):
+        program, shown = tmp_path / name, tmp_path / "shown"
+        compiled("-pthread", *flags, HERE / f"{name}.c", "-L", padded.directory, "-lvictim", "-o", program)
         shown.write_bytes(bytes(4096))
-        started.append(Busy([frameless_program, mode, 1, shown], shown, 1,
+        started.append(Busy([program, mode, 1, shown], shown, 1,
                             env=dict(os.environ, LD_LIBRARY_PATH=str(padded.directory))))
         started[-1].goes_on()
         return started[-1]
 
-    yield frameless
+    yield of_source
     for victim in started:
         victim.kill()
 

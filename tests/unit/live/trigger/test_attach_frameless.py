@@ -16,6 +16,12 @@ SECONDS = 60
 MOST_STOPS = 100
 
 
+@pytest.fixture(name="frameless")
+def fixture_frameless(of_source):
+    """A function that starts the victim in one of its modes."""
+    return lambda mode: of_source("frameless", mode, "-O1", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables")
+
+
 def test_thread_that_waits(frameless, padded, runtime, trigger):
     """Seen to fail, after the whole time limit: *has a stack that cannot be unwound*."""
     victim = frameless("waits")
