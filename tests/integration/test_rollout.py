@@ -534,7 +534,8 @@ def units(fleet) -> Iterator[Units]:
 def test_units_are_restarted_with_consent(fleet, units):
     """Guards tasks/restart.yml without systemd: what comes of a restart is patched, and one that fails is harm.
 
-    Seen to end as a success, with the old process "not_patchable", without the second dispatch in it.
+    Seen to leave the old process vulnerable, which had ended and waited for its parent, and to give *One or more items
+    failed* as the harm.
     """
     started = {name: units.start(f"ulp-{name}-{os.getpid()}") for name in ("good", "bad")}
     units.restarts(started["good"])

@@ -80,7 +80,7 @@ def test_every_outcome_has_a_meaning():
 
 
 def test_every_field_of_a_row_is_documented():
-    """Seen to fail: with the coroutines, and with the patch ID, of which the schema did not know."""
+    """Guards against fields that nobody can look up, as coroutines and patch_id were."""
     documented = SCHEMA["properties"]["hosts"]["items"]["properties"]["processes"]["items"]["properties"]
     assert set(documented) == {*outcome.Row(7, "nginx", "patched").as_dict(), "runs_ansible", "unit", "restart"}
 
@@ -142,7 +142,7 @@ def test_stop_counts_more_than_what_was_not_reached():
     assert [(left["pid"], left["outcome"], left["reason"]) for left in document["still_vulnerable"]] == [
         (7, "reverted", "the patch was taken back"), (8, "not_reached", "the rollout did not come to this host")]
     said = ending(document, False)
-    # The last line says what is left, of a run that has failed, too. Seen to be the hosts that could not be reached.
+    # The last line says what is left, of a run that has failed, too. It was why the run has failed.
     assert said["failure"] == ["stage 1 went wrong", "could not be reached: web3", document["summary"]]
     assert document["summary"] not in said["lines"]
     assert "1 host to which the run did not come" in document["summary"]

@@ -33,7 +33,7 @@ def played(directory, task, hosts, **environment):
     ("0", ["Ask the processes: done on 1 of 3 hosts", "Ask the processes: done on 2 of 3 hosts"]), ("3600", []),
 ])
 def test_a_long_task_says_how_far_it_is(tmp_path, seconds, said):
-    """Seen to be silent from the first of 400 hosts to the last."""
+    """Guards against silence from the first of 400 hosts to the last."""
     ask = {"name": "Ask the processes", "ansible.builtin.command": {"argv": ["true"]}, "changed_when": False}
     status, lines = played(tmp_path, ask, "a,b,c,", ULP_ROLLOUT_PROGRESS_SECONDS=seconds)
     assert status == 0, lines

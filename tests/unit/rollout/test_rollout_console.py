@@ -51,7 +51,7 @@ def test_plan():
 
 
 def test_processes_that_are_alike_share_a_line_of_a_long_plan():
-    """Seen to be a line for each of 4,600 processes, on 400 hosts."""
+    """Guards against a line for each of the thousands of processes on 400 hosts."""
     workers = [row(pid, "patched") for pid in range(100, 130)]
     stuck = [row(pid, "not_patchable", f"process {pid} (nginx) has no runtime", unit="nginx.service")
              for pid in (7, 8)]
