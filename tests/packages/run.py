@@ -4,9 +4,9 @@
 """Build livepatches of the fixes in fixes.txt, and print what came of each.
 
 Each package is built once, without any of the fixes listed for it; then each fix is made into a livepatch of that
-library and proved on a trial process.  Results are kept, so that an aborted run goes on where it was; a fix is tried
-again when the command, the list or the fix has changed.  Exit status 1: a fix has another verdict than verdicts.txt
-says.
+library and proved on a trial process.  Where own_tests.txt has a command for the package, it runs under each livepatch.
+Results are kept, so that an aborted run goes on where it was; a fix is tried again when the command, the list or the
+fix has changed.  Exit status 1: a fix has another verdict than verdicts.txt says, or its tests have.
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ CHECKOUT = HERE.parents[1]
 BUILD = CHECKOUT / "build"
 FIXES = HERE / "fixes.txt"
 VERDICTS = HERE / "verdicts.txt"
+OWN_TESTS = HERE / "own_tests.txt"
 CACHE = Path(os.environ.get("ULP_PACKAGES_CACHE") or Path.home() / ".cache" / "ulp" / "packages")
 SECONDS = 3600
-HEADINGS = ("package", "version", "fix", "functions", "verdict", "seconds")
+HEADINGS = ("package", "version", "fix", "functions", "verdict", "seconds", "own tests")
 NOT_RUN = "not run"
+# Left out of verdicts.txt.
+NO_TESTS = "-"
+# The step of `ulp build` in which they run, and what it says where they fail.
+TESTING = "run the test under the livepatch"
 
 
 class Fix(NamedTuple):
@@ -38,12 +43,14 @@ class Fix(NamedTuple):
 
     ``patches`` belong together; ``base`` are all that are left out of the package's build: all that are listed for it,
     or for a fix that is marked ``in-order``, since it applies to earlier ones alone, itself and those behind it.
+    ``tests`` is the command of own_tests.txt, empty where the package has none.
     """
 
     package: str
     version: str
     patches: tuple[str, ...]
     base: tuple[str, ...]
+    tests: str
 
     @property
     def name(self) -> str:
@@ -51,11 +58,16 @@ class Fix(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """``verdict``: built, or refused or failed and why; ``functions`` replaced; ``seconds`` beyond the first build."""
+    """What came of one fix.
+
+    ``verdict``: built, or refused or failed and why; ``functions`` replaced; ``tests``: what came of the package's own
+    under the livepatch, ``-`` where none ran; ``seconds`` beyond the first build, without the tests.
+    """
 
     verdict: str
     functions: list[str]
     seconds: float
+    tests: str = NO_TESTS
 
 
 def read_fixes() -> list[Fix]:
@@ -64,15 +76,23 @@ def read_fixes() -> list[Fix]:
         words = line.partition("#")[0].split()
         if words:
             rows.append((words[0], words[1], tuple(words[2].split("+")), words[3:] == ["in-order"]))
+    tests = read_own_tests()
     fixes = []
     for position, (package, version, patches, in_order) in enumerate(rows):
         others = rows[position:] if in_order else rows
         fixes.append(Fix(package, version, patches, tuple(dict.fromkeys(
             each for other, other_version, more, _in_order in others if (other, other_version) == (package, version)
-            for each in more))))
+            for each in more)), tests.get(package, "")))
     # Those of one base follow each other: a package is built anew for another one.
     first = {each.package: position for position, each in reversed(list(enumerate(fixes)))}
     return sorted(fixes, key=lambda fix: (first[fix.package], -len(fix.base)))
+
+
+def read_own_tests() -> dict[str, str]:
+    """{package: command}."""
+    lines = OWN_TESTS.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(None, 1) for line in lines if line.strip() and not line.startswith("#")]
+    return {package: command.strip() for package, command in rows}
 
 
 def read_verdicts() -> dict[tuple[str, str, str], list[str]]:
@@ -81,6 +101,8 @@ def read_verdicts() -> dict[tuple[str, str, str], list[str]]:
     if VERDICTS.exists():
         for line in VERDICTS.read_text(encoding="utf-8").splitlines():
             row = [cell.strip() for cell in line.split("|")]
+            if len(row) == len(HEADINGS) - 1:
+                row.append(NO_TESTS)
             if len(row) == len(HEADINGS) and row[0] != HEADINGS[0] and not line.startswith("#"):
                 found[row[0], row[1], row[2]] = row
     return found
@@ -108,11 +130,14 @@ def attempt(fix: Fix) -> Outcome:
         # Debian has no patch for some packages that are worth trying.
         own = HERE / "diffs" / patch
         command += ["--diff", str(own) if own.exists() else patch]
+    if fix.tests:
+        command += ["--test", fix.tests]
     if os.geteuid() == 0:
         command.append("--as-root")
     try:
+        # Without 32-bit libraries, which nothing here is for.
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
-                              check=False)
+                              check=False, env={**os.environ, "DEB_BUILD_PROFILES": "nobiarch"})
     except subprocess.TimeoutExpired:
         return Outcome(f"failed: took longer than {SECONDS} s", [], SECONDS)
     outcome = understood(done.returncode, done.stdout, done.stderr)
@@ -127,7 +152,8 @@ def understood(status: int, output: str, errors: str) -> Outcome:
     lines = errors.splitlines()
     steps = [(float(line.split()[2]), line.split(" s  ", 1)[1]) for line in lines if line.startswith("ulp build: ")]
     start = next((seconds for seconds, step in steps if step == "apply the diff"), None)
-    seconds = round(steps[-1][0] - start, 1) if start is not None else 0.0
+    end = next((seconds for seconds, step in steps if step == TESTING), steps[-1][0] if steps else 0.0)
+    seconds = round(end - start, 1) if start is not None else 0.0
     messages = [line[len("ulp: "):] for line in lines if line.startswith("ulp: ")]
     try:
         fields = json.loads(output)
@@ -137,13 +163,18 @@ def understood(status: int, output: str, errors: str) -> Outcome:
             return Outcome(f"{NOT_RUN}: {shortened(message)}", [], 0.0)
         if "changes no code or data" in message:
             return Outcome("refused: no change", [], seconds)
+        if steps and steps[-1][1] == TESTING:
+            # It was built and proved by then; only the answer does not say of what.
+            return Outcome("built", [], seconds, f"failed: {shortened(message)}")
         return Outcome(f"failed: {shortened(message)}", [], seconds)
     functions = sorted({each["name"] for target in fields["targets"] for each in target.get("functions", ())})
     if fields["refused"]:
         kinds = sorted({f"{each['kind']} {each['name']}" for each in fields["refused"]})
         return Outcome(f"refused: {shortened(', '.join(kinds))}", functions, seconds)
     proved = all(target["proof"] or not target["name"].count(".so") for target in fields["targets"])
-    return Outcome("built" if proved else "built, not proved", functions, seconds)
+    test = fields["test"]
+    tests = f"passed, {test['patched']} of {test['processes']} processes patched" if test else NO_TESTS
+    return Outcome("built" if proved else "built, not proved", functions, seconds, tests)
 
 
 def shortened(text: str) -> str:
@@ -154,7 +185,8 @@ def shortened(text: str) -> str:
 def row_of(fix: Fix, outcome: Outcome) -> list[str]:
     more = f" and {len(outcome.functions) - 4} more" if len(outcome.functions) > 4 else ""
     functions = ", ".join(outcome.functions[:4]) + more
-    return [fix.package, fix.version, fix.name, functions or "-", outcome.verdict, f"{outcome.seconds:g}"]
+    return [fix.package, fix.version, fix.name, functions or "-", outcome.verdict,
+            f"{outcome.seconds:g}", outcome.tests]
 
 
 def show(row: list[str]) -> None:
@@ -190,18 +222,29 @@ def main() -> int:
         record(fixes, {**known, **seen})
         return 0
     different = [key for key, row in seen.items() if not row[4].startswith(NOT_RUN)
-                 and key in known and not known[key][4].startswith(NOT_RUN) and known[key][4] != row[4]]
+                 and key in known and not known[key][4].startswith(NOT_RUN) and differs(known[key], row)]
     for key in different:
-        print(f"{' '.join(key)}: was {known[key][4]!r}, is {seen[key][4]!r}")
+        print(f"{' '.join(key)}: was {known[key][4]!r}, tests {known[key][6]!r}; is {seen[key][4]!r}, tests"
+              f" {seen[key][6]!r}")
     return 1 if different else 0
+
+
+def differs(known: list[str], row: list[str]) -> bool:
+    """Whether the verdict or the end of the tests is another; how many processes these have is their own affair.
+
+    Tests of which nothing was known yet may pass.
+    """
+    before, now = (each[6].partition(",")[0].partition(":")[0] for each in (known, row))
+    return known[4] != row[4] or (before != now and (before, now) != (NO_TESTS, "passed"))
 
 
 def record(fixes: list[Fix], rows: dict[tuple[str, str, str], list[str]]) -> None:
     lines = ["# What `make check-packages` saw last; seconds are those beyond the package's own first build.",
              " | ".join(HEADINGS)]
     for fix in fixes:
-        row = rows.get((fix.package, fix.version, fix.name))
-        lines.append(" | ".join(row or [fix.package, fix.version, fix.name, "-", NOT_RUN, "0"]))
+        row = rows.get((fix.package, fix.version, fix.name)) or [
+            fix.package, fix.version, fix.name, "-", NOT_RUN, "0", NO_TESTS]
+        lines.append(" | ".join(row[:-1] if row[-1] == NO_TESTS else row))
     VERDICTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
