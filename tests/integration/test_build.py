@@ -414,6 +414,9 @@ def test_each_build_of_one_tree_gets_its_own(build, tmp_path):
     assert sorted(os.path.basename(target["path"]) for target in report["targets"] if target["path"]) == sorted(names)
     assert {refusal["kind"] for refusal in report["refused"]} == {"running library", "failed build"}
     assert str(other) in answer.errors and "absent.so" in answer.errors
+    # Its own command may be the one that fails.
+    answer = build(*fix, "--build", "make no-such-target", "--running", other)
+    assert answer.status == 1 and "'make no-such-target' ended with status" in answer.errors, str(answer)
     refused = Ulp().run("build", "--source", tree, "--build", "make", "--build", "true", "--diff",
                         tmp_path / "fix.patch", "--as-root", "--no-proof", "-o", tmp_path / "one.ulp")
     assert refused.status == 1 and "name a directory instead of" in refused.errors

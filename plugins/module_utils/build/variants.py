@@ -90,8 +90,11 @@ def _part(order: Order, work: str, command: str | None, running: str | None, sep
 
 
 def _best(tried: list[_Part]) -> _Part:
-    """The part that counts for a file that runs: that of the command which has built it, or else what went furthest."""
-    return min(tried, key=lambda part: (part.result is None, part.is_other_build))
+    """The part that counts for a file that runs: that of the command which has built it.
+
+    Where there is none, a command that failed counts before those that have built something else: it may be the one.
+    """
+    return min(tried, key=lambda part: (part.is_other_build, part.result is None))
 
 
 def label(command: str | None, running: str | None) -> str:
