@@ -70,17 +70,17 @@ def test_stock_functions(older, container, files):
         pytest.skip("it cannot replace functions without padding")
     victim = python_of(build)
     try:
-        old = victim.ask()
+        old = victim.ask("?")
         row = Trigger(only(SHORT, container), files, Options()).apply(victim.pid)
         assert row.outcome == "not_patchable" and not row.changed
         assert "of an older version, cannot go by way of a gap" in row.reason
         trigger = Trigger(container, files, Options())
         row = trigger.apply(victim.pid)
         assert (row.outcome, row.reason) == ("patched", "")
-        assert victim.ask() == NEW
+        assert victim.ask("?") == NEW
         assert trigger.check(victim.pid).outcome == "already_patched"
         assert trigger.revert(victim.pid).outcome == "reverted"
-        assert victim.ask() == old
+        assert victim.ask("?") == old
     finally:
         victim.kill()
 
