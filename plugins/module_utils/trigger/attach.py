@@ -46,6 +46,8 @@ from .threads import candidates
 _PAUSE = 0.001
 # A thread that runs is stopped so often, altogether, until one is found at a safe point.
 _MOST_STOPS = 500
+# So often a thread is stopped for its registers at one place: it may have moved on since, and come back.
+_MOST_FRUITLESS = 20
 # After so many of them deeper stacks are read, too, which takes up to a millisecond.
 _QUICK_STOPS = 50
 # When no thread was where its stack can be told in so many rounds, and seconds, none will be.
@@ -168,7 +170,7 @@ class _Attempt:
         self.permitted = {}
         # TIDs of those that had a stack which cannot be unwound when they were last seen blocked.
         self.frameless = set()
-        self.fruitless: dict = {}  # {TID: (procfs.SystemCall, why its registers did not help there)}
+        self.fruitless: dict = {}  # {TID: (procfs.SystemCall, why its registers did not help there, how often)}
         self.barred = set()
         # What _look() has found: mappings of code, safe_point.Grounds by them, rows, and {TID: Running}.
         self.code: list = []
@@ -433,8 +435,9 @@ class _Attempt:
         proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, files)
         if why != NOT_UNWOUND or not hangs_on_register(subject.proc_tid, where, files, mappings):
             return proof, why
-        if tid in self.fruitless and self.fruitless[tid][0] == where:
-            return None, self.fruitless[tid][1]
+        before, last, count = self.fruitless.get(tid, (None, "", 0))
+        if before == where and count >= _MOST_FRUITLESS:
+            return None, last
         self.tries += 1
         registers, held_ns = registers_in_call(subject.pid, tid, self.permitted[tid])
         self.held_ns = max(self.held_ns, held_ns)
@@ -444,7 +447,7 @@ class _Attempt:
             return None, "has moved on since it was looked at"
         proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, files, registers)
         if proof is None:
-            self.fruitless[tid] = again, why
+            self.fruitless[tid] = again, why, count + 1 if before == again else 1
             return None, why
         return proof._replace(number=again.number), why
 
