@@ -97,7 +97,7 @@ def browser() -> Iterator[Browser]:
 
 def main(path: Path) -> None:
     with browser() as chromium:
-        for _ in range(TIMES):
+        for _each in range(TIMES):
             loaded, drawn = chromium.open(path.resolve().as_uri())
             sys.stdout.write(f"loaded after {loaded:.2f} s, drawn after {drawn:.2f} s\n")
         rows = chromium.evaluate("document.querySelectorAll('tbody tr').length")

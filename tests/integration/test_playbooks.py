@@ -164,8 +164,8 @@ def test_a_directory_of_livepatches(target, start, tmp_path):
 
     # A list does as well. What it leaves out stays.
     two = [directory / "post.ulp", directory / "padding.ulp"]
-    succeed("libpulp.livepatch.revert_livepatch", **dict(
-        variables, livepatch=two, ulp_livepatch_pids=[victim.pid for victim in victims[:2]]))
+    fewer = {**variables, "livepatch": two, "ulp_livepatch_pids": [victim.pid for victim in victims[:2]]}
+    succeed("libpulp.livepatch.revert_livepatch", **fewer)
     assert [victim.number("version") for victim in victims] == [1, 1, 2]
 
     sick = tmp_path / "sick"

@@ -53,7 +53,7 @@ def test_methods_are_kept():
 def test_can_be_sent_to_another_process():
     """Workers do it; seen to fail without the module's name."""
     assert pickle.loads(pickle.dumps(Point(7, unit="m"))) == Point(7, 2, "m")
-    assert type(pickle.loads(pickle.dumps(Point(7)))) is Point
+    assert isinstance(pickle.loads(pickle.dumps(Point(7))), Point)
 
 
 def test_default_before_none_is_refused():

@@ -51,8 +51,8 @@ def done(*rows, stage=1, **given):
     return facts(result=result, plan={"processes": [], "livepatches": ON_HOST}, stage=stage, **given)
 
 
-def planned(*rows, livepatches=ON_HOST, **given):
-    plan = {"processes": list(rows), "livepatches": livepatches, "stopped": False, "retracted": False}
+def planned(*rows, livepatches=None, **given):
+    plan = {"processes": list(rows), "livepatches": livepatches or ON_HOST, "stopped": False, "retracted": False}
     return facts(plan=plan, **given)
 
 
