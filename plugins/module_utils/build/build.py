@@ -21,7 +21,7 @@ from .errors import BuildFailed
 from .left_behind import left_behind, output_path, sentence_on
 from .page import page
 from .refusals import HOOK, Refusal, Refusals
-from .target_build import Candidate, Made, candidates, contents_digest, make
+from .target_build import Candidate, Made, candidates, contents_digest, foreign_targets, make
 from .trial import NotApplied, Proof, prove
 from .under_test import run_under
 from .work_tree import Recipe, WorkTree, relevant_environment, source_digest
@@ -127,6 +127,8 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
     progress("compare the objects")
     common = Refusals(request.allow)
     chosen, left = _chosen(candidates(tree, built, common), request, tree, common)
+    left += [f"{name} of the same build is for another machine, and gets no livepatch" for name in foreign_targets(
+        tree, built)]
     results = []
     for candidate in chosen:
         results.append(_one(candidate, request, tree, built, common, len(chosen) > 1, progress))

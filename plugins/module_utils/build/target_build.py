@@ -10,7 +10,9 @@ import os
 from itertools import chain
 from typing import Collection, Iterable, Iterator, Mapping, Sequence
 
+from ..arch.elf_format import MACHINE
 from ..atomic_file import read_file
+from ..elf.headers import ELFCLASS64, HEADER_SIZE, decode_header
 from ..elf.image import ElfImage
 from ..elf.lost_padding import ENTRIES_LOST, functions_with_lost_entries
 from ..elf.patchable import patchable_functions
@@ -75,7 +77,7 @@ def candidates(tree: WorkTree, built: Built, refusals: Refusals) -> list[Candida
     found = []
     compared: dict[str, UnitChange | None] = {}
     for output, how in sorted(after.links.items()):
-        if output not in built.before.links:
+        if output not in built.before.links or _is_foreign(tree, output):
             continue
         old = composition(built.before.links[output], built.before)
         new = composition(how, after) if output in built.after.links else old.with_units_of(after)
@@ -84,6 +86,24 @@ def candidates(tree: WorkTree, built: Built, refusals: Refusals) -> list[Candida
         if _others_differ(tree, old, new, refusals) or changes:
             found.append(Candidate(built.before.links[output], old, new, changes))
     return found
+
+
+def foreign_targets(tree: WorkTree, built: Built) -> list[str]:
+    """The names of files that the diff reaches, and that are for another machine, or for 32 bits."""
+    return sorted({
+        os.path.basename(output) for output, how in built.before.links.items()
+        if composition(how, built.before).units.keys() & built.after.units.keys() and _is_foreign(tree, output)})
+
+
+def _is_foreign(tree: WorkTree, output: str) -> bool:
+    try:
+        with open(tree.product_before(output), "rb") as stream:
+            start = stream.read(HEADER_SIZE)
+    except OSError:
+        return False
+    if len(start) < HEADER_SIZE or start[:4] != b"\x7fELF":
+        return False
+    return start[4] != ELFCLASS64 or decode_header(start).machine != MACHINE
 
 
 def _compared(key: str, unit: Unit, built: Built, compared: dict[str, UnitChange | None],
