@@ -252,7 +252,7 @@ def test_container_that_others_could_change(run, victim, container, tmp_path):
 
 def test_container_that_is_replaced_after_it_was_checked(run, victim, container, padded, monkeypatch):
     """Guards that the bytes that were verified are the bytes that a process loads."""
-    concerned = dispatching.Guard.reason
+    concerned = Guard.reason
 
     def replace(guard, pid):
         answer = concerned(guard, pid)
@@ -261,7 +261,7 @@ def test_container_that_is_replaced_after_it_was_checked(run, victim, container,
         os.rename(other, container)
         return answer
 
-    monkeypatch.setattr(dispatching.Guard, "reason", replace)
+    monkeypatch.setattr(Guard, "reason", replace)
     row, _result = run(PATCH)
     assert row.outcome == "failed"
     assert "replaced or changed" in row.reason
