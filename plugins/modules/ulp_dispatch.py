@@ -210,7 +210,7 @@ EXAMPLES = r"""
 
 - name: Patch every process with the one of these that is for the build that it runs
   libpulp.livepatch.ulp_dispatch:
-    source: livepatches/cve-2026-0001/
+    source: /root/livepatches/cve-2026-0001
     patch: /var/lib/libpulp/livepatches/cve-2026-0001
 
 - name: Patch the web servers only, and wait until every thread uses the new functions
