@@ -9,13 +9,12 @@ leaves that out: it is zero, and to read it takes as long as anything else.
 
 from __future__ import annotations
 
-import os
 import re
 
 from ..arch.address_space import PAGE_SIZE
+from .pagemap import ENTRY_SIZE, read_pagemap
 
-# One for each page, little endian: bit 63 says that it is in memory, bit 62 that it is swapped out.
-_ENTRY_SIZE = 8
+# Bit 63 of an entry says that the page is in memory, bit 62 that it is swapped out.
 _USED = bytes(entry >> 6 and 1 for entry in range(256))
 
 
@@ -27,16 +26,9 @@ def touched(pid, start, end):
     :return: (start, end) pairs, ascending; all of it where that cannot be told.
     """
     count = (end - start) // PAGE_SIZE
-    try:
-        descriptor = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            entries = os.pread(descriptor, count * _ENTRY_SIZE, start // PAGE_SIZE * _ENTRY_SIZE)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        entries = b""
-    if len(entries) != count * _ENTRY_SIZE:
+    entries = read_pagemap(pid, start, count)
+    if entries is None or len(entries) != count * ENTRY_SIZE:
         return [(start, end)]
-    used = entries[_ENTRY_SIZE - 1::_ENTRY_SIZE].translate(_USED)
+    used = entries[ENTRY_SIZE - 1::ENTRY_SIZE].translate(_USED)
     return [
         (start + run.start() * PAGE_SIZE, start + run.end() * PAGE_SIZE) for run in re.finditer(rb"\x01+", used)]

@@ -20,13 +20,12 @@ kernel writes for a signal says where the alternate stack is.
 
 from __future__ import annotations
 
-import os
-
 from ..arch.address_space import PAGE_SIZE
 from ..arch.frames import alternate_stacks
 from ..process.control_block import find_control_block, owner
 from ..process.maps import mapping_at
 from ..process.namespaces import inner_thread_id
+from ..process.pagemap import ENTRY_SIZE, read_pagemap
 from ..process.procfs import read_bytes, text_lines
 
 MAIN_STACK = "[stack]"
@@ -40,8 +39,7 @@ GROWTH_GAP = 256 * PAGE_SIZE
 _FARTHEST_CONTROL_BLOCK = 1 << 24
 # Bytes: so far below a stack pointer a guard region is looked for.
 _FARTHEST_GUARD = 1 << 30
-# Documentation/admin-guide/mm/pagemap.rst: 8 bytes for each page, of which bit 58 says that it is in a guard region.
-_ENTRY = 8
+# Documentation/admin-guide/mm/pagemap.rst: bit 58 of an entry says that its page is in a guard region.
 _GUARD_BYTE, _GUARD_BIT = 7, 4
 _IS_GUARD = bytes(1 if value & _GUARD_BIT else 0 for value in range(256))
 
@@ -82,15 +80,10 @@ def end_of_guard_region(pid, start, stack_pointer):
     # The mapping may be as large as the address space, and the thread is held meanwhile.
     start = max(start, stack_pointer - _FARTHEST_GUARD & -PAGE_SIZE)
     count = (stack_pointer - start) // PAGE_SIZE + 1
-    try:
-        descriptor = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            entries = os.pread(descriptor, count * _ENTRY, start // PAGE_SIZE * _ENTRY)
-        finally:
-            os.close(descriptor)
-    except OSError:
+    entries = read_pagemap(pid, start, count)
+    if entries is None:
         return None
-    last = entries[_GUARD_BYTE::_ENTRY].translate(_IS_GUARD).rfind(1)
+    last = entries[_GUARD_BYTE::ENTRY_SIZE].translate(_IS_GUARD).rfind(1)
     return start + (last + 1) * PAGE_SIZE if last >= 0 else None
 
 
