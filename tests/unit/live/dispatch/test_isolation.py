@@ -296,22 +296,34 @@ def fork(victim):
                 return pid
 
 
+APPS = Selection(names=("app",))
+
+
+@pytest.fixture(name="dispatch_meanwhile")
+def fixture_dispatch_meanwhile(padded, monkeypatch, calls):
+    """A function that dispatches to all APPS, while something is done once, before ``victim`` is dealt with."""
+
+    def dispatch_meanwhile(operation, victim, act):
+        if operation == REVERT:
+            dispatch(padded.container, PATCH, APPS, Options())
+        original = Guard.reason
+
+        def reason(guard, pid):
+            if pid == victim.pid and calls.note() == 1:
+                act()
+            return original(guard, pid)
+
+        monkeypatch.setattr(Guard, "reason", reason)
+        return dispatch(padded.container, operation, APPS, Options())
+
+    return dispatch_meanwhile
+
+
 @pytest.mark.parametrize("operation", [PATCH, REVERT])
-def test_child_that_is_forked_meanwhile(padded, start, monkeypatch, calls, operation):
+def test_child_that_is_forked_meanwhile(padded, start, dispatch_meanwhile, operation):
     """Guards children of processes that are not patched yet; seen to fail, without a row, with one pass."""
     victim = start(padded)
-    names = Selection(names=("app",))
-    if operation == REVERT:
-        dispatch(padded.container, PATCH, names, Options())
-    original = Guard.reason
-
-    def reason(guard, pid):
-        if pid == victim.pid and calls.note() == 1:
-            fork(victim)
-        return original(guard, pid)
-
-    monkeypatch.setattr(Guard, "reason", reason)
-    result = dispatch(padded.container, operation, names, Options())
+    result = dispatch_meanwhile(operation, victim, lambda: fork(victim))
     child = int(victim.line())
     done = "patched" if operation == PATCH else "reverted"
     assert [(row.pid, row.outcome, row.changed) for row in result.rows] == [
@@ -319,7 +331,7 @@ def test_child_that_is_forked_meanwhile(padded, start, monkeypatch, calls, opera
     ]
     assert result.incomplete is None
     # A look at everybody says the same.
-    assert dispatch(padded.container, CHECK, names, Options()).applied == (operation == PATCH)
+    assert dispatch(padded.container, CHECK, APPS, Options()).applied == (operation == PATCH)
 
 
 LAUNCHER = ("sh", "-c", 'echo launching; read -r _go; exec "$@"', "sh")
@@ -337,22 +349,11 @@ def _is_up(pid):
 
 
 @pytest.mark.parametrize("operation", [PATCH, REVERT])
-def test_program_that_is_executed_meanwhile(padded, start, monkeypatch, calls, operation):
+def test_program_that_is_executed_meanwhile(padded, start, dispatch_meanwhile, operation):
     """Guards what has kept its PID since a pass looked at it; seen to fail, without its row, with PIDs compared."""
     launcher = start(padded, wrap=LAUNCHER, first="launching")
     victim = start(padded)
-    names = Selection(names=("app",))
-    if operation == REVERT:
-        dispatch(padded.container, PATCH, names, Options())
-    original = Guard.reason
-
-    def reason(guard, pid):
-        if pid == victim.pid and calls.note() == 1:
-            launch(launcher)
-        return original(guard, pid)
-
-    monkeypatch.setattr(Guard, "reason", reason)
-    result = dispatch(padded.container, operation, names, Options())
+    result = dispatch_meanwhile(operation, victim, lambda: launch(launcher))
     assert launcher.line() == "ready"
     done = [("patched", True), ("patched", True)]
     if operation == REVERT:
