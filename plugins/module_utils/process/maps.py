@@ -20,6 +20,8 @@ _DELETED = b" (deleted)"
 # Bytes: the kernel allows 65,530 mappings unless it is told otherwise, of which a large program's names take 10 MB.
 MOST_BYTES = 1 << 25
 RUNTIME_NAME = "libpulp.so"
+# How many lines of maps to remember: a worker deals with 32 processes side by side, and reads each map ten times.
+_LINES_KEPT = 4096
 
 
 class Mapping(NamedTuple):
@@ -63,7 +65,7 @@ def _device(major, minor):
 
 
 # The map of a process is read several times while it is dealt with, and most lines stay as they are.
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_LINES_KEPT)
 def _mapping(line):
     """The Mapping that a line is about, or None: it is about none."""
     match = re.fullmatch(_LINE, line)
@@ -180,7 +182,7 @@ def _permits(found, wanted):
 
 
 # A process's state block is held against its map piece by piece, and each time a search begins with the same lines.
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_LINES_KEPT)
 def _bounds(line):
     """(start, end) of the mapping that a line is about."""
     start, _hyphen, rest = line.partition(b"-")

@@ -311,7 +311,13 @@ def execution(pid):
 
 def identity(pid):
     """The Identity of the process that has ``pid`` now; raises ProcessGone, ProcessForbidden."""
-    return Identity(pid, read_stat(pid).start_ticks)
+    return Identity(pid, _start_ticks(pid))
+
+
+def _start_ticks(pid):
+    """Stat.start_ticks alone; raises as read_stat()."""
+    data = read_bytes(pid, "stat")
+    return int(data[data.rindex(b")") + 2:].split(None, 20)[19])
 
 
 def confirm(who):
@@ -319,7 +325,7 @@ def confirm(who):
 
     :raises ProcessGone: it has ended; its PID may belong to another by now.
     """
-    if read_stat(who.pid).start_ticks != who.start_ticks:
+    if _start_ticks(who.pid) != who.start_ticks:
         raise ProcessGone(who.pid, f"process {who.pid} has ended, and its PID belongs to another process now")
 
 

@@ -370,8 +370,12 @@ def read_result(pid, address, nonce):
     :raises: as read_state, but for the sequence lock, which results do not have.
     """
     data = read_memory(pid, address + abi.STATE.offsets["results"], abi.RESULTS * abi.RESULT.size)
-    for raw in abi.RESULT.unpack_array(data, 0, abi.RESULTS):
-        if raw.nonce == nonce and raw.stage != abi.STAGE_EMPTY:
+    own = nonce.to_bytes(abi.RESULT.sizes["nonce"], "little")
+    for start in range(0, len(data), abi.RESULT.size):
+        if not data.startswith(own, start + abi.RESULT.offsets["nonce"]):
+            continue
+        raw = abi.RESULT.unpack(data, start)
+        if raw.stage != abi.STAGE_EMPTY:
             return Result(
                 raw.nonce, raw.stage, raw.error, raw.entry_ns, raw.worker_ns, raw.universe, abi.text(raw.detail)
             )

@@ -77,6 +77,7 @@ class Borrower:
         self.pause_when_busy = _PAUSE
         self.refusals = Refusals(subject.proc_tid, subject.pid, files)
         self.mappings_of_round = None  # what is read once for all threads that are looked at in one round
+        self.mappings_are_of = None  # the TID of the thread before whose look they were read
 
     def run(self):
         """Ask until the request is carried out or has failed for good, or the limits are reached.
@@ -141,7 +142,7 @@ class Borrower:
 
     def _is_foreseen(self, tid):
         try:
-            refuses = self.refusals.are_known_from_outside(tid, self._mappings_of_round)
+            refuses = self.refusals.are_known_from_outside(tid, lambda: self._mappings_of_round(tid))
         except ProcessGone:
             return True
         if refuses and not self.attempts:
@@ -149,10 +150,17 @@ class Borrower:
             self.refusal = f"thread {tid} of process {self.subject.pid} is on a stack whose end cannot be told"
         return refuses
 
-    def _mappings_of_round(self):
+    def _mappings_of_round(self, tid):
         if self.mappings_of_round is None:
             self.mappings_of_round = self._mappings()
+            self.mappings_are_of = tid
         return self.mappings_of_round
+
+    def _newest_mappings(self, tid):
+        """The mappings for thread ``tid``, which is asked next: nothing has happened since it was looked at."""
+        if self.mappings_of_round is not None and self.mappings_are_of == tid:
+            return self.mappings_of_round
+        return self._mappings()
 
     def _require_usual_stack(self, result):
         """Raise ProcessUnpatchable if all threads are on stacks that the program has made itself."""
@@ -181,7 +189,7 @@ class Borrower:
                     subject.pid, tid, self.makes_file, self.options.seccomp
                 )
             diversion = Diversion(
-                subject.pid, tid, state.entry, state.request, nonce, self._mappings(), self.permitted[tid],
+                subject.pid, tid, state.entry, state.request, nonce, self._newest_mappings(tid), self.permitted[tid],
                 0 if self.only is None else abi.BLOCK_CATCH_UP,
             )
             self.space.write(state.request, self.build(nonce))
