@@ -93,15 +93,21 @@ def code_of(image, addresses, names):
     known = _KNOWN.setdefault(image, {})
     if addresses not in known:
         taken = addresses_taken(image)
-        functions = [_described(image, address, names.get(address), address in taken) for address in sorted(addresses)]
+        functions = _with_cycles(image, [
+            unpadded_function(image, address, names.get(address), address in taken) for address in sorted(addresses)])
         known[addresses] = _Code(functions, bodies(image, functions, addresses, _GUARD_IT))
     return known[addresses]
 
 
-def _described(image, address, name, taken):
-    function = unpadded_function(image, address, name, taken)
-    # All that jumps lead to from there: if one leads back, it is a cycle.
-    return function._replace(tail_cycle=reached_code(image, [function], [address]).lead_to(address))
+def _with_cycles(image, functions):
+    """The PatchableFunctions of a file, which say whether jumps alone may lead from them back to them.
+
+    All are known by name, so that none is taken for a part of another one, as code without a name may be.
+    """
+    return [
+        function._replace(tail_cycle=reached_code(image, functions, [function.address]).lead_to(function.address))
+        for function in functions
+    ]
 
 
 def require_code(path, image, functions):

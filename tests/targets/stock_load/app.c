@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Threads that use the distribution's zlib and expat, and know every result beforehand.
- *   start N    N threads begin
- *   stop       "ROUNDS WRONG": what all of them have done, and how many results were not what they should be
+ *   start N         N threads begin
+ *   stop            "ROUNDS WRONG": what all of them have done, and how many results were not what they should be
+ *   cycle N FOLDER  the runtime applies and reverts N times (cycles.h); "N"
  */
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,8 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "cycles.h"
 
 enum {
 	SIZE = 3000,
@@ -48,6 +52,9 @@ struct worker {
 	unsigned seed;
 	unsigned long rounds;
 };
+
+static struct worker workers[MOST_THREADS];
+static unsigned worker_count;
 
 struct seen {
 	unsigned begun, ended, text;
@@ -145,9 +152,31 @@ static void *work(void *argument)
 		use_zlib(worker->seed);
 		use_expat(worker->seed);
 		worker->seed = worker->seed * 1103515245u + 12345u;
-		worker->rounds++;
+		/* In between it is outside of both. */
+		__atomic_add_fetch(&worker->rounds, 1, __ATOMIC_SEQ_CST);
+		/* So that nobody waits long for the others' turns. */
+		sched_yield();
 	}
 	return NULL;
+}
+
+/* Each has ended one round since, and begun another. */
+static void all_were_outside(void)
+{
+	for (unsigned i = 0; i < worker_count; i++) {
+		unsigned long before = __atomic_load_n(&workers[i].rounds, __ATOMIC_SEQ_CST);
+
+		while (__atomic_load_n(&workers[i].rounds, __ATOMIC_SEQ_CST) == before)
+			usleep(100);
+	}
+}
+
+static bool is_patched(void)
+{
+	bool version = strcmp(z_version(), "1.patched") == 0;
+
+	expect(version == (strcmp(xml_error_string(TAG_MISMATCH), "patched") == 0));
+	return version;
 }
 
 static void find(void *library, const char *name, void *function)
@@ -184,28 +213,29 @@ static void find_all(void)
 
 int main(void)
 {
-	static struct worker workers[MOST_THREADS];
-	unsigned count = 0;
-	unsigned long rounds = 0;
-	char line[64];
+	unsigned long rounds = 0, cycles;
+	char line[4096], folder[sizeof line];
 
 	find_all();
 	puts("ready");
 	for (fflush(stdout); fgets(line, sizeof line, stdin); fflush(stdout)) {
-		if (sscanf(line, "start %u", &count) == 1 && count <= MOST_THREADS) {
-			for (unsigned i = 0; i < count; i++) {
+		if (sscanf(line, "start %u", &worker_count) == 1 && worker_count <= MOST_THREADS) {
+			for (unsigned i = 0; i < worker_count; i++) {
 				workers[i].seed = i + 1;
 				if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
 					return 3;
 			}
-			printf("%u\n", count);
+			printf("%u\n", worker_count);
 		} else if (strcmp(line, "stop\n") == 0) {
 			__atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
-			for (unsigned i = 0; i < count; i++) {
+			for (unsigned i = 0; i < worker_count; i++) {
 				pthread_join(workers[i].thread, NULL);
 				rounds += workers[i].rounds;
 			}
 			printf("%lu %lu\n", rounds, wrong);
+		} else if (sscanf(line, "cycle %lu %s", &cycles, folder) == 2) {
+			cycle(cycles, folder, all_were_outside, is_patched);
+			printf("%lu\n", cycles);
 		} else {
 			return 0;
 		}
