@@ -11,11 +11,12 @@ otherwise spend their time in starting Python.
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import sys
 import tempfile
+
+from byte_code import find_core, load_verbs
 
 
 def run(command, main, arguments):
@@ -48,8 +49,10 @@ def run(command, main, arguments):
 
 def serve(command):
     """Load the command's modules, then answer until the input ends."""
-    sys.path.insert(0, command)
-    main = importlib.import_module("libpulp_livepatch.command.main").main
+    find_core(command)
+    load_verbs(command)
+    from libpulp_livepatch.command.main import main
+
     # What is there now stays: no child's collection of garbage has to look at it, and copy its pages for that.
     gc.freeze()
     for line in sys.stdin:

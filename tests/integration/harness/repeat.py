@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 import sys
 
+from byte_code import find_core
+
 
 def serve(command, container):
     """Answer until the input ends."""
-    sys.path.insert(0, command)
+    find_core(command)
     from libpulp_livepatch.livepatch.container import read_container
     from libpulp_livepatch.process.mapped import MappedFiles
     from libpulp_livepatch.trigger.options import Options
