@@ -181,7 +181,8 @@ void cycle(unsigned long count, const char *folder, void (*all_were_outside)(voi
 	state = dlsym(RTLD_DEFAULT, "ulp_state");
 	if (!state || state->magic != ULP_STATE_MAGIC || state->domain_count != 1)
 		fail("the runtime is not there, or knows another number of domains than one");
-	each_hook(note);
+	if (!site_count)
+		each_hook(note);
 	for (unsigned long i = 0; i < count; i++) {
 		carry_out(apply, "apply", 0, 0);
 		each_hook(require_on);
