@@ -22,7 +22,7 @@ TREE = """\
 === Makefile
 P = -O2 -fPIC -fpatchable-function-entry=16,14 -falign-functions=16
 L = -shared -Wl,--build-id
-all: libone.so libtwo.so liblto.so libasm.so libcxx.so libbare.so lib32.so prog
+all: libone.so libtwo.so liblto.so libasm.so libcxx.so libbare.so libslim.so lib32.so prog
 libone.so: one.o more.o
 \tgcc $(L) -Wl,-soname,libone.so -o $@ one.o more.o
 libtwo.so: two.o
@@ -34,9 +34,14 @@ lib32.so: two32.o
 two32.o: two.c inline.h
 \tgcc -m32 -O2 -fPIC -c -o $@ two.c
 libbare.so: bare.o
-\tgcc $(L) -s -o $@ bare.o
+\tgcc $(L) -o $@ bare.o
+\tobjcopy --strip-all $@
 bare.o: bare.c
 \tgcc $(P) -c bare.c
+libslim.so: slim.c
+\t/usr/bin/gcc $(P) -c slim.c
+\tld -r -o joined.o slim.o
+\t/usr/bin/gcc $(L) -s -o $@ joined.o
 libasm.so: asm.o top.o
 \tgcc $(L) -o $@ asm.o top.o
 prog: prog.o libone.so
@@ -171,6 +176,9 @@ __attribute__((visibility("default"))) int virtually(int v)
 === bare.c
 static __attribute__((noinline)) int inner(int v) { return v * 3; }
 int bare(int v) { return inner(v) + inner(v + 1); }
+=== slim.c
+static __attribute__((noinline)) int inner(int v) { return v * 3; }
+int slim(int v) { return inner(v) + inner(v + 1); }
 === lto.c
 int lto(int v) { return v + 1; }
 === top.c
@@ -303,6 +311,8 @@ def test_it_is_refused(build_with, file, old, new, kind, name):
     ("two.c", "return scaled", "extern int nowhere(void) __attribute__((weak)); return nowhere ? nowhere() : scaled",
      ["second"]),
     ("prog.c", "scaled(v) +", "scaled(v) + 1 +", ["work"]),
+    # Compiled and linked by a path, joined by the linker, and without symbols.
+    ("slim.c", "v * 3", "v * 4", ["inner"]),
     # Neither is known to the Makefile.
     ("untracked.h", "WEIGHT 7", "WEIGHT 8", ["weighs", "more"]),
     ("untracked.h", "int a; int b", "int b; int a", ["more"]),

@@ -10,6 +10,9 @@ Then it writes one record, a JSON file:
   section for each function and each variable (``-ffunction-sections -fdata-sections``), and beside it what was read;
 - for each file that was linked, which object files went into it, as the linker itself tells (``--trace``).
 
+A linker that the build calls itself is recorded in the same way.  Where a file loses its symbols, since it is linked
+with ``-s`` or stripped, a copy with them is kept under the digest of the file without them.
+
 It is started with Python's standard library alone, once for each call of the compiler.
 Source: gcc(1), "Overall Options"; ld(1), ``--trace``.
 """
@@ -20,6 +23,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -27,6 +31,11 @@ from .archives import member_digests
 
 RECORDS = "ULP_BUILD_RECORDS"
 WRAPPERS = "ULP_BUILD_WRAPPERS"
+
+# What compilers, linkers and strip(1) are called, but for a prefix, as in x86_64-linux-gnu-gcc, and a version.
+COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++", "c99", "c89")
+LINKERS = ("ld", "ld.bfd", "ld.gold", "ld.lld", "ld.mold")
+STRIPPERS = ("strip",)
 
 C_FAMILY = (".c", ".i", ".cc", ".cp", ".cxx", ".cpp", ".CPP", ".c++", ".C", ".ii")
 ASSEMBLY = (".S", ".s", ".sx", ".asm")
@@ -49,6 +58,9 @@ _OWN_FILE = re.compile(
     r"|-ftime-trace.*|-frecord-command-line")
 _LINKING = re.compile(r"-Wl,.*|-l.+|-L.+|-shared|-static|-static-.*|-r|-pie|-no-pie|-rdynamic|-nostdlib|-nostartfiles"
                       r"|-nodefaultlibs|-fuse-ld=.*|-s")
+# What leaves local symbols, or all, out of a file that is linked.
+_STRIPPING = ("-s", "--strip-all", "-x", "--discard-all")
+_VERSION = re.compile(r"-[0-9.]+$")
 # Debug information tells the layout of types; it changes no code.  It has to be readable without further files.
 _SHADOW = ["-ffunction-sections", "-fdata-sections", "-g", "-gz=none", "-fno-debug-types-section", "-w"]
 # Compilers leave out classes that they expect another file to describe.
@@ -142,13 +154,34 @@ def digest(path):
         return None
 
 
+def name_of_program(path):
+    """What the program at ``path`` is called without prefix and version, one of the names above; None: another one."""
+    name = _VERSION.sub("", os.path.basename(path))
+    for known in (*COMPILERS, *LINKERS, *STRIPPERS):
+        if name == known or name.endswith("-" + known):
+            return known
+    return None
+
+
 def _real_compiler(name):
+    if os.sep in name:
+        return name
     wrappers = os.path.realpath(os.environ[WRAPPERS])
     for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
         candidate = os.path.join(directory, name)
         if os.path.realpath(directory) != wrappers and os.access(candidate, os.X_OK) and os.path.isfile(candidate):
             return candidate
     return None
+
+
+def _environment():
+    """That of what a wrapper runs, which is not recorded again, whatever it runs itself."""
+    wrappers = os.path.realpath(os.environ.get(WRAPPERS, os.devnull))
+    environment = {name: value for name, value in os.environ.items() if name != RECORDS}
+    environment["PATH"] = os.pathsep.join(
+        directory for directory in os.environ.get("PATH", os.defpath).split(os.pathsep)
+        if os.path.realpath(directory) != wrappers)
+    return environment
 
 
 def _record(kind, key, fields):
@@ -168,7 +201,8 @@ def _shadow_name(key):
 
 def shadow_options(compiler):
     """What is added to the arguments of ``compiler``, a path, for a shadow object."""
-    kind = "clang" if "clang" in os.path.basename(os.path.realpath(compiler)) else "gcc"
+    names = (os.path.basename(compiler), os.path.basename(os.path.realpath(compiler)))
+    kind = "clang" if any("clang" in name for name in names) else "gcc"
     return [*_SHADOW, _ALL_CLASSES[kind]]
 
 
@@ -180,6 +214,79 @@ def compile_shadow(compiler, arguments, shadow, **options):
     return subprocess.run([compiler, *arguments, *shadow_options(compiler), "-MD", "-MF", shadow + ".d", "-o", shadow],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
                           **options)
+
+
+def unstripped_name(sha):
+    """What the copy with symbols is called of the file with the digest ``sha``."""
+    return f"unstripped-{sha}"
+
+
+def _without_stripping(arguments):
+    """The arguments of a linker, or of a compiler that links, without what leaves symbols out; None: there is none."""
+    words = []
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        if word == "-Xlinker" and arguments[position + 1:position + 2] and arguments[position + 1] in _STRIPPING:
+            position += 2
+            continue
+        if word.startswith("-Wl,"):
+            word = ",".join(each for each in word.split(",") if each not in _STRIPPING)
+        # For a compiler -x names a language.
+        if word not in ("-s", "--strip-all", "--discard-all", "-Wl"):
+            words.append(word)
+        position += 1
+    return words if words != arguments else None
+
+
+def _keep_symbols_of_link(linker, command, output):
+    """Link once more with all symbols, if the build has left some out."""
+    words = _without_stripping(command.arguments)
+    if words is None:
+        return
+    scratch = os.path.join(os.environ[RECORDS], f".unstripped.{os.getpid()}")
+    done = subprocess.run([linker, *words, "-o", scratch], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False, env=_environment())
+    _keep_symbols(scratch if done.returncode == 0 else None, output)
+
+
+def _keep_symbols(copy, stripped):
+    """Keep ``copy`` as the file that has the symbols of ``stripped``."""
+    sha = digest(stripped)
+    if copy is not None and sha is not None:
+        os.replace(copy, os.path.join(os.environ[RECORDS], unstripped_name(sha)))
+
+
+def _run_strip(strip, arguments):
+    """Run strip(1), and keep a copy with the symbols of each linked file that loses them; returns its exit status."""
+    output = None
+    files = []
+    for position, word in enumerate(arguments):
+        if word == "-o":
+            output = arguments[position + 1] if position + 1 < len(arguments) else None
+        elif not word.startswith("-") and word != output and _is_linked(word):
+            files.append(word)
+    copies = []
+    for number, file in enumerate(files):
+        copies.append(os.path.join(os.environ[RECORDS], f".unstripped.{os.getpid()}.{number}"))
+        shutil.copyfile(file, copies[-1])
+    status = subprocess.run([strip, *arguments], check=False, env=_environment()).returncode
+    for file, copy in zip(files, copies):
+        if status or digest(output or file) == digest(copy):
+            os.unlink(copy)
+        else:
+            _keep_symbols(copy, output or file)
+    return status if status >= 0 else 128 - status
+
+
+def _is_linked(path):
+    """Whether a file is a program or a shared library."""
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(18)
+    except OSError:
+        return False
+    return start[:4] == b"\x7fELF" and start[16:18] in (b"\2\0", b"\3\0")
 
 
 def _record_source(compiler, command, source, output):
@@ -198,7 +305,7 @@ def _record_source(compiler, command, source, output):
     }
     if os.path.splitext(source)[1] in C_FAMILY:
         shadow = _shadow_name(key)
-        done = compile_shadow(compiler, fields["arguments"], shadow)
+        done = compile_shadow(compiler, fields["arguments"], shadow, env=_environment())
         if done.returncode == 0:
             fields["shadow"] = shadow
         else:
@@ -215,6 +322,7 @@ def _record_link(compiler, command, output):
         keys.append(key)
         if shadow:
             shadows[source] = shadow
+    _keep_symbols_of_link(compiler, command, output)
     _record("link", output, {
         "output": output,
         "directory": os.getcwd(),
@@ -229,9 +337,10 @@ def _linked(compiler, command, shadows):
     """[path, member or None, SHA-256 or None] of each object file that the linker takes."""
     scratch = os.path.join(os.environ[RECORDS], f".trace.{os.getpid()}")
     words = [shadows.get(word, word) for word in command.arguments]
+    trace = ["--trace", "--trace"] if name_of_program(compiler) in LINKERS else ["-w", "-Wl,--trace,--trace"]
     try:
-        done = subprocess.run([compiler, *words, "-o", scratch, "-w", "-Wl,--trace,--trace"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        done = subprocess.run([compiler, *words, "-o", scratch, *trace], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, env=_environment())
     finally:
         if os.path.exists(scratch):
             os.unlink(scratch)
@@ -258,22 +367,25 @@ def _linked(compiler, command, shadows):
 
 
 def main(name, arguments):
-    """Run the compiler called ``name``, record what it did, and return its exit status."""
-    compiler = _real_compiler(name)
-    if compiler is None:
+    """Run the program called ``name``, or at that path, record what it did, and return its exit status."""
+    program = _real_compiler(name)
+    if program is None:
         sys.stderr.write(f"{name}: not found\n")
         return 127
     command = Command(expanded(arguments))
     probe = _PROBE.search(" ".join([*command.sources, command.output or "", os.getcwd()]))
-    if command.step == "other" or probe or not os.environ.get(RECORDS):
-        os.execv(compiler, [compiler, *arguments])
-    status = subprocess.run([compiler, *arguments], check=False).returncode
+    kind = name_of_program(program)
+    if probe or not os.environ.get(RECORDS) or (command.step == "other" and kind not in STRIPPERS):
+        os.execve(program, [program, *arguments], _environment())
+    if kind in STRIPPERS:
+        return _run_strip(program, arguments)
+    status = subprocess.run([program, *arguments], check=False, env=_environment()).returncode
     if status:
         return status if status > 0 else 128 - status
-    if command.step == "compile":
+    if command.step == "compile" and kind in COMPILERS:
         for source in command.sources:
             output = command.output or os.path.splitext(os.path.basename(source))[0] + ".o"
-            _record_source(compiler, command, source, os.path.normpath(os.path.join(os.getcwd(), output)))
+            _record_source(program, command, source, os.path.normpath(os.path.join(os.getcwd(), output)))
     else:
-        _record_link(compiler, command, os.path.normpath(os.path.join(os.getcwd(), command.output or "a.out")))
+        _record_link(program, command, os.path.normpath(os.path.join(os.getcwd(), command.output or "a.out")))
     return 0

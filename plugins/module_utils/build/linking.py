@@ -11,6 +11,7 @@ import re
 from ..elf.image import ElfImage
 from ..errors import BadElf
 from .commands import run
+from .compiler_wrapper import COMPILERS, name_of_program
 from .errors import BuildFailed
 from .extraction import Extracted
 from .recording import Link, Unit
@@ -71,11 +72,13 @@ def link(
     source = os.path.join(directory, "slots.s")
     with open(source, "w", encoding="utf-8") as text:
         text.write(slots.assembly())
-    run([how.compiler, "-c", source, "-o", os.path.join(directory, "slots.o")],
+    # The build may have called the linker itself.
+    compilers = [each for each in (how.compiler, *(units[key].compiler for key in sorted(extracted.objects)))
+                 if name_of_program(each) in COMPILERS]
+    run([compilers[0], "-c", source, "-o", os.path.join(directory, "slots.o")],
         "assemble the words of the patch library")
     # The compiler of C++ adds what C++ needs.
-    compilers = [how.compiler, *(units[key].compiler for key in sorted(extracted.objects))]
-    compiler = next((each for each in compilers if "++" in os.path.basename(each)), how.compiler)
+    compiler = next((each for each in compilers if "++" in os.path.basename(each)), compilers[0])
     said = run(
         [compiler, "-shared", "-nostartfiles", "-o", output, *objects, os.path.join(directory, "slots.o"),
          "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,--warn-unresolved-symbols", "-Wl,--no-demangle", "-Wl,-z,now",

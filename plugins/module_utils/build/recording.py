@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import sys
 from types import ModuleType
@@ -16,12 +15,14 @@ from typing import Any
 from ..errors import FileProblem
 from ..named_tuple import NamedTuple
 from . import archives, compiler_wrapper
-from .compiler_wrapper import RECORDS, WRAPPERS
+from .compiler_wrapper import COMPILERS, LINKERS, RECORDS, STRIPPERS, WRAPPERS, name_of_program
 from .errors import BuildFailed
-
-_COMPILER = re.compile(r"(?:[a-z0-9_]+-linux-gnu-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|c99|c89)(?:-[0-9.]+)?")
+from .interposition import write_interposer
 
 _OWN = "recorder"
+# In its directory: what runs in place of a compiler that is called by its path, and what sees that it is.
+_BY_PATH = "by-path"
+_INTERPOSER = "interposer.so"
 
 # A diff changes the time of what these are made from: they would make everything anew, where they are installed at all.
 _AUTOTOOLS = "AUTOMAKE=: AUTOCONF=: ACLOCAL=: AUTOHEADER=: MAKEINFO=:"
@@ -77,12 +78,14 @@ class Records(NamedTuple):
 
 
 def write_wrappers(directory: str) -> None:
-    """Fill ``directory`` with a wrapper for each compiler that PATH leads to."""
+    """Fill ``directory`` with a wrapper for each compiler, linker and strip(1) that PATH leads to, and for others."""
     os.makedirs(directory, exist_ok=True)
-    names = set()
+    found: dict[str, str] = {}
     for place in os.environ.get("PATH", os.defpath).split(os.pathsep):
         if place and os.path.isdir(place) and os.path.realpath(place) != os.path.realpath(directory):
-            names.update(name for name in os.listdir(place) if _COMPILER.fullmatch(name))
+            for name in os.listdir(place):
+                if name_of_program(name):
+                    found.setdefault(name, os.path.join(place, name))
     # The command itself may be an archive, or a part of a collection: the wrappers stand on their own.
     own = os.path.join(directory, _OWN)
     os.makedirs(own, exist_ok=True)
@@ -92,11 +95,20 @@ def write_wrappers(directory: str) -> None:
             stream.write(source)
     run = (f"import sys; sys.path.insert(0, {directory!r});"
            f" from {_OWN}.compiler_wrapper import main; sys.exit(main(sys.argv[1], sys.argv[2:]))")
-    for name in sorted(names):
-        path = os.path.join(directory, name)
-        with open(path, "w", encoding="utf-8") as stream:
-            stream.write(f"#!/bin/sh\nexec {_quoted(sys.executable)} -SE -c {_quoted(run)} {_quoted(name)} \"$@\"\n")
-        os.chmod(path, stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+    start = f"#!/bin/sh\nexec {_quoted(sys.executable)} -SE -c {_quoted(run)}"
+    for name in sorted(found):
+        _write_script(os.path.join(directory, name), f"{start} {_quoted(name)} \"$@\"\n")
+    by_path = os.path.join(own, _BY_PATH)
+    _write_script(by_path, f"{start} \"$@\"\n")
+    compilers = [found[name] for name in sorted(found, key=lambda name: (len(name), name))
+                 if name_of_program(name) in COMPILERS]
+    write_interposer(os.path.join(own, _INTERPOSER), by_path, (*COMPILERS, *LINKERS, *STRIPPERS), compilers)
+
+
+def _write_script(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(text)
+    os.chmod(path, stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
 
 
 def _source(module: ModuleType) -> str:
@@ -122,6 +134,12 @@ def recording_environment(wrappers: str, records: str, once: bool = False) -> di
     environment = dict(os.environ)
     # What the command `ulp` itself was started with is nothing to the build.
     environment.pop("LD_PRELOAD", None)
+    interposer = os.path.join(wrappers, _OWN, _INTERPOSER)
+    if os.path.exists(interposer):
+        environment["LD_PRELOAD"] = interposer
+        # Programs of the build that were linked with a sanitizer would not start behind another preloaded library.
+        environment["ASAN_OPTIONS"] = ":".join(filter(None, (environment.get("ASAN_OPTIONS"),
+                                                             "verify_asan_link_order=0")))
     environment.update({
         RECORDS: records,
         WRAPPERS: wrappers,

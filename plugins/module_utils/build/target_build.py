@@ -31,7 +31,7 @@ from .layouts import Compared, LayoutChange, check_layouts
 from .linking import compile_medium, link, without_debug_information
 from .objects import STB_LOCAL, ObjectFile
 from .recording import Link, Records, Unit
-from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, STRIPPED, Refusals
+from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, STRIPPED, UNRECORDED, Refusals
 from .replacing import RELIANT, Replaced, UnitChange, functions_to_replace
 from .running import differing_functions, layout_difference
 from .slots import Slots
@@ -141,8 +141,8 @@ def _others_differ(tree: WorkTree, old: Composition, new: Composition, refusals:
     for name, digest in new.others.items():
         if name.startswith(root) and old.others.get(name) != digest:
             shown = os.path.basename(name)
-            refusals.add(ASSEMBLY, shown, f"{shown} changes, and was not made by a compiler that is recorded, but by an"
-                         " assembler, say")
+            refusals.add(UNRECORDED, shown, f"{shown} changes, and no program has made it that is recorded, such as a"
+                         " compiler or a linker, but another, such as an assembler or objcopy")
             differ = True
     return differ
 
@@ -159,7 +159,7 @@ def make(
     """
     after = built.before.followed_by(built.after)
     product = ElfImage.open(tree.product_before(candidate.link.output))
-    symbols = _symbols(product, running, refusals)
+    symbols = _symbols(product, tree.with_symbols(product.name), running, refusals)
     if not symbols:
         return None
     target = TargetLibrary(running, symbols)
@@ -236,24 +236,29 @@ def _mixing(running: ElfImage, diversion: TargetFunctions, inside: Collection[in
             f" they depend on each other, --guard {callers[0]} makes each call of that one visit"]
 
 
-def _symbols(product: ElfImage, running: ElfImage, refusals: Refusals) -> list[Symbol]:
+def _symbols(product: ElfImage, unstripped: str | None, running: ElfImage, refusals: Refusals) -> list[Symbol]:
     """The symbols to find things by: those of what runs, or of what was built where that has the same code.
 
-    Empty where neither has a symbol table.  Without one, no static function would be found, and none be missed.
+    ``unstripped`` is the path of the product as it was before the build stripped it, None where it did not.  Empty
+    where neither has a symbol table.  Without one, no static function would be found, and none be missed.
     """
-    if not product.symbols() and not running.symbols():
+    symbols = product.symbols()
+    if unstripped is not None:
+        whole = ElfImage.open(unstripped)
+        symbols = whole.symbols() if layout_difference(whole, product) is None else symbols
+    if not symbols and not running.symbols():
         name = os.path.basename(product.name)
         refusals.add(STRIPPED, name, f"{name} has no symbol table when its build is done, so nothing tells where its"
-                     " functions are; build it without -s and strip, what runs may be stripped (--running)")
+                     " functions are; build it without what removes them, what runs may be stripped (--running)")
         return []
     if product.build_id is not None and product.build_id == running.build_id:
-        return product.symbols() or running.symbols()
+        return symbols or running.symbols()
     name = os.path.basename(running.name)
     difference = layout_difference(product, running)
     if difference is not None:
         refusals.add(MISMATCH, name, f"{running.name} is not what was built from the source: {difference}; build with"
                      " the compiler, the flags and the directory that it was built with")
-    return product.symbols() if difference is None else running.symbols() or product.symbols()
+    return symbols if difference is None else running.symbols() or symbols
 
 
 class _Unchanged(Iterable[UnitChange]):

@@ -25,6 +25,7 @@ from typing import Callable, Iterator
 from ..atomic_file import read_file
 from ..errors import FileProblem
 from ..named_tuple import NamedTuple
+from . import compiler_wrapper
 from .commands import last_lines, run, run_logged
 from .compiling_again import CompiledAgain, compile_again
 from .errors import BuildFailed
@@ -33,7 +34,7 @@ from .source_diff import Applied, apply_diffs
 
 _FIRST = "first-build.json"
 # Raised when what is recorded of a build changes.
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Recipe(NamedTuple):
@@ -98,7 +99,8 @@ class WorkTree:
         if not before.units:
             raise BuildFailed(
                 f"the command {self.recipe.command!r} compiled nothing that was seen: the source may be built already"
-                " (then name a command that cleans it with --prepare), or it calls its compiler by an absolute path")
+                " (then name a command that cleans it with --prepare), or something that is linked statically, or that"
+                " clears its environment, starts its compilers")
         progress("apply the diff")
         self._remove("records.after", "objects")
         self.restore()
@@ -119,6 +121,11 @@ class WorkTree:
         self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
         after = read_records(self.path("records.after"))
         return Built(before, after.followed_by(self._left_out(before, after, applied.files)), applied)
+
+    def with_symbols(self, product: str) -> str | None:
+        """The file that has the symbols of ``product``, a path within the first build, where that was stripped."""
+        path = self.path("records.before", compiler_wrapper.unstripped_name(compiler_wrapper.digest(product)))
+        return path if os.path.isfile(path) else None
 
     def restore(self) -> None:
         """Have the tree again as it was after the first build."""

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.comparison import compare
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.compiler_wrapper import digest, unstripped_name
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.composition import composition
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.errors import BadDiff
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.objects import ObjectFile
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.recording import (
@@ -17,7 +20,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.build.recording 
     recording_environment,
     write_wrappers,
 )
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.running import layout_difference
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.source_diff import apply_diffs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 
 SOURCE = """\
 #include <assert.h>
@@ -186,8 +191,18 @@ def test_a_diff_that_does_not_apply_changes_nothing(tree):
     "echo '-O2 -fPIC -shared' > options\nclang @options -olibunit.so unit.c",
     "gcc -O2 -fPIC -c unit.c\nar rcT libthin.a unit.o\n"
     "gcc -shared -o libunit.so -fuse-ld=gold -Wl,--whole-archive libthin.a -Wl,--no-whole-archive",
+    # By a path, which no directory of PATH comes before: sh, and others that start programs in their own ways.
+    "/usr/bin/gcc -O2 -fPIC -c unit.c\nenv /usr/bin/gcc -shared -o libunit.so unit.o",
+    "printf 'libunit.so: unit.c\\n\\t/usr/bin/cc -O2 -fPIC -shared -o $@ $<\\n' > one.mk; make -f one.mk",
+    "printf 'libunit.so: unit.c\\n\\t/usr/bin/cc -O2 -fPIC -shared -o $@ $< && true\\n' > one.mk; make -f one.mk",
+    f"{sys.executable} -c 'import subprocess; subprocess.check_call("
+    "[\"/usr/bin/gcc\", \"-O2\", \"-fPIC\", \"-shared\", \"-o\", \"libunit.so\", \"unit.c\"])'",
+    f"{sys.executable} -c 'import os; pid = os.posix_spawnp(\"gcc\", "
+    "\"gcc -O2 -fPIC -shared -o libunit.so unit.c\".split(), dict(os.environ, PATH=\"/usr/bin\")); os.waitpid(pid, 0)'",
+    "PATH=/usr/bin gcc -O2 -fPIC -shared -o libunit.so unit.c",
 ])
 def test_what_a_build_does_is_recorded(tree, tmp_path, commands):
+    """Seen to fail with no records for compilers that are called by a path."""
     write_wrappers(str(tmp_path / "bin"))
     environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
     subprocess.run(["sh", "-e", "-c", commands], cwd=tree, env=environment, check=True)
@@ -197,6 +212,38 @@ def test_what_a_build_does_is_recorded(tree, tmp_path, commands):
     assert {"share", "checked"} <= set(compare(None, ObjectFile(unit.shadow)).new)
     link = records.links[str(tree / "libunit.so")]
     assert unit.key in link.units or unit.digest in [sha for _path, _member, sha in link.inputs]
+
+
+@pytest.mark.parametrize("linker", ["ld", "/usr/bin/ld", "ld.gold"])
+def test_a_linker_that_is_called_itself_is_recorded(tree, tmp_path, linker):
+    """Seen to fail: nothing was known of the joined object but that no compiler had made it."""
+    write_wrappers(str(tmp_path / "bin"))
+    environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
+    subprocess.run(["sh", "-e", "-c", f"gcc -O2 -fPIC -c unit.c\n{linker} -r -o joined.o unit.o\n"
+                    "gcc -shared -o libunit.so joined.o"], cwd=tree, env=environment, check=True)
+    records = read_records(str(tmp_path / "records"))
+    found = composition(records.links[str(tree / "libunit.so")], records)
+    assert found.units.keys() == records.units.keys()
+
+
+@pytest.mark.parametrize("commands", [
+    "gcc -O2 -fPIC -shared -s -o libunit.so unit.c",
+    "gcc -O2 -fPIC -c unit.c\ngcc -shared -Wl,-O1,--strip-all -o libunit.so unit.o",
+    "gcc -O2 -fPIC -shared -Xlinker -s -o libunit.so unit.c",
+    "gcc -O2 -fPIC -shared -o libunit.so unit.c\nstrip --strip-unneeded libunit.so",
+    "gcc -O2 -fPIC -shared -o whole.so unit.c\n/usr/bin/strip -o libunit.so whole.so",
+    "gcc -O2 -fPIC -shared -o whole.so unit.c\ninstall -s whole.so libunit.so",
+])
+def test_symbols_that_a_build_strips_are_kept(tree, tmp_path, commands):
+    """Seen to fail: there was no copy."""
+    write_wrappers(str(tmp_path / "bin"))
+    environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
+    subprocess.run(["sh", "-e", "-c", commands], cwd=tree, env=environment, check=True)
+    stripped = str(tree / "libunit.so")
+    assert "checked" not in {symbol.name for symbol in ElfImage.open(stripped).symbols()}
+    kept = ElfImage.open(str(tmp_path / "records" / unstripped_name(digest(stripped))))
+    assert "checked" in {symbol.name for symbol in kept.symbols()}
+    assert layout_difference(kept, ElfImage.open(stripped)) is None
 
 
 def test_a_compiler_that_fails_fails(tree, tmp_path):
