@@ -70,6 +70,7 @@ class Dealer:
     def _deal(self, candidate, presumed):
         """The Found of a process, of which nothing is known yet."""
         hidden = False
+        by_number = candidate.named
         try:
             if not is_meant(candidate, self._selection):
                 return Found()
@@ -91,6 +92,8 @@ class Dealer:
         except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
             about = f"process {candidate.pid} ({name_of(candidate.pid)})"
             row = self._failed(candidate, unexpected(error, about))
+        if row is not None and not by_number and _is_over(row):
+            row = None
         if row is not None and candidate.touched:
             row = credited(row, self._success)
         return Found(self._rows(row), hidden, self._guard.stopped)
@@ -115,11 +118,8 @@ class Dealer:
         row = yield from getattr(trigger, _WORK[self._operation])(pid, presumed)
         if row.changed and guard.applies and not trigger.options.check:
             row = yield from self._unless_replaced(row)
-        if not candidate.named and (
-            (row.outcome in (outcome.FAILED, outcome.NOT_PATCHABLE) and has_ended(pid))
+        if not candidate.named and row.outcome == outcome.NOT_APPLICABLE and not self._is_still_concerned(pid):
             # It has become another program since it was chosen.
-            or (row.outcome == outcome.NOT_APPLICABLE and not self._is_still_concerned(pid))
-        ):
             return None
         return row
 
@@ -192,3 +192,8 @@ class Dealer:
         if reason is None or task.named:
             return Found()
         return Found(self._rows(Row(task.pid, name_of(task.pid), outcome.EXCLUDED, reason)))
+
+
+def _is_over(row):
+    """Whether nothing came of a process because it has ended meanwhile."""
+    return row.outcome in (outcome.FAILED, outcome.NOT_PATCHABLE) and has_ended(row.pid)

@@ -94,7 +94,7 @@ def _dispatch(guards, operation, selection, options, policy):
             return dealers[0].perform
         return Several(dealers, operation, selection, files, options.check).perform
 
-    work = _Work(operation, options, containers)
+    work = _Work(operation, options, containers, frozenset(selection.pids))
     warnings = []
     # Whoever only looks leaves nothing unfinished, and may end at once.
     with interruption if touches else contextlib.nullcontext(), Pool(
@@ -134,7 +134,8 @@ def _dispatch(guards, operation, selection, options, policy):
 class _Work:
     """What has been done so far."""
 
-    def __init__(self, operation, options, containers):
+    def __init__(self, operation, options, containers, named):
+        self._named = named  # the PIDs that were asked for by number
         self._done = outcome.PATCHED if operation == PATCH else outcome.REVERTED
         self._options = options
         self.patch_id = containers[0].patch_id if len(containers) == 1 else ""  # what a row is about, if that is clear
@@ -200,22 +201,26 @@ class _Work:
             self._update(pool, LOOK, waiting)
             if touches:
                 unsettled = [
-                    pid for pid in waiting if pid not in settled and any(row.unsettled for row in self._rows[pid])]
+                    pid for pid in waiting
+                    if pid not in settled and any(row.unsettled for row in self._rows.get(pid, ()))]
                 settled.update(unsettled)
                 self._update(pool, LOOK_AND_SETTLE, unsettled)
             waiting = [pid for pid in waiting if self._pending(pid) and pid not in self._silent]
 
     def _pending(self, pid):
-        return any(row.threads_pending for row in self._rows[pid])
+        return any(row.threads_pending for row in self._rows.get(pid, ()))
 
     def _update(self, pool, kind, pids):
         """Look at processes again."""
         for answer in pool.run([Task(kind, pid) for pid in pids]):
             pid = answer.task.pid
             if answer.problem is None:
-                now = {row.patch_id: row for row in answer.value.rows}
-                self._rows[pid] = [
-                    _updated(row, now[row.patch_id]) if row.patch_id in now else row for row in self._rows[pid]]
+                rows, now = self._rows[pid], {row.patch_id: row for row in answer.value.rows}
+                if pid not in self._named and not any(row.changed for row in rows) and has_ended(pid):
+                    # Nothing was done to it, and nothing is left that could need it.
+                    del self._rows[pid]
+                else:
+                    self._rows[pid] = [_updated(row, now[row.patch_id]) if row.patch_id in now else row for row in rows]
             else:
                 # What was seen before stands.
                 self._silent.add(pid)
@@ -250,6 +255,8 @@ def _listed(pids):
 def _updated(before, now):
     """``before`` with what a later look said."""
     if has_ended(before.pid):
+        if before.outcome == outcome.FAILED:
+            return before
         # Whatever was seen last of it.
         return before._replace(
             outcome=outcome.FAILED,

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.deal import Dealer
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import _Work, dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.interruption import SIGNALS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.policy import Policy
@@ -35,6 +35,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.task im
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -143,6 +144,31 @@ def test_waiting_for_all_processes_together(padded, start):
         assert victim.ask("release") == "20"
     result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=60))
     assert count_outcomes(result.rows) == {"already_patched": 2}
+
+
+@pytest.mark.parametrize("by_number", [False, True])
+def test_process_that_ends_while_it_is_waited_for(padded, start, monkeypatch, by_number):
+    """Guards a look at processes that come and go: nothing was done to one that has ended, and nothing is left of it.
+
+    Seen to fail by name, with a row that makes the whole run fail.
+    """
+    victim, staying = start(padded), start(padded)
+    victim.start_thread("inside", 0)
+    pids = (victim.pid, staying.pid)
+    dispatch(padded.container, PATCH, Selection(pids), Options())
+    original = _Work.wait
+
+    def wait(work, *arguments):
+        assert [row.outcome for row in work.rows] == ["pending", "already_patched"]
+        victim.process.kill()
+        victim.wait(lambda: has_ended(victim.pid), "it has ended")
+        return original(work, *arguments)
+
+    monkeypatch.setattr(_Work, "wait", wait)
+    selection = Selection(pids) if by_number else Selection(names=("app",))
+    rows = dispatch(padded.container, CHECK, selection, Options(wait_migrated=60)).rows
+    assert rows[-1].outcome == "already_patched"
+    assert [row.reason for row in rows[:-1]] == by_number * [f"process {victim.pid} (app) ended while it was pending"]
 
 
 def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_path, calls):

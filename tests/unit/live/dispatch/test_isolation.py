@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import pytest
@@ -26,6 +27,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs i
     read_bytes,
     read_stat,
 )
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import applicability, borrow, exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
@@ -304,7 +306,7 @@ def fixture_dispatch_meanwhile(padded, monkeypatch, calls):
     """A function that dispatches to all APPS, while something is done once, before ``victim`` is dealt with."""
 
     def dispatch_meanwhile(operation, victim, act):
-        if operation == REVERT:
+        if operation != PATCH:
             dispatch(padded.container, PATCH, APPS, Options())
         original = Guard.reason
 
@@ -332,6 +334,24 @@ def test_child_that_is_forked_meanwhile(padded, start, dispatch_meanwhile, opera
     assert result.incomplete is None
     # A look at everybody says the same.
     assert dispatch(padded.container, CHECK, APPS, Options()).applied == (operation == PATCH)
+
+
+@pytest.mark.parametrize("operation", [PATCH, CHECK, REVERT])
+def test_process_that_ends_meanwhile(padded, start, dispatch_meanwhile, operation):
+    """Guards a run over processes that come and go: one that has ended is no failure where no PID was given.
+
+    Seen to fail the check, with "process 4711 (app) has ended already and is a zombie".
+    """
+    ending, staying = start(padded), start(padded)
+
+    def end():
+        os.kill(ending.pid, signal.SIGKILL)
+        ending.wait(lambda: has_ended(ending.pid), "it has ended")
+
+    result = dispatch_meanwhile(operation, ending, end)
+    done = {PATCH: "patched", CHECK: "already_patched", REVERT: "reverted"}
+    assert [(row.pid, row.outcome) for row in result.rows] == [(staying.pid, done[operation])]
+    assert result.failures == []
 
 
 LAUNCHER = ("sh", "-c", 'echo launching; read -r _go; exec "$@"', "sh")
