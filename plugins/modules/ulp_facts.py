@@ -208,8 +208,8 @@ ansible_facts:
                   sample: [libanswer.so.1]
         unpatchable:
           description:
-            - The other processes, ascending by process ID, and those that have the runtime, but have moved the code of
-              a livepatchable library to memory of their own.
+            - The other processes, ascending by process ID. A process that has moved the code of a library to memory
+              of its own, whoever built that library, has an entry for each of these, whatever else is told of it.
           type: list
           elements: dict
           contains:
@@ -235,8 +235,8 @@ ansible_facts:
                 process 1 (systemd) was started without the livepatch runtime, which an apply loads
             libraries:
               description:
-                - The paths of what it has loaded that was built for livepatching. Without any, it has nothing to do
-                  with livepatches. Null where that can not be told.
+                - The paths of what it has loaded that was built for livepatching, or of the library whose code it has
+                  moved. Without any, it has nothing to do with livepatches. Null where that can not be told.
               type: list
               elements: str
               sample: [/usr/lib/libanswer.so.1]

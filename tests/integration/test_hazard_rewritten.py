@@ -12,6 +12,7 @@ import json
 
 import pytest
 from harness.livepatch import APPLIED, NOT_APPLIED
+from harness.variant import STOCK, Variant
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_code_maps
@@ -68,8 +69,11 @@ def test_program_that_takes_its_old_code_back(patched, rewrite):
 @pytest.mark.parametrize("what, how", [
     ("library", "anonymous"), ("library", "file"), ("library", "away"), ("page", "anonymous"),
 ])
-def test_code_that_was_moved_before(patched, variant, what, how):
-    """Guards that a vulnerable build is seen wherever its code lies. Seen to fail with ``not_applicable``."""
+def test_code_that_was_moved_before(patched, what, how):
+    """Guards that a vulnerable build is seen wherever its code lies. Seen to fail with ``not_applicable``.
+
+    In stock mode facts were seen to say nothing of it.
+    """
     victim, patch = patched()
     victim.ask(f"move {what} {how}")
     assert victim.numbers("version") == OLD
@@ -78,13 +82,26 @@ def test_code_that_was_moved_before(patched, variant, what, how):
         assert row["outcome"] == "not_patchable"
         assert "has moved code of librewritten.so.1 out of its file" in row["reason"]
     reasons = [process["reason"] for process in listed(patch, victim)["unpatchable"]]
-    # Facts tell of libraries that were prepared: each other one could be said to be moved.
-    assert len(reasons) == (0 if variant.stock else 1)
-    assert all("has moved code of librewritten.so.1" in reason for reason in reasons)
+    assert len(reasons) == 1 and "has moved code of librewritten.so.1" in reasons[0]
     # Without being asked for, too.
     answer = patch.ulp.run("dispatch", "--json", "--dry-run", "patch", patch.container)
     assert victim.pid in [row["pid"] for row in json.loads(answer.output)]
     assert victim.numbers("version") == OLD
+
+
+def test_stock_code_that_was_moved_is_told_of_a_process_without_runtime(target, start, ulp):
+    """Beside that the runtime could be loaded into it. Seen to fail: facts said nothing else."""
+    victim = start(target("rewritten", Variant(STOCK)), preload=[])
+
+    def told():
+        found = json.loads(ulp.run("list", "--all", "--json", "-p", victim.pid).output)["unpatchable"]
+        return [(process["patchable"], process["reason"]) for process in found]
+
+    ((how, _reason),) = told()
+    assert how == "by attaching"
+    victim.ask("move library anonymous")
+    (_attaching, (how, reason)) = told()
+    assert how == "no" and "has moved code of librewritten.so.1 out of its file" in reason
 
 
 @pytest.mark.parametrize("how", ["anonymous", "file", "away"])

@@ -40,7 +40,8 @@ def gather(selection=None, examine_timeout=EXAMINE_SECONDS):
         ``name``, ``container``, ``own_root``, ``patchable``, ``attached``, ``cut_off``, ``runtime_version``,
         ``threads``, ``threads_pending``, ``libraries``, ``patches``) and ``unpatchable`` (``pid``, ``name``,
         ``patchable``, ``reason``, ``forbidden``: this user may not look at it,
-        ``libraries``: the paths of what it has loaded that was built for livepatching, None where that is not known);
+        ``libraries``: the paths of what it has loaded that was built for livepatching, None where that is not known;
+        or the one library, whoever built it, of which the process has moved the code, with an entry of its own);
         kernel threads and zombies that nobody asked for are left out, and processes that end meanwhile.
     :raises ProcessGone: a process that was asked for by its PID does not exist.
     :raises MissingDependency: a Python package is missing.
@@ -94,7 +95,8 @@ def _facts_of(task, files, selection):
         # What its sentence advises is for those who do not attach.
         whose = f"process {task.pid} ({name_of(task.pid)})"
         reason = f"{whose} was started without the livepatch runtime, which an apply loads"
-        return [_unpatchable(task, reason, _padded_paths(task.pid, files), patchable=BY_ATTACHING)]
+        prepared = _padded_paths(task.pid, files)
+        return [_unpatchable(task, reason, prepared, patchable=BY_ATTACHING), *_moved_at(task.pid, files)]
     except ProcessUnpatchable as error:
         return [_unpatchable(task, error, _padded_paths(task.pid, files))]
     except UlpError as error:
@@ -105,9 +107,12 @@ def _facts_of(task, files, selection):
 
 def _look_at(pid, files):
     subject = examine(pid, files)
-    libraries = padded(files, subject.proc_tid, subject.mappings)
-    described = yield from describe(subject, files, libraries)
-    return [described, *_moved(subject, libraries)]
+    libraries = files.libraries(subject.proc_tid, subject.mappings)
+    described = yield from describe(subject, files, [library for library in libraries if library.survey.padded])
+    hooked = {library.base for library in subject.state.libraries}
+    # Where it was hooked before, the hooks themselves tell what has become of them.
+    return [described, *_moved(subject.pid, subject.name, [
+        library for library in libraries if library.base not in hooked])]
 
 
 def padded(files, proc_tid, mappings):
@@ -176,12 +181,26 @@ def _out_of_reach(subject, library):
     return library.moved and all(hooked.base != library.base for hooked in subject.state.libraries)
 
 
-def _moved(subject, libraries):
-    """Why libraries of a process that can be patched otherwise cannot, as entries of ``unpatchable``."""
+def _moved(pid, name, libraries):
+    """Why libraries of a process that can be patched otherwise cannot, as entries of ``unpatchable``.
+
+    :param libraries: list of process.mapped.LoadedLibrary, whether or not they were built for livepatching.
+    """
     return [
-        _entry(subject.pid, subject.name, moved_away(subject.pid, subject.name, library), [printable(library.path)])
-        for library in libraries if _out_of_reach(subject, library)
+        _entry(pid, name, moved_away(pid, name, library), [printable(library.path)])
+        for library in libraries if library.moved
     ]
+
+
+def _moved_at(pid, files):
+    """The same of a process that the runtime can be loaded into; nothing where that cannot be told."""
+    try:
+        proc_tid = alive(pid)[1]
+        return _moved(pid, name_of(pid), files.libraries(proc_tid, read_code_maps(proc_tid)))
+    except MissingDependency:
+        raise
+    except UlpError:
+        return []
 
 
 def _undone(subject, files):
