@@ -24,7 +24,7 @@ from pathlib import Path
 
 from attaching import measure_attaching, print_attaching
 from building import measure_building, print_building
-from sites import measure_sites, print_sites
+from sites import measure_debian_13, measure_sites, print_sites
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -454,6 +454,8 @@ def main():
 
     sites = measure_sites()
     print_sites(sites)
+    sites_13 = measure_debian_13()
+    print_sites(sites_13, "Debian 13")
 
     examination = measure_examination(options.examined)
     print(f"\n{'threads':>8} {'a look at them':>15} {'for each':>10}   seconds on a processor")
@@ -477,7 +479,7 @@ def main():
     options.output.parent.mkdir(parents=True, exist_ok=True)
     samples = {"calls_ns": calls, "memory_kb": memory, "gaps_us": gaps, "dispatch_s": dispatches, "list_s": listing,
                "facts_s": facts, "examination_s": examination, "functions_s": functions, "starts_s": starts,
-               "sites": sites, "attaching": attaching, "building_s": building}
+               "sites": sites, "sites_debian_13": sites_13, "attaching": attaching, "building_s": building}
     options.output.write_text(json.dumps(samples, indent=1) + "\n")
     print(f"\nall samples: {options.output}")
 
