@@ -6,6 +6,8 @@
 So there is another pass over the processes that are new, until one finds
 nothing that could have such children.  A process that has executed a program
 since it was looked at is new, too: its PID stays, what was seen of it does not.
+Where addresses are not random nobody can see from outside whether it has, so it
+is looked at in each pass.
 
 A process that cannot be patched, or is to be left alone, may go on forking for
 ever: then this ends, and says so.
@@ -16,7 +18,7 @@ from __future__ import annotations
 import time
 
 from ..process.errors import ProcessError
-from ..process.procfs import execution, read_stat
+from ..process.procfs import execution, has_random_addresses, read_stat
 from ..trigger import outcome
 from .select import choose, short_name_of
 
@@ -39,6 +41,7 @@ class Passes:
         self._deadline = None
         self._count = 1
         self._seen = {}  # {PID: its procfs.Execution before it was looked at, or None: it had ended}
+        self._failed = set()  # PIDs of processes to which no other pass would do any good
         self.incomplete = None  # why there may be more processes to deal with, one sentence; None: there are none
 
     def is_another_one_due(self, rows):
@@ -47,6 +50,7 @@ class Passes:
             # Nobody asked for their children.
             return False
         found = [row for row in rows if may_have_left_children(row)]
+        self._failed.update(row.pid for row in rows if row.outcome in (outcome.FAILED, outcome.PENDING))
         # What is left alone may have children that are not, but need not end forking.
         if not found and not (self._count == 1 and any(row.outcome == outcome.EXCLUDED for row in rows)):
             return False
@@ -68,10 +72,16 @@ class Passes:
             if candidate.pid in own:
                 continue
             now = _execution_of(candidate.pid)
-            if candidate.pid not in self._seen or now not in (None, self._seen[candidate.pid]):
+            if candidate.pid not in self._seen or self._may_be_another(candidate.pid, now):
                 self._seen[candidate.pid] = now
                 found.append(candidate)
         return found
+
+    def _may_be_another(self, pid, now):
+        """Whether process ``pid``, of which ``now`` is the Execution, may run another program than when it was seen."""
+        if now is None:
+            return False
+        return now != self._seen[pid] or (pid not in self._failed and not _has_random_addresses(pid))
 
 
 def _execution_of(pid):
@@ -79,6 +89,14 @@ def _execution_of(pid):
         return execution(pid)
     except ProcessError:
         return None
+
+
+def _has_random_addresses(pid):
+    try:
+        return has_random_addresses(pid)
+    except ProcessError:
+        # It has ended.
+        return True
 
 
 def may_have_left_children(row):

@@ -13,6 +13,7 @@ from ..errors import MissingDependency
 from ..livepatch.together import in_order, require_different, require_unambiguous, shares_target, takes_place
 from ..process.errors import ProcessError
 from ..process.procfs import execution
+from ..process.random_bytes import random_bytes
 from ..process.subject import alive
 from ..trigger.applicability import resolutions_in
 from .deal import DEAL, FIND_OUT, Found
@@ -73,7 +74,7 @@ class Several:
             try:
                 if not is_meant(task, self._selection):
                     return Found()
-                before = execution(task.pid)
+                before = _program_of(task.pid)
                 own, others = self._chosen(task.pid)
             except MissingDependency:
                 raise
@@ -137,9 +138,9 @@ class Several:
 
     @staticmethod
     def _is_as(before, pid):
-        """Whether process ``pid`` still executes the program of ``before`` (procfs.Execution), or has ended."""
+        """Whether process ``pid`` still executes the program of ``before`` (_program_of()), or has ended."""
         try:
-            return execution(pid) == before
+            return _program_of(pid) == before
         except ProcessError:
             return True
 
@@ -175,6 +176,11 @@ class Several:
             return Found(rows, unfinished=unfinished)
         # It is left alone if none of the livepatches may be dealt with.
         return Found() if unfinished else _of_none(Found(rows[:1]))
+
+
+def _program_of(pid):
+    """What tells the program that process ``pid`` executes from those before and after it; raises ProcessError."""
+    return execution(pid), random_bytes(pid)
 
 
 def _of_none(found):

@@ -14,9 +14,10 @@ import errno
 import os
 
 from .. import abi
-from .errors import NotMapped, ProcessForbidden, ProcessGone, ProgramReplaced
+from .errors import NotMapped, ProcessForbidden, ProcessGone
 from .memory import require_user_space
 from .procfs import ENDED_STATES, confirm, explained, read_stat
+from .random_bytes import replaced
 
 
 class AddressSpace:
@@ -69,7 +70,7 @@ class AddressSpace:
         confirm(self.subject.identity)
         if read_stat(self.subject.pid, self.subject.proc_tid).state in ENDED_STATES:
             raise ProcessGone(self.subject.pid, f"process {self.subject.pid} has ended")
-        raise self._replaced()
+        raise replaced(self.subject)
 
     def _header(self):
         return self._carry_out(os.pread, abi.STATE_HEADER_SIZE, self.subject.state.address)
@@ -86,15 +87,12 @@ class AddressSpace:
             ) from error
 
     def _require_runtime(self):
-        """The runtime is where it was seen: so this is the memory in which it was seen."""
+        """The runtime is where it was seen, and the program is the one in which it was: so this is its memory."""
         state = self.subject.state
         self.require_present()
         header = abi.STATE.unpack(self._header().ljust(abi.STATE.size, b"\0"))
         if (header.magic, header.entry, header.request) != (abi.STATE_MAGIC, state.entry, state.request):
-            raise self._replaced()
-
-    def _replaced(self):
-        pid, name = self.subject.pid, self.subject.name
-        return ProgramReplaced(
-            pid, f"process {pid} ({name}) has become another program (execve) since it was examined; run again"
-        )
+            raise replaced(self.subject)
+        address, contents = self.subject.random_bytes
+        if self._carry_out(os.pread, len(contents), address) != contents:
+            raise replaced(self.subject)

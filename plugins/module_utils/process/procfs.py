@@ -28,6 +28,8 @@ PF_EXITING = 0x00000004
 PF_FORKNOEXEC = 0x00000040
 # A worker of io_uring: listed among a process's threads, but it never executes the process's code.
 PF_IO_WORKER = 0x00000010
+# include/uapi/linux/personality.h: addresses are not random.
+ADDR_NO_RANDOMIZE = 0x00040000
 # The states of a thread that has ended, proc_pid_stat(5).
 ENDED_STATES = ("Z", "X")
 # The kernel keeps 15 characters of a program's name.
@@ -52,8 +54,8 @@ class Identity(NamedTuple):
 class Execution(NamedTuple):
     """What tells a process from itself after it has executed a program: execve(2) keeps PID and start time.
 
-    Without address space randomization, a process that executes its own program again, with arguments and an
-    environment of the same length, shows no difference.
+    Where addresses are not random, a process that executes its own program again, with arguments and an environment of
+    the same length, shows no difference; see has_random_addresses().
     """
 
     start_ticks: int  # as Identity
@@ -307,6 +309,20 @@ def execution(pid):
         # startcode, endcode, startstack; start_data to env_end.
         addresses=tuple(int(field) for field in fields[23:26] + fields[42:49]),
     )
+
+
+def has_random_addresses(pid):
+    """Whether the program that process ``pid`` executes next will not lie where this one does: personality(2).
+
+    :return: bool; True where this user may not see that.
+    :raises ProcessGone: there is no such process (any more).
+    """
+    try:
+        if int(read_bytes("sys", "kernel/randomize_va_space")) == 0:
+            return False
+        return not int(read_bytes(pid, "personality"), 16) & ADDR_NO_RANDOMIZE
+    except ProcessForbidden:
+        return True
 
 
 def identity(pid):

@@ -36,6 +36,7 @@ from .procfs import (
     read_status,
     thread_ids,
 )
+from .random_bytes import NONE, RandomBytes, random_bytes
 from .runtime import NO_RUNTIME, RuntimeState, read_state, state_address
 from .survey import UNREACHABLE, survey
 
@@ -59,6 +60,7 @@ class Subject(NamedTuple):
     threads: int
     mappings: list[Mapping]  # the executable ones
     state: RuntimeState
+    random_bytes: RandomBytes = NONE  # of the program that has all this
 
 
 def _goes_on(stat):
@@ -227,6 +229,8 @@ def at_rest(look):
 
 def _seen_through(proc_tid, pid, stat, files, absent):
     """The Subject that process ``pid`` is by what /proc shows of its thread ``proc_tid``."""
+    # Before all that may turn out to be of another program.
+    its_random_bytes = random_bytes(proc_tid)
     memory_map = MemoryMap(proc_tid)
     mappings = memory_map.code
     tool = translator(mappings)
@@ -250,6 +254,7 @@ def _seen_through(proc_tid, pid, stat, files, absent):
         mappings=mappings,
         state=NO_RUNTIME if mapping is None else read_state(
             proc_tid, state_address(proc_tid, mapping, files), memory_map),
+        random_bytes=its_random_bytes,
     )
 
 

@@ -12,6 +12,7 @@ from ..named_tuple import NamedTuple
 from ..process.entry_points import entry_points
 from ..process.hooks import hooks_of
 from ..process.migration import inside_domain, pending_threads
+from ..process.random_bytes import require_same_program
 from ..process.runtime import read_state
 from ..process.sites import kind_of
 from ..process.subject import at_rest
@@ -71,11 +72,13 @@ def settled_universe(subject, domain, files):
 def renewed(subject):
     """The Subject with its state as it is now; the map has changed, too, since a patch was loaded.
 
-    A generator, as trigger.drive wants it.
+    A generator, as trigger.drive wants it; raises ProgramReplaced where it is another program by now.
     """
     def look():
         yield from ()
-        return subject._replace(state=read_state(subject.proc_tid, subject.state.address))
+        state = read_state(subject.proc_tid, subject.state.address)
+        require_same_program(subject)
+        return subject._replace(state=state)
 
     return (yield from at_rest(look))
 

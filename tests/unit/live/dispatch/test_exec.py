@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import PATCH
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import NotMapped
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_bytes
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.random_bytes import random_bytes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attempt, borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -36,6 +40,26 @@ def become_another(victim, state):
     end = (max(state.address, state.request) + state.request_capacity + PAGE) & -PAGE
     assert victim.ask(f"become {start:#x} {end - start:#x}") == "ready"
     assert b"occupied" in read_bytes(victim.pid, "cmdline")
+
+
+# Everything lies where it lay, and the program that is executed anew has its runtime where the old one had it.
+NOT_RANDOM = ("setarch", "-R")
+
+
+def become_itself(victim, state):
+    """Have the victim execute its own program again."""
+    before = random_bytes(victim.pid)
+    with open(f"/proc/{victim.pid}/fd/0", "wb") as stream:
+        stream.write(b"become itself\n")
+    victim.wait(
+        lambda: random_bytes(victim.pid) != before and _has_state(victim.pid, state.address), "it has executed itself")
+
+
+def _has_state(pid, address):
+    try:
+        return read_memory(pid, address, 8) == abi.STATE_MAGIC.to_bytes(8, "little")
+    except NotMapped:
+        return False
 
 
 @pytest.fixture(name="at")
@@ -73,6 +97,30 @@ def test_program_that_is_replaced_meanwhile(moment, padded, start, trigger, at):
     assert (row.outcome, row.changed) == ("not_patchable", False)
     assert "without the livepatch runtime" in row.reason
     assert victim.end() == 0
+
+
+def test_apply_where_no_address_is_random(padded, start, trigger, at):
+    victim = start(padded, wrap=NOT_RANDOM)
+    at(victim, "AddressSpace", become_itself)
+    row = trigger(padded).apply(victim.pid)
+    assert (row.outcome, row.changed, row.reason) == ("patched", True, "")
+    assert victim.line() == "ready"
+    assert victim.ask("answer") == "5001"
+
+
+@pytest.mark.parametrize("moment", ["AddressSpace", "await_result"])
+def test_revert_where_no_address_is_random(moment, padded, start, trigger, at):
+    """Guards what was read of one program from being taken for what the next one has.
+
+    Seen to fail, with "failed", when the program was told by its addresses alone.
+    """
+    victim = start(padded, wrap=NOT_RANDOM)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    at(victim, moment, become_itself)
+    row = trigger(padded).revert(victim.pid)
+    assert (row.outcome, row.changed) == ("not_applicable", False)
+    assert victim.line() == "ready"
+    assert victim.ask("answer") == "20"
 
 
 # ----------------------------------------------------------------- starting

@@ -22,11 +22,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.worker import MOST_MEMORY
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import (
-    execution,
     process_ids,
     read_bytes,
     read_stat,
 )
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.random_bytes import random_bytes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import applicability, borrow, exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -384,10 +384,14 @@ def test_program_that_is_executed_meanwhile(padded, start, dispatch_meanwhile, o
     assert result.incomplete is None
 
 
+@pytest.mark.parametrize("wrap", [(), ("setarch", "-R")], ids=["random addresses", "the same addresses"])
 @pytest.mark.parametrize("operation", [PATCH, REVERT])
-def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch, calls, operation):
-    """Guards the new program of a process that has its row; seen to run the old function, its row being "patched"."""
-    victim = start(padded)
+def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch, calls, operation, wrap):
+    """Guards the new program of a process that has its row; seen to run the old function, its row being "patched".
+
+    Where all lies where it lay, also seen with the program told by its addresses alone.
+    """
+    victim = start(padded, wrap=wrap)
     names = Selection(names=("app",))
     if operation == REVERT:
         dispatch(padded.container, PATCH, names, Options())
@@ -397,10 +401,10 @@ def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch
         row = yield from original(dealer, candidate, *others)
         if candidate.pid == victim.pid and calls.note() == 1:
             assert row.changed
-            before = execution(victim.pid)
+            before = random_bytes(victim.pid)
             with open(f"/proc/{victim.pid}/fd/0", "wb") as stream:
                 stream.write(b"become itself\n")
-            victim.wait(lambda: execution(victim.pid) != before and _is_up(victim.pid), "it has executed itself")
+            victim.wait(lambda: random_bytes(victim.pid) != before and _is_up(victim.pid), "it has executed itself")
         return row
 
     monkeypatch.setattr(Dealer, "_row", row_of_process)
