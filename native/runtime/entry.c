@@ -10,6 +10,7 @@
 
 #include "arch.h"
 #include "system_call.h"
+#include "runtime/address_space.h"
 #include "runtime/clock.h"
 #include "runtime/format.h"
 #include "runtime/image_table.h"
@@ -72,6 +73,7 @@ static enum ulp_wait wait_of(const struct ulp_block *block)
 
 static void serve(struct ulp_block *block, struct ulp_result *result)
 {
+	bool may_copy = block->flags & ULP_BLOCK_MAY_COPY;
 	const char *why = "";
 
 	if (borrowed_identity()) {
@@ -89,6 +91,8 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 			refuse(result, ULP_BUSY, "another request is being carried out");
 		return;
 	}
+	if (may_copy)
+		ulp_copy_begins();
 	ulp_images_refresh();
 	if (!ulp_safe_point(block, wait_of(block), &why)) {
 		release();
@@ -103,7 +107,7 @@ static void serve(struct ulp_block *block, struct ulp_result *result)
 		return;
 	}
 	__atomic_store_n(&result->stage, ULP_STAGE_STARTED, __ATOMIC_RELEASE);
-	if (!ulp_worker_start(block->nonce, result)) {
+	if (!ulp_worker_start(block->nonce, may_copy, result)) {
 		release();
 		refuse(result, ULP_NO_THREAD, "no thread can be started");
 	}
@@ -117,6 +121,7 @@ void ulp_entry(struct ulp_block *block)
 	ulp_restart_block_signals();
 	result = ulp_result_open(block->nonce);
 	serve(block, result);
+	ulp_copy_ends();
 	if (result->nonce == block->nonce)
 		result->entry_ns = ulp_clock_ns(CLOCK_MONOTONIC) - start;
 	ulp_restart_settle(block);

@@ -18,8 +18,7 @@
 struct entry {
 	uint32_t sequence;
 	bool used;
-	bool permanent;
-	bool followed; /* what it needs has been made permanent too */
+	bool followed; /* what it needs stays, too */
 	bool listed;   /* in the list as it was read last */
 	uint32_t
 		space; /* number of the namespace whose list that is: names mean something within one */
@@ -75,7 +74,7 @@ static bool describe_program(struct ulp_image *image)
 	for (unsigned i = 0; headers && i < count; i++)
 		if (headers[i].p_type == PT_PHDR)
 			return ulp_image_describe(image, (uint64_t)headers - headers[i].p_vaddr,
-						  headers, count);
+						  (uint64_t)headers, count);
 	return headers && ulp_image_describe_at(image, (uint64_t)headers - sizeof(Elf64_Ehdr));
 }
 
@@ -140,23 +139,41 @@ static void change(struct entry *entry, const struct ulp_image *image)
 	__atomic_store_n(&entry->sequence, entry->sequence + 1, __ATOMIC_RELEASE);
 }
 
-static void add(const struct ulp_image *image, uint32_t space)
+static struct entry *add(const struct ulp_image *image, uint32_t space)
 {
 	struct entry *entry = known(image);
 
-	if (!entry) {
-		entry = free_entry();
-		if (!entry)
-			return;
-		entry->permanent = entry->followed = false;
-		change(entry, image);
-		if (entry == &entries[entry_count])
-			__atomic_store_n(&entry_count, entry_count + 1, __ATOMIC_RELEASE);
-	}
-	if (!entry->listed)
-		list[list_length++] = (uint16_t)(entry - entries);
-	entry->listed = true;
+	if (entry)
+		return entry;
+	entry = free_entry();
+	if (!entry)
+		return NULL;
+	entry->followed = false;
 	entry->space = space;
+	change(entry, image);
+	if (entry == &entries[entry_count])
+		__atomic_store_n(&entry_count, entry_count + 1, __ATOMIC_RELEASE);
+	return entry;
+}
+
+/* Another object may lie there by now. */
+static bool still_there(const struct ulp_image *image)
+{
+	if (image->stays)
+		return true;
+	for (unsigned i = 0; i < 2; i++)
+		if (image->mark_at[i] && !ulp_holds(image->mark_at[i], image->mark[i]))
+			return false;
+	return image->mark_at[0] || image->mark_at[1];
+}
+
+static struct entry *known_at(uint64_t base)
+{
+	for (uint32_t i = 0; i < entry_count; i++)
+		if (entries[i].used && entries[i].image.base == base &&
+		    still_there(&entries[i].image))
+			return &entries[i];
+	return NULL;
 }
 
 /* An object is found by its ELF header, which lies at its lowest address. */
@@ -167,29 +184,44 @@ static bool describe(const struct link_map *map, bool first, struct ulp_image *i
 	return ulp_image_describe_at(image, map->l_addr) && image->base == map->l_addr;
 }
 
+static struct entry *look_at(const struct link_map *map, bool first, uint32_t space)
+{
+	struct entry *entry = first ? NULL : known_at(map->l_addr);
+	struct ulp_image image;
+
+	if (!entry && describe(map, first, &image))
+		entry = add(&image, space);
+	return entry;
+}
+
+static void note_listed(struct entry *entry)
+{
+	if (!entry->listed)
+		list[list_length++] = (uint16_t)(entry - entries);
+	entry->listed = true;
+}
+
 static bool consistent(const struct r_debug *names)
 {
 	return __atomic_load_n(&names->r_state, __ATOMIC_ACQUIRE) == RT_CONSISTENT;
 }
 
+typedef void node_visitor(const struct link_map *map, uint32_t place, uint32_t space,
+			  void *argument);
+
 /*
- * No lock is taken, so a node may be freed under our eyes: each is asked for before it is read, and
- * none is read while the loader says that it changes something.
+ * No lock is taken, so a node may be freed under our eyes: each is copied, and none while the loader
+ * says that it changes something.
  */
-static uint32_t read_list(const struct r_debug *names, uint32_t place, uint32_t space)
+static uint32_t walk_list(const struct r_debug *names, uint32_t place, uint32_t space,
+			  node_visitor *visit, void *argument)
 {
-	const struct link_map *map = names->r_map;
-	bool program = place == 0;
+	uint64_t at = (uint64_t)names->r_map;
+	struct link_map map;
 
-	while (map && place < LONGEST_LIST && consistent(names) &&
-	       ulp_readable((uint64_t)map, sizeof *map)) {
-		struct ulp_image image;
-
-		if (describe(map, program, &image))
-			add(&image, space);
-		program = false;
-		place++;
-		map = map->l_next;
+	while (at && place < LONGEST_LIST && consistent(names) && ulp_copy(&map, at, sizeof map)) {
+		visit(&map, place++, space, argument);
+		at = (uint64_t)map.l_next;
 	}
 	return place;
 }
@@ -202,34 +234,59 @@ static const struct r_debug *next_namespace(const struct r_debug *names)
 	return names->r_version >= 2 ? (const struct r_debug *)extended->r_next : NULL;
 }
 
-static void read_lists(void)
+static void walk_lists(node_visitor *visit, void *argument)
 {
 	uint32_t place = 0, space = 0;
 
 	for (const struct r_debug *names = debug;
 	     names && place < LONGEST_LIST && ulp_readable((uint64_t)names, sizeof *names);
 	     names = next_namespace(names))
-		place = read_list(names, place, space++);
+		place = walk_list(names, place, space++, visit, argument);
+}
+
+static void list_node(const struct link_map *map, uint32_t place, uint32_t space, void *argument)
+{
+	struct entry *entry = look_at(map, place == 0, space);
+
+	(void)argument;
+	if (!entry)
+		return;
+	entry->space = space;
+	note_listed(entry);
+}
+
+struct nearest {
+	uint64_t address;
+	struct link_map map;
+	uint32_t space;
+	bool found;
+};
+
+/* Objects begin at their bias and have their dynamic section behind their code. */
+static void note_nearest(const struct link_map *map, uint32_t place, uint32_t space, void *argument)
+{
+	struct nearest *nearest = argument;
+
+	if (place == 0 || map->l_addr > nearest->address ||
+	    nearest->address >= (uint64_t)map->l_ld ||
+	    (nearest->found && map->l_addr <= nearest->map.l_addr))
+		return;
+	nearest->map = *map;
+	nearest->space = space;
+	nearest->found = true;
 }
 
 /* ------------------------------------------------------------------ objects that stay */
-
-static bool is_needed_by_name(const struct ulp_image *image, const struct ulp_image *needed)
-{
-	const char *name = ulp_image_soname(needed);
-
-	return *name && ulp_image_needs(image, name);
-}
 
 /* What an object needs goes no sooner than itself. */
 static void follow(struct entry *entry)
 {
 	entry->followed = true;
 	for (uint32_t i = 0; i < entry_count; i++)
-		if (entries[i].used && entries[i].listed && !entries[i].permanent &&
+		if (entries[i].used && entries[i].listed && !entries[i].image.stays &&
 		    entries[i].space == entry->space &&
-		    is_needed_by_name(&entry->image, &entries[i].image))
-			entries[i].permanent = true;
+		    ulp_image_needs(&entry->image, &entries[i].image))
+			entries[i].image.stays = true;
 }
 
 static void follow_all(void)
@@ -239,7 +296,7 @@ static void follow_all(void)
 	do {
 		more = false;
 		for (uint32_t i = 0; i < entry_count; i++) {
-			if (!entries[i].used || !entries[i].permanent || entries[i].followed)
+			if (!entries[i].used || !entries[i].image.stays || entries[i].followed)
 				continue;
 			follow(&entries[i]);
 			more = true;
@@ -262,7 +319,7 @@ static void keep_what_stays(void)
 		    (holds(image, ulp_auxiliary(AT_PHDR)) || holds(image, ulp_auxiliary(AT_BASE)) ||
 		     holds(image, ulp_auxiliary(AT_SYSINFO_EHDR)) ||
 		     holds(image, (uint64_t)ulp_images_learn)))
-			entries[i].permanent = true;
+			entries[i].image.stays = true;
 	}
 	follow_all();
 }
@@ -308,13 +365,29 @@ static void refresh(void)
 	for (uint32_t i = 0; i < entry_count; i++)
 		entries[i].listed = false;
 	list_length = 0;
-	read_lists();
+	walk_lists(list_node, NULL);
 	/* A list that changed while it was read says nothing of what is not in it. */
 	for (uint32_t i = 0; i < entry_count && consistent(debug); i++)
-		if (entries[i].used && !entries[i].listed && !entries[i].permanent)
+		if (entries[i].used && !entries[i].listed && !entries[i].image.stays)
 			change(&entries[i], NULL);
 	keep_what_stays();
 	sort();
+	end_refresh();
+}
+
+/*
+ * Reads no object but the one that the calling thread will return to, which stays for so long: all
+ * others may be unloaded meanwhile, and this thread may not be allowed to have the kernel copy.
+ */
+static void look_for(uint64_t address)
+{
+	struct nearest nearest = {.address = address, .found = false};
+
+	if (!begin_refresh())
+		return;
+	walk_lists(note_nearest, &nearest);
+	if (nearest.found && look_at(&nearest.map, false, nearest.space))
+		sort();
 	end_refresh();
 }
 
@@ -331,7 +404,7 @@ void ulp_images_keep(uint64_t address)
 		return;
 	for (uint32_t i = 0; i < entry_count; i++)
 		if (entries[i].used && holds(&entries[i].image, address))
-			entries[i].permanent = true;
+			entries[i].image.stays = true;
 	follow_all();
 	end_refresh();
 }
@@ -343,15 +416,6 @@ void ulp_images_forked(void)
 
 /* ------------------------------------------------------------------ looking one up */
 
-/* Another object may lie there by now. */
-static bool still_there(const struct ulp_image *image)
-{
-	for (unsigned i = 0; i < 2; i++)
-		if (image->mark_at[i] && !ulp_holds(image->mark_at[i], image->mark[i]))
-			return false;
-	return image->mark_at[0] || image->mark_at[1];
-}
-
 /* Returns NULL if it is none of `address`, `room` if it is a copy. */
 static const struct ulp_image *take(const struct entry *entry, uint64_t address,
 				    struct ulp_image *room)
@@ -360,7 +424,7 @@ static const struct ulp_image *take(const struct entry *entry, uint64_t address,
 
 	if (sequence % 2 || !entry->used || !holds(&entry->image, address))
 		return NULL;
-	if (entry->permanent)
+	if (entry->image.stays)
 		return &entry->image;
 	*room = entry->image;
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -409,7 +473,7 @@ const struct ulp_image *ulp_image_at(uint64_t address, struct ulp_image *room)
 	    __atomic_load_n(&misses_left, __ATOMIC_RELAXED) <= 0 ||
 	    __atomic_fetch_sub(&misses_left, 1, __ATOMIC_RELAXED) <= 0)
 		return image;
-	refresh();
+	look_for(address);
 	image = find(address, room);
 	if (!image)
 		__atomic_store_n(absence(address), page, __ATOMIC_RELAXED);

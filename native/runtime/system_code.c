@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <elf.h>
-#include <string.h>
 
 #include "arch.h"
 #include "runtime/blocked_calls.h"
@@ -37,7 +36,7 @@ static bool has_name(const struct ulp_image *image, void *argument)
 {
 	struct by_name *wanted = argument;
 
-	if (strcmp(ulp_image_soname(image), wanted->soname) != 0)
+	if (!ulp_image_is_named(image, wanted->soname))
 		return true;
 	wanted->image = image;
 	return false;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "system_call.h"
+#include "runtime/address_space.h"
 #include "runtime/apply.h"
 #include "runtime/clock.h"
 #include "runtime/fork.h"
@@ -24,6 +25,7 @@
 /* There is one worker at a time: whoever starts it owns the runtime. */
 static struct {
 	uint64_t nonce;
+	bool may_copy;
 	struct ulp_result *result;
 	uint64_t thread; /* the worker's ID; 0: it does not run yet, or not any more */
 } order;
@@ -103,7 +105,10 @@ static void *work(void *argument)
 
 	(void)argument;
 	__atomic_store_n(&order.thread, (uint64_t)ulp_system_call(SYS_gettid), __ATOMIC_RELEASE);
+	if (order.may_copy)
+		ulp_copy_begins();
 	error = carry_out(result);
+	ulp_copy_ends();
 	result->worker_ns = ulp_clock_ns(CLOCK_MONOTONIC) - start;
 	if (error)
 		ulp_state.last_error = (uint32_t)error;
@@ -144,7 +149,7 @@ bool ulp_worker_is_lost(void)
 	       __atomic_load_n(&order.thread, __ATOMIC_ACQUIRE) == thread;
 }
 
-bool ulp_worker_start(uint64_t nonce, struct ulp_result *result)
+bool ulp_worker_start(uint64_t nonce, bool may_copy, struct ulp_result *result)
 {
 	pthread_attr_t attributes;
 	size_t usual;
@@ -152,6 +157,7 @@ bool ulp_worker_start(uint64_t nonce, struct ulp_result *result)
 
 	order.thread = 0;
 	order.nonce = nonce;
+	order.may_copy = may_copy;
 	order.result = result;
 	if (pthread_attr_init(&attributes) != 0)
 		return false;

@@ -7,8 +7,11 @@
 
 #include <ulp/abi.h>
 
-/* Starts the worker for the request with this nonce; `result` is closed by the worker. */
-bool ulp_worker_start(uint64_t nonce, struct ulp_result *result);
+/*
+ * Starts the worker for the request with this nonce; `result` is closed by the worker.  `may_copy` is
+ * ULP_BLOCK_MAY_COPY: the worker has the filter of the thread that starts it.
+ */
+bool ulp_worker_start(uint64_t nonce, bool may_copy, struct ulp_result *result);
 
 /*
  * Whether the worker of a request that is still being carried out has ended: a seccomp filter has

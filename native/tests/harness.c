@@ -9,7 +9,7 @@
 #include "harness.h"
 #include "runtime/checksum.h"
 
-uint64_t divert_flags;
+uint64_t divert_flags = ULP_BLOCK_MAY_COPY;
 
 long divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
 

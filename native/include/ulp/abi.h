@@ -392,6 +392,8 @@ enum ulp_pun_instruction {
 #define ULP_BLOCK_CATCH_UP 1u
 /* Of a bootstrap: the thread has registered an area by rseq(2), or may have. */
 #define ULP_BLOCK_HAS_RSEQ 2u
+/* Its seccomp filter does not kill for process_vm_readv(2). Runtimes from before that ignore it. */
+#define ULP_BLOCK_MAY_COPY 4u
 
 struct ulp_block {
 	uint64_t registers[27]; /* user_regs_struct, adjusted so that a blocked call is made again */

@@ -32,6 +32,14 @@ bool ulp_readable(uint64_t start, uint64_t size)
 	return start >= image.start && start <= image.end && image.end - start >= size;
 }
 
+bool ulp_copy(void *into, uint64_t from, uint64_t size)
+{
+	if (!ulp_readable(from, size))
+		return false;
+	memcpy(into, (const void *)from, size);
+	return true;
+}
+
 uint64_t ulp_stack_known_end(uint64_t address)
 {
 	uint64_t end = (uint64_t)(stack + 64);

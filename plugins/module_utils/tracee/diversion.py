@@ -65,7 +65,7 @@ class Diversion:
         :param nonce: of the request that lies there.
         :param mappings: of the process, ascending (maps.Mapping).
         :param restarts: whether the thread may make the system call restart_syscall.
-        :param flags: what the thread is asked besides: abi.BLOCK_CATCH_UP, or 0.
+        :param flags: what the thread is asked, or told: abi.BLOCK_*.
         """
         requests.require_binding()
         self.restarts = restarts

@@ -406,7 +406,7 @@ class _Attempt:
             self.tries += 1
             bootstrap = Bootstrap(
                 subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds.code,
-                read_maps(subject.proc_tid), inner_thread_id(subject.pid, tid), self.permitted[tid],
+                read_maps(subject.proc_tid), inner_thread_id(subject.pid, tid), self.permitted[tid].restart,
             )
             confirm(subject.identity)
             try:
@@ -439,7 +439,7 @@ class _Attempt:
         if before == where and count >= _MOST_FRUITLESS:
             return None, last
         self.tries += 1
-        registers, held_ns = registers_in_call(subject.pid, tid, self.permitted[tid])
+        registers, held_ns = registers_in_call(subject.pid, tid, self.permitted[tid].restart)
         self.held_ns = max(self.held_ns, held_ns)
         # A sleep goes on by another call.
         again = read_system_call(subject.pid, tid)

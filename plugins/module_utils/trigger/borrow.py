@@ -72,7 +72,7 @@ class Borrower:
         self.attempts = 0
         self.refusal = ""
         self.space: Any = None  # the AddressSpace, while it is at work
-        self.permitted = {}  # of the TIDs whose seccomp filters were looked at: may they make restart_syscall?
+        self.permitted = {}  # seccomp_check.Permitted of the TIDs whose filters were looked at
         self.barred = set()  # TIDs that the kernel does not let us trace
         self.pause_when_busy = _PAUSE
         self.refusals = Refusals(subject.proc_tid, subject.pid, files)
@@ -174,6 +174,9 @@ class Borrower:
     def _is_over(self, deadline):
         return self.attempts > self.options.retries or time.monotonic() > deadline
 
+    def _flags(self, permitted):
+        return (0 if self.only is None else abi.BLOCK_CATCH_UP) | (abi.BLOCK_MAY_COPY if permitted.copy else 0)
+
     @staticmethod
     def _is_retryable(result):
         return result.stage in (abi.STAGE_REFUSED, abi.STAGE_FAILED) and abi.is_retryable(result.error)
@@ -189,8 +192,8 @@ class Borrower:
                     subject.pid, tid, self.makes_file, self.options.seccomp
                 )
             diversion = Diversion(
-                subject.pid, tid, state.entry, state.request, nonce, self._newest_mappings(tid), self.permitted[tid],
-                0 if self.only is None else abi.BLOCK_CATCH_UP,
+                subject.pid, tid, state.entry, state.request, nonce, self._newest_mappings(tid),
+                self.permitted[tid].restart, self._flags(self.permitted[tid]),
             )
             self.space.write(state.request, self.build(nonce))
             confirm(subject.identity)

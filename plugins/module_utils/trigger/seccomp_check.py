@@ -11,6 +11,7 @@ what a filter says of every call is known before a thread is borrowed.
 from __future__ import annotations
 
 from ..defaults import ASSUME_ERRNO
+from ..named_tuple import NamedTuple
 from ..process.errors import ProcessGone, ProcessUnpatchable
 from ..process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status, thread_ids
 from ..process.seccomp import ALLOW, ERRNO, LOG, denied
@@ -28,6 +29,8 @@ _MAP_ANONYMOUS = 0x22
 _AT_FDCWD = -100
 _O_RDWR = 2
 _CLONE_THREAD_FLAGS = 0x3D0F00
+# What a filter may say of a call that need not work.
+_HARMLESS = (ALLOW, LOG, ERRNO)
 
 # (name, arguments) of what pthread_create(3), dlopen(3), writing code and ending a thread come down to.
 NEEDED = (
@@ -53,6 +56,8 @@ NEEDED_FOR_MEMORY_FILE = (
     ("fcntl", ()),
 )
 RSEQ = ("rseq", ())
+# With it the runtime reads objects that may be unloaded meanwhile; killed for it, it reads them without.
+COPY = ("process_vm_readv", ())
 # An error is no harm here: the caller has another way, or does without, or gives up.
 TOLERATED = (
     ("clone3", ()),
@@ -83,6 +88,13 @@ TOLERATED = (
     ("getrandom", ()),
     ("restart_syscall", ()),
 )
+
+
+class Permitted(NamedTuple):
+    """What a thread's filters let it do besides what patching needs."""
+
+    restart: bool  # the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2))
+    copy: bool  # process_vm_readv(2) does not kill: abi.BLOCK_MAY_COPY
 
 
 def require_no_strict_thread(pid):
@@ -130,24 +142,25 @@ def require_permitted(pid, tid, makes_file, unexaminable):
 
     :param makes_file: whether the runtime is going to make a file in memory.
     :param unexaminable: as seccomp_reservation().
-    :return: whether the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2)).
+    :return: Permitted.
     :raises ProcessUnpatchable: one is; the sentence names it.
     :raises ThreadRefused: the thread could not be held to ask.
     """
     if not seccomp_reservation(pid, tid, unexaminable):
-        return True
+        return Permitted(restart=True, copy=True)
     try:
         programs = fetch_filters(pid, tid)
     except StepFailed as error:
         # A kernel without checkpoint and restore, say.
         if unexaminable == ASSUME_ERRNO:
-            return True
+            return Permitted(restart=True, copy=True)
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that cannot be examined: {error}"
         ) from error
     needed = NEEDED + NEEDED_FOR_MEMORY_FILE if makes_file else NEEDED
     try:
-        name = denied(programs, needed) or denied(programs, TOLERATED, (ALLOW, LOG, ERRNO))
+        name = denied(programs, needed) or denied(programs, TOLERATED, _HARMLESS)
+        copy = denied(programs, (COPY,), _HARMLESS) is None
     except ValueError as error:
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that makes no sense: {error}"
@@ -162,4 +175,4 @@ def require_permitted(pid, tid, makes_file, unexaminable):
             f"process {pid} runs under a seccomp filter that denies the system call rseq, but has used it before the"
             " filter was there: the C library would end the process when it starts a thread for the livepatch",
         )
-    return may_restart(programs)
+    return Permitted(may_restart(programs), copy)

@@ -18,7 +18,8 @@ NUMBERS: dict[str, int | None] = {
     "readlink": 89, "rt_sigpending": 127, "rt_sigtimedwait": 128, "sigaltstack": 131, "gettid": 186, "futex": 202,
     "sched_getaffinity": 204, "io_getevents": 208, "restart_syscall": 219, "semtimedop": 220, "clock_gettime": 228,
     "clock_nanosleep": 230, "epoll_wait": 232, "openat": 257, "newfstatat": 262, "set_robust_list": 273,
-    "epoll_pwait": 281, "accept4": 288, "recvmmsg": 299, "prlimit64": 302, "sendmmsg": 307, "getrandom": 318,
+    "epoll_pwait": 281, "accept4": 288, "recvmmsg": 299, "prlimit64": 302, "sendmmsg": 307, "process_vm_readv": 310,
+    "getrandom": 318,
     "memfd_create": 319, "membarrier": 324, "io_pgetevents": 333, "rseq": 334, "io_uring_enter": 426, "clone3": 435,
     "epoll_pwait2": 441,
 }

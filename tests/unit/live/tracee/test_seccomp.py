@@ -22,7 +22,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_f
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
 
 ALLOW, ERRNO_EPERM, KILL_PROCESS, KILL_THREAD = "0x7fff0000", "0x50001", "0x80000000", "0"
-MEMBARRIER, CLONE3, GETITIMER, RSEQ, RESTART_SYSCALL = "324", "435", "36", "334", "219"
+MEMBARRIER, CLONE3, GETITIMER, RSEQ, RESTART_SYSCALL, COPY = "324", "435", "36", "334", "219", "310"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel shows filters to root only")
 
@@ -86,6 +86,19 @@ def test_filter_with_a_fallback(padded, start, trigger):
     victim = start(padded, "commands", CLONE3, "0x50026")
     assert trigger(padded).apply(victim.pid).outcome == "patched"
     assert victim.ask("answer") == "5001"
+
+
+@needs_root
+@pytest.mark.parametrize("action", [ERRNO_EPERM, KILL_PROCESS])
+def test_filter_against_copying(padded, start, trigger, action):
+    """The runtime reads the objects' descriptions by another way.
+
+    Seen to fail (the victim ends by SIGSYS) with abi.BLOCK_MAY_COPY for every thread.
+    """
+    victim = start(padded, "commands", COPY, action)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    assert victim.ask("answer") == "5001"
+    assert trigger(padded).revert(victim.pid).outcome == "reverted"
 
 
 @needs_root
