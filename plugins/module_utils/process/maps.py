@@ -22,6 +22,9 @@ MOST_BYTES = 1 << 25
 RUNTIME_NAME = "libpulp.so"
 # How many lines of maps to remember: a worker deals with 32 processes side by side, and reads each map ten times.
 _LINES_KEPT = 4096
+# The same for whole maps, of which few change while a process is dealt with; no longer ones than these, in bytes.
+_MAPS_KEPT = 64
+_LONGEST_KEPT = 1 << 14
 
 
 class Mapping(NamedTuple):
@@ -75,10 +78,39 @@ def _mapping(line):
     return Mapping(int(start, 16), int(end, 16), permissions.decode("ascii"), int(offset, 16), *_file(*file))
 
 
+class _Parsed:
+    """The bytes of a maps file, parsed as far as somebody asks; nobody changes the lists."""
+
+    def __init__(self, data):
+        self.data = data
+
+    @cached_property
+    def lines(self):
+        return text_lines(self.data)
+
+    @cached_property
+    def code(self):
+        return self._mappings(re.findall(_EXECUTABLE, self.data))
+
+    @cached_property
+    def mappings(self):
+        return self._mappings(self.lines)
+
+    @staticmethod
+    def _mappings(lines):
+        return [mapping for mapping in map(_mapping, lines) if mapping is not None]
+
+
+_kept = lru_cache(maxsize=_MAPS_KEPT)(_Parsed)
+
+
+def _parsed(data):
+    return _kept(data) if len(data) <= _LONGEST_KEPT else _Parsed(data)
+
+
 def parse_maps(data, executable_only=False) -> list[Mapping]:
-    """The mappings in the bytes of a maps file, ascending by address."""
-    lines = re.findall(_EXECUTABLE, data) if executable_only else text_lines(data)
-    return [mapping for mapping in map(_mapping, lines) if mapping is not None]
+    """The mappings in the bytes of a maps file, ascending by address; not to be changed."""
+    return _parsed(data).code if executable_only else _parsed(data).mappings
 
 
 def read_map(pid, tid=None) -> bytes:
@@ -95,16 +127,17 @@ class MemoryMap:
     def __init__(self, pid):
         """Raises as read_maps()."""
         self.data = read_map(pid)
+        self._parsed = _parsed(self.data)
 
-    @cached_property
+    @property
     def lines(self):
         """For end_of_mapping() and its kin, a list of bytes."""
-        return text_lines(self.data)
+        return self._parsed.lines
 
-    @cached_property
+    @property
     def code(self):
         """The executable mappings, a list of Mapping."""
-        return parse_maps(self.data, executable_only=True)
+        return self._parsed.code
 
     def around(self, address):
         """The lines of the mapping that contains ``address``, and of the next one; None: there is none."""
@@ -113,7 +146,7 @@ class MemoryMap:
 
 
 def read_maps(pid, tid=None) -> list[Mapping]:
-    """The mappings of ``pid``, ascending; empty for a kernel thread or a zombie.
+    """The mappings of ``pid``, ascending; empty for a kernel thread or a zombie; not to be changed.
 
     :param tid: ask through this thread: the map of a process whose main thread
         has ended is empty except through the others.
