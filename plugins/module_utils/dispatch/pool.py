@@ -304,12 +304,13 @@ class Pool:
 
     def _wanted(self):
         """How many workers are wanted, in addition to those that there are."""
-        waiting = self._waiting()
-        room = min(_MOST - len(self._members), len(waiting))
-        if self._late >= _CROWD or self._second_looks:
-            return room
+        many = self._late >= _CROWD or self._second_looks
+        # As a rule there is one, which is not stuck: then it does not matter how much is waiting.
+        if not many and not all(map(self._is_stuck, self._members)):
+            return 0
+        room = min(_MOST - len(self._members), len(self._waiting()))
         # If none of them will do, twice as many may.
-        return min(room, max(len(self._members), 1)) if all(map(self._is_stuck, self._members)) else 0
+        return room if many else min(room, max(len(self._members), 1))
 
     def _hire(self):
         """Start a worker."""

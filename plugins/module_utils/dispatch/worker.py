@@ -108,6 +108,7 @@ class Worker:
         self._tasks.register(queue, select.POLLIN)
         self._under_way = 0
         self._number = 0  # of the task whose step is being done
+        self._unsaid = b""  # results that go with what is said next: it follows at once
 
     def announce(self):
         """The process that is being dealt with is sent a request: trigger.options.Options.announce."""
@@ -139,6 +140,7 @@ class Worker:
             if self._notice.name is None:
                 with contextlib.suppress(BlockingIOError):
                     return os.read(self._queue, RECORD_SIZE)
+            self._say_all()
             if self._under_way:
                 return None
             if self._notice.name is None:
@@ -154,13 +156,15 @@ class Worker:
         operation = perform(task)
         spent = 0.0
         while True:
+            self._say_all()
             self._number = number
             self._slot.begin(number, spent)
             self._meter.begin()
             try:
                 pause = next(operation)
             except StopIteration as stop:
-                self._say(DONE, number, stop.value)
+                # Every message wakes whoever started us.
+                self._unsaid += message(DONE, number, stop.value)
                 break
             except MemoryError:
                 # What it has kept of other processes goes with this worker, and may have been most of it.
@@ -190,9 +194,12 @@ class Worker:
         self._say(TOLD, 0, text)
 
     def _say(self, kind, number, value=None):
-        data = message(kind, number, value)
-        while data:
-            data = data[os.write(self._pipe, data):]
+        self._unsaid += message(kind, number, value)
+        self._say_all()
+
+    def _say_all(self):
+        while self._unsaid:
+            self._unsaid = self._unsaid[os.write(self._pipe, self._unsaid):]
 
 
 def become_worker(parent, queue, pipe, slot, notice, seconds, prepare, width, most):

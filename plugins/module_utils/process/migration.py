@@ -155,8 +155,13 @@ class _Census:
         self.state = subject.state
         self.domain = patch.domain
         self.universe = patch.universe
-        self.inside = inside
+        self._inside = inside
         self.by_stack = by_stack
+
+    @cached_property
+    def inside(self):
+        """The Inside of the domain."""
+        return self._inside()
 
     @cached_property
     def renumbered(self):
@@ -393,7 +398,7 @@ def pending_threads(subject, patch, inside, *, seconds=0.05, until_migrated=0.0,
 
     :param subject: subject.Subject.
     :param patch: runtime.LoadedPatch, of that process.
-    :param inside: what inside_domain() gave.
+    :param inside: function that gives what inside_domain() gives; called only if a thread has to be looked at.
     :param seconds: how long to sample a running thread until it blocks or shows its number.
     :param until_migrated: how long to wait, in seconds, for threads that are inside to come out.
     :param by_stack: look only at where the threads are, whatever their entries could prove so far.

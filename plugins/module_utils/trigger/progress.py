@@ -97,6 +97,16 @@ def migration(subject, patch, files, *, until_migrated=0.0, seconds=SAMPLE_SECON
     :return: process.migration.Migration.
     :raises ProcessGone: the process has ended.
     """
+    def inside():
+        return _inside(subject, patch, files)
+
+    return (yield from pending_threads(
+        subject, patch, inside, seconds=seconds, until_migrated=until_migrated, by_stack=by_stack,
+    ))
+
+
+def _inside(subject, patch, files):
+    """The process.migration.Inside of the libraries of ``patch``."""
     hooks = [
         hook for library in subject.state.libraries if library.domain == patch.domain and library.stock
         for hook in hooks_of(subject.proc_tid, subject.state, library)
@@ -118,7 +128,4 @@ def migration(subject, patch, files, *, until_migrated=0.0, seconds=SAMPLE_SECON
     def frames(where, mappings):
         return unwind(subject.proc_tid, where, files, mappings)
 
-    inside = inside_domain(subject.state, patch.domain, pointers, frames, way_in)
-    return (yield from pending_threads(
-        subject, patch, inside, seconds=seconds, until_migrated=until_migrated, by_stack=by_stack,
-    ))
+    return inside_domain(subject.state, patch.domain, pointers, frames, way_in)
