@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import subprocess
 import threading
 import time
+import zlib
 from collections import Counter
 
 PATIENCE = 60
@@ -26,6 +28,28 @@ class Http:
         answer = self.connection.getresponse()
         assert answer.status == 200, answer.status
         return answer.read().decode()
+
+
+class Gzip(Http):
+    """The same, and the answer comes compressed: the checksum behind it tells who has computed that."""
+
+    def __init__(self, port, page, answers):
+        """:param answers: {checksum: what to say of it}."""
+        super().__init__(port)
+        self.page = page
+        self.checksums = answers
+
+    def ask(self):
+        self.connection.request("GET", "/file", headers={"Accept-Encoding": "gzip"})
+        answer = self.connection.getresponse()
+        assert (answer.status, answer.headers["Content-Encoding"]) == (200, "gzip")
+        data = answer.read()
+        # RFC 1952: ten bytes before the compressed data, the checksum and the length behind it.
+        decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
+        assert decompressor.decompress(data[10:]) == self.page and decompressor.eof
+        checksum, length = struct.unpack("<II", decompressor.unused_data)
+        assert length == len(self.page)
+        return self.checksums.get(checksum, f"{checksum:#x}")
 
 
 class Redis:
