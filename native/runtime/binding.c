@@ -118,8 +118,8 @@ static enum ulp_error fill(const struct ulp_taken *taken, const struct sides *si
 	}
 	for (uint32_t i = 0; i < count; i++)
 		if (!store(sides->patch_loaded, slot + i * WORD, value[i])) {
-			ulp_format(detail, ULP_DETAIL_SIZE, "%s", name);
-			return ULP_NO_MEMORY;
+			ulp_format(detail, ULP_DETAIL_SIZE, "the word for %s", name);
+			return ULP_WORD_UNWRITABLE;
 		}
 	return ULP_OK;
 }

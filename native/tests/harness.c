@@ -369,14 +369,24 @@ void apply(unsigned char patch, const char *path, bool endbr, const void *const 
 	CHECK(result.stage == ULP_STAGE_DONE);
 }
 
-static void send_alone(unsigned char patch, enum ulp_operation operation, const char *name)
+static struct ulp_request *prepare_alone(unsigned char patch, enum ulp_operation operation)
 {
 	struct ulp_request *request = new_request(patch, "x", operation);
-	struct ulp_result result;
 
 	request->nonce = new_nonce();
 	seal(request);
-	result = send(request);
+	return request;
+}
+
+struct ulp_request *prepare_settle(unsigned char patch)
+{
+	return prepare_alone(patch, ULP_SETTLE);
+}
+
+static void send_alone(unsigned char patch, enum ulp_operation operation, const char *name)
+{
+	struct ulp_result result = send(prepare_alone(patch, operation));
+
 	if (result.stage != ULP_STAGE_DONE)
 		fprintf(stderr, "%s: stage %u, error %d, %s\n", name, result.stage, result.error,
 			result.detail);

@@ -60,6 +60,7 @@ void settle(unsigned char patch);
 /* Puts a request together without sending it, for tests that spoil it. */
 struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool endbr,
 				  const void *const *functions, const struct pair *pairs);
+struct ulp_request *prepare_settle(unsigned char patch);
 /* Diverts the calling thread; waits for the answer. */
 struct ulp_result send(struct ulp_request *request);
 /* Diverts the calling thread; the answer as it is when the thread is back, or NULL. */

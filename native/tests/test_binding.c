@@ -8,8 +8,15 @@
 #include <elf.h>
 #include <link.h>
 #include <pthread.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "binding_target.h"
 #include "harness.h"
@@ -162,6 +169,56 @@ static void refuse_what_is_wrong(void)
 	refused(request, ULP_BAD_REQUEST, "");
 }
 
+/* Whether the page of a word that the loader makes read-only is. */
+static bool is_protected(uint64_t address)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[4096], right = ' ';
+	uint64_t start, end;
+
+	CHECK(maps);
+	while (fgets(line, sizeof line, maps))
+		if (sscanf(line, "%lx-%lx r%c", &start, &end, &right) == 3 && address >= start &&
+		    address < end)
+			break;
+	fclose(maps);
+	CHECK(right == 'w' || right == '-');
+	return right == '-';
+}
+
+/* That page stays as it is. */
+static void deny_mprotect(uint64_t page)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mprotect, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)page, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof code / sizeof *code, code};
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+/* In a child, which is left with its filter.  Seen to fail, with the process called out of memory. */
+static void refuse_what_is_not_to_be_written(void)
+{
+	uint64_t word = (uint64_t)dlsym(patch, "relro_word");
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		deny_mprotect(word & ~4095ull);
+		refused(prepare_all(), ULP_WORD_UNWRITABLE, "the word for hidden");
+		CHECK(sum() == 65321 && is_protected(word));
+		_exit(0);
+	}
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
 static void *sum_of_thread(void *argument)
 {
 	(void)argument;
@@ -183,9 +240,12 @@ int main(void)
 	CHECK(dladdr(&copied, &info) && strcmp(info.dli_fname, target_map->l_name) != 0);
 	CHECK(sum() == 1 + 20 + 300 + 5000 + 60000);
 	refuse_what_is_wrong();
+	CHECK(is_protected((uint64_t)dlsym(patch, "relro_word")));
+	refuse_what_is_not_to_be_written();
 	CHECK(sum() == 65321);
 
 	CHECK(send(prepare_all()).stage == ULP_STAGE_DONE);
+	CHECK(is_protected((uint64_t)dlsym(patch, "relro_word")));
 	CHECK(sum() == -(2 + 21 + 301 + 5000 + 60000));
 	CHECK(copied == 2 && per_thread == 301 && *(const int *)hidden_variable_address() == 21);
 	CHECK(pthread_create(&thread, NULL, sum_of_thread, NULL) == 0);

@@ -133,6 +133,7 @@ NOT_APPLIED = 28
 WORKER_LOST = 29
 BINDING_FAILED = 30
 NO_LANDING = 31
+WORD_UNWRITABLE = 32
 
 # The number of an error below this one means: another thread, or a moment later, may serve.
 FIRST_FINAL_ERROR = 16
@@ -159,6 +160,7 @@ ERROR_NAMES = {
     WORKER_LOST: "WORKER_LOST",
     BINDING_FAILED: "BINDING_FAILED",
     NO_LANDING: "NO_LANDING",
+    WORD_UNWRITABLE: "WORD_UNWRITABLE",
 }
 
 ERROR_SENTENCES = {
@@ -182,6 +184,7 @@ ERROR_SENTENCES = {
     NOT_APPLIED: "the patch is not applied",
     WORKER_LOST: "the thread that carried out an earlier request was killed at its work; restart the process",
     NO_LANDING: "no jump over the start of a function would lead to free memory",
+    WORD_UNWRITABLE: "the process does not let data of the patch library be changed",
     BINDING_FAILED: "what the livepatch refers to in the target library is not to be found",
 }
 

@@ -536,6 +536,7 @@ enum ulp_error {
 	ULP_WORKER_LOST     = 29, /* the worker of an earlier request was killed at its work */
 	ULP_BINDING_FAILED  = 30, /* what a word of the patch library stands for is not there */
 	ULP_NO_LANDING      = 31, /* where a function's puns would lead there is something else */
+	ULP_WORD_UNWRITABLE = 32, /* a word of the patch library stays as it is: mprotect is denied */
 };
 
 #endif /* __ASSEMBLER__ */

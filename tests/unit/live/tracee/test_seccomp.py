@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
+import time
 
 import pytest
 from conftest import compiled
@@ -15,6 +18,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.descri
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import seccomp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_system_call
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
@@ -72,6 +76,41 @@ def test_filters_are_those_of_the_process(padded, start):
     assert seccomp.evaluate(fetched, seccomp.encode(int(MEMBARRIER))) == int(KILL_PROCESS, 16)
     assert seccomp.evaluate(fetched, seccomp.encode(0)) == int(ALLOW, 16)
     assert victim.ask("answer") == "20"
+
+
+# Under a filter that allows everything, it waits in a call that fails merely because its thread was stopped, signal(7).
+WAITS = """
+import ctypes, os, select, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+code = ctypes.create_string_buffer(struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000), 8)
+program = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", 1, ctypes.addressof(code)), 16)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
+epoll = select.epoll()
+epoll.register(0, select.EPOLLIN)
+print("ready", flush=True)
+found = libc.epoll_wait(epoll.fileno(), ctypes.create_string_buffer(12), 1, -1)
+print(found, ctypes.get_errno(), flush=True)
+"""
+EPOLL_WAIT = 232
+
+
+@needs_root
+def test_wait_that_fails_where_its_thread_was_stopped():
+    """Guards what a process was waiting for, from a look at its filters. Seen to fail with EINTR."""
+    with subprocess.Popen([sys.executable, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            for _time in range(20):
+                deadline = time.monotonic() + 60
+                while getattr(read_system_call(process.pid, process.pid), "number", None) != EPOLL_WAIT:
+                    assert process.poll() is None and time.monotonic() < deadline
+                (fetched,) = fetch_filters(process.pid, process.pid)
+                assert seccomp.evaluate(fetched, seccomp.encode(0)) == int(ALLOW, 16)
+            process.stdin.write(b"x")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"1 0\n"
+        finally:
+            process.kill()
 
 
 @needs_root
