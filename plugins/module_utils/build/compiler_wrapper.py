@@ -31,6 +31,8 @@ from .archives import member_digests
 
 RECORDS = "ULP_BUILD_RECORDS"
 WRAPPERS = "ULP_BUILD_WRAPPERS"
+# While the build after the diff is recorded: the records of the one before it, the tree, and what the tree was then.
+EARLIER = "ULP_BUILD_EARLIER"
 
 # What compilers, linkers and strip(1) are called, but for a prefix, as in x86_64-linux-gnu-gcc, and a version.
 COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++", "c99", "c89")
@@ -71,6 +73,8 @@ _HEEDED = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "GCC_EXEC_PREFIX", "
 
 # What configure scripts and CMake compile to learn about the compiler.
 _PROBE = re.compile(r"conftest|CMakeScratch|CMakeTmp|CMakeTests|meson-private|TryCompile")
+# In a rule of make: a file's name, with spaces behind backslashes.
+_NAME = re.compile(r"(?:\\.|[^\s\\])+")
 _MEMBER = re.compile(r"\(?([^()]+)\)?\(?([^()]*)\)?$")
 
 
@@ -184,9 +188,13 @@ def _environment():
     return environment
 
 
+def _record_name(kind, key):
+    return f"{kind}-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:24]}"
+
+
 def _record(kind, key, fields):
     directory = os.environ[RECORDS]
-    name = f"{kind}-{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:24]}"
+    name = _record_name(kind, key)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}")
     with open(temporary, "w", encoding="utf-8") as stream:
         json.dump(fields, stream)
@@ -289,6 +297,35 @@ def _is_linked(path):
     return start[:4] == b"\x7fELF" and start[16:18] in (b"\2\0", b"\3\0")
 
 
+def names_read(rule):
+    """The names of the files that a rule of make, as compilers write it (-MD), has on its right side."""
+    words = _NAME.findall(rule.replace("\\\n", " ").partition(": ")[2])
+    return [re.sub(r"\\(.)", r"\1", word).replace("$$", "$") for word in words]
+
+
+def _shadow_of_before(key, fields):
+    """The shadow object of the build before the diff, if the same command has read the same and made the same there."""
+    if not os.environ.get(EARLIER) or not fields["digest"]:
+        return None
+    records, tree, before = os.environ[EARLIER].split(os.pathsep)
+    try:
+        with open(os.path.join(records, _record_name("unit", key) + ".json"), encoding="utf-8") as stream:
+            old = json.load(stream)
+        if not old["shadow"] or any(old[name] != value for name, value in fields.items()
+                                    if name not in ("shadow", "messages")):
+            return None
+        with open(old["shadow"] + ".d", encoding="utf-8", errors="surrogateescape") as stream:
+            names = names_read(stream.read())
+        for name in names:
+            path = os.path.realpath(os.path.join(fields["directory"], name))
+            if path.startswith(tree + os.sep) and digest(path) != digest(before + path[len(tree):]):
+                return None
+    except (OSError, ValueError, KeyError):
+        # It was not compiled there.
+        return None
+    return old["shadow"]
+
+
 def _record_source(compiler, command, source, output):
     """Compile a source file again, and write its record; returns (its key, its shadow object or None)."""
     key = f"{output}\0{os.path.abspath(source)}"
@@ -303,7 +340,8 @@ def _record_source(compiler, command, source, output):
         "shadow": None,
         "messages": "",
     }
-    if os.path.splitext(source)[1] in C_FAMILY:
+    fields["shadow"] = _shadow_of_before(key, fields)
+    if os.path.splitext(source)[1] in C_FAMILY and fields["shadow"] is None:
         shadow = _shadow_name(key)
         done = compile_shadow(compiler, fields["arguments"], shadow, env=_environment())
         if done.returncode == 0:

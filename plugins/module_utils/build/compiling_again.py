@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..atomic_file import read_file
 from ..errors import FileProblem
 from ..named_tuple import NamedTuple
-from .compiler_wrapper import compile_shadow
+from .compiler_wrapper import compile_shadow, names_read
 from .composition import composition
 from .errors import BuildFailed
 from .recording import Records, Unit
@@ -30,8 +30,6 @@ _GENERATING = re.compile(
 # Where those are that have no part in the library.
 _ASIDE = re.compile(r"(?:.*/)?(?:tests?|testing|testsuite|docs?|man|manpages|examples?|fuzz|contrib|po|debian)/.*"
                     r"|\.pc/.*", re.IGNORECASE)
-# In a rule of make: a file's name, with spaces behind backslashes.
-_NAME = re.compile(r"(?:\\.|[^\s\\])+")
 
 
 class CompiledAgain(NamedTuple):
@@ -104,8 +102,7 @@ def _read_by(unit: Unit) -> set[str]:
         except FileProblem as error:
             raise BuildFailed(f"what {unit.name} is compiled from is not recorded ({error}); remove the work directory"
                               " and build anew") from error
-        for word in _NAME.findall(rule.replace("\\\n", " ").partition(": ")[2]):
-            names.append(re.sub(r"\\(.)", r"\1", word).replace("$$", "$"))
+        names += names_read(rule)
     return {os.path.realpath(os.path.join(unit.directory, name)) for name in names}
 
 

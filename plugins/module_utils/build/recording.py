@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import FileProblem
 from ..named_tuple import NamedTuple
 from . import archives, compiler_wrapper
-from .compiler_wrapper import COMPILERS, LINKERS, RECORDS, STRIPPERS, WRAPPERS, name_of_program
+from .compiler_wrapper import COMPILERS, EARLIER, LINKERS, RECORDS, STRIPPERS, WRAPPERS, name_of_program
 from .errors import BuildFailed
 from .interposition import write_interposer
 
@@ -125,15 +125,20 @@ def _quoted(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def recording_environment(wrappers: str, records: str, once: bool = False) -> dict[str, str]:
+def recording_environment(wrappers: str, records: str, once: bool = False, earlier: tuple[str, str, str] | None = None,
+                          ) -> dict[str, str]:
     """The environment of a build that is recorded in the directory ``records``.
 
     :param once: whether it runs before the diff alone, and may make build files with the autotools.
+    :param earlier: for a build after the diff: the records of the one before, the tree, and a copy of what it was then.
+        What has not changed since is not compiled a second time once more.
     """
     os.makedirs(records, exist_ok=True)
     environment = dict(os.environ)
     # What the command `ulp` itself was started with is nothing to the build.
     environment.pop("LD_PRELOAD", None)
+    if earlier is not None and not any(os.pathsep in path for path in earlier):
+        environment[EARLIER] = os.pathsep.join(os.path.realpath(path) for path in earlier)
     interposer = os.path.join(wrappers, _OWN, _INTERPOSER)
     if os.path.exists(interposer):
         environment["LD_PRELOAD"] = interposer

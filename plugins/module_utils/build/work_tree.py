@@ -162,7 +162,9 @@ class WorkTree:
     def _run(self, command: str, what: str, records: str, log: str) -> None:
         self._remove(log)
         path = self.path(log)
-        environment = recording_environment(self.path("bin"), self.path(records), self.recipe.once)
+        earlier = (self.path("records.before"), self.path("tree"), self.path("before"))
+        environment = recording_environment(self.path("bin"), self.path(records), self.recipe.once,
+                                            earlier if os.path.isdir(self.path("before")) else None)
         if not self.recipe.once:
             # What __DATE__ and __TIME__ stand for: else each function that has one would change with every build.
             # A package's own tools set it.  Source: https://reproducible-builds.org/docs/source-date-epoch/

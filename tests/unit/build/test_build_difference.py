@@ -246,6 +246,34 @@ def test_symbols_that_a_build_strips_are_kept(tree, tmp_path, commands):
     assert layout_difference(kept, ElfImage.open(stripped)) is None
 
 
+@pytest.mark.parametrize("change, again", [
+    ("true", False),
+    ("touch unit.c", False),
+    ("echo '#define MORE 2' > unit.h", True),
+    ("echo '/* other */' >> unit.h", True),
+    ("mkdir first && echo '#define MORE 3' > first/unit.h", True),
+    ("sed -i 's/value + 1/value + 2/' unit.c", True),
+])
+def test_what_has_not_changed_is_not_compiled_a_second_time_once_more(tree, tmp_path, change, again):
+    """A build that begins anew after the diff took twice as long as the package's own.  Seen to fail that way."""
+    (tree / "unit.h").write_text("#define MORE 1\n")
+    with open(tree / "unit.c", "a", encoding="utf-8") as stream:
+        stream.write('#include <unit.h>\nint more(int value) { return value + 1 + MORE; }\n')
+    write_wrappers(str(tmp_path / "bin"))
+    earlier = (str(tmp_path / "records"), str(tree), str(tmp_path / "before"))
+    units = []
+    for number, records in enumerate(("records", "later")):
+        environment = recording_environment(
+            str(tmp_path / "bin"), str(tmp_path / records), earlier=earlier if number else None)
+        subprocess.run(["gcc", "-Ifirst", "-I.", "-O2", "-fPIC", "-c", "unit.c"], cwd=tree, env=environment, check=True)
+        (unit,) = read_records(str(tmp_path / records)).units.values()
+        units.append(unit)
+        if not number:
+            subprocess.run(["cp", "-a", tree, tmp_path / "before"], check=True)
+            subprocess.run(["sh", "-e", "-c", change], cwd=tree, check=True)
+    assert (units[1].shadow != units[0].shadow) is again
+
+
 def test_a_compiler_that_fails_fails(tree, tmp_path):
     write_wrappers(str(tmp_path / "bin"))
     environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
