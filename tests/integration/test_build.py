@@ -219,6 +219,9 @@ int main(void)
 
 @pytest.mark.parametrize("target, flags, link", [
     ("libfix.so", "-fPIC -ftls-model=initial-exec", "-shared -Wl,-soname,libfix.so"),
+    ("libfix.so", "-fPIC -mtls-dialect=gnu2", "-shared -Wl,-soname,libfix.so"),
+    ("libfix.so", "-fPIC -mtls-dialect=gnu2", "-shared -Wl,-soname,libfix.so,-z,now -fuse-ld=lld"),
+    ("program", "-DPROGRAM -fpie -mtls-dialect=gnu2 -ftls-model=global-dynamic", "-pie"),
     ("program", "-DPROGRAM -fpie", "-pie"),
     ("program", "-DPROGRAM -fno-pie", "-no-pie"),
     ("program", "-DPROGRAM -fpie -ftls-model=initial-exec", "-pie -Wl,--no-relax"),

@@ -283,7 +283,8 @@ def replaced(fields):
     # What new code would need.
     ("two.c", "return scaled", "extern const char *zlibVersion(void); return zlibVersion()[0] + scaled",
      "needed library", "zlibVersion"),
-    ("more.c", "more(int v) {", "more(int v) { static __thread int t; v += t++;", "reference", "more"),
+    ("one.c", "state += v; blank", "static __thread int fresh; fresh += v; state += fresh; blank", "reference",
+     "uses_state"),
     # A structure that outlives its calls, in a file that the build does not compile again.
     ("untracked.h", "int *kept; int number;", "int number; int *kept;", "layout", "keeper"),
 ])
@@ -313,6 +314,10 @@ def test_it_is_refused(build_with, file, old, new, kind, name):
     ("prog.c", "scaled(v) +", "scaled(v) + 1 +", ["work"]),
     # Compiled and linked by a path, joined by the linker, and without symbols.
     ("slim.c", "v * 3", "v * 4", ["inner"]),
+    # New thread-local variables.
+    ("more.c", "more(int v) {", "more(int v) { static __thread int t; v += t++;", ["more"]),
+    ("one.c", "state += v; blank", 'static __thread __attribute__((tls_model("global-dynamic"))) int fresh; fresh += v;'
+     " state += fresh; blank", ["uses_state"]),
     # Neither is known to the Makefile.
     ("untracked.h", "WEIGHT 7", "WEIGHT 8", ["weighs", "more"]),
     ("untracked.h", "int a; int b", "int b; int a", ["more"]),

@@ -7,7 +7,8 @@
 the section types of its own.  The relocations, by what the loader does: ``R_ADDRESS`` stores a symbol's address plus
 addend, ``R_GLOB_DAT`` and ``R_JUMP_SLOT`` the address alone, ``R_RELATIVE`` an address of the file itself,
 ``R_IRELATIVE`` what an IFUNC resolver chooses, ``R_DTPMOD`` the TLS module ID of the object that defines a symbol,
-``R_TPOFF`` how far from the thread pointer a thread-local variable lies.
+``R_TPOFF`` how far from the thread pointer a thread-local variable lies, ``R_TLSDESC`` two words, with a function that
+finds that out.
 
 Files are 64-bit and little endian, with addends (RELA): others need more than a port.
 """
@@ -23,11 +24,12 @@ from .x86_64.elf_format import (
     R_IRELATIVE,
     R_JUMP_SLOT,
     R_RELATIVE,
+    R_TLSDESC,
     R_TPOFF,
     SECTION_TYPES,
 )
 
 __all__ = [
     "MACHINE", "NAME", "R_ADDRESS", "R_DTPMOD", "R_GLOB_DAT", "R_IRELATIVE", "R_JUMP_SLOT", "R_RELATIVE",
-    "R_TPOFF", "SECTION_TYPES",
+    "R_TLSDESC", "R_TPOFF", "SECTION_TYPES",
 ]

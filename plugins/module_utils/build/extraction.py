@@ -13,6 +13,7 @@ call, jump, conditional jump              to a thunk that jumps through the word
 ``mov x@GOTPCREL(%rip)`` and the like     the same instruction, with the word in place of the GOT's
 ``x@TLSGD``, ``x@TLSLD``                  the address of a pair of words
 ``x@GOTTPOFF(%rip)``                      the same instruction, with the word in place of the GOT's
+``lea x@TLSDESC(%rip)``                   ``mov word(%rip)``: the address of the target's own descriptor
 ``x@TPOFF``, in code for a program        the distance, which is known
 an address in data                        a word that the runtime fills in
 ========================================  =================================================
@@ -55,6 +56,10 @@ _R_NONE, _R_PC32 = 0, 2
 _GOT = "_GLOBAL_OFFSET_TABLE_"
 _THROUGH_GOT = ("GOTPCREL", "GOTPCRELX", "REX_GOTPCRELX")
 _DISTANCES = ("PC32", "PC64")
+# Of the local-dynamic model: the start of a library's thread-local storage, and distances from there.
+_MODULE_BASE = "_TLS_MODULE_BASE_"
+_LOCAL_DYNAMIC = ("TLSLD", "DTPOFF32")
+_DESCRIPTORS = ("GOTPC32_TLSDESC", "TLSDESC_CALL")
 
 
 class Source(NamedTuple):
@@ -181,6 +186,9 @@ class _Extraction:
         if place.name == _GOT:
             self.edit_base(key, source, section, relocation)
             return
+        if section.is_code and (relocation.kind in _LOCAL_DYNAMIC or place.name == _MODULE_BASE):
+            self.edit_local_dynamic(key, source, section, relocation, place)
+            return
         if not section.is_code and relocation.kind in _DISTANCES:
             # Switch tables, and exception tables: distances within the patch library.
             if place.section is not None:
@@ -216,7 +224,7 @@ class _Extraction:
             self.need(key, place.section)
             if place.name is not None and not is_made(place.name) and place.symbol.type != STT_SECTION:
                 self.copied.add(place.name)
-            if place.symbol.type == STT_TLS and relocation.kind not in ("TLSGD",):
+            if place.symbol.type == STT_TLS and relocation.kind not in ("TLSGD", "DTPOFF32", *_DESCRIPTORS):
                 self.refuse(source, section, relocation, place.name)
         elif place.name in self.defined:
             other, symbol = self.defined[place.name]
@@ -297,15 +305,10 @@ class _Extraction:
     def edit_thread_local(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place,
                           symbol: TargetSymbol) -> None:
         editor = self.editors[key]
-        at = section.offset + relocation.offset
         if relocation.kind == "TLSGD":
             reference = self.target.reference(_name_of(symbol), symbol)
-        elif relocation.kind == "TLSLD":
-            # The module's whole storage: the distances within it follow.
-            reference = Reference(TLS, "thread-local storage", "", 0, 0)
-        elif relocation.kind == "DTPOFF32" and section.is_code:
-            source.meaning.file.data[at:at + 4] = (symbol.value + place.offset).to_bytes(4, "little", signed=True)
-            editor.relocate(relocation, 0, _R_NONE, 0)
+        elif relocation.kind in _DESCRIPTORS:
+            self.edit_descriptor(key, source, section, relocation, place, symbol)
             return
         elif self.target.thread_distance(symbol) is not None:
             self.edit_thread_local_of_program(key, source, section, relocation, place, symbol)
@@ -320,6 +323,93 @@ class _Extraction:
             self.refuse(source, section, relocation, place.name)
             return
         editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32, -4)
+
+    def edit_local_dynamic(self, key: str, source: Source, section: ObjectSection, relocation: Relocation,
+                           place: Place) -> None:
+        """Code that asks once for the start of thread-local storage, and adds distances: the target's, or its own."""
+        editor = self.editors[key]
+        own, theirs = self.local_dynamic(source, section)
+        if own and theirs:
+            # Their distances are counted from different places.
+            where = source.meaning.owner(section, relocation.offset)
+            function = where.name if where else section.name
+            # gcc numbers static variables of functions.
+            news = ", ".join(sorted({name.rstrip("0123456789").rstrip(".") for name in own}))
+            self.refusals.add(
+                REFERENCE, function, f"{function} of {source.change.source} finds {news}, which is new, and"
+                f" {', '.join(sorted(theirs))}, which is not, by one address of thread-local storage; declare {news}"
+                ' with __attribute__((tls_model("global-dynamic")))')
+        elif own:
+            if relocation.kind == "DTPOFF32":
+                self.edit_own(key, source, section, relocation, place)
+            elif relocation.kind == "TLSLD":
+                # The compiler may have named any variable of the file.
+                editor.relocate(relocation, next(iter(own.values())).symbol)
+        elif relocation.kind == "TLSLD":
+            editor.relocate(relocation, editor.symbol(self.slots.slot(
+                Reference(TLS, "thread-local storage", "", 0, 0))), _R_PC32, -4)
+        elif place.name == _MODULE_BASE:
+            self.edit_descriptor(key, source, section, relocation, place, None)
+        else:
+            symbol = cast(TargetSymbol, self.of_target(source, place))
+            at = section.offset + relocation.offset
+            source.meaning.file.data[at:at + 4] = (symbol.value + place.offset).to_bytes(4, "little", signed=True)
+            editor.relocate(relocation, 0, _R_NONE, 0)
+
+    def local_dynamic(self, source: Source, section: ObjectSection) -> tuple[dict[str, Relocation], set[str]]:
+        """({name: a distance to it} of new thread-local variables, names of the target's) of a function."""
+        functions = source.meaning.functions
+        mine = {parent_of_cold(name) or name for name, symbol in functions.items() if symbol.section == section.index}
+        sections = {symbol.section for name, symbol in functions.items() if (parent_of_cold(name) or name) in mine}
+        own: dict[str, Relocation] = {}
+        theirs: set[str] = set()
+        for index in sections:
+            there = source.meaning.file.sections[index]
+            for relocation in there.relocations:
+                if relocation.kind != "DTPOFF32":
+                    continue
+                place = source.meaning.place(there, relocation)
+                if self.of_target(source, place) is None:
+                    own.setdefault(str(place.name), relocation)
+                else:
+                    theirs.add(str(place.name))
+        return own, theirs
+
+    def edit_descriptor(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place,
+                        symbol: TargetSymbol | None) -> None:
+        """``lea x@TLSDESC(%rip), %rax`` and ``call *x@TLSCALL(%rax)``, which leave a distance in ``%rax``.
+
+        They use the descriptor that the target has.  Where a linker has done without, as it does where the distance is
+        known when the library is loaded or linked, so does this.  ``symbol``: None for the start of the storage.
+        """
+        editor = self.editors[key]
+        data = source.meaning.file.data
+        at = section.offset + relocation.offset
+        distance = self.target.thread_distance(symbol) if symbol is not None else None
+        descriptor = offset = None
+        if symbol is None:
+            descriptor = self.target.module_descriptor()
+        elif distance is None:
+            descriptor = self.target.thread_descriptor(_name_of(symbol), symbol)
+            offset = self.target.thread_offset(_name_of(symbol), symbol)
+        known = descriptor or offset
+        if known is None and distance is None:
+            self.refuse(source, section, relocation, place.name)
+        elif relocation.kind == "TLSDESC_CALL":
+            if descriptor is None:
+                # xchg %ax, %ax: the distance is there already.
+                data[at:at + 2] = b"\x66\x90"
+            editor.relocate(relocation, 0, _R_NONE, 0)
+        elif data[at - 3:at] != b"\x48\x8d\x05" or place.offset:
+            self.refuse(source, section, relocation, place.name)
+        elif known is None:
+            # mov $distance, %rax.
+            data[at - 3:at] = b"\x48\xc7\xc0"
+            data[at:at + 4] = cast(int, distance).to_bytes(4, "little", signed=True)
+            editor.relocate(relocation, 0, _R_NONE, 0)
+        else:
+            data[at - 2] = 0x8B
+            editor.relocate(relocation, editor.symbol(self.slots.slot(known)), _R_PC32, -4)
 
     def edit_thread_local_of_program(self, key: str, source: Source, section: ObjectSection, relocation: Relocation,
                                      place: Place, symbol: TargetSymbol) -> None:

@@ -10,7 +10,7 @@ program may have a copy of the variable, or define the function as well.
 
 from __future__ import annotations
 
-from ..arch.elf_format import R_DTPMOD, R_GLOB_DAT, R_TPOFF
+from ..arch.elf_format import R_DTPMOD, R_GLOB_DAT, R_TLSDESC, R_TPOFF
 from ..elf.image import ElfImage
 from ..elf.symbols import Symbol
 from ..livepatch.binding import ADDRESS, SYMBOL, TLS, TLS_WORDS, WORD
@@ -81,10 +81,13 @@ class TargetLibrary:
         self._got: dict[str, int] = {}
         self._tls_got: dict[str, int] = {}
         self._thread_offsets: dict[str | int, int] = {}
+        self._descriptors: dict[str | int, int] = {}
         dynamic = image.dynamic_symbols()
         for relocation in image.relocations():
             if relocation.type == R_TPOFF and relocation.symbol == 0:
                 self._thread_offsets.setdefault(relocation.addend, relocation.offset)
+            elif relocation.type == R_TLSDESC and relocation.symbol == 0:
+                self._descriptors.setdefault(relocation.addend, relocation.offset)
             if not 0 < relocation.symbol < len(dynamic):
                 continue
             name = dynamic[relocation.symbol].name
@@ -94,6 +97,8 @@ class TargetLibrary:
                 self._tls_got.setdefault(name, relocation.offset)
             elif relocation.type == R_TPOFF:
                 self._thread_offsets.setdefault(name, relocation.offset)
+            elif relocation.type == R_TLSDESC:
+                self._descriptors.setdefault(name, relocation.offset)
 
     def find(self, meaning: Meaning, name: str, is_local: bool) -> Symbol | None:
         """The Symbol of the target that ``name`` of a unit means, or None where it has no such thing.
@@ -169,6 +174,22 @@ class TargetLibrary:
             if key in self._thread_offsets:
                 return Reference(WORD, name, "", self._thread_offsets[key], 0)
         return None
+
+    def thread_descriptor(self, name: str, symbol: Symbol) -> Reference | None:
+        """The address of the two words (a TLS descriptor) by which a library finds a thread-local variable.
+
+        None: its own code finds the variable in another way.  Source: Oliva, Araujo, "Speeding Up Thread-Local Storage
+        Access in Dynamic Libraries", https://www.fsfla.org/~lxoliva/writeups/TLS/RFC-TLSDESC-x86.txt
+        """
+        for key in (name, symbol.value) if self.is_preemptible(name, symbol) else (symbol.value, name):
+            if key in self._descriptors:
+                return Reference(ADDRESS, name, "", self._descriptors[key], 0)
+        return None
+
+    def module_descriptor(self) -> Reference | None:
+        """The same of a library's first thread-local byte."""
+        place = self._descriptors.get(0)
+        return None if place is None else Reference(ADDRESS, "thread-local storage", "", place, 0)
 
     def thread_distance(self, symbol: Symbol) -> int | None:
         """How far behind the thread pointer a thread-local variable of a program lies, in bytes; None: a library.

@@ -64,6 +64,18 @@ def is_padding(mnemonic: str) -> bool:
     return operation(mnemonic) in ("nop", "int3", "fnop") or mnemonic.endswith("nop")
 
 
+def near_operand(instruction: Any) -> int | None:
+    """The link-time address that an instruction has as an operand relative to itself, or None.
+
+    :param instruction: capstone.CsInsn with all details.
+    """
+    x86 = capstone().x86
+    for operand in instruction.operands:
+        if operand.type == x86.X86_OP_MEM and operand.mem.base == x86.X86_REG_RIP:
+            return int(instruction.address + instruction.size + operand.mem.disp)
+    return None
+
+
 def direct_target(operands: str) -> int | None:
     """Where a jump or call with these operands leads, link-time, or None: that is computed."""
     return int(operands, 16) if operands.startswith("0x") else None

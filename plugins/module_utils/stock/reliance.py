@@ -15,18 +15,21 @@ from __future__ import annotations
 
 from typing import Container, Iterator
 
-from ..arch.elf_format import R_GLOB_DAT, R_JUMP_SLOT
+from ..arch.elf_format import R_GLOB_DAT, R_JUMP_SLOT, R_TLSDESC
 from ..elf.frames import FrameDescriptions
 from ..elf.slots import slot_uses
 from ..named_tuple import NamedTuple
 from .code import Code, Extent
-from .disassembler import direct_target, instructions, is_jump, operation
+from .disassembler import direct_target, instructions, is_jump, near_operand, operation
 from .registers import ALL, ARGUMENTS, NUMBERS, RESULTS, VECTOR_ARGUMENTS, Effect
 
 # How many callers up, and how many callees down, anybody looks.
 _DEEPEST = 8
 _LONGEST_CHAIN = 150
 _STUBS = ".plt"
+# What a call by a TLS descriptor is called here: it changes no register but its result's, as compilers know.
+_DESCRIPTOR = "tlsdesc"
+_DESCRIPTOR_REGISTER = "rax"
 # Functions of other libraries that take no argument, as far as they are common (their manual pages; LSB Core).
 _WITHOUT_ARGUMENTS = {
     "__stack_chk_fail", "__chk_fail", "__fortify_fail", "abort", "__errno_location", "__h_errno_location", "getpid",
@@ -69,6 +72,8 @@ class RegisterUse:
             (section.address, section.address + section.size)
             for section in code.image.code_sections() if section.name.startswith(_STUBS)]
         imports = code.image.dynamic_symbols()
+        self._descriptors = {
+            relocation.offset for relocation in code.image.relocations() if relocation.type == R_TLSDESC}
         # {address in a stub: the name of what it leads to}
         self._imports = slot_uses(code.image, {
             relocation.offset: imports[relocation.symbol].name for relocation in code.image.relocations()
@@ -264,11 +269,18 @@ class RegisterUse:
         return self._steps[extent.start]
 
     def _decoded(self, extent: Extent) -> Iterator[tuple[int, _Step]]:
+        described = False
         for instruction in instructions(*self._code.read(extent)):
             name = operation(instruction.mnemonic)
             target = direct_target(instruction.op_str) if name == "call" or is_jump(name) else None
-            yield instruction.address, _Step(
-                name, Effect(instruction), target, instruction.address + instruction.size)
+            effect = Effect(instruction)
+            if name == "call" and described and target is None:
+                name = _DESCRIPTOR
+                effect.changes |= {_DESCRIPTOR_REGISTER}
+                effect.sets |= {_DESCRIPTOR_REGISTER}
+            if _DESCRIPTOR_REGISTER in effect.changes:
+                described = name == "lea" and near_operand(instruction) in self._descriptors
+            yield instruction.address, _Step(name, effect, target, instruction.address + instruction.size)
 
     def _is_stub(self, address: int) -> bool:
         return any(start <= address < end for start, end in self._stubs)

@@ -71,6 +71,21 @@ def test_a_library_compiled_without_it(compile_library, patch):
     assert pack(describe(str(patch), str(target), {"leaf": "new_calls"})).changed
 
 
+@pytest.mark.parametrize("dialect", ["gnu2", "gnu"])
+def test_a_call_by_a_thread_local_descriptor_changes_no_register(compile_library, dialect):
+    """A caller may keep a value across it, other than across a call of __tls_get_addr().
+
+    Seen to fail: such calls were taken for any other, and the caller got its value changed."""
+    target = compile_library(
+        "static __thread long t; static long __attribute__((noinline)) leaf(long x) { t += x; return t; }\n"
+        "long user(long a, long b, long c) { if (a == 5) return c; long k = b * 3; return leaf(a) + k + c; }",
+        f"-mtls-dialect={dialect}", name="target.so", padding=())
+    image = ElfImage.open(target)
+    symbols = {symbol.name: symbol.value for symbol in image.symbols()}
+    found = RegisterUse(Code(image, image.symbols())).reliance(symbols["leaf"], ALL)
+    assert (found.caller if found else None) == (symbols["user"] if dialect == "gnu2" else None)
+
+
 @pytest.mark.parametrize(("body", "register"), [
     # A value in a register that is read behind the call, on one of two ways, or handed on.
     ("mov %rdx, %rax\n call leaf\n mov %rdx, %rax\n ret", "rdx"),
