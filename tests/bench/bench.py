@@ -143,7 +143,7 @@ def measure_memory():
         with tempfile.TemporaryDirectory() as folder:
             scene = Scene(folder, flags, post_processed)
             with scene.start("calls") as process:
-                ask(process, "1")
+                ask(process, "0")
                 before = memory_of(process)
                 for function in ("beside", "measured"):
                     trigger(process, scene.pack(function))
@@ -253,48 +253,67 @@ def print_gaps(gaps):
               f" {sample['first held'][0]:8.0f}")
 
 
+# Workers look at the processes, so what they take counts, too.
 FACTS = """
-import json, sys, time
+import json, resource, sys, time
 sys.path.insert(0, sys.argv[1])
 from plugins.module_utils.dispatch.facts import gather
+
+def taken():
+    both = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return [time.monotonic(), sum(usage.ru_utime + usage.ru_stime for usage in both)]
+
 samples = []
-for _each in range(7):
-    start = time.monotonic(), time.process_time()
+for _each in range(1 + int(sys.argv[2])):
+    before = taken()
     gather()
-    samples.append([time.monotonic() - start[0], time.process_time() - start[1]])
+    samples.append([after - then for after, then in zip(taken(), before)])
 # The first one imports, too.
 print(json.dumps(samples[1:]))
 """
 
 
-def measure_listing(count):
-    """What one dispatch, and one look, takes with so many processes.
-
-    :return: seconds on a processor to patch and to revert them all, a list, beyond those of a dispatch that finds no
-        process; seconds to list them when they are patched, the command's start included, a list; for the facts alone a
-        list of [seconds, of them on a processor].
-    """
+@contextlib.contextmanager
+def many_processes(count):
+    """So many processes with a library, and a livepatch for them: gives the livepatch and the PID of one."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         scene = Scene(folder, PADDING, True)
         container = scene.pack("measured")
-        for _each in range(count):
-            stack.enter_context(scene.start("calls"))
-        time.sleep(0.5)
+        processes = [stack.enter_context(scene.start("calls")) for _each in range(count)]
+        for process in processes:
+            # It has started when it answers.
+            ask(process, "0")
+        yield container, processes[0].pid
 
+
+def measure_dispatch(count, runs):
+    """Seconds on a processor to patch or to revert ``count`` processes, a list, beyond a dispatch that finds none."""
+    with many_processes(count) as (container, _pid):
         def dispatched(operation, name):
             return processor_seconds(ULP, "dispatch", operation, container, "--name", name, "--ledger", "")
 
-        dispatches = []
-        for operation in ("patch", "revert") * 3 + ("patch",):
-            nothing = dispatched(operation, "nobody")
-            dispatches.append(dispatched(operation, "calls") - nothing)
         samples = []
-        for _each in range(5):
-            start = time.monotonic()
-            ulp("list")
-            samples.append(time.monotonic() - start)
-        facts = json.loads(run(sys.executable, "-c", FACTS, ROOT))
-    return dispatches, samples, facts
+        for run_number in range(runs):
+            operation = "revert" if run_number % 2 else "patch"
+            nothing = dispatched(operation, "nobody")
+            samples.append(dispatched(operation, "calls") - nothing)
+    return samples
+
+
+def measure_listing(count, runs):
+    """What one look takes with ``count`` patched processes.
+
+    :return: seconds on a processor to list them, a list, beyond those to list one of them; for the facts alone, without
+        any start, a list of [seconds, of them on a processor].
+    """
+    with many_processes(count) as (container, pid):
+        run(ULP, "dispatch", "patch", container, "--name", "calls", "--ledger", "")
+        samples = []
+        for _run in range(runs):
+            one = processor_seconds(ULP, "list", "-p", pid)
+            samples.append(processor_seconds(ULP, "list") - one)
+        facts = json.loads(run(sys.executable, "-c", FACTS, ROOT, runs))
+    return samples, facts
 
 
 THREADS = r"""
@@ -424,6 +443,8 @@ def main():
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 16, 64, 256])
     parser.add_argument("--examined", type=int, nargs="*", default=[100, 500, 2000])
     parser.add_argument("--processes", type=int, default=200)
+    parser.add_argument("--listed", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--functions", type=int, default=10000)
     parser.add_argument("--starts", type=int, default=15)
     options = parser.parse_args()
@@ -441,13 +462,13 @@ def main():
     gaps = measure_gaps(options.threads, options.applies)
     print_gaps(gaps)
 
-    dispatches, listing, facts = measure_listing(options.processes)
+    dispatches = measure_dispatch(options.processes, options.runs)
     each = 1000 * statistics.median(dispatches) / options.processes
     print(f"\npatch or revert {options.processes} processes by one dispatch: {each:.1f} ms on a processor for each")
-    seconds = statistics.median(listing)
-    print(f"\nlist the state of {options.processes} patched processes: {seconds:.3f} s, command start included")
+    listing, facts = measure_listing(options.listed, options.runs)
+    print(f"\nlist {options.listed} patched processes: {statistics.median(listing):.3f} s on a processor beyond one")
     wall, processor = (statistics.median(column) for column in zip(*facts))
-    print(f"their facts alone: {wall:.3f} s, of which {processor:.3f} s on a processor")
+    print(f"their facts alone: {processor:.3f} s on a processor, {wall:.3f} s altogether")
 
     attaching = measure_attaching(options.attaches)
     print_attaching(attaching)

@@ -63,6 +63,7 @@ def _file(major, minor, inode, path):
     return _device(major, minor), int(inode), os.fsdecode(path), deleted
 
 
+@lru_cache(maxsize=256)
 def _device(major, minor):
     return os.makedev(int(major, 16), int(minor, 16))
 
