@@ -28,6 +28,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 from ansible_collections.libpulp.livepatch.roles.ulp_runtime.files.build_ulp import build
+from ansible_collections.libpulp.livepatch.roles.ulp_runtime.files.compile_ulp import compile_archive
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent.parent
@@ -397,14 +398,17 @@ def fixture_as_nobody():
 
 @pytest.fixture(scope="session", name="command")
 def fixture_command(tmp_path_factory):
-    """The command as it is shipped: one file, away from the checkout."""
-    first = tmp_path_factory.mktemp("command") / "ulp"
-    second = first.with_name("again")
+    """The command as it is installed: one file, away from the checkout, with its byte code."""
+    first = tmp_path_factory.mktemp("command") / "ulp.zip"
+    second = first.with_name("again.zip")
     build(first)
     build(second)
     assert first.read_bytes() == second.read_bytes()
     assert os.access(first, os.X_OK)
-    return first
+    command = first.with_name("ulp")
+    assert compile_archive(first, command)
+    assert os.access(command, os.X_OK)
+    return command
 
 
 @pytest.fixture(name="ulp")
