@@ -27,6 +27,8 @@ sys.path.insert(0, str(COLLECTIONS))
 # For the ansible commands that tests run.
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
 os.environ["ANSIBLE_CONFIG"] = str(CHECKOUT / "ansible.cfg")
+# A quarter of the work of a playbook. How modules are sent without that is what harness/modules.py runs.
+os.environ["ANSIBLE_PIPELINING"] = "true"
 
 # A shell starts background jobs with SIGINT ignored, and so would be every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -151,8 +151,7 @@ class Fleet:
             [*wrap, str(ANSIBLE_PLAYBOOK), "-i", str(inventory), f"libpulp.livepatch.{playbook}", *options,
              "-e", json.dumps(variables)],
             cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            check=False, env=dict(os.environ, ANSIBLE_FORKS="4", ANSIBLE_PIPELINING="true",
-                                  ANSIBLE_STDOUT_CALLBACK=callback, **self.environment),
+            check=False, env=dict(os.environ, ANSIBLE_FORKS="4", ANSIBLE_STDOUT_CALLBACK=callback, **self.environment),
         )
         changed = sum(int(number) for number in re.findall(r"\schanged=(\d+)", done.stdout))
         return Run(done.returncode, done.stdout, changed, report)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ def run_module(name: str, *options: str, status: int = 0, **arguments: object) -
     done = subprocess.run(
         [ANSIBLE, "localhost", "-c", "local", *options, "-e", f"ansible_python_interpreter={sys.executable}",
          "-m", f"libpulp.livepatch.{name}", "-a", json.dumps(arguments, default=str)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, check=False,
+        env=dict(os.environ, ANSIBLE_PIPELINING="false"))
     assert done.returncode == status, done.stdout + done.stderr
     return json.loads(done.stdout.partition("=>")[2]), " ".join(done.stderr.split())
 
