@@ -15,7 +15,7 @@ from importlib import import_module
 import pytest
 import yaml
 from harness.library import run
-from harness.modules import ANSIBLE_PLAYBOOK
+from harness.modules import ANSIBLE_PLAYBOOK, TIMEOUT
 from harness.paths import CHECKOUT, RUNTIME, TRM
 from harness.variant import PADDING
 from harness.victim import Victim
@@ -53,7 +53,7 @@ def play(tasks, directory):
         "vars": {"ansible_python_interpreter": sys.executable}, "tasks": tasks}]))
     done = subprocess.run(
         [ANSIBLE_PLAYBOOK, "-i", "localhost,", playbook], cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=240, check=False)
+        text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -123,7 +123,7 @@ def test_documented_defaults_and_types_are_the_real_ones(name):
     """Guards what ansible-doc shows, fragments included, against the module's own argument specification."""
     shown = json.loads(subprocess.run(
         [ANSIBLE_PLAYBOOK.with_name("ansible-doc"), "-t", "module", "-j", f"libpulp.livepatch.{name}"],
-        cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True).stdout)
+        cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout)
     doc = shown[f"libpulp.livepatch.{name}"]["doc"]
     assert set(doc["attributes"]) >= {"check_mode", "diff_mode", "platform"}
     assert all(attribute["support"] and attribute["description"] for attribute in doc["attributes"].values())

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 from harness.command import Ulp
-from harness.modules import ANSIBLE_PLAYBOOK
+from harness.modules import ANSIBLE_PLAYBOOK, TIMEOUT
 from harness.victim import Victim
 
 # Clears the screen, in both encodings of the sequence's start, and forges a row of a table.
@@ -72,7 +72,7 @@ def test_status_playbook_shows_no_control_characters(victim, container, ulp):
     try:
         done = subprocess.run(
             [ANSIBLE_PLAYBOOK, "-i", "localhost,", "-c", "local", STATUS, "-e", variables],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT, check=False,
             env=dict(os.environ, ANSIBLE_NOCOLOR="1"))
     finally:
         bare.kill()
