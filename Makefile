@@ -103,19 +103,14 @@ demo-permitted:
 
 # -------------------------------------------------------------------- check
 
-# Two queues side by side, for two cores: what patches processes in one, what builds and runs playbooks in the other.
+# Three parts at a time, for two cores: each waits now and then, for a limit to pass or for a container to start. Whoever
+# is done takes the next part, so the long ones come first.
+PARTS := check-playbooks check-hazards check-use molecule-default check-unit check-native-sanitized check-native \
+	check-fuzz check-collection
 .PHONY: check
 check: packages-check-build-containers venv build collection-path ## every test
-	@$(MAKE) --jobs=2 --output-sync=target SIDE_BY_SIDE=yes check-processes check-everything-else
+	@$(MAKE) --jobs=3 --output-sync=target SIDE_BY_SIDE=yes $(PARTS)
 	@echo "All tests passed."
-
-.PHONY: check-processes
-check-processes:
-	@$(MAKE) SIDE_BY_SIDE= check-unit check-hazards
-
-.PHONY: check-everything-else
-check-everything-else:
-	@$(MAKE) SIDE_BY_SIDE= check-native check-native-sanitized check-fuzz check-collection check-use molecule-default
 
 .PHONY: check-native
 check-native: build-native ## the runtime's own tests
@@ -160,17 +155,23 @@ fuzz-native: packages-check build-native ## the part in C, by libFuzzer: the par
 	done
 
 .PHONY: check-integration
-check-integration: check-hazards check-use ## both of these, one after the other
+check-integration: check-hazards check-use check-playbooks ## these three, one after the other
 
 HAZARDS := tests/integration/test_hazard_*.py tests/integration/test_unwind_gdb.py
+# Where most of the time goes into ansible-playbook.
+PLAYBOOKS := tests/integration/test_playbooks.py tests/integration/test_rollout.py
 
 .PHONY: check-hazards
 check-hazards: packages-check-build venv build collection-path ## consistency under every hazard, on running processes
 	$(APART) $(PYTEST) $(HAZARDS)
 
 .PHONY: check-use
-check-use: packages-check-build venv build collection-path ## the command, modules, playbooks and roles, on running processes
-	$(APART) $(PYTEST) tests/integration $(addprefix --ignore=,$(wildcard $(HAZARDS)))
+check-use: packages-check-build venv build collection-path ## the command and the modules, on running processes
+	$(APART) $(PYTEST) tests/integration $(addprefix --ignore=,$(wildcard $(HAZARDS) $(PLAYBOOKS)))
+
+.PHONY: check-playbooks
+check-playbooks: packages-check-build venv build collection-path ## playbooks and roles, on running processes
+	$(APART) $(PYTEST) $(PLAYBOOKS)
 
 # What a normal check chooses from is in tests/integration/harness/variant.py.
 .PHONY: check-every-variant
