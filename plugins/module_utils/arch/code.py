@@ -5,6 +5,8 @@
 
 An architecture supplies each name of ``__all__``; the docstrings of the functions in x86_64/ say what they find.
 They take bytes and give offsets into these.  Where they may err, they find too much, never too little.
+
+``PLAIN``, ``RIP_RELATIVE`` and ``JUMP`` are what becomes of an instruction that makes room for a hook (elf.site).
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ from .x86_64.addresses import distances, near_addresses
 from .x86_64.call_target import call_target
 from .x86_64.computed_jumps import computed_jumps, indirect_jumps, may_leave, thunks
 from .x86_64.instructions import (
+    JUMP,
     LONGEST_CALL,
     LONGEST_INSTRUCTION,
+    PLAIN,
+    RIP_RELATIVE,
     instruction_starts,
     looks_like_call,
     may_end_with_call,
@@ -43,9 +48,9 @@ from .x86_64.linkage import (
 )
 
 __all__ = [
-    "CALLS", "COMPARES", "JUMPS", "JUMP_OPCODE", "JUMP_SIZE", "LOADS", "LONGEST_CALL", "LONGEST_INSTRUCTION",
-    "SHORT_JUMP_OPCODE", "SHORT_JUMP_SIZE", "TRM_FUNCTION_SIZES", "call_target", "calls", "calls_and_jumps",
-    "computed_jumps", "distances", "indirect_jumps", "instruction_starts", "is_trm_function", "jumps_through_words",
-    "long_jumps", "looks_like_call", "may_end_with_call", "may_leave", "near_addresses", "short_jumps", "stub_entries",
-    "thunks", "word_references", "word_use",
+    "CALLS", "COMPARES", "JUMP", "JUMPS", "JUMP_OPCODE", "JUMP_SIZE", "LOADS", "LONGEST_CALL", "LONGEST_INSTRUCTION",
+    "PLAIN", "RIP_RELATIVE", "SHORT_JUMP_OPCODE", "SHORT_JUMP_SIZE", "TRM_FUNCTION_SIZES", "call_target", "calls",
+    "calls_and_jumps", "computed_jumps", "distances", "indirect_jumps", "instruction_starts", "is_trm_function",
+    "jumps_through_words", "long_jumps", "looks_like_call", "may_end_with_call", "may_leave", "near_addresses",
+    "short_jumps", "stub_entries", "thunks", "word_references", "word_use",
 ]

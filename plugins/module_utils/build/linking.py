@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from ..arch.elf_format import LOADER
 from ..elf.image import ElfImage
 from ..errors import BadElf
 from .commands import run
@@ -128,7 +129,7 @@ def _check(image: ElfImage, target: TargetLibrary, refusals: Refusals) -> None:
                      " by name")
     known = {*target.image.needed, target.image.soname, "libc.so.6", "libgcc_s.so.1", "libm.so.6",
              # It is the loader, which has __tls_get_addr.
-             "ld-linux-x86-64.so.2"}
+             LOADER}
     for name in image.needed:
         if name not in known:
             refusals.add(NEEDED, name, f"{name} is needed by new code, and {target.image.name} does not need it")

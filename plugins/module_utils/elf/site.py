@@ -18,6 +18,7 @@ The instruction moves to a cell, from which the old function goes on.
 
 from __future__ import annotations
 
+from ..arch.code import JUMP, PLAIN, RIP_RELATIVE
 from ..named_tuple import NamedTuple
 
 PUN = "pun"
@@ -25,11 +26,6 @@ WIDE = "wide"
 SHORT = "short"
 KINDS = (PUN, WIDE, SHORT)
 
-# What becomes of the instruction in the cell: it is copied as it is, its displacement is made to lead to the same
-# place, or it is a jump and another one to its target stands for it.
-PLAIN = "plain"
-RIP_RELATIVE = "rip_relative"
-JUMP = "jump"
 INSTRUCTIONS = (PLAIN, RIP_RELATIVE, JUMP)
 
 WORD = 8  # bytes that one store of the processor writes at once, where they are aligned

@@ -9,12 +9,12 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Iterator
 
+from ..arch.disassembly import direct_target, is_jump, is_padding, operation, outline
 from ..arch.elf_format import R_IRELATIVE
 from ..elf.code_addresses import near_addresses
 from ..elf.symbols import is_function
 from ..elf.unwind import DescribedCode
 from ..named_tuple import NamedTuple
-from .disassembler import direct_target, is_jump, is_padding, operation, outline
 from .tables import table_targets
 
 if TYPE_CHECKING:

@@ -9,14 +9,12 @@ from bisect import bisect_left, bisect_right
 from typing import Iterable
 
 from ..arch.code import JUMP_SIZE, SHORT_JUMP_SIZE
+from ..arch.disassembly import ENDS, is_padding, operation, outline
 from ..elf.site import Gap
 from .code import Code
-from .disassembler import is_padding, operation, outline
 
 # A longer run is something else than what aligns the next function.
 _LONGEST = 64
-# What a function ends with whose end nobody runs over.
-_ENDS = ("ret", "jmp", "ud2", "hlt", "call")
 
 
 class Gaps:
@@ -51,7 +49,7 @@ def _gaps(code: Code) -> list[tuple[int, int]]:
     found = []
     for before, after in zip(code.extents, code.extents[1:]):
         start, end = before.end, after.start
-        if not JUMP_SIZE <= end - start < _LONGEST or not code.last.get(start, "").startswith(_ENDS):
+        if not JUMP_SIZE <= end - start < _LONGEST or not code.last.get(start, "").startswith(ENDS):
             continue
         if code.next_begin(start - 1) != end or code.reached(start, end):
             continue

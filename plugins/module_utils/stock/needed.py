@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator
 
-from ..arch.elf_format import R_IRELATIVE
+from ..arch.disassembly import direct_target, is_jump, loaded_address, operation, outline
+from ..arch.elf_format import LOADER, R_IRELATIVE
 from ..elf.slots import slot_uses
 from .code import Code, Extent
-from .disassembler import direct_target, is_jump, operation, outline
-from .tables import behind_rip
 
 LIBRARIES = ("libc.so.6", "libgcc_s.so.1")
-LOADER = "ld-linux-x86-64.so.2"
 
 # What the runtime and its bootstrap code import, and what libgcc_s does for unwinding; a test compares.
 ROOTS = (
@@ -92,13 +90,14 @@ def _called(code: Code, address: int, stubs: dict[int, int]) -> Iterator[int]:
 
 def _targets(code: Code, part: Extent) -> Iterable[int]:
     for place, size, mnemonic, operands in outline(*code.read(part)):
-        name = operation(mnemonic)
-        if name == "call" or is_jump(mnemonic):
+        if operation(mnemonic) == "call" or is_jump(mnemonic):
             target = direct_target(operands)
             if target is not None:
                 yield target
-        elif name == "lea" and "[rip " in operands:
-            yield behind_rip(operands, place + size)
+            continue
+        target = loaded_address(mnemonic, operands, place + size)
+        if target is not None:
+            yield target
 
 
 def _chosen_by_stubs(code: Code) -> dict[int, int]:

@@ -15,13 +15,23 @@ from __future__ import annotations
 
 from typing import Container, Iterator
 
+from ..arch.disassembly import direct_target, instructions, is_jump, near_operand, operation
 from ..arch.elf_format import R_GLOB_DAT, R_JUMP_SLOT, R_TLSDESC
+from ..arch.register_use import (
+    ALL,
+    ARGUMENTS,
+    DESCRIPTOR_REGISTER,
+    NUMBERS,
+    RESULTS,
+    SYSTEM_CALL_CHANGES,
+    SYSTEM_CALLS,
+    VECTOR_ARGUMENTS,
+    Effect,
+)
 from ..elf.frames import FrameDescriptions
 from ..elf.slots import slot_uses
 from ..named_tuple import NamedTuple
 from .code import Code, Extent
-from .disassembler import direct_target, instructions, is_jump, near_operand, operation
-from .registers import ALL, ARGUMENTS, NUMBERS, RESULTS, VECTOR_ARGUMENTS, Effect
 
 # How many callers up, and how many callees down, anybody looks.
 _DEEPEST = 8
@@ -29,7 +39,6 @@ _LONGEST_CHAIN = 150
 _STUBS = ".plt"
 # What a call by a TLS descriptor is called here: it changes no register but its result's, as compilers know.
 _DESCRIPTOR = "tlsdesc"
-_DESCRIPTOR_REGISTER = "rax"
 # Functions of other libraries that take no argument, as far as they are common (their manual pages; LSB Core).
 _WITHOUT_ARGUMENTS = {
     "__stack_chk_fail", "__chk_fail", "__fortify_fail", "abort", "__errno_location", "__h_errno_location", "getpid",
@@ -157,8 +166,8 @@ class RegisterUse:
         depth: int,
     ) -> frozenset[str]:
         """The registers that one instruction may change, with all that it calls."""
-        if step.name in ("syscall", "int"):
-            return step.effect.changes | {"rax", "rcx", "r11"}
+        if step.name in SYSTEM_CALLS:
+            return step.effect.changes | SYSTEM_CALL_CHANGES
         if step.target is not None:
             if any(each.start <= step.target < each.end for each in parts):
                 return step.effect.changes
@@ -276,9 +285,9 @@ class RegisterUse:
             effect = Effect(instruction)
             if name == "call" and described and target is None:
                 name = _DESCRIPTOR
-                effect.changes |= {_DESCRIPTOR_REGISTER}
-                effect.sets |= {_DESCRIPTOR_REGISTER}
-            if _DESCRIPTOR_REGISTER in effect.changes:
+                effect.changes |= {DESCRIPTOR_REGISTER}
+                effect.sets |= {DESCRIPTOR_REGISTER}
+            if DESCRIPTOR_REGISTER in effect.changes:
                 described = name == "lea" and near_operand(instruction) in self._descriptors
             yield instruction.address, _Step(name, effect, target, instruction.address + instruction.size)
 

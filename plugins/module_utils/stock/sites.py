@@ -9,6 +9,7 @@ import struct
 from typing import Any, Iterable
 
 from ..arch.code import JUMP_SIZE, LONGEST_INSTRUCTION, SHORT_JUMP_SIZE
+from ..arch.disassembly import Moved, Unmovable, instructions, is_idle, moved, operation, pushed_register
 from ..arch.frames import STACK_POINTER
 from ..arch.padding import ENDBR64
 from ..elf.frames import FrameDescriptions
@@ -17,9 +18,7 @@ from ..elf.site import PUN, RETURN_ADDRESS, SHORT, WIDE, WORD, Site
 from ..elf.symbols import Symbol
 from ..named_tuple import NamedTuple
 from .code import Code, Extent
-from .disassembler import instructions, operation
 from .gaps import Gaps
-from .moving import Moved, Unmovable, is_idle, moved, pushed_register
 
 # As many registers as a function may have to save.
 _MOST_PUSHES = 6

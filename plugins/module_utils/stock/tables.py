@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import Iterator
 
+from ..arch.disassembly import direct_target, is_jump, loaded_address, outline, table_address
 from ..elf.image import PF_X, ElfImage
-from .disassembler import direct_target, is_jump, operation, outline
 
 _MOST_ENTRIES = 4096
 _DISTANCE = struct.Struct("<i")
@@ -27,11 +27,13 @@ def table_targets(image: ElfImage, start: int, end: int) -> set[int]:
     tables = set()
     computed = False
     for address, size, mnemonic, operands in outline(image.read(start, end - start), start):
-        if operation(mnemonic) == "lea" and "[rip " in operands:
-            tables.add(behind_rip(operands, address + size))
-        elif is_jump(mnemonic) and direct_target(operands) is None:
+        if is_jump(mnemonic) and direct_target(operands) is None:
             computed = True
-            tables.update(_absolute_tables(operands))
+            table = table_address(operands)
+        else:
+            table = loaded_address(mnemonic, operands, address + size)
+        if table is not None:
+            tables.add(table)
     if not computed:
         return set()
     found: set[int] = set()
@@ -54,16 +56,3 @@ def _entries(image: ElfImage, table: int, entry: struct.Struct) -> Iterator[tupl
                 and segment.vaddr <= table < segment.vaddr + segment.filesz):
             size = min(segment.vaddr + segment.filesz - table, entry.size * _MOST_ENTRIES)
             yield from entry.iter_unpack(image.read(table, size - size % entry.size))
-
-
-def behind_rip(operands: str, behind: int) -> int:
-    """The address of ``[rip + 0x10]`` in the operands of an instruction with the end ``behind``."""
-    sign, _separator, number = operands.partition("[rip ")[2].partition(" ")
-    distance = int(number.rstrip("]"), 0)
-    return behind + (distance if sign == "+" else -distance)
-
-
-def _absolute_tables(operands: str) -> Iterator[int]:
-    """The address of ``[rax*8 + 0x4a000]`` in the operands of a jump through a table of addresses."""
-    if "*8 + 0x" in operands:
-        yield int(operands.rpartition("+ ")[2].rstrip("]"), 16)

@@ -9,12 +9,12 @@ import re
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.register_use import ALL
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NotPatchable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import describe
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.code import Code
-from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.registers import ALL
 from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.reliance import RegisterUse
 
 TARGET = r"""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 NAME = "x86-64"
 MACHINE = 62  # EM_X86_64
+LOADER = "ld-linux-x86-64.so.2"  # psABI, 3.4.1
 
 SECTION_TYPES = {0x70000001: "SHT_X86_64_UNWIND"}
 

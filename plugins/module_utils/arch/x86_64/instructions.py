@@ -20,6 +20,12 @@ REL32 = struct.Struct("<i")
 LONGEST_INSTRUCTION = 15  # bytes, Intel SDM volume 2, 2.3.11
 LONGEST_CALL = 7  # bytes, without prefixes
 
+# What becomes of an instruction in a cell: it is copied as it is, its displacement is made to lead to the same place,
+# or it is a jump and another one to its target stands for it.
+PLAIN = "plain"
+RIP_RELATIVE = "rip_relative"
+JUMP = "jump"
+
 _LEGACY_PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
 _OPERAND_SIZE = 0x66
 _ADDRESS_SIZE = 0x67

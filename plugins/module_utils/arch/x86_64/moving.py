@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..elf.site import JUMP, PLAIN, RIP_RELATIVE
-from ..named_tuple import NamedTuple
+from ...named_tuple import NamedTuple
 from .disassembler import capstone, direct_target, operation
+from .instructions import JUMP, PLAIN, RIP_RELATIVE
 
 _PUSHED = 8  # bytes
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Instructions, as Capstone decodes them.
+"""Instructions of x86-64, as Capstone decodes them.
 
-Only whoever makes a livepatch needs Capstone: no module of this package is imported where livepatches are applied.
+Only whoever makes a livepatch needs Capstone: nothing that applies livepatches imports this.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Iterator
 
-from ..errors import MissingDependency
+from ...errors import MissingDependency
+
+# What a function ends with whose end nobody runs over.
+ENDS = ("ret", "jmp", "ud2", "hlt", "call")
 
 
 @lru_cache(maxsize=None)
@@ -79,3 +82,20 @@ def near_operand(instruction: Any) -> int | None:
 def direct_target(operands: str) -> int | None:
     """Where a jump or call with these operands leads, link-time, or None: that is computed."""
     return int(operands, 16) if operands.startswith("0x") else None
+
+
+def loaded_address(mnemonic: str, operands: str, behind: int) -> int | None:
+    """The address that an instruction computes from its own (``lea 0x10(%rip)``), or None; ``behind`` is its end."""
+    return _behind(operands, behind) if operation(mnemonic) == "lea" and "[rip " in operands else None
+
+
+def _behind(operands: str, behind: int) -> int:
+    """The address of ``[rip + 0x10]`` in the operands of an instruction with the end ``behind``."""
+    sign, _separator, number = operands.partition("[rip ")[2].partition(" ")
+    distance = int(number.rstrip("]"), 0)
+    return behind + (distance if sign == "+" else -distance)
+
+
+def table_address(operands: str) -> int | None:
+    """The address of ``[rax*8 + 0x4a000]`` in the operands of a jump through a table of addresses, or None."""
+    return int(operands.rpartition("+ ")[2].rstrip("]"), 16) if "*8 + 0x" in operands else None
