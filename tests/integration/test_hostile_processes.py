@@ -14,6 +14,7 @@ import os
 import signal
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -21,10 +22,12 @@ from typing import Callable, NamedTuple
 import pytest
 from harness.blocked import version_patch
 from harness.command import TIMEOUT, Ulp
-from harness.hostile import LARGEST_KB, Crowd, Stage, measured, staged
+from harness.hostile import FOLDER, LARGEST_KB, Crowd, Stage, measured, staged
+from harness.paths import RUNTIME
 from harness.polling import wait_until
 from harness.variant import USUAL
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 
 
@@ -128,6 +131,64 @@ def absurd_headers(stage: Stage) -> int:
     ))))
 
 
+def changed_library(stage: Stage, change: Callable[[bytearray, ElfImage], bytes]) -> Path:
+    """The library that the livepatch is for, by its build ID, as ``change`` changes it; what that gives is added."""
+    data = bytearray(stage.build.library.read_bytes())
+    behind = change(data, ElfImage.parse(bytes(data), stage.build.library))
+    return stage.file(stage.build.library.name, bytes(data) + behind)
+
+
+SECTION = struct.Struct("<IIQQQQIIQQ")
+SYMBOL_SIZE = 24
+# More than are read of one table, and just as many.
+MANY_SYMBOLS, MOST_SYMBOLS = 1 << 20, 1 << 19
+
+
+def endless_symbols(count: int) -> Callable[[Stage], int]:
+    """The kind whose symbol tables have so many entries.
+
+    Seen to take 300 and 590 MB without the limits for the number of symbols and for a worker's memory.
+    """
+    def change(data: bytearray, image: ElfImage) -> bytes:
+        for section in image.sections:
+            place = image.header.sections + section.index * SECTION.size
+            if section.type in ("SHT_SYMTAB", "SHT_DYNSYM"):
+                fields = list(SECTION.unpack_from(data, place))
+                fields[4:6] = len(data), count * SYMBOL_SIZE
+                SECTION.pack_into(data, place, *fields)
+            elif section.type == "SHT_GNU_versym":
+                # Nobody counts its versions.
+                struct.pack_into("<I", data, place + 4, 1)
+        return struct.pack("<IBBHQQ", 1, 0x12, 0, 1, 4096, 16) * count
+
+    def start(stage: Stage) -> int:
+        return stage.start_mapping(changed_library(stage, change))
+
+    return start
+
+
+def endless_jumps(stage: Stage) -> int:
+    """The same with code of 64 MB, of which every byte may begin a jump.
+
+    Seen not to end in two minutes with an hour for each process.
+    """
+    size = 1 << 26
+
+    def change(data: bytearray, image: ElfImage) -> bytes:
+        end = len(data) + size
+        for index, segment in enumerate(image.segments):
+            if segment.type == "PT_LOAD" and segment.flags & 1:
+                place = image.header.segments + index * 56
+                struct.pack_into("<QQ", data, place + 32, end - segment.offset, end - segment.offset)
+        for section in image.sections:
+            if section.name == ".text":
+                place = image.header.sections + section.index * SECTION.size
+                struct.pack_into("<Q", data, place + 32, end - section.offset)
+        return b"\xe9" * size
+
+    return stage.start_mapping(changed_library(stage, change))
+
+
 def named_like_the_target(stage: Stage) -> int:
     """Such a file that may be the library that the livepatch is for.
 
@@ -187,12 +248,37 @@ def endless_arguments(stage: Stage) -> int:
 def false_state(what: str) -> Callable[[Stage], int]:
     """The kind whose state block is false about that; see false_state.c."""
     def start(stage: Stage) -> int:
-        made = stage.compile("false_state.c", "-shared", "-fPIC")
-        library = made.rename(made.with_name("libpulp.so"))
-        patch = read_container(str(stage.container)).patch_id
-        return stage.start_preloaded(library, FALSE=what, TARGET=stage.build.library.name, PATCH=patch)
+        library, environment = false_runtime(stage, what)
+        return stage.start_preloaded(library, **environment)
 
     return start
+
+
+def false_runtime(stage: Stage, what: str) -> tuple[Path, dict[str, str]]:
+    """The library with such a state block, and the variables that it wants."""
+    made = stage.compile("false_state.c", "-shared", "-fPIC")
+    patch = read_container(str(stage.container)).patch_id
+    return made.rename(made.with_name("libpulp.so")), {
+        "FALSE": what, "TARGET": stage.build.library.name, "PATCH": patch}
+
+
+def flipping_buffer(stage: Stage) -> int:
+    """Where the request goes there is, now and then, a file of somebody else's, which it has mapped to read it."""
+    precious = stage.file("precious", b"precious" * 512)
+
+    def is_as_it_was() -> None:
+        assert precious.read_bytes() == b"precious" * 512
+
+    stage.undo.callback(is_as_it_was)
+    library, environment = false_runtime(stage, "flip")
+    return stage.start_preloaded(library, PRECIOUS=str(precious), **environment)
+
+
+def false_memory_file(stage: Stage) -> int:
+    """It claims to be patched, and to have been attached to: its runtime lies in a file in memory, as it does then."""
+    library, environment = false_runtime(stage, "nothing")
+    return stage.start(
+        sys.executable, FOLDER / "false_memory_file.py", stage.build.library, library, environment=environment)
 
 
 class Kind(NamedTuple):
@@ -203,6 +289,8 @@ class Kind(NamedTuple):
     row: str | None = None
     # Words that stand in the reason why the facts call it unpatchable; None: any.
     unpatchable: str | None = None
+    # Words that stand in the reason of its row when it is to be given the runtime and the livepatch; None: it is not.
+    refused: str | None = None
 
 
 # So long, in seconds, one that does not answer keeps the others waiting at most.
@@ -216,6 +304,9 @@ KINDS = {
     "kept faults": Kind(kept_faults, LATE, LATE),
     "absurd headers": Kind(absurd_headers, None, "without the livepatch runtime"),
     "named like the target": Kind(named_like_the_target, LATE, "without the livepatch runtime"),
+    "too many symbols": Kind(endless_symbols(MANY_SYMBOLS), "", refused="symbols, more than"),
+    "most symbols": Kind(endless_symbols(MOST_SYMBOLS), "", refused="takes too"),
+    "endless jumps": Kind(endless_jumps, "", refused="takes too"),
     # Either look may come first.
     "flipping map": Kind(flipping_map, ""),
     "many mappings": Kind(many_mappings, LATE),
@@ -229,6 +320,8 @@ KINDS = {
     "lock never settles": Kind(false_state("lock"), *2 * ("does not come to rest",)),
     # It could as well have patched itself. The thread that is to revert that never comes back.
     "claims to be patched": Kind(false_state("nothing"), ""),
+    "claims to be attached to": Kind(false_memory_file, ""),
+    "flipping buffer": Kind(flipping_buffer, ""),
     "fifo in its place": Kind(fifo_in_its_place, "without the livepatch runtime", "without the livepatch runtime"),
 }
 
@@ -294,6 +387,8 @@ def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
     ):
         # The rule has everybody's control groups looked at.
         policy = () if operation == "check" else ("--ledger", "", "--exclude", "unit=ulp-test-none.service")
+        is_given = operation == "patch" and kind.refused is not None
+        policy += ("--runtime", RUNTIME) if is_given else ()
         found = rows(ulp, "dispatch", operation, container, *policy)
         assert {pid: found[pid]["reason"] for pid in crowd.pids if found[pid]["outcome"] != outcome} == {}
         assert crowd.versions() == {version}
@@ -301,6 +396,7 @@ def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
             assert hostile not in found, found[hostile]
         else:
             assert kind.row in found[hostile]["reason"]
+        assert not is_given or kind.refused in found[hostile]["reason"]
 
 
 # Of process_vm_readv(2).

@@ -25,6 +25,9 @@ from ..process.procfs import explained
 # How the memory map of the process calls such a file, because memory_file.c does.
 MAPPED_AS = "/memfd:ulp:"
 
+# As memfd_create(2) makes them: whoever has such a descriptor may open the file anew and write to it.
+_OPEN_TO_ALL = 0o666
+
 # fcntl(2); Python 3.8 has no names for them.
 _ADD_SEALS = 1033
 _GET_SEALS = 1034
@@ -73,6 +76,9 @@ class Delivery:
                 status = found.status
                 if status.st_dev != _device_of_memory_files() or status.st_nlink or status.st_size:
                     raise self._failure("it offers something else")
+                if status.st_mode & _OPEN_TO_ALL != _OPEN_TO_ALL:
+                    # Somebody who made it may have given it to the process to be read.
+                    raise self._failure("it offers a memory file that not everybody may write to")
                 descriptor = found.open(os.O_RDWR)
         except OSError as error:
             failure = explained(self.pid, error)

@@ -4,7 +4,9 @@
  * variable FALSE names. It stands in a library called libpulp.so, as the runtime does.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,12 +17,13 @@
 #include <ulp/abi.h>
 
 #define CAPACITY    (1u << 20)
+#define PAGE        4096
 #define MANY_BODIES (1u << 16)
 #define HALF_OF_ALL (1ull << 63)
 
 __attribute__((visibility("default"))) struct ulp_state ulp_state;
 
-static unsigned char buffer[CAPACITY];
+static unsigned char buffer[CAPACITY] __attribute__((aligned(PAGE)));
 static struct ulp_thread threads[ULP_THREAD_SETS * ULP_THREAD_WAYS];
 static struct ulp_messages messages = {.size = sizeof messages.data};
 
@@ -102,6 +105,19 @@ static void claim_many_bodies(void)
 		ulp_state.libraries[i] = *first;
 }
 
+/* Where a request goes is now its own memory, and now a file that it may only read, shared with all who read it. */
+static void *flip(void *unused)
+{
+	int file = open(getenv("PRECIOUS"), O_RDONLY);
+
+	for (;;) {
+		mmap(buffer, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		     -1, 0);
+		mmap(buffer, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0);
+	}
+	return unused;
+}
+
 __attribute__((constructor)) static void set_up(void)
 {
 	struct target target = {0};
@@ -130,5 +146,12 @@ __attribute__((constructor)) static void set_up(void)
 		claim_many_bodies();
 	if (is("lock"))
 		ulp_state.sequence = 1;
+	if (is("flip")) {
+		pthread_t thread;
+
+		/* So that it is asked to apply one. */
+		ulp_state.patch_count = ulp_state.library_count = ulp_state.domain_count = 0;
+		pthread_create(&thread, NULL, flip, NULL);
+	}
 	__atomic_store_n(&ulp_state.magic, ULP_STATE_MAGIC, __ATOMIC_RELEASE);
 }
