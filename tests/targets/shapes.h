@@ -26,4 +26,11 @@ static inline __attribute__((always_inline)) int unknown(int value)
 	return value;
 }
 
+/* Of a new function that leaves alone what callers of the old one may rely on, where a library has no padding. */
+#ifdef KEEPS_REGISTERS
+#define KEEPING __attribute__((no_caller_saved_registers))
+#else
+#define KEEPING
+#endif
+
 #endif

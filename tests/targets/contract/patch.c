@@ -15,7 +15,7 @@ EXPORTED OPAQUE void make_new(void *memory, long seed)
 	record->square = (long)((unsigned long)seed * (unsigned long)seed);
 }
 
-EXPORTED OPAQUE int use_new(const void *memory, long seed)
+EXPORTED OPAQUE KEEPING int use_new(const void *memory, long seed)
 {
 	const struct new_record *record = memory;
 
