@@ -61,6 +61,14 @@ def hookable(library):
         if any(site.kind == SHORT or (site.kind == WIDE and site.length >= JUMP_SIZE) for site in found.sites))
 
 
+@pytest.fixture(scope="module", name="program")
+def fixture_program(tmp_path_factory):
+    program = tmp_path_factory.mktemp("stock_load") / "stock-load"
+    run(["gcc", *WARNINGS, "-O2", "-pthread", f"-I{CHECKOUT}/native/include", "-o", program,
+         FOLDER / "app.c", FOLDER / "cycles.c", CHECKOUT / "native/tests/divert.S"])
+    return program
+
+
 @pytest.fixture(scope="module", name="container")
 def fixture_container(tmp_path_factory, preforked):
     directory = tmp_path_factory.mktemp("stock_load")
@@ -77,14 +85,12 @@ def fixture_container(tmp_path_factory, preforked):
     return directory / "load.ulp"
 
 
-def test_all_functions_on_and_off(tmp_path, container, cycles, repeated):
+def test_all_functions_on_and_off(program, container, cycles, repeated):
     """Guards every kind of site under load: no wrong result, whatever a thread was about to execute.
 
     Seen to fail with cells from which the old version goes on one byte too late.  In a normal run it makes a few
     cycles; ``--cycles 10000`` makes 200.
     """
-    program = tmp_path / "stock-load"
-    run(["gcc", *WARNINGS, "-O2", "-pthread", "-o", program, FOLDER / "app.c"])
     victim = Victim([program])
     patch = repeated(container)
     try:
@@ -172,15 +178,12 @@ def fixture_all_functions(tmp_path_factory, preforked):
     return container
 
 
-def test_every_function_again_and_again(tmp_path, all_functions, cycles, monkeypatch):
+def test_every_function_again_and_again(tmp_path, program, all_functions, cycles, monkeypatch):
     """Each function on and off, static ones too: each time all are on, and the code is the original one afterwards.
 
     In between each thread does all of its calculations, once with the hooks and once without.  Seen to fail with cells
     from which the old version goes on one byte too late.
     """
-    program = tmp_path / "stock-cycles"
-    run(["gcc", *WARNINGS, "-O2", "-pthread", "-rdynamic", f"-I{CHECKOUT}/native/include", "-o", program,
-         FOLDER / "app.c", FOLDER / "cycles.c", CHECKOUT / "native/tests/divert.S"])
     victim = Victim([program], preload=[RUNTIME])
     try:
         trigger = applied(all_functions, victim)
