@@ -85,6 +85,33 @@ value:
 	ret
 	end stock_pushes
 
+	/* int stock_saved(void (*callback)(void *), void *argument, int x): the same, and the site changes rbx; x + 8 */
+	function stock_saved
+	push	%r14
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset r14, 0
+	push	%rbx
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset rbx, 0
+	mov	$0xc5000001, %ebx
+	mov	%edx, %ebx
+	mov	%rdi, %r14
+	sub	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	mov	%rsi, %rdi
+	call	*%r14
+	lea	8(%rbx), %eax
+	add	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	pop	%rbx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rbx
+	pop	%r14
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r14
+	ret
+	end stock_saved
+
 	/* int stock_endbr(int x): x + 5 */
 	function stock_endbr
 	endbr64
@@ -125,5 +152,35 @@ value:
 	.cfi_restore rbx
 	ret
 	end stock_outer
+
+	/* int stock_with_registers(function, callback, argument, x): register n holds n * 0x0101010101010101 */
+	function stock_with_registers
+	.irp	register, rbx, rbp, r12, r13, r14, r15
+	push	%\register
+	.cfi_adjust_cfa_offset 8
+	.cfi_rel_offset \register, 0
+	.endr
+	sub	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	mov	%rdx, %rsi
+	mov	%ecx, %edx
+	mov	$0x0303030303030303, %rbx
+	mov	$0x0606060606060606, %rbp
+	mov	$0x0c0c0c0c0c0c0c0c, %r12
+	mov	$0x0d0d0d0d0d0d0d0d, %r13
+	mov	$0x0e0e0e0e0e0e0e0e, %r14
+	mov	$0x0f0f0f0f0f0f0f0f, %r15
+	call	*%rax
+	add	$8, %rsp
+	.cfi_adjust_cfa_offset -8
+	.irp	register, r15, r14, r13, r12, rbp, rbx
+	pop	%\register
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore \register
+	.endr
+	ret
+	end stock_with_registers
 
 	.section .note.GNU-stack, "", @progbits

@@ -10,10 +10,15 @@ int stock_relative(int x);
 int stock_jump(int x);
 int stock_frame(int x);
 int stock_pushes(void (*callback)(void *), void *argument, int x);
+int stock_saved(void (*callback)(void *), void *argument, int x);
 int stock_endbr(int x);
 int stock_wide(int x);
 int stock_short(int x);
 int stock_outer(void (*callback)(void *), void *argument, int x);
+
+/* Calls it with known values in the registers that it must keep. */
+int stock_with_registers(int (*function)(void (*callback)(void *), void *argument, int x),
+			 void (*callback)(void *), void *argument, int x);
 
 static const struct stock_site stock_sites[] = {
 	{stock_plain, .length = 5, .before = 8, .after = 8},
@@ -23,6 +28,7 @@ static const struct stock_site stock_sites[] = {
 	 .after = 8},
 	{stock_frame, .length = 4, .before = 8, .after = 0x40},
 	{stock_pushes, .offset = 3, .length = 5, .before = 0x18, .after = 0x18},
+	{stock_saved, .offset = 3, .length = 5, .before = 0x18, .after = 0x18},
 	{stock_endbr, .offset = 4, .length = 5, .before = 8, .after = 8},
 	{stock_outer, .offset = 1, .length = 5, .before = 0x10, .after = 0x10},
 	{stock_wide, .length = 5, .before = 8, .after = 8},

@@ -19,7 +19,7 @@ from typing import Any
 from .named_tuple import NamedTuple
 from .printable import printable
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 
 STATE_MAGIC = 0x4554415453504C55
 REQUEST_MAGIC = 0x5453455551504C55
@@ -81,6 +81,7 @@ PUN_JUMP = 2
 
 CELL_OLD = 16
 CELL_FRAMES = 64
+CELL_SAVED = 200
 
 BIND_ADDRESS = 1
 BIND_WORD = 2
@@ -565,6 +566,11 @@ class Interface(NamedTuple):
         """Whether a function without padding can be hooked by way of a gap."""
         return self.version >= 6
 
+    @property
+    def knows_saved_registers(self) -> bool:
+        """Whether unwinders find a register in a cell whose instruction changes it, behind a push of it."""
+        return self.version >= 7
+
 
 def _state_of(domain: Layout, library: Layout) -> Layout:
     sizes = {"domains": f"{DOMAINS * domain.size}s", "libraries": f"{LIBRARIES * library.size}s"}
@@ -574,6 +580,7 @@ def _state_of(domain: Layout, library: Layout) -> Layout:
 
 
 def _interfaces() -> dict[int, Interface]:
+    # Version 7 brought cells that say where the pushes in them have saved registers, in no layout of its own.
     # Version 6 brought gaps, in no layout of its own: an older runtime would take one for a wide pun.
     # Version 5 brought functions without padding, words that are bound, livepatches that replace others, and runtimes
     # that are loaded into running processes.
@@ -586,6 +593,7 @@ def _interfaces() -> dict[int, Interface]:
     library_3 = OlderLayout(LIBRARY, ("resolver", "hooks", "hooks_count"))
     request_3 = OlderLayout(REQUEST, ("replaced", "replaced_count", "suspended"))
     return {
+        7: Interface(7, DOMAIN, LIBRARY, HOOK, STATE, REQUEST, REQUEST_LIBRARY),
         6: Interface(6, DOMAIN, LIBRARY, HOOK, STATE, REQUEST, REQUEST_LIBRARY),
         5: Interface(5, DOMAIN, LIBRARY, HOOK, STATE, REQUEST, REQUEST_LIBRARY),
         4: Interface(4, DOMAIN, LIBRARY, hook, _state_of(DOMAIN, LIBRARY), request, request_library),

@@ -37,6 +37,39 @@ ulp_cell_pool:
 	 */
 	.cfi_escape 0x0f, 26, 0x77, 0, 0x80, 0, 0x0b, 0x00, 0xff, 0x1a, 0x80, 0, 0x08, 0x3f, 0x1a, 0x31, 0x24, \
 		0x22, 0x23, 0x40, 0x06, 0x0a, 0xff, 0xff, 0x1a, 0x33, 0x24, 0x22
+	/*
+	 * The instruction behind the pushes may change a register that was pushed.  So what the caller has in it is,
+	 * from its push on, the word on the stack (DW_CFA_val_expression; without a branch, see above):
+	 * (saved - register) & -passed + register, where `passed` is 0 or 1.
+	 *
+	 *   80 00               breg16 0        the canonical frame address lies below it
+	 *   0b 00 ff 1a         const2s -256 and
+	 *   23 c8+2i 01         plus_uconst 200 + 2 * index
+	 *   06 08 ff 1a         deref, const1u 255 and
+	 *   33 24 1c 06         lit3 shl minus deref: saved
+	 *   70+r 00 1c          breg 0 minus
+	 *   30                  lit0
+	 *   80 00 08 3f 1a      breg16 0, const1u 63 and
+	 *   80 00 0b 00 ff 1a   breg16 0, const2s -256 and
+	 *   23 c9+2i 01         plus_uconst 201 + 2 * index
+	 *   06 08 ff 1a         deref, const1u 255 and
+	 *   2a 1c 1a            ge: passed; minus and
+	 *   70+r 00 22          breg 0 plus
+	 */
+	.macro	saved register, index
+	.cfi_escape 0x16, \register, 45, 0x80, 0, 0x0b, 0x00, 0xff, 0x1a, \
+		0x23, 0x80 | ((200 + 2 * \index) & 0x7f), 1, 0x06, 0x08, 0xff, 0x1a, \
+		0x33, 0x24, 0x1c, 0x06, 0x70 + \register, 0, 0x1c, \
+		0x30, 0x80, 0, 0x08, 0x3f, 0x1a, 0x80, 0, 0x0b, 0x00, 0xff, 0x1a, \
+		0x23, 0x80 | ((200 + 2 * \index + 1) & 0x7f), 1, 0x06, 0x08, 0xff, 0x1a, \
+		0x2a, 0x1c, 0x1a, 0x70 + \register, 0, 0x22
+	.endm
+	saved	3, 0	/* rbx */
+	saved	6, 1	/* rbp */
+	saved	12, 2
+	saved	13, 3
+	saved	14, 4
+	saved	15, 5
 	.fill	ULP_CELL_POOL_SIZE, 1, 0xcc
 	.cfi_endproc
 	.size	ulp_cell_pool, . - ulp_cell_pool

@@ -13,6 +13,13 @@
 #define CODE_END   64
 #define LAST_FRAME 0xffffu
 
+/* Of the table of saved registers. */
+#define SAVED_REGISTERS 6
+#define NOT_SAVED       1 /* the return address: a word that can be read, whatever comes of it */
+#define NEVER           CODE_END
+
+_Static_assert(ULP_CELL_FRAMES == 64 && ULP_CELL_SAVED == 200, "as in cell_pool.S");
+
 struct writer {
 	unsigned char *code;
 	uint64_t address;
@@ -100,6 +107,27 @@ static unsigned passable(const unsigned char *code, const unsigned char *end, un
 	return 0;
 }
 
+/* The place in the table of the register that an instruction pushes; -1: the caller does not need it. */
+static int saved_register(const unsigned char *push, unsigned length)
+{
+	static const signed char low[] = {-1, -1, -1, 0, -1, 1, -1, -1},
+				 high[] = {-1, -1, -1, -1, 2, 3, 4, 5};
+
+	return (length == 2 ? high : low)[push[length - 1] & 7];
+}
+
+/* Notes that what was just written has pushed a register, to so many bytes below the canonical frame address. */
+static void note_saved(struct writer *w, int saved, uint32_t distance)
+{
+	unsigned char *entry = &w->code[ULP_CELL_SAVED + 2 * saved];
+
+	/* Of two pushes the first one has the caller's value. */
+	if (saved < 0 || entry[1] != NEVER)
+		return;
+	entry[0] = (unsigned char)(distance / 8);
+	entry[1] = (unsigned char)w->at;
+}
+
 /* The pushes again, where they are on the way to the old version. */
 static void put_pushes(struct writer *w, const struct ulp_code_pun *pun, uint32_t *frame)
 {
@@ -115,6 +143,7 @@ static void put_pushes(struct writer *w, const struct ulp_code_pun *pun, uint32_
 			note_frame(w, *frame);
 			put(w, code, length);
 			*frame += pushed;
+			note_saved(w, saved_register(code, length), *frame);
 		}
 		code += length;
 	}
@@ -264,6 +293,10 @@ bool ulp_code_cell(const struct ulp_code_pun *pun, uint64_t slot, uint64_t addre
 
 	memset(code, ULP_CODE_TRAP, ULP_CELL_SIZE);
 	memset(code + ULP_CELL_FRAMES, 0, 2 * ULP_CELL_FRAMES);
+	for (unsigned i = 0; i < SAVED_REGISTERS; i++) {
+		code[ULP_CELL_SAVED + 2 * i] = NOT_SAVED;
+		code[ULP_CELL_SAVED + 2 * i + 1] = NEVER;
+	}
 	if (pun->frame_before < 8 || pun->frame_before > 8 + 8 * 8)
 		return false;
 	if (pun->frame_before > 8) {

@@ -11,7 +11,7 @@
 #ifndef ULP_ABI_H
 #define ULP_ABI_H
 
-#define ULP_ABI_VERSION 6u
+#define ULP_ABI_VERSION 7u
 
 #define ULP_STATE_MAGIC   0x4554415453504c55ull /* "ULPSTATE" */
 #define ULP_REQUEST_MAGIC 0x5453455551504c55ull /* "ULPQUEST" */
@@ -506,9 +506,13 @@ struct ulp_trm {
  *                 address is in a register meanwhile)
  *            +64  for each of its first 64 bytes, at a byte where an instruction begins: uint16_t, bytes from the
  *                 stack pointer to the canonical frame address, divided by 8
+ *            +200 for each of rbx, rbp, r12 to r15 two bytes: how many words below the canonical frame address
+ *                 it was pushed, and from which byte of the cell on it is there; 1 and 64 where it was not
+ *                 (from version 7 on, so that the instruction may change what was pushed)
  */
 #define ULP_CELL_OLD    16
 #define ULP_CELL_FRAMES 64
+#define ULP_CELL_SAVED  200
 
 /* ------------------------------------------------------------------ errors */
 

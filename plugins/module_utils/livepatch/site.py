@@ -9,7 +9,20 @@ from typing import Any
 
 from ..abi import LARGEST_OFFSET
 from ..arch.code import JUMP_OPCODE, JUMP_SIZE, LONGEST_INSTRUCTION, SHORT_JUMP_OPCODE, SHORT_JUMP_SIZE
-from ..elf.site import INSTRUCTIONS, JUMP, KINDS, PLAIN, PUN, RETURN_ADDRESS, RIP_RELATIVE, SHORT, WORD, Gap, Site
+from ..elf.site import (
+    INSTRUCTIONS,
+    JUMP,
+    KINDS,
+    OF_CALLER,
+    PLAIN,
+    PUN,
+    RETURN_ADDRESS,
+    RIP_RELATIVE,
+    SHORT,
+    WORD,
+    Gap,
+    Site,
+)
 from .members import is_integer
 
 # A function has hardly more places: endbr64 and six pushes, each with three kinds.
@@ -18,12 +31,14 @@ _LARGEST_FRAME = 1 << 31  # bytes: what sub imm32 can take
 
 
 def site_fields(site: Site) -> dict[str, Any]:
-    """A Site as a JSON-able dict, as a container holds it: bytes in hex, and a ``gap`` only where there is one."""
+    """A Site as a JSON-able dict, as a container holds it: bytes in hex, ``gap`` and ``overwrites`` only if needed."""
     fields: dict[str, Any] = dict(site._asdict(), original=site.original.hex())
     if site.gap is None:
         del fields["gap"]
     else:
         fields["gap"] = {"offset": site.gap.offset, "original": site.gap.original.hex()}
+    if not site.overwrites:
+        del fields["overwrites"]
     return fields
 
 
@@ -35,9 +50,12 @@ def decode_site(fields: Any) -> Site:
     kind = fields.get("kind") if isinstance(fields, dict) else None
     if kind not in KINDS:
         raise ValueError(f"its kind is none of {', '.join(KINDS)}")
-    expected = set(Site._fields) if kind == SHORT else set(Site._fields) - {"gap"}
-    if set(fields) != expected:
+    expected = set(Site._fields) - {"overwrites"} if kind == SHORT else set(Site._fields) - {"gap", "overwrites"}
+    if set(fields) - {"overwrites"} != expected:
         raise ValueError(f"it should have exactly the keys {', '.join(sorted(expected))}")
+    # Absent where there is none: each site has one spelling.
+    if fields.get("overwrites", OF_CALLER[0]) not in OF_CALLER:
+        raise ValueError("it overwrites no register of the caller's")
     for key in ("offset", "length", "displacement", "cfa_before", "cfa_after"):
         if not is_integer(fields[key]):
             raise ValueError(f"its {key} is not a whole number")
@@ -82,6 +100,8 @@ def _problem(site: Site) -> str | None:
         return "its canonical frame address is out of range"
     if site.cfa_before % 8 or site.cfa_after % 8:
         return "its canonical frame address is not aligned"
+    if site.overwrites and (site.cfa_before == RETURN_ADDRESS or site.instruction == JUMP):
+        return "it cannot overwrite what a push before it has saved"
     return _problem_of_instruction(site) or _problem_of_store(site)
 
 

@@ -98,7 +98,7 @@ class SiteFinder:
         self._require_single_entry(extent, parts, tables)
         places: list[_Place] = []
         cfa = RETURN_ADDRESS
-        pushes = 0
+        pushed: list[str] = []
         end = min(extent.end, address + _PROLOGUE)
         expected = address
         for instruction in instructions(self._image.read(address, end - address), address):
@@ -106,7 +106,7 @@ class SiteFinder:
             if place != address and (self.code.entering(place) or place in tables or place in self.code.taken):
                 break
             try:
-                what = moved(instruction)
+                what = moved(instruction, pushed)
                 self._require_described(place, instruction, cfa, what)
             except Unmovable as error:
                 if not places:
@@ -114,8 +114,9 @@ class SiteFinder:
                 break
             places.append(_Place(place, bytes(instruction.bytes), what, cfa))
             expected = place + instruction.size
-            if pushed_register(instruction) and pushes < _MOST_PUSHES:
-                pushes += 1
+            register = pushed_register(instruction)
+            if register is not None and len(pushed) < _MOST_PUSHES:
+                pushed.append(register)
                 cfa += what.lowered
             elif not is_idle(instruction):
                 break
@@ -189,7 +190,7 @@ class SiteFinder:
         original = place.code if kind == SHORT else self._image.read(place.address, max(length, JUMP_SIZE))
         return Site(
             kind, place.address, length, original, place.moved.form, place.moved.displacement,
-            place.cfa, place.cfa + place.moved.lowered)
+            place.cfa, place.cfa + place.moved.lowered, overwrites=place.moved.overwrites)
 
     def _has_room(self, place: _Place) -> bool:
         """Whether all bytes of the displacement are there, and none is another function's, which may change."""

@@ -40,5 +40,5 @@ def _stock_library(subject, match, image):
     resolved = ResolvedLibrary(match.target, library, image, code.functions, False, code.bodies, ())
     offered = puns(
         resolved, subject.proc_tid, subject.pid, [each for each in wanted if each.address not in hooked],
-        subject.state.interface.knows_gaps)
+        subject.state.interface)
     return resolved._replace(puns=tuple(offered))

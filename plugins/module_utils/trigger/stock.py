@@ -132,13 +132,13 @@ def _gaps(function):
     return [site.gap for site in function.sites if site.gap is not None]
 
 
-def puns(resolved, proc_tid, pid, functions, gaps=True):
+def puns(resolved, proc_tid, pid, functions, interface):
     """The places where functions can be hooked in a process, for its runtime.
 
     :param resolved: request.ResolvedLibrary.
     :param proc_tid: the thread of it to look through.
     :param functions: list of StockFunction that are not hooked yet.
-    :param gaps: whether the runtime can hook functions by way of gaps.
+    :param interface: the abi.Interface that the runtime speaks.
     :return: list of abi.REQUEST_PUN as bytes, ascending by function, the best of each first.
     :raises NotPatchable: one of them has none here.
     :raises ProcessUnpatchable: the process may not have so many mappings.
@@ -147,22 +147,25 @@ def puns(resolved, proc_tid, pid, functions, gaps=True):
         return []
     room = AddressSpaceRoom(proc_tid)
     room.require_mappings(pid, len(functions))
-    choice = _Choice(room, resolved.library.base, gaps)
+    choice = _Choice(room, resolved.library.base, interface)
     found = []
     for function in functions:
         offered = _offered(resolved, function, choice, room)
         if not offered:
             raise NotPatchable(
                 f"{resolved.library.path}: the function {function.name} cannot be replaced in process {pid}:"
-                f" {_why_not(function, gaps)}", [function.name])
+                f" {_why_not(function, interface)}", [function.name])
         found += offered
     return found
 
 
-def _why_not(function, gaps):
-    if not gaps and any(site.kind == SHORT for site in function.sites):
+def _why_not(function, interface):
+    if not interface.knows_gaps and any(site.kind == SHORT for site in function.sites):
         return ("no jump at its start alone would lead to free memory, and the runtime in the process, which is of an"
                 " older version, cannot go by way of a gap; restart the process with the newer one")
+    if not all(_is_known(site, interface) for site in function.sites):
+        return ("only instructions that change a saved register could become a jump to free memory, and the runtime in"
+                " the process, which is of an older version, cannot move those; restart the process with the newer one")
     return "no jump at its start would lead to free memory"
 
 
@@ -178,6 +181,13 @@ def _offered(resolved, function, choice, room):
     return by_rank[GOOD] + by_rank[NEAR_HEAP]
 
 
+def _is_known(site, interface):
+    """Whether a runtime that speaks ``interface`` can hook a function there."""
+    if site.kind == SHORT and not interface.knows_gaps:
+        return False
+    return not site.overwrites or interface.knows_saved_registers
+
+
 def _landing(base, site, code):
     """Where ``code`` leads, once it is written at the site: by way of the gap, if there is one."""
     start, jump = (site.offset, 0) if site.gap is None else (site.gap.offset, SHORT_JUMP_SIZE)
@@ -188,26 +198,26 @@ def _landing(base, site, code):
 class _Choice:
     """What is written at the sites of one library, as far as there is a choice where the jumps land."""
 
-    def __init__(self, room, base, gaps):
+    def __init__(self, room, base, interface):
         """
         :param room: AddressSpaceRoom.
         :param base: load bias.
-        :param gaps: whether sites that need a gap serve.
+        :param interface: abi.Interface.
         """
         self._room = room
         self._base = base
-        self._gaps = gaps
+        self._interface = interface
         self._used: dict[int, int] = {}  # {page: how many landings of this request are on it}
 
     def codes(self, site, most):
         """The bytes that the site may get: of a pun one way, of others one for each of ``most`` good places to land."""
+        if not _is_known(site, self._interface):
+            return []
         if site.kind == PUN:
             return [JUMP_OPCODE + site.original[1:JUMP_SIZE]]
         if site.kind == WIDE:
             return self._wide(site, most)
-        if site.kind == SHORT and self._gaps:
-            return list(islice(self._short(site), most))
-        return []
+        return list(islice(self._short(site), most))
 
     def _wide(self, site, most):
         changed = min(site.length, JUMP_SIZE) - 1

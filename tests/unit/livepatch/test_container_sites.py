@@ -27,6 +27,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target
 
 PUN = Site("pun", 0x1000, 1, b"\x55\x48\x89\xe5\x53", "plain", 0, 8, 16)
 WIDE = Site("wide", 0x1001, 7, b"\x48\x8b\x05\x01\x02\x03\x00", "rip_relative", 3, 16, 16)
+SAVED = Site("wide", 0x1002, 3, b"\x48\x89\xfb\x01\x02", "plain", 0, 16, 16, overwrites="rbx")
 SHORT = Site("short", 0x1008, 2, b"\xeb\x10", "jump", 1, 16, 16, Gap(0x1055, b"\x66\x90\x66\x90\x90"))
 GUARD = Guard("main", 0x1080, 40, (PUN._replace(offset=0x1084),), "cd" * 32)
 
@@ -69,7 +70,7 @@ def test_what_needs_nothing_of_format_2_is_of_format_1(image):
     assert set(metadata["targets"][0]["functions"][0]) == {"old", "new", "old_offset", "old_size", "new_offset"}
 
 
-@pytest.mark.parametrize("site", [PUN, WIDE, SHORT])
+@pytest.mark.parametrize("site", [PUN, WIDE, SHORT, SAVED])
 def test_a_site_survives_json(site):
     assert decode_site(json.loads(canonical_json(site_fields(site)))) == site
 
@@ -100,12 +101,18 @@ def test_a_site_survives_json(site):
     (WIDE._replace(offset=0x1004), "crosses an aligned word"),
     (SHORT._replace(offset=0x100f), "crosses an aligned word"),
     (PUN._replace(kind="wide"), "a single byte"),
+    (SAVED._replace(overwrites="rax"), "it overwrites no register of the caller's"),
+    (SAVED._replace(overwrites=["rbx"]), "it overwrites no register of the caller's"),
+    (SAVED._replace(cfa_before=8), "cannot overwrite what a push before it has saved"),
+    (SHORT._replace(overwrites="rbx"), "cannot overwrite what a push before it has saved"),
     (SHORT._replace(gap=Gap(0x1200, SHORT.gap.original)), "its gap is out of reach"),
     (SHORT._replace(gap=Gap(-1, SHORT.gap.original)), "its gap is out of range"),
     (SHORT._replace(gap=Gap(0x1055, b"\x90")), "its gap is out of range"),
 ])
 def test_a_site_that_does_not_fit_together_is_refused(site, message):
     fields = dict(site._asdict(), original=site.original.hex())
+    if not site.overwrites:
+        del fields["overwrites"]
     if site.gap is None:
         del fields["gap"]
     else:

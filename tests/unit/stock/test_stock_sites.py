@@ -29,9 +29,11 @@ CASES = {
              ["pun 0", "pun 1", "pun 3", "wide 1", "wide 3", "short 1"]),
     "landing": (f"endbr64\nxor %eax, %eax\n{FAR}\nret", ["pun 4", "pun 0", "wide 4", "wide 0", "short 4"]),
     "overwrites": (f"push %rbx\n.cfi_adjust_cfa_offset 8\nmov %rdi, %rbx\n{FAR}\npop %rbx\n"
-                   ".cfi_adjust_cfa_offset -8\nret", ["pun 0"]),
+                   ".cfi_adjust_cfa_offset -8\nret", ["pun 0", "pun 1", "wide 1", "short 1"]),
+    "overwrites_another": (f"push %rbx\n.cfi_adjust_cfa_offset 8\nmov %rdi, %r12\n{FAR}\npop %rbx\n"
+                           ".cfi_adjust_cfa_offset -8\nret", ["pun 0"]),
     "frame": (f"push %rbp\n.cfi_adjust_cfa_offset 8\nmov %rsp, %rbp\n{FAR}\npop %rbp\n.cfi_adjust_cfa_offset -8\nret",
-              ["pun 0"]),
+              ["pun 0", "pun 1", "wide 1", "short 1"]),
     "lowers": (f"sub $0x68000000, %rsp\n.cfi_adjust_cfa_offset 0x68000000\n{FAR}\nadd $0x68000000, %rsp\n"
                ".cfi_adjust_cfa_offset -0x68000000\nret", ["pun 0", "wide 0", "short 0"]),
     "data": (f"mov somewhere(%rip), %eax\n{FAR}\nret", ["pun 0", "wide 0", "short 0"]),
@@ -120,6 +122,8 @@ def test_what_is_said_of_the_frame(assembled):
 def test_what_becomes_of_the_instruction(assembled):
     site = assembled["data"][1].sites[0]
     assert (site.instruction, site.displacement, site.length) == ("rip_relative", 2, 6)
+    assert [site.overwrites for site in assembled["overwrites"][1].sites] == ["", "rbx", "rbx", "rbx"]
+    assert [site.overwrites for site in assembled["frame"][1].sites] == ["", "rbp", "rbp", "rbp"]
     site = assembled["jumps"][1].sites[0]
     assert (site.instruction, site.displacement) == ("jump", 1)
 

@@ -9,7 +9,7 @@ Sources: Intel SDM volume 2 (CALL, Jcc, JMP, PUSH, SUB, SYSCALL); AMD64 suppleme
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Collection
 
 from ...named_tuple import NamedTuple
 from .disassembler import capstone, direct_target, operation
@@ -38,21 +38,23 @@ _REFUSED = {
 class Moved(NamedTuple):
     """What becomes of an instruction in a cell; ``form`` and ``displacement`` as in elf.site.Site.
 
-    ``lowered``: by how many bytes it lowers the stack pointer.
+    ``lowered``: by how many bytes it lowers the stack pointer.  ``overwrites``: as in elf.site.Site.
     """
 
     form: str
     displacement: int
     lowered: int
+    overwrites: str = ""
 
 
 class Unmovable(Exception):
     """An instruction cannot move; the text, behind *its first instruction*, says why."""
 
 
-def moved(instruction: Any) -> Moved:
+def moved(instruction: Any, saved: Collection[str] = ()) -> Moved:
     """What becomes of ``instruction`` (capstone.CsInsn) in a cell.
 
+    :param saved: names of the registers that pushes before it have saved.
     :return: Moved.
     :raises Unmovable: it can't move.
     """
@@ -64,9 +66,10 @@ def moved(instruction: Any) -> Moved:
     if name != "jmp" and name.startswith(("j", "loop")):
         raise Unmovable("is a conditional jump")
     lowered = _lowered(instruction, name)
-    for register in _written(instruction):
-        if register in _OF_CALLER:
-            raise Unmovable(f"changes {_OF_CALLER[register]}, which belongs to the caller")
+    changed = {_OF_CALLER[register] for register in _written(instruction) if register in _OF_CALLER}
+    for register in sorted(changed.difference(saved)):
+        raise Unmovable(f"changes {register}, which belongs to the caller")
+    overwrites = min(changed, default="")
     if name == "jmp" and direct_target(instruction.op_str) is not None:
         if instruction.bytes[0] not in (0xE9, 0xEB):
             raise Unmovable("is a jump with a prefix")
@@ -75,16 +78,18 @@ def moved(instruction: Any) -> Moved:
         displacement = instruction.disp_offset
         if not 0 < displacement <= instruction.size - 4:
             raise Unmovable("has an operand that is not understood")
-        return Moved(RIP_RELATIVE, displacement, lowered)
+        return Moved(RIP_RELATIVE, displacement, lowered, overwrites)
     if "eip" in instruction.op_str:
         raise Unmovable("has an operand that is not understood")
-    return Moved(PLAIN, 0, lowered)
+    return Moved(PLAIN, 0, lowered, overwrites)
 
 
-def pushed_register(instruction: Any) -> bool:
-    """Whether it is a push of a register, behind which another site may lie."""
+def pushed_register(instruction: Any) -> str | None:
+    """The name of the register if it is a push of one, behind which another site may lie."""
     module = capstone()
-    return instruction.mnemonic == "push" and instruction.operands[0].type == module.x86.X86_OP_REG
+    if instruction.mnemonic != "push" or instruction.operands[0].type != module.x86.X86_OP_REG:
+        return None
+    return str(instruction.reg_name(instruction.operands[0].reg))
 
 
 def is_idle(instruction: Any) -> bool:

@@ -9,16 +9,16 @@ import subprocess
 
 import pytest
 from conftest import CHECKOUT, Victim
-from test_stock import NEW, fixture_container, fixture_packed, only, python_of
+from test_stock import NEW, fixture_container, fixture_packed, only, python_of, saving
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import SHORT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 # {version of the interface: the last commit that had it}
-COMMITS = {3: "fd4bcd9^", 4: "adf3499", 5: "c2c3f06"}
-# From this version on functions without padding can be replaced.
-PUNS_SINCE = 5
+COMMITS = {3: "fd4bcd9^", 4: "adf3499", 5: "c2c3f06", 6: "de9d220"}
+# From these versions on functions without padding can be replaced, by way of a gap, and where a saved register changes.
+PUNS_SINCE, GAPS_SINCE, SAVED_SINCE = 5, 6, 7
 
 
 # pytest finds them by this module's names.
@@ -71,9 +71,10 @@ def test_stock_functions(older, container, files):
     victim = python_of(build)
     try:
         old = victim.ask("?")
-        row = Trigger(only(SHORT, container), files, Options()).apply(victim.pid)
-        assert row.outcome == "not_patchable" and not row.changed
-        assert "of an older version, cannot go by way of a gap" in row.reason
+        if version < GAPS_SINCE:
+            row = Trigger(only(SHORT, container), files, Options()).apply(victim.pid)
+            assert row.outcome == "not_patchable" and not row.changed
+            assert "of an older version, cannot go by way of a gap" in row.reason
         trigger = Trigger(container, files, Options())
         row = trigger.apply(victim.pid)
         assert (row.outcome, row.reason) == ("patched", "")
@@ -94,5 +95,20 @@ def test_what_it_lacks_is_said(older, container, files):
         row = Trigger(container, files, Options()).apply(victim.pid)
         assert row.outcome == "not_patchable" and not row.changed
         assert f"(interface {version}), which cannot replace functions without padding" in row.reason
+    finally:
+        victim.kill()
+
+
+def test_saved_registers(older, packed, files):
+    """Its unwinders would not find what the moved instruction changes: seen to be told of such a site."""
+    version, build = older
+    if not PUNS_SINCE <= version < SAVED_SINCE:
+        pytest.skip("it cannot replace functions without padding at all")
+    container = saving(packed)
+    victim = python_of(build)
+    try:
+        row = Trigger(container, files, Options()).apply(victim.pid)
+        assert row.outcome == "not_patchable" and not row.changed
+        assert "change a saved register" in row.reason and "of an older version" in row.reason
     finally:
         victim.kill()

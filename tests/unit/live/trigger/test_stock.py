@@ -45,6 +45,14 @@ for line in sys.stdin:
         got = libc.mmap(page, ctypes.c_size_t(4096), 1, 0x100022, -1, ctypes.c_long(0))
         print("mapped" if got == page.value else "not mapped", flush=True)
         continue
+    if line == "compress\n":
+        text = b"compressed and back again " * 40
+        size, again = ctypes.c_ulong(2000), ctypes.c_ulong(2000)
+        small, back = ctypes.create_string_buffer(2000), ctypes.create_string_buffer(2000)
+        done = z.compress(small, ctypes.byref(size), text, ctypes.c_ulong(len(text)))
+        done |= z.uncompress(back, ctypes.byref(again), small, size)
+        print(z.zlibVersion().decode(), done == 0 and back.raw[:again.value] == text, flush=True)
+        continue
     if line == "flags\n":
         print(z.zlibVersion().decode(), z.zlibCompileFlags(), flush=True)
         continue
@@ -74,8 +82,8 @@ def fixture_packed(tmp_path_factory):
     subprocess.run(["gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", source, "-o", patch], check=True)
     description = directory / "stock.dsc"
 
-    def packed(pairs):
-        lines = "".join(f"{old}:{new}\n" for old, new in pairs.items())
+    def packed(pairs, guards=()):
+        lines = "".join(f"{old}:{new}\n" for old, new in pairs.items()) + "".join(f"guard {name}\n" for name in guards)
         description.write_text(f"{patch}\n@{LIBZ.resolve()}\n{lines}", encoding="utf-8")
         path = directory / f"{'-'.join(pairs)}.ulp"
         pack(parse_description(description), path)
@@ -187,6 +195,31 @@ def only(kind, container):
     functions = [pair._replace(sites=tuple(site for site in pair.sites if site.kind == kind))
                  for pair in target.functions]
     return container._replace(targets=[target._replace(functions=[pair for pair in functions if pair.sites])])
+
+
+def saving(packed):
+    """A container whose guards can be hooked only where the instruction changes a register that was pushed before."""
+    container = packed({"zlibVersion": "new_version"}, ["deflateInit2_", "deflateReset", "uncompress2"])
+    (target,) = container.targets
+    guards = tuple(
+        guard._replace(sites=tuple(site for site in guard.sites if site.overwrites)) for guard in target.guards)
+    assert all(guard.sites for guard in guards), "the libz of this distribution has other sites: choose other functions"
+    return container._replace(targets=[target._replace(guards=guards)])
+
+
+def test_where_a_saved_register_changes(python, packed, files):
+    """Such functions go on as ever from a cell (native/tests/test_pun_unwind.c: their callers' registers are found)."""
+    trigger = Trigger(saving(packed), files, Options())
+    old = python.ask("compress")
+    assert old.endswith(" True")
+    for _each in range(3):
+        row = trigger.apply(python.pid)
+        assert (row.outcome, row.reason) == ("patched", "")
+        assert python.ask("compress") == "patched True"
+        assert trigger.check(python.pid).outcome == "already_patched"
+        row = trigger.revert(python.pid)
+        assert (row.outcome, row.reason) == ("reverted", "")
+        assert python.ask("compress") == old
 
 
 def test_by_way_of_a_gap(python, container, files):
