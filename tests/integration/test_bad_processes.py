@@ -18,7 +18,7 @@ from harness import snapshot
 from harness.command import Ulp
 from harness.library import run
 from harness.paths import COMMAND, RUNTIME
-from harness.polling import wait_until
+from harness.polling import DEADLINE, wait_until
 from harness.variant import PADDING
 from harness.victim import Victim
 
@@ -222,7 +222,7 @@ def test_stopped_by_a_debugger(request_number, build, container, start, ulp):
         refuse_process(ulp, victim.pid, container)
         ulp.refuse("trigger", "-p", victim.pid, container, naming=f"is traced by process {tracer.pid}, a debugger")
     finally:
-        tracer.communicate(timeout=30)
+        tracer.communicate(timeout=DEADLINE)
     assert tracer.returncode == 0
     assert snapshot.of_process(victim) == before
     assert victim.number("version") == 1

@@ -145,7 +145,7 @@ class Victim:
             ready = select.select([self.process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]
             assert ready, f"no answer from victim {self.pid}, only {text!r}"
             byte = self.process.stdout.read(1)
-            assert byte, f"victim {self.pid} has ended: {self.process.wait(5)}"
+            assert byte, f"victim {self.pid} has ended: {self.process.wait(ANSWER_SECONDS)}"
             text += byte
         return text.decode().rstrip("\n")
 

@@ -16,7 +16,7 @@ import threading
 import time
 
 import pytest
-from conftest import compiled
+from conftest import ANSWER_SECONDS, compiled
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.system_calls import NUMBERS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.x86_64 import registers
@@ -216,12 +216,12 @@ def test_process_under_a_debugger(padded, start, trigger):
     def debug():
         with custody.Custody(victim.pid, victim.pid):
             ready.set()
-            done.wait(20)
+            done.wait(ANSWER_SECONDS)
 
     thread = threading.Thread(target=debug)
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(ANSWER_SECONDS)
         row = trigger(padded).apply(victim.pid)
         assert row.outcome == "failed"
         assert re.search(r"is traced by process \d+, a debugger", row.reason)
@@ -250,7 +250,7 @@ def test_thread_killed_while_held(padded, start):
             time.sleep(0.05)
 
     custody.held(work)
-    assert victim.process.wait(5) == -signal.SIGKILL
+    assert victim.process.wait(ANSWER_SECONDS) == -signal.SIGKILL
 
 
 # ------------------------------------------------------------------- killed
