@@ -79,7 +79,9 @@ class SiteFinder:
         taken = [(place.address, place.address + max(JUMP_SIZE, len(place.code)))
                  for each in places.values() for place in each]
         gaps = Gaps(self.code, taken)
-        sites = {address: self._sites(candidates, gaps) for address, candidates in places.items()}
+        # Two functions may reach one gap alone: it is for the one that has no other way to lead anywhere.
+        needy = sorted(places, key=lambda address: any(map(self._leads_anywhere, places[address])))
+        sites = {address: self._sites(places[address], gaps) for address in needy}
         # Everybody has had a first one by now.
         for _each in range(_GAPS - 1):
             for several in sites.values():
@@ -172,10 +174,7 @@ class SiteFinder:
         if len(places) > 1 and places[0].code == ENDBR64:
             places = [places[1], places[0], *places[2:]]
         sites = [self._site(place, PUN) for place in places if self._has_room(place) and self._may_be_free(place)]
-        for place in places:
-            written = min(len(place.code), JUMP_SIZE)
-            if written >= SHORT_JUMP_SIZE and place.address % WORD + written <= WORD and self._has_room(place):
-                sites.append(self._site(place, WIDE))
+        sites += [self._site(place, WIDE) for place in places if self._is_wide(place)]
         for place in places:
             if len(place.code) >= SHORT_JUMP_SIZE and place.address % WORD + SHORT_JUMP_SIZE <= WORD:
                 gap = gaps.take(place.address)
@@ -191,6 +190,15 @@ class SiteFinder:
         return Site(
             kind, place.address, length, original, place.moved.form, place.moved.displacement,
             place.cfa, place.cfa + place.moved.lowered, overwrites=place.moved.overwrites)
+
+    def _is_wide(self, place: _Place) -> bool:
+        """Whether one store can write there, and change where the jump leads."""
+        written = min(len(place.code), JUMP_SIZE)
+        return written >= SHORT_JUMP_SIZE and place.address % WORD + written <= WORD and self._has_room(place)
+
+    def _leads_anywhere(self, place: _Place) -> bool:
+        """Whether all bytes of the displacement can be written there."""
+        return len(place.code) >= JUMP_SIZE and self._is_wide(place)
 
     def _has_room(self, place: _Place) -> bool:
         """Whether all bytes of the displacement are there, and none is another function's, which may change."""

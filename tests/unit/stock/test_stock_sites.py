@@ -112,6 +112,32 @@ def test_assembled_functions(assembled, name):
         assert found.refusal is None
 
 
+# Of the gap between them a jump in either leads anywhere; of what is around, none is within reach.
+ONE_GAP = "\n".join(
+    f".p2align {alignment}\n.globl {name}\n.type {name}, @function\n{name}: .cfi_startproc\n{code}\n.cfi_endproc\n"
+    f".size {name}, . - {name}" for name, alignment, code in (
+        ("before", 4, f"xor %eax, %eax\n.rept 40\n{FAR}\n.endr\nret\n.p2align 4"),
+        ("whole", 4, "mov $-1, %r8d\njmp whole@PLT"),
+        ("needy", 4, f"mov %rdi, %rax\n.rept 40\n{FAR}\n.endr\nret\n.p2align 4"),
+    )) + "\n.section .note.GNU-stack, \"\", @progbits\n"
+
+
+def test_a_gap_is_for_who_needs_it(tmp_path):
+    """Of zlib's compress and compressBound the first took the one that both reach, and can do without."""
+    (tmp_path / "gap.s").write_text(ONE_GAP, encoding="utf-8")
+    subprocess.run(["gcc", "-shared", "-nostdlib", "-o", tmp_path / "gap.so", tmp_path / "gap.s"], check=True)
+    image = ElfImage.open(tmp_path / "gap.so")
+    addresses = {symbol.name: symbol.value for symbol in image.symbols() if symbol.name in ("whole", "needy")}
+    finder = SiteFinder(image, all_symbols(image))
+
+    def kinds(names):
+        found = finder.find([addresses[name] for name in names])
+        return [[site.kind for site in found[addresses[name]].sites] for name in names]
+
+    assert kinds(["whole"]) == [["wide", "short"]]
+    assert kinds(["whole", "needy"]) == [["wide"], ["pun", "wide", "short"]]
+
+
 def test_what_is_said_of_the_frame(assembled):
     start, found = assembled["push"]
     assert [(site.offset - start, site.cfa_before, site.cfa_after) for site in found.sites if site.kind == "pun"] == [
