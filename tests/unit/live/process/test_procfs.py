@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.system_calls import NUMBERS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import maps, procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import (
     ProcessDead,
@@ -130,12 +131,31 @@ def test_mapped_file_whose_name_has_odd_characters(tmp_path):
     """Guards that maps are cut at newlines alone. Seen to fail with more lines than mappings."""
     odd = tmp_path / ODD
     odd.write_bytes(bytes(4096))
-    with open(odd, "rb") as stream, mmap.mmap(stream.fileno(), 4096, prot=mmap.PROT_READ):
-        (mapping,) = [found for found in maps.read_maps(os.getpid()) if found.path == str(odd)]
-        lines = maps.MemoryMap(os.getpid()).lines
-        assert maps.end_of_mapping(lines, mapping.start) == mapping.end
-        assert len(lines) == len(maps.read_maps(os.getpid()))
-        assert all(maps.end_of_mapping(lines, found.start) == found.end for found in maps.read_maps(os.getpid()))
+    program = (
+        "import mmap, sys; stream = open(sys.argv[1], 'rb'); kept = mmap.mmap(stream.fileno(), 4096,"
+        " prot=mmap.PROT_READ); print(flush=True); sys.stdin.read()"
+    )
+    # Its map stays as it is, unlike our own.
+    command = [sys.executable, "-c", program, odd]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            wait_for_call(process.pid, "read")
+            mappings = maps.read_maps(process.pid)
+            (mapping,) = [found for found in mappings if found.path == str(odd)]
+            lines = maps.MemoryMap(process.pid).lines
+            assert maps.end_of_mapping(lines, mapping.start) == mapping.end
+            assert len(lines) == len(mappings)
+            assert all(maps.end_of_mapping(lines, found.start) == found.end for found in mappings)
+        finally:
+            process.kill()
+
+
+def wait_for_call(pid, name):
+    """Wait until the process is blocked in that system call."""
+    deadline = time.monotonic() + 60
+    while getattr(procfs.read_system_call(pid, pid), "number", None) != NUMBERS[name]:
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("option, hides", [(b"", False), (b",hidepid=invisible", True), (b",hidepid=0", False)])
