@@ -58,7 +58,7 @@ def note_end_of_thread():
 
 
 def processor(pid):
-    """The Processor of a process of ours."""
+    """The Processor of a process; one that has ended has had nothing."""
     executed = delayed = 0.0
     runnable = False
     try:

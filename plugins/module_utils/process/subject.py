@@ -9,7 +9,6 @@ Nothing here touches the process; reading is all.
 from __future__ import annotations
 
 import os
-import time
 
 from ..arch.elf_format import NAME
 from ..named_tuple import NamedTuple
@@ -25,6 +24,7 @@ from .errors import (
 from .foreign_file import find
 from .maps import Mapping, MemoryMap, runs_on_musl, runtime_mapping, translator
 from .memory import may_write
+from .patience import Patience
 from .procfs import (
     ENDED_STATES,
     PF_EXITING,
@@ -40,7 +40,7 @@ from .random_bytes import NONE, RandomBytes, random_bytes
 from .runtime import NO_RUNTIME, RuntimeState, read_state, state_address
 from .survey import UNREACHABLE, survey
 
-# How long the state block may go on changing, and between two looks at it; in seconds.
+# How long the state block may go on changing (patience.Patience), and between two looks at it; in seconds.
 SETTLE_SECONDS = 2.0
 SETTLE_PAUSE = 0.002
 
@@ -217,12 +217,13 @@ def at_rest(look):
     :raises StateUnsettled: it does not come to rest.
     :raises: as ``look``.
     """
-    deadline = time.monotonic() + SETTLE_SECONDS
+    patience = None
     while True:
         try:
             return (yield from look())
-        except StateUnsettled:
-            if time.monotonic() > deadline:
+        except StateUnsettled as error:
+            patience = patience or Patience(error.pid, SETTLE_SECONDS)
+            if patience.is_over():
                 raise
         yield SETTLE_PAUSE
 

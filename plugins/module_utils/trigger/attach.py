@@ -27,6 +27,7 @@ from ..process.errors import ProcessGone, ProcessUnpatchable, ProgramReplaced, R
 from ..process.maps import read_maps, runtime_mapping
 from ..process.memory import read_memory
 from ..process.namespaces import can_load, inner_thread_id, sees_itself_in_proc
+from ..process.patience import Patience
 from ..process.procfs import confirm, explained, read_system_call, thread_ids
 from ..process.running import Rows, Running
 from ..process.safe_point import NOT_UNWOUND, STACK_LIMIT, look_at_blocked, survey_grounds
@@ -50,7 +51,7 @@ _MOST_STOPS = 500
 _MOST_FRUITLESS = 20
 # After so many of them deeper stacks are read, too, which takes up to a millisecond.
 _QUICK_STOPS = 50
-# When no thread was where its stack can be told in so many rounds, and seconds, none will be.
+# When no thread was where its stack can be told in so many rounds, and seconds (process.patience), none will be.
 _HOPELESS_ROUNDS = 200
 _HOPELESS_SECONDS = 2.0
 # The answer comes when the loader is done, in milliseconds.
@@ -177,9 +178,9 @@ class _Attempt:
         self.grounds: Any = None
         self.rows = Rows()
         self.running: dict = {}
-        # Whether a thread of this round, and when the last one, was where its stack can be told.
+        # Whether a thread of this round was where its stack can be told, and how long there was none.
         self.hopeful = False
-        self.hopeful_at = time.monotonic()
+        self.patience = Patience(subject.pid, _HOPELESS_SECONDS)
         self.hopeless_rounds = 0
         self._opened = contextlib.ExitStack()
 
@@ -326,11 +327,12 @@ class _Attempt:
 
     def _require_hope(self):
         """Raise ProcessUnpatchable if no thread has been where its stack can be told for long."""
-        self.hopeless_rounds = 0 if self.hopeful else self.hopeless_rounds + 1
         if self.hopeful:
-            self.hopeful_at = time.monotonic()
-        self.hopeful = False
-        if self.hopeless_rounds > _HOPELESS_ROUNDS and time.monotonic() - self.hopeful_at > _HOPELESS_SECONDS:
+            self.hopeful, self.hopeless_rounds = False, 0
+            self.patience = Patience(self.subject.pid, _HOPELESS_SECONDS)
+            return
+        self.hopeless_rounds += 1
+        if self.patience.is_over() and self.hopeless_rounds > _HOPELESS_ROUNDS:
             raise ProcessUnpatchable(
                 self.subject.pid,
                 f"process {self.subject.pid} ({self.subject.name}) cannot be given the runtime while it runs:"

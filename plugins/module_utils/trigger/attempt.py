@@ -11,12 +11,11 @@ keep the others from being served.
 
 from __future__ import annotations
 
-import time
-
 from ..errors import MissingDependency, NotPatchable, UlpError
 from ..faults import unexpected
 from ..process.affiliation import container as container_of
 from ..process.errors import FalseClaim, NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced, StateUnsettled
+from ..process.patience import Patience
 from ..process.procfs import process_name
 from ..process.subject import alive, goes_on_without
 from . import outcome
@@ -26,7 +25,8 @@ from .outcome import Row
 
 # How often a process may exec before we give up.
 _PROGRAMS = 5
-# How long the dynamic loader may take to get to the runtime, and how long to wait between two looks; in seconds.
+# How long the dynamic loader may take to get to the runtime (process.patience), and how long to wait between two looks;
+# in seconds.
 _START_SECONDS = 2.0
 _START_PAUSE = 0.005
 # How often to look again at a state block that the memory map contradicts: the loader maps the runtime step by step.
@@ -107,7 +107,7 @@ def _carried_out(work, job, pid, announced, seen):
     """The Row that ``work`` gives; ``seen`` (_Seen) is told whose it is."""
     programs = 1
     doubts = 0
-    deadline = time.monotonic() + _START_SECONDS
+    patience = None
     while True:
         stat, proc_tid = alive(pid)
         seen.name = process_name(pid, stat.name)
@@ -117,7 +117,8 @@ def _carried_out(work, job, pid, announced, seen):
             if row.outcome != outcome.NOT_APPLICABLE or not goes_on_without(proc_tid, pid):
                 return row._replace(container=seen.container)
         except (ProcessStarting, StateUnsettled):
-            if announced.sent or time.monotonic() > deadline:
+            patience = patience or Patience(pid, _START_SECONDS)
+            if announced.sent or patience.is_over():
                 raise
             yield _START_PAUSE
         except FalseClaim:
