@@ -180,7 +180,8 @@ ERROR_SENTENCES = {
     NO_MEMORY: "the process is out of memory",
     FULL: "a table of the runtime is full",
     UNEXPECTED_CODE: "the code at a function's entry is not what it should be, as when a probe or a debugger is there",
-    DOMAINS_DIFFER: "the target libraries were first patched apart from each other",
+    DOMAINS_DIFFER: "the target libraries were first patched apart from each other; apply a livepatch for each of them"
+                    " alone, or restart the process",
     ALREADY_APPLIED: "the patch is already applied",
     NOT_APPLIED: "the patch is not applied",
     WORKER_LOST: "the thread that carried out an earlier request was killed at its work; restart the process",
