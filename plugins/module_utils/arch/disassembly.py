@@ -13,6 +13,7 @@ from __future__ import annotations
 from .x86_64.disassembler import (
     ENDS,
     direct_target,
+    instruction_ends,
     instructions,
     is_jump,
     is_padding,
@@ -25,6 +26,6 @@ from .x86_64.disassembler import (
 from .x86_64.moving import Moved, Unmovable, is_idle, moved, pushed_register
 
 __all__ = [
-    "ENDS", "Moved", "Unmovable", "direct_target", "instructions", "is_idle", "is_jump", "is_padding",
-    "loaded_address", "moved", "near_operand", "operation", "outline", "pushed_register", "table_address",
+    "ENDS", "Moved", "Unmovable", "direct_target", "instruction_ends", "instructions", "is_idle", "is_jump",
+    "is_padding", "loaded_address", "moved", "near_operand", "operation", "outline", "pushed_register", "table_address",
 ]

@@ -62,6 +62,8 @@ _LINKING = re.compile(r"-Wl,.*|-l.+|-L.+|-shared|-static|-static-.*|-r|-pie|-no-
                       r"|-nodefaultlibs|-fuse-ld=.*|-s")
 # What leaves local symbols, or all, out of a file that is linked.
 _STRIPPING = ("-s", "--strip-all", "-x", "--discard-all")
+# The types of ELF files, gABI, chapter 4.
+_ET_REL, _ET_EXEC, _ET_DYN = 1, 2, 3
 _VERSION = re.compile(r"-[0-9.]+$")
 # Debug information tells the layout of types; it changes no code.  It has to be readable without further files.
 _SHADOW = ["-ffunction-sections", "-fdata-sections", "-g", "-gz=none", "-fno-debug-types-section", "-w"]
@@ -287,6 +289,11 @@ def _run_strip(strip, arguments):
     return status if status >= 0 else 128 - status
 
 
+def _elf_type(start):
+    """The type of the ELF file that begins with these 18 bytes; None: it is none."""
+    return int.from_bytes(start[16:18], "little") if start[:4] == b"\x7fELF" else None
+
+
 def _is_linked(path):
     """Whether a file is a program or a shared library."""
     try:
@@ -294,7 +301,7 @@ def _is_linked(path):
             start = stream.read(18)
     except OSError:
         return False
-    return start[:4] == b"\x7fELF" and start[16:18] in (b"\2\0", b"\3\0")
+    return _elf_type(start) in (_ET_EXEC, _ET_DYN)
 
 
 def names_read(rule):
@@ -395,7 +402,7 @@ def _linked(compiler, command, shadows):
             continue
         with open(path, "rb") as stream:
             magic = stream.read(18)
-        relocatable = magic[:4] == b"\x7fELF" and magic[16:18] == b"\1\0"
+        relocatable = _elf_type(magic) == _ET_REL
         archive = magic[:8] in (b"!<arch>\n", b"!<thin>\n")
         if relocatable or (archive and (member or done.returncode)):
             for sha in [digest(path)] if relocatable else member_digests(path, member) if member else [None]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 from typing import Any, Iterator
 
+from ..arch.object_relocations import ADDRESSES
 from ..errors import BadElf, MissingDependency
 from ..named_tuple import NamedTuple
 from ..printable import printable
@@ -31,6 +32,9 @@ _BLOCKS = {"DW_TAG_lexical_block", "DW_TAG_inlined_subroutine", "DW_TAG_try_bloc
 # What no diff of a source changes, and what a unit has thousands of types from.
 _SYSTEM_NAMESPACES = {"std", "__gnu_cxx", "__cxxabiv1", "__gnu_debug"}
 _FLOATS = {3, 4, 0x0F}  # DW_ATE_complex_float, DW_ATE_float, DW_ATE_decimal_float
+# Operations of DWARF expressions (DWARF 5, 7.7.1).
+_OP_ADDR, _OP_PLUS_UCONST, _OP_PIECE, _OP_FORM_TLS_ADDRESS, _OP_ADDRX = 0x03, 0x23, 0x93, 0x9B, 0xA1
+_OP_GNU_PUSH_TLS_ADDRESS = 0xE0
 _DEPTH = 12
 _REFERRING = (".debug_info", ".debug_str_offsets")
 
@@ -393,7 +397,7 @@ def _relocated(file: ObjectFile) -> bytes:
             continue
         for relocation in section.relocations:
             symbol = file.symbols[relocation.symbol]
-            if relocation.kind in ("32", "64") and symbol.defined and file.sections[symbol.section].name.startswith(
+            if relocation.kind in ADDRESSES and symbol.defined and file.sections[symbol.section].name.startswith(
                     ".debug"):
                 place = section.offset + relocation.offset
                 value = (symbol.value + relocation.addend) % (1 << 8 * relocation.size)
@@ -477,15 +481,16 @@ def _is_constant(die: Any) -> bool:
 
 
 def _is_static(die: Any) -> bool:
-    """Whether a variable has an address of its own: DW_OP_addr, DW_OP_addrx, or an offset of thread-local storage."""
+    """Whether a variable has an address of its own, or an offset of thread-local storage."""
     for each in _origins(die):
         location = each.attributes.get("DW_AT_location")
         if location is not None and isinstance(location.value, list):
             value = location.value
-            # DW_OP_piece: clang leaves out fields that nobody uses.
-            while len(value) > 2 and value[0] == 0x93:
+            # clang leaves out fields that nobody uses.
+            while len(value) > 2 and value[0] == _OP_PIECE:
                 value = value[2:]
-            return bool(value) and (value[0] in (0x03, 0xA1) or value[-1] in (0x9B, 0xE0))
+            return bool(value) and (
+                value[0] in (_OP_ADDR, _OP_ADDRX) or value[-1] in (_OP_FORM_TLS_ADDRESS, _OP_GNU_PUSH_TLS_ADDRESS))
     return False
 
 
@@ -506,8 +511,8 @@ def _place(member: Any) -> int | str:
         return 0
     value = attribute.value
     if isinstance(value, list):
-        # Up to version 3: DW_OP_plus_uconst and the offset in ULEB128.
-        if value and value[0] == 0x23:
+        # Up to version 3: the offset in ULEB128.
+        if value and value[0] == _OP_PLUS_UCONST:
             return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(value[1:]))
         return "found by " + " ".join(f"{byte:02x}" for byte in value)
     return int(value)

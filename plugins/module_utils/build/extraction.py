@@ -22,14 +22,45 @@ Other instructions that access the target's variables directly have no room for 
 with the medium code model, where each such access first loads a distance from the GOT's address
 (``movabs $x@GOTOFF, %r``).  The base is made 0 and the distance a word with the whole address.
 
-Sources: the AMD64 psABI, sections 3.5 (code models), 4.4 (relocation types) and 6 (thread-local storage); Intel SDM,
-volume 2, for the instructions.
+The instructions are those of x86-64; arch.references knows them, and arch.object_relocations how they are referred to.
 """
 
 from __future__ import annotations
 
 from typing import cast
 
+from ..arch.object_relocations import (
+    DESCRIPTOR,
+    DESCRIPTOR_CALL,
+    DISTANCES,
+    FROM_END,
+    FROM_GOT,
+    GENERAL_DYNAMIC,
+    GOT_ADDRESS,
+    INITIAL_EXEC,
+    LARGE,
+    LOCAL_DYNAMIC_DISTANCE,
+    LOCAL_DYNAMIC_START,
+    LOCAL_EXEC,
+    NEAR,
+    NOTHING,
+    PREFIX,
+    R_DISTANCE,
+    R_NONE,
+    SHORT_ADDRESSES,
+    THROUGH_GOT,
+    WORD,
+)
+from ..arch.references import (
+    add_instead,
+    drop_descriptor_call,
+    goes_there,
+    is_descriptor,
+    load_instead,
+    load_whole_address,
+    move_instead,
+    set_distance,
+)
 from ..elf.symbols import Symbol as TargetSymbol
 from ..livepatch.binding import TLS
 from ..named_tuple import NamedTuple
@@ -52,14 +83,11 @@ from .replacing import Replaced, UnitChange
 from .slots import Slots
 from .target_library import Ambiguous, Reference, TargetLibrary
 
-_R_NONE, _R_PC32 = 0, 2
 _GOT = "_GLOBAL_OFFSET_TABLE_"
-_THROUGH_GOT = ("GOTPCREL", "GOTPCRELX", "REX_GOTPCRELX")
-_DISTANCES = ("PC32", "PC64")
-# Of the local-dynamic model: the start of a library's thread-local storage, and distances from there.
+# Of the local-dynamic model.
 _MODULE_BASE = "_TLS_MODULE_BASE_"
-_LOCAL_DYNAMIC = ("TLSLD", "DTPOFF32")
-_DESCRIPTORS = ("GOTPC32_TLSDESC", "TLSDESC_CALL")
+_LOCAL_DYNAMIC = (LOCAL_DYNAMIC_START, LOCAL_DYNAMIC_DISTANCE)
+_DESCRIPTORS = (DESCRIPTOR, DESCRIPTOR_CALL)
 
 
 class Source(NamedTuple):
@@ -158,7 +186,7 @@ class _Extraction:
         function = where.name if where else section.name
         self.refusals.add(
             REFERENCE, function, f"{function} of {source.change.source} refers to {name or 'a constant'} in a way that"
-            f" is not understood (R_X86_64_{relocation.kind})")
+            f" is not understood ({PREFIX}{relocation.kind})")
 
     # -------------------------------------------------------------- walking
 
@@ -179,7 +207,7 @@ class _Extraction:
                 self.edit(key, source, section, relocation)
 
     def edit(self, key: str, source: Source, section: ObjectSection, relocation: Relocation) -> None:
-        if relocation.kind == "NONE":
+        if relocation.kind == NOTHING:
             return
         meaning = source.meaning
         place = meaning.place(section, relocation)
@@ -189,7 +217,7 @@ class _Extraction:
         if section.is_code and (relocation.kind in _LOCAL_DYNAMIC or place.name == _MODULE_BASE):
             self.edit_local_dynamic(key, source, section, relocation, place)
             return
-        if not section.is_code and relocation.kind in _DISTANCES:
+        if not section.is_code and relocation.kind in DISTANCES:
             # Switch tables, and exception tables: distances within the patch library.
             if place.section is not None:
                 self.need(key, place.section)
@@ -208,15 +236,10 @@ class _Extraction:
         """``lea _GLOBAL_OFFSET_TABLE_(%rip), %r``, of the medium code model, becomes ``mov $0, %r``."""
         data = source.meaning.file.data
         at = section.offset + relocation.offset
-        rex, opcode, modrm = data[at - 3:at]
-        if relocation.kind != "GOTPC32" or rex & 0xFB != 0x48 or opcode != 0x8D or modrm & 0xC7 != 5:
+        if relocation.kind != GOT_ADDRESS or not move_instead(data, at, 0):
             self.refuse(source, section, relocation, _GOT)
             return
-        data[at - 3] = 0x48 | (rex & 4) >> 2
-        data[at - 2] = 0xC7
-        data[at - 1] = 0xC0 | (modrm & 0x38) >> 3
-        data[at:at + 4] = bytes(4)
-        self.editors[key].relocate(relocation, 0, _R_NONE, 0)
+        self.editors[key].relocate(relocation, 0, R_NONE, 0)
 
     def edit_own(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place) -> None:
         """A reference to what the patch library has itself, or imports."""
@@ -224,16 +247,17 @@ class _Extraction:
             self.need(key, place.section)
             if place.name is not None and not is_made(place.name) and place.symbol.type != STT_SECTION:
                 self.copied.add(place.name)
-            if place.symbol.type == STT_TLS and relocation.kind not in ("TLSGD", "DTPOFF32", *_DESCRIPTORS):
+            if place.symbol.type == STT_TLS and relocation.kind not in (
+                    GENERAL_DYNAMIC, LOCAL_DYNAMIC_DISTANCE, *_DESCRIPTORS):
                 self.refuse(source, section, relocation, place.name)
         elif place.name in self.defined:
             other, symbol = self.defined[place.name]
             self.need(other, symbol.section)
             self.copied.add(place.name)
-        if relocation.kind == "GOTOFF64":
+        if relocation.kind == FROM_GOT:
             self.load_whole_address(key, source, section, relocation, self.slots.own_slot(
                 self.label(key, relocation, place)))
-        elif relocation.kind in ("32", "32S", "GOT64", "GOTPC64", "PLTOFF64"):
+        elif relocation.kind in (*SHORT_ADDRESSES, *LARGE):
             self.refuse(source, section, relocation, place.name)
 
     def label(self, key: str, relocation: Relocation, place: Place) -> str:
@@ -257,29 +281,27 @@ class _Extraction:
         data = source.meaning.file.data
         at = section.offset + relocation.offset
         reference = self.target.reference(_name_of(symbol), symbol, place.offset)
-        if kind in _THROUGH_GOT:
-            editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32)
-        elif kind == "GOTOFF64":
+        if kind in THROUGH_GOT:
+            editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), R_DISTANCE)
+        elif kind == FROM_GOT:
             self.load_whole_address(key, source, section, relocation, self.slots.slot(reference))
-        elif kind == "64":
+        elif kind == WORD:
             number = list(self.sources).index(key)
             label = f"__ulp_word_{number}_{section.index}_{relocation.offset}"
             editor.symbol(label, section.index, relocation.offset)
             self.slots.word(label, reference)
-            editor.relocate(relocation, 0, _R_NONE, 0)
-        elif kind in ("PLT32", "PC32") and section.is_code:
-            rex, opcode, modrm = data[at - 3:at]
-            if modrm in (0xE8, 0xE9) or (opcode == 0x0F and 0x80 <= modrm <= 0x8F):
-                editor.relocate(relocation, editor.symbol(self.slots.thunk(reference)), _R_PC32, -4)
-            elif rex & 0xF8 == 0x48 and opcode == 0x8D and modrm & 0xC7 == 5:
-                data[at - 2] = 0x8B
-                editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32, -4)
+            editor.relocate(relocation, 0, R_NONE, 0)
+        elif kind in NEAR and section.is_code:
+            if goes_there(data, at):
+                editor.relocate(relocation, editor.symbol(self.slots.thunk(reference)), R_DISTANCE, FROM_END)
+            elif load_instead(data, at):
+                editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), R_DISTANCE, FROM_END)
             elif place.section is not None and place.section.is_constant and not place.section.is_code:
                 # Its value is all that is used, and that never changes.
                 self.edit_own(key, source, section, relocation, place)
             else:
                 self.direct.add(key)
-        elif kind in ("32", "32S"):
+        elif kind in SHORT_ADDRESSES:
             # Code for a program at a fixed address: to be compiled anew, like what accesses variables directly.
             self.direct.add(key)
         else:
@@ -288,24 +310,17 @@ class _Extraction:
     def load_whole_address(self, key: str, source: Source, section: ObjectSection, relocation: Relocation,
                            slot: str) -> None:
         """``movabs $x@GOTOFF, %r`` becomes ``mov slot(%rip), %r``, and a nop of 3 bytes."""
-        data = source.meaning.file.data
-        at = section.offset + relocation.offset
-        rex, opcode = data[at - 2:at]
-        if rex & 0xFE != 0x48 or not 0xB8 <= opcode <= 0xBF:
+        behind = load_whole_address(source.meaning.file.data, section.offset + relocation.offset)
+        if behind is None:
             self.refuse(source, section, relocation, slot)
             return
-        data[at - 2] = 0x48 | (rex & 1) << 2
-        data[at - 1] = 0x8B
-        data[at] = 0x05 | (opcode & 7) << 3
-        data[at + 1:at + 5] = bytes(4)
-        data[at + 5:at + 8] = b"\x0f\x1f\x00"
         editor = self.editors[key]
-        editor.relocate(relocation, editor.symbol(slot), _R_PC32, -4, relocation.offset + 1)
+        editor.relocate(relocation, editor.symbol(slot), R_DISTANCE, FROM_END, relocation.offset + behind)
 
     def edit_thread_local(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place,
                           symbol: TargetSymbol) -> None:
         editor = self.editors[key]
-        if relocation.kind == "TLSGD":
+        if relocation.kind == GENERAL_DYNAMIC:
             reference = self.target.reference(_name_of(symbol), symbol)
         elif relocation.kind in _DESCRIPTORS:
             self.edit_descriptor(key, source, section, relocation, place, symbol)
@@ -313,7 +328,7 @@ class _Extraction:
         elif self.target.thread_distance(symbol) is not None:
             self.edit_thread_local_of_program(key, source, section, relocation, place, symbol)
             return
-        elif relocation.kind == "GOTTPOFF":
+        elif relocation.kind == INITIAL_EXEC:
             found = self.target.thread_offset(_name_of(symbol), symbol)
             if found is None:
                 self.refuse(source, section, relocation, place.name)
@@ -322,7 +337,7 @@ class _Extraction:
         else:
             self.refuse(source, section, relocation, place.name)
             return
-        editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), _R_PC32, -4)
+        editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), R_DISTANCE, FROM_END)
 
     def edit_local_dynamic(self, key: str, source: Source, section: ObjectSection, relocation: Relocation,
                            place: Place) -> None:
@@ -340,21 +355,21 @@ class _Extraction:
                 f" {', '.join(sorted(theirs))}, which is not, by one address of thread-local storage; declare {news}"
                 ' with __attribute__((tls_model("global-dynamic")))')
         elif own:
-            if relocation.kind == "DTPOFF32":
+            if relocation.kind == LOCAL_DYNAMIC_DISTANCE:
                 self.edit_own(key, source, section, relocation, place)
-            elif relocation.kind == "TLSLD":
+            elif relocation.kind == LOCAL_DYNAMIC_START:
                 # The compiler may have named any variable of the file.
                 editor.relocate(relocation, next(iter(own.values())).symbol)
-        elif relocation.kind == "TLSLD":
+        elif relocation.kind == LOCAL_DYNAMIC_START:
             editor.relocate(relocation, editor.symbol(self.slots.slot(
-                Reference(TLS, "thread-local storage", "", 0, 0))), _R_PC32, -4)
+                Reference(TLS, "thread-local storage", "", 0, 0))), R_DISTANCE, FROM_END)
         elif place.name == _MODULE_BASE:
             self.edit_descriptor(key, source, section, relocation, place, None)
         else:
             symbol = cast(TargetSymbol, self.of_target(source, place))
             at = section.offset + relocation.offset
-            source.meaning.file.data[at:at + 4] = (symbol.value + place.offset).to_bytes(4, "little", signed=True)
-            editor.relocate(relocation, 0, _R_NONE, 0)
+            set_distance(source.meaning.file.data, at, symbol.value + place.offset)
+            editor.relocate(relocation, 0, R_NONE, 0)
 
     def local_dynamic(self, source: Source, section: ObjectSection) -> tuple[dict[str, Relocation], set[str]]:
         """({name: a distance to it} of new thread-local variables, names of the target's) of a function."""
@@ -366,7 +381,7 @@ class _Extraction:
         for index in sections:
             there = source.meaning.file.sections[index]
             for relocation in there.relocations:
-                if relocation.kind != "DTPOFF32":
+                if relocation.kind != LOCAL_DYNAMIC_DISTANCE:
                     continue
                 place = source.meaning.place(there, relocation)
                 if self.of_target(source, place) is None:
@@ -395,46 +410,36 @@ class _Extraction:
         known = descriptor or offset
         if known is None and distance is None:
             self.refuse(source, section, relocation, place.name)
-        elif relocation.kind == "TLSDESC_CALL":
+        elif relocation.kind == DESCRIPTOR_CALL:
             if descriptor is None:
-                # xchg %ax, %ax: the distance is there already.
-                data[at:at + 2] = b"\x66\x90"
-            editor.relocate(relocation, 0, _R_NONE, 0)
-        elif data[at - 3:at] != b"\x48\x8d\x05" or place.offset:
+                # The distance is there already.
+                drop_descriptor_call(data, at)
+            editor.relocate(relocation, 0, R_NONE, 0)
+        elif not is_descriptor(data, at) or place.offset:
             self.refuse(source, section, relocation, place.name)
         elif known is None:
-            # mov $distance, %rax.
-            data[at - 3:at] = b"\x48\xc7\xc0"
-            data[at:at + 4] = cast(int, distance).to_bytes(4, "little", signed=True)
-            editor.relocate(relocation, 0, _R_NONE, 0)
+            move_instead(data, at, cast(int, distance))
+            editor.relocate(relocation, 0, R_NONE, 0)
         else:
-            data[at - 2] = 0x8B
-            editor.relocate(relocation, editor.symbol(self.slots.slot(known)), _R_PC32, -4)
+            load_instead(data, at)
+            editor.relocate(relocation, editor.symbol(self.slots.slot(known)), R_DISTANCE, FROM_END)
 
     def edit_thread_local_of_program(self, key: str, source: Source, section: ObjectSection, relocation: Relocation,
                                      place: Place, symbol: TargetSymbol) -> None:
-        """A distance that is known becomes an immediate operand, as when a linker relaxes such code.
-
-        Source: AMD64 psABI, table 11.10 (from initial-exec to local-exec).
-        """
+        """A distance that is known becomes an immediate operand, as when a linker relaxes such code."""
         data = source.meaning.file.data
         at = section.offset + relocation.offset
         distance = cast(int, self.target.thread_distance(symbol)) + place.offset
-        if relocation.kind == "GOTTPOFF":
-            rex, opcode, modrm = data[at - 3:at]
-            register = (modrm & 0x38) >> 3
-            if rex & 0xFB != 0x48 or opcode not in (0x03, 0x8B) or modrm & 0xC7 != 5:
+        if relocation.kind == INITIAL_EXEC:
+            if not add_instead(data, at, distance):
                 self.refuse(source, section, relocation, place.name)
                 return
-            # add $distance, %r; or mov $distance, %r.
-            data[at - 3] = 0x48 | (rex & 4) >> 2
-            data[at - 2] = 0x81 if opcode == 0x03 else 0xC7
-            data[at - 1] = 0xC0 | register
-        elif relocation.kind != "TPOFF32" or not section.is_code:
+        elif relocation.kind == LOCAL_EXEC and section.is_code:
+            set_distance(data, at, distance)
+        else:
             self.refuse(source, section, relocation, place.name)
             return
-        data[at:at + 4] = distance.to_bytes(4, "little", signed=True)
-        self.editors[key].relocate(relocation, 0, _R_NONE, 0)
+        self.editors[key].relocate(relocation, 0, R_NONE, 0)
 
 
 def _name_of(symbol: TargetSymbol) -> str:

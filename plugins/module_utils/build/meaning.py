@@ -13,10 +13,10 @@ import hashlib
 import re
 from typing import Tuple
 
+from ..arch.disassembly import instruction_ends
+from ..arch.object_relocations import RELATIVE
 from ..named_tuple import NamedTuple
-from .disassembly import instruction_ends
 from .objects import (
-    RELATIVE,
     SHF_MERGE,
     SHF_STRINGS,
     SHN_COMMON,

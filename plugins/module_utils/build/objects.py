@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A relocatable object file, to be read and changed.
 
-Sources: the System V gABI, chapter 4, and its AMD64 supplement, section 4.4 (relocation types).
+Source: the System V gABI, chapter 4.
 """
 
 from __future__ import annotations
 
 import struct
 
+from ..arch.object_relocations import RELOCATIONS, SIZES
 from ..atomic_file import read_file
 from ..elf.headers import HEADER_SIZE, SECTION_HEADER_SIZE, decode_header, decode_section_headers
 from ..errors import BadElf
@@ -29,18 +30,6 @@ SHF_TLS = 0x400
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS, STT_GNU_IFUNC = 0, 1, 2, 3, 4, 5, 6, 10
 STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE = 0, 1, 2, 10
 STV_DEFAULT, STV_INTERNAL, STV_HIDDEN, STV_PROTECTED = 0, 1, 2, 3
-
-RELOCATIONS = {
-    0: "NONE", 1: "64", 2: "PC32", 3: "GOT32", 4: "PLT32", 9: "GOTPCREL", 10: "32", 11: "32S", 12: "16", 13: "PC16",
-    14: "8", 15: "PC8", 17: "DTPOFF64", 18: "TPOFF64", 19: "TLSGD", 20: "TLSLD", 21: "DTPOFF32", 22: "GOTTPOFF",
-    23: "TPOFF32", 24: "PC64", 25: "GOTOFF64", 26: "GOTPC32", 27: "GOT64", 28: "GOTPCREL64", 29: "GOTPC64",
-    31: "PLTOFF64", 34: "GOTPC32_TLSDESC", 35: "TLSDESC_CALL", 41: "GOTPCRELX", 42: "REX_GOTPCRELX",
-}
-_SIZES = {"64": 8, "PC64": 8, "GOTOFF64": 8, "GOT64": 8, "GOTPC64": 8, "GOTPCREL64": 8, "PLTOFF64": 8, "DTPOFF64": 8,
-          "TPOFF64": 8, "16": 2, "PC16": 2, "8": 1, "PC8": 1, "NONE": 0, "TLSDESC_CALL": 0}
-# Their value is relative to the place, which within an instruction lies some bytes before its end.
-RELATIVE = {"PC32", "PLT32", "GOTPCREL", "GOTPCRELX", "REX_GOTPCRELX", "TLSGD", "TLSLD", "GOTTPOFF", "GOTPC32",
-            "GOTPC32_TLSDESC"}
 
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELA = struct.Struct("<QQq")
@@ -75,13 +64,13 @@ class Relocation(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The type's name without R_X86_64_, or its number."""
+        """The type's name (arch.object_relocations), or its number."""
         return RELOCATIONS.get(self.type, str(self.type))
 
     @property
     def size(self) -> int:
         """How many bytes it changes."""
-        return _SIZES.get(self.kind, 4)
+        return SIZES.get(self.kind, 4)
 
 
 class ObjectSection(NamedTuple):
@@ -111,7 +100,7 @@ class ObjectSection(NamedTuple):
 
 
 class ObjectFile:
-    """One relocatable x86-64 object, decoded.
+    """One relocatable object of our architecture, decoded.
 
     Attributes: ``path``, ``data`` (a bytearray), ``sections``, ``symbols``.
     """

@@ -10,24 +10,13 @@ any distance.
 
 from __future__ import annotations
 
+from ..arch.references import THUNK
 from ..livepatch.binding import TLS, TLS_WORDS, Binding
 from ..named_tuple import NamedTuple
 from .target_library import Reference
 
 _WORDS = '.section .data.rel.ro.ulp_slots,"aw",@progbits\n.balign 8\n'
 _THUNKS = '.section .text.ulp_thunks,"ax",@progbits\n'
-_THUNK = """\
-.globl {thunk}
-.hidden {thunk}
-.type {thunk}, @function
-.balign 16
-{thunk}:
-.cfi_startproc
-endbr64
-jmp *{slot}(%rip)
-.cfi_endproc
-.size {thunk}, .-{thunk}
-"""
 
 
 class Bound(NamedTuple):
@@ -76,7 +65,7 @@ class Slots:
         for symbol, name in self._own.items():
             lines.append(f".globl {name}\n.hidden {name}\n{name}: .quad {symbol}\n")
         lines.append(_THUNKS)
-        lines.extend(_THUNK.format(thunk=thunk, slot=slot) for slot, thunk in self._thunks.items())
+        lines.extend(THUNK.format(thunk=thunk, slot=slot) for slot, thunk in self._thunks.items())
         lines.append('.section .note.GNU-stack,"",@progbits\n')
         return "".join(lines)
 

@@ -28,12 +28,12 @@ def capstone() -> Any:
 
 
 @lru_cache(maxsize=None)
-def _decoder(detail: bool) -> Any:
+def _decoder(detail: bool, skips: bool) -> Any:
     module = capstone()
     decoder = module.Cs(module.CS_ARCH_X86, module.CS_MODE_64)
     decoder.detail = detail
     # What is no instruction is stepped over, byte by byte.
-    decoder.skipdata = not detail
+    decoder.skipdata = skips
     return decoder
 
 
@@ -43,12 +43,38 @@ def outline(code: bytes, address: int) -> Iterator[tuple[int, int, str, str]]:
     :param code: bytes.
     :param address: the link-time address of the first.
     """
-    yield from _decoder(False).disasm_lite(code, address)
+    yield from _decoder(False, True).disasm_lite(code, address)
 
 
 def instructions(code: bytes, address: int) -> Iterator[Any]:
     """The instructions as capstone.CsInsn with all details, up to the first that cannot be decoded."""
-    yield from _decoder(True).disasm(code, address)
+    yield from _decoder(True, False).disasm(code, address)
+
+
+def instruction_ends(code: bytes, offsets: list[int]) -> dict[int, int]:
+    """{offset: end of the instruction that holds it}, for those of ``offsets`` (ascending) that lie in instructions.
+
+    The addend of a reference relative to the instruction pointer counts from there, 4 to 8 bytes behind the field:
+    ``movl $1, x(%rip)`` has its immediate there.
+    """
+    decoder = _decoder(False, False)
+    ends = {}
+    wanted = iter(offsets)
+    offset = next(wanted, None)
+    position = 0
+    while position < len(code) and offset is not None:
+        start = position
+        for address, size, _mnemonic, _operands in decoder.disasm_lite(code[position:], position):
+            position = address + size
+            while offset is not None and offset < position:
+                if offset >= address:
+                    ends[offset] = position
+                offset = next(wanted, None)
+            if offset is None:
+                break
+        # Data among code: go on behind it.
+        position = max(position, start + 1) if position == start else position
+    return ends
 
 
 def operation(mnemonic: str) -> str:
