@@ -95,10 +95,13 @@ def _facts_of(task, files, selection):
         # What its sentence advises is for those who do not attach.
         whose = f"process {task.pid} ({name_of(task.pid)})"
         reason = f"{whose} was started without the livepatch runtime, which an apply loads"
-        prepared = _padded_paths(task.pid, files)
-        return [_unpatchable(task, reason, prepared, patchable=BY_ATTACHING), *_moved_at(task.pid, files)]
+        libraries = _loaded(task.pid, files)
+        return [
+            _unpatchable(task, reason, _padded_paths(libraries), patchable=BY_ATTACHING),
+            *_moved(task.pid, name_of(task.pid), libraries or []),
+        ]
     except ProcessUnpatchable as error:
-        return [_unpatchable(task, error, _padded_paths(task.pid, files))]
+        return [_unpatchable(task, error, _padded_paths(_loaded(task.pid, files)))]
     except UlpError as error:
         return [_unpatchable(task, error, None)]
     except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
@@ -120,15 +123,22 @@ def padded(files, proc_tid, mappings):
     return [library for library in files.libraries(proc_tid, mappings) if library.survey.padded]
 
 
-def _padded_paths(pid, files):
-    """What a process that has no runtime could have had patched: paths, or None where that cannot be told."""
+def _loaded(pid, files):
+    """The process.mapped.LoadedLibrary of a process that has no runtime, or None where that cannot be told."""
     try:
         proc_tid = alive(pid)[1]
-        return [printable(library.path) for library in padded(files, proc_tid, read_code_maps(proc_tid))]
+        return files.libraries(proc_tid, read_code_maps(proc_tid))
     except MissingDependency:
         raise
     except UlpError:
         return None
+
+
+def _padded_paths(libraries):
+    """The paths of those of _loaded() that were built for livepatching."""
+    if libraries is None:
+        return None
+    return [printable(library.path) for library in libraries if library.survey.padded]
 
 
 def _unpatchable(task, reason, libraries, forbidden=False, patchable=NOT):
@@ -190,17 +200,6 @@ def _moved(pid, name, libraries):
         _entry(pid, name, moved_away(pid, name, library), [printable(library.path)])
         for library in libraries if library.moved
     ]
-
-
-def _moved_at(pid, files):
-    """The same of a process that the runtime can be loaded into; nothing where that cannot be told."""
-    try:
-        proc_tid = alive(pid)[1]
-        return _moved(pid, name_of(pid), files.libraries(proc_tid, read_code_maps(proc_tid)))
-    except MissingDependency:
-        raise
-    except UlpError:
-        return []
 
 
 def _undone(subject, files):
