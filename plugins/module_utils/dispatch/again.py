@@ -24,6 +24,8 @@ from .select import choose, short_name_of
 
 # How many passes there are at most.
 _PASSES = 20
+# What a process that was looked at has come to, if it need not be looked at again on suspicion.
+_NO_GOOD = (outcome.FAILED, outcome.PENDING, outcome.NOT_PATCHABLE)
 # Of so many processes the sentence speaks.
 _LISTED = 3
 
@@ -50,7 +52,7 @@ class Passes:
             # Nobody asked for their children.
             return False
         found = [row for row in rows if may_have_left_children(row)]
-        self._failed.update(row.pid for row in rows if row.outcome in (outcome.FAILED, outcome.PENDING))
+        self._failed.update(row.pid for row in rows if row.outcome in _NO_GOOD)
         # What is left alone may have children that are not, but need not end forking.
         if not found and not (self._count == 1 and any(row.outcome == outcome.EXCLUDED for row in rows)):
             return False
