@@ -24,7 +24,7 @@ from ..process.running import Running
 from ..process.safe_point import Blocked, differs
 from . import requests
 from .diversion import Diversion
-from .errors import StepFailed
+from .errors import MovedOn, StepFailed
 from .interruption import interruption
 from .requests import request
 from .rseq import registered_area
@@ -84,7 +84,7 @@ class Bootstrap(Diversion):
         if isinstance(self.proof, Blocked):
             self._require_unmoved(self.proof)
         elif registers.system_call is not None:
-            raise self._refusal("has entered a system call since it was looked at")
+            raise self._moved_on("has entered a system call")
         else:
             self._require_outside(self.proof)
         if owner(self.tid, registers.thread_pointer) != self.inner_tid:
@@ -103,10 +103,13 @@ class Bootstrap(Diversion):
             or not interruption(registers)
             or not proof.registers.items() <= registers.by_number.items()
         ):
-            raise self._refusal("has moved on since it was looked at")
+            raise self._moved_on("has moved on")
         self._read_into(ctypes.addressof(self.stack), proof.stack_pointer, len(proof.stack))
         if differs(proof.stack, self.stack, proof.stack_pointer, self.code_ranges):
-            raise self._refusal("has moved on since it was looked at")
+            raise self._moved_on("has moved on")
+
+    def _moved_on(self, what):
+        return MovedOn(self.pid, self.tid, self._sentence(f"{what} since it was looked at"))
 
     def _require_outside(self, running):
         registers, picture = self.registers, running.picture

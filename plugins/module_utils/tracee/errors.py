@@ -25,6 +25,10 @@ class ThreadEnded(ThreadRefused):
         super().__init__(pid, tid, f"thread {tid} of process {pid} has ended")
 
 
+class MovedOn(ThreadRefused):
+    """The thread is not any more where it was looked at, so that nothing is known of it."""
+
+
 class StrangeStack(ThreadRefused):
     """The thread is on a stack that the C library did not make for it: nobody can say where that ends."""
 

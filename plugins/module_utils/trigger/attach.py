@@ -34,7 +34,7 @@ from ..process.safe_point import NOT_UNWOUND, STACK_LIMIT, look_at_blocked, surv
 from ..process.subject import examine, require_available
 from ..process.unwinder import hangs_on_register
 from ..tracee.bootstrap import Bootstrap
-from ..tracee.errors import StepFailed, ThreadRefused
+from ..tracee.errors import MovedOn, StepFailed, ThreadRefused
 from ..tracee.glance import registers_in_call
 from .clearance import clear
 from .cut_off import left_behind
@@ -44,6 +44,7 @@ from .leave import require_leave
 from .seccomp_check import require_no_strict_thread, require_permitted, seccomp_reservation
 from .threads import candidates
 
+_MOVED_ON = "has moved on since it was looked at"
 _PAUSE = 0.001
 # A thread that runs is stopped so often, altogether, until one is found at a safe point.
 _MOST_STOPS = 500
@@ -166,6 +167,7 @@ class _Attempt:
         self.held_ns = 0
         self.tries = 0
         self.why = "no thread could be looked at"
+        self.reason_found = False  # whether that says what is in the way, and not only that a thread moves on
         self.memory = -1
         self.lock = -1
         self.permitted = {}
@@ -390,7 +392,7 @@ class _Attempt:
                     self.running[tid] = Running(self.rows, grounds)
                 proof = self.running[tid]
                 if proof.is_in_vain:
-                    self.why = f"thread {tid} runs in code without unwind information"
+                    self._note(f"thread {tid} runs in code without unwind information")
                     return False
                 self.hopeful = self.hopeful or tid not in self.frameless
                 if self.tries > _QUICK_STOPS:
@@ -403,7 +405,7 @@ class _Attempt:
                     self.frameless.discard(tid)
                     self.hopeful = True
                 if proof is None:
-                    self.why = f"thread {tid} {why}"
+                    self._note(f"thread {tid} {why}", passing=why == _MOVED_ON)
                     return False
             self.tries += 1
             bootstrap = Bootstrap(
@@ -416,20 +418,26 @@ class _Attempt:
             finally:
                 self.held_ns = max(self.held_ns, bootstrap.custody.held_ns)
         except StepFailed as error:
-            self.why = str(error)
+            self._note(str(error))
             if error.error == errno.EPERM:
                 self.barred.add(tid)
             return False
         except ThreadRefused as error:
-            self.why = str(error)
+            self._note(str(error), passing=isinstance(error, MovedOn))
             if isinstance(proof, Running):
                 proof.study(subject.proc_tid, mappings, self.job.files)
             return False
         except ProcessGone:
             confirm(subject.identity)
-            self.why = f"thread {tid} has ended"
+            self._note(f"thread {tid} has ended", passing=True)
             return False
         return diverted is not None
+
+    def _note(self, why, passing=False):
+        """``why`` a thread was not sent off; ``passing``: that says nothing of the next time."""
+        if not passing or not self.reason_found:
+            self.why = why
+        self.reason_found = self.reason_found or not passing
 
     def _proof_of_blocked(self, tid, where, mappings):
         """As safe_point.look_at_blocked(); for frames that hang on its registers the thread is stopped for a moment."""
@@ -446,7 +454,7 @@ class _Attempt:
         # A sleep goes on by another call.
         again = read_system_call(subject.pid, tid)
         if registers is None or again is None or again[1:] != where[1:]:
-            return None, "has moved on since it was looked at"
+            return None, _MOVED_ON
         proof, why = look_at_blocked(subject.proc_tid, where, grounds, mappings, files, registers)
         if proof is None:
             self.fruitless[tid] = again, why, count + 1 if before == again else 1

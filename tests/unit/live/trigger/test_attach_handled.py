@@ -12,6 +12,8 @@ from test_attach_killed import code_of_c_library, runtimes
 SECONDS = 60
 # Until nothing is to be expected any more.
 HOPELESS_SECONDS = 3
+# So often on a busy machine.
+TIMES = 10
 
 
 @pytest.fixture(name="handled")
@@ -39,9 +41,14 @@ def test_interrupted_call_that_may_hold_a_lock(handled, padded, runtime, trigger
     """
     victim = handled("raise")
     code = code_of_c_library(victim)
-    row = trigger(padded, runtime=str(runtime / "libpulp.so"), timeout=HOPELESS_SECONDS).apply(victim.pid)
-    assert (row.outcome, row.attached) == ("failed", False), row
-    # Seen to say that its stack cannot be unwound, from the second look on.
+    for _time in range(TIMES):
+        row = trigger(padded, runtime=str(runtime / "libpulp.so"), timeout=HOPELESS_SECONDS).apply(victim.pid)
+        assert (row.outcome, row.attached) == ("failed", False), row
+        # Beside much other work it may not have come to wait, and nobody has seen more than that it runs.
+        if "since it was looked at" not in row.reason:
+            break
+    # Seen to say that its stack cannot be unwound, from the second look on; and that it has entered a call since it was
+    # looked at, when the last reason counted, and not the one that stays.
     assert "is called back by the C library" in row.reason
     assert runtimes(victim) == 0
     assert code_of_c_library(victim) == code
