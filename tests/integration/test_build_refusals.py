@@ -22,7 +22,7 @@ TREE = """\
 === Makefile
 P = -O2 -fPIC -fpatchable-function-entry=16,14 -falign-functions=16
 L = -shared -Wl,--build-id
-all: libone.so libtwo.so liblto.so libasm.so libcxx.so libbare.so libslim.so lib32.so prog
+all: libone.so libtwo.so liblto.so libasm.so libcxx.so libbare.so libslim.so libversions.so lib32.so prog
 libone.so: one.o more.o
 \tgcc $(L) -Wl,-soname,libone.so -o $@ one.o more.o
 libtwo.so: two.o
@@ -42,6 +42,9 @@ libslim.so: slim.c
 \t/usr/bin/gcc $(P) -c slim.c
 \tld -r -o joined.o slim.o
 \t/usr/bin/gcc $(L) -s -o $@ joined.o
+libversions.so: versions.c
+\tgcc $(P) -c versions.c
+\tgcc $(L) -Wl,--version-script=versions.map -o $@ versions.o
 libasm.so: asm.o top.o
 \tgcc $(L) -o $@ asm.o top.o
 prog: prog.o libone.so
@@ -179,6 +182,13 @@ int bare(int v) { return inner(v) + inner(v + 1); }
 === slim.c
 static __attribute__((noinline)) int inner(int v) { return v * 3; }
 int slim(int v) { return inner(v) + inner(v + 1); }
+=== versions.map
+V1 { global: versioned; local: *; };
+V2 { } V1;
+=== versions.c
+int versioned_new(int v) { return v * 5; }
+int versioned_old(int v) { return v - 1; }
+__asm__(".symver versioned_new,versioned@@V2\\n.symver versioned_old,versioned@V1");
 === lto.c
 int lto(int v) { return v + 1; }
 === top.c
@@ -314,6 +324,9 @@ def test_it_is_refused(build_with, file, old, new, kind, name):
     ("prog.c", "scaled(v) +", "scaled(v) + 1 +", ["work"]),
     # Compiled and linked by a path, joined by the linker, and without symbols.
     ("slim.c", "v * 3", "v * 4", ["inner"]),
+    # Symbols with versions: one name for two functions.
+    ("versions.c", "v * 5", "v * 6", ["versioned_new"]),
+    ("versions.c", "v - 1", "v - 2", ["versioned_old"]),
     # New thread-local variables.
     ("more.c", "more(int v) {", "more(int v) { static __thread int t; v += t++;", ["more"]),
     ("one.c", "state += v; blank", 'static __thread __attribute__((tls_model("global-dynamic"))) int fresh; fresh += v;'

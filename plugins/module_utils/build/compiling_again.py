@@ -77,12 +77,16 @@ def compile_again(records: Records, tree: str, before: str, source: str, files: 
     linked = {key for how in records.links.values() for key in composition(how, records).units}
     reached = [unit for key, unit in records.units.items()
                if changed.keys() & read_by[key] and (key in linked or not records.links)]
+    # What is compiled is no longer what it was, where the diff takes a source file away.
+    vanished = {unit.source for unit in reached if not os.path.lexists(os.path.join(unit.directory, unit.source))}
+    reached = [unit for unit in reached if unit.source not in vanished]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         again = list(pool.map(lambda unit: _again(unit, directory), reached))
     read = {changed[path] for paths in read_by.values() for path in changed.keys() & paths}
     unread = [name for name in files if name not in read]
     generating = [name for name in unread if name in altered or (
         not _ASIDE.fullmatch(name) and _GENERATING.fullmatch(os.path.basename(name)))]
+    generating += [changed[path] for path in map(os.path.realpath, sorted(vanished)) if path in changed]
     return CompiledAgain({unit.key: unit for unit in again}, unread, generating)
 
 

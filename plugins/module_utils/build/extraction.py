@@ -462,6 +462,9 @@ def extract(
         for symbol in source.meaning.file.symbols:
             if symbol.defined and symbol.binding != STB_LOCAL:
                 extraction.editors[key].hide(symbol)
+                if "@" in symbol.name:
+                    # No linker takes a symbol version without a version script, and nobody looks for it here.
+                    extraction.editors[key].rename(symbol, symbol.name.replace("@", "."))
     for each in replaced:
         source = extraction.sources[each.unit.key]
         function = source.meaning.functions.get(each.name)

@@ -210,6 +210,11 @@ class ObjectEditor:
             symbol << 32 | (relocation.type if kind is None else kind),
             relocation.addend if addend is None else addend)
 
+    def rename(self, symbol: Symbol, name: str) -> None:
+        """Give a symbol another name."""
+        struct.pack_into("<I", self.file.data, self._table.offset + symbol.index * _SYMBOL.size, len(self._strings))
+        self._strings += name.encode() + b"\0"
+
     def hide(self, symbol: Symbol) -> None:
         """Make a global symbol invisible outside the file that is linked."""
         place = self._table.offset + symbol.index * _SYMBOL.size + 5

@@ -171,11 +171,11 @@ def _is_same_function(each: Replaced, other: str, changes: list[UnitChange]) -> 
     mine = each.unit.difference.after
     symbol = mine.functions[each.name]
     for meaning in [mine, *(change.difference.after for change in changes if change.key != each.unit.key)]:
-        # In an object a versioned name has its version with it.
-        alias = next((symbol for name, symbol in meaning.functions.items() if name.partition("@")[0] == other), None)
-        if alias is not None:
-            place = (alias.section, alias.value) == (symbol.section, symbol.value)
-            return (meaning is mine and place) or meaning.digest_of(alias) == mine.digest_of(symbol)
+        # In an object a versioned name has its version with it, and there may be several.
+        aliases = [alias for name, alias in meaning.functions.items() if name.partition("@")[0] == other]
+        if aliases:
+            return any((meaning is mine and (alias.section, alias.value) == (symbol.section, symbol.value))
+                       or meaning.digest_of(alias) == mine.digest_of(symbol) for alias in aliases)
     # Units that have not changed have it, or none any more.
     before = each.unit.difference.before
     return before is not None and any(name.partition("@")[0] == other for name in before.functions)

@@ -57,8 +57,9 @@ def apply_diffs(tree: str, diffs: list[str], strip: int = 1) -> Applied:
         raise BadDiff(f"{', '.join(diffs)} would change nothing in the source")
     for name in changed:
         extension = os.path.splitext(name)[1]
-        if extension in _NUMBERED and extension not in _GRAMMAR and before[name]:
-            _keep_line_numbers(os.path.join(tree, name), before[name])
+        file = os.path.join(tree, name)
+        if extension in _NUMBERED and extension not in _GRAMMAR and before[name] and os.path.exists(file):
+            _keep_line_numbers(file, before[name])
     return Applied(sorted(changed), warnings)
 
 

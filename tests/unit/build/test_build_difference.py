@@ -274,6 +274,16 @@ def test_what_has_not_changed_is_not_compiled_a_second_time_once_more(tree, tmp_
     assert (units[1].shadow != units[0].shadow) is again
 
 
+def test_a_file_that_a_diff_takes_away_is_gone(tree, tmp_path):
+    """Seen to fail: an empty file was there, and a Makefile that takes all files compiled it."""
+    diff = tmp_path / "fix.patch"
+    lines = (tree / "unit.c").read_text().splitlines()
+    diff.write_text(f"--- a/unit.c\n+++ /dev/null\n@@ -1,{len(lines)} +0,0 @@\n" + "".join(
+        f"-{line}\n" for line in lines))
+    assert apply_diffs(str(tree), [str(diff)], 1).files == ["unit.c"]
+    assert not (tree / "unit.c").exists()
+
+
 def test_a_compiler_that_fails_fails(tree, tmp_path):
     write_wrappers(str(tmp_path / "bin"))
     environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
