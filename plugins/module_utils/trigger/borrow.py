@@ -15,6 +15,7 @@ from ..named_tuple import NamedTuple
 from ..process.address_space import AddressSpace
 from ..process.errors import NotMapped, ProcessGone, ProcessUnpatchable
 from ..process.maps import read_maps
+from ..process.patience import Patience
 from ..process.procfs import confirm, thread_ids
 from ..process.runtime import Result
 from ..process.subject import goes_on_without
@@ -35,7 +36,7 @@ _PATIENT_AFTER = 1000
 _PATIENT_PAUSE = 0.005
 # While another request is being carried out, each pause is twice as long as the one before, up to so many seconds.
 _LONGEST_PAUSE_WHEN_BUSY = 0.25
-# When for so long, in seconds, no thread was worth to be asked again, none will be.
+# When for so long, in seconds (process.patience), no thread was worth to be asked again, none will be.
 _STILL = 1.0
 _UNDER_WAY = (abi.STAGE_STARTED, abi.STAGE_WAITS)
 
@@ -99,8 +100,9 @@ class Borrower:
     def _ask_in_turn(self, deadline):
         result = None
         round_number = 0
-        last_asked = time.monotonic()
+        patience = Patience(self.subject.pid, _STILL)
         while True:
+            asked = False
             tids = candidates(self.subject.pid, round_number) if self.only is None else [self.only]
             if tids and self.barred.issuperset(tids):
                 return result
@@ -111,7 +113,7 @@ class Borrower:
                 if self._is_over(deadline):
                     return result
                 require_leave(self.options, self.subject, "a thread of {process} could serve")
-                last_asked = time.monotonic()
+                asked = True
                 answer = yield from self._ask(tid, deadline)
                 if answer is None:
                     # It may have taken long to stop; meanwhile other processes have their turn.
@@ -125,7 +127,9 @@ class Borrower:
                         break
             if self._is_over(deadline) or self.refusals.repeat_themselves:
                 return result
-            if tids and time.monotonic() - last_asked > _STILL:
+            if asked:
+                patience = Patience(self.subject.pid, _STILL)
+            elif tids and patience.is_over():
                 self._require_usual_stack(result)
                 return result
             round_number += 1
