@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from difflib import SequenceMatcher
 
 from ..atomic_file import read_file
 from ..errors import FileProblem
@@ -30,6 +31,10 @@ _GENERATING = re.compile(
 # Where those are that have no part in the library.
 _ASIDE = re.compile(r"(?:.*/)?(?:tests?|testing|testsuite|docs?|man|manpages|examples?|fuzz|contrib|po|debian)/.*"
                     r"|\.pc/.*", re.IGNORECASE)
+# Files that tell what is compiled, and lines of theirs that mean nothing to a library: comments, and a test, say.
+_DESCRIPTIONS = re.compile(r"(?:GNU)?[Mm]akefile.*|CMakeLists\.txt|meson\.build")
+_LINE_ASIDE = re.compile(
+    rb"(?:#.*|dnl .*|(?:[\w.-]+/)*(?:tests?|testing|testsuite|docs?|man|examples?|fuzz)/[\w./-]+\s*\\?)?")
 
 
 class CompiledAgain(NamedTuple):
@@ -85,9 +90,19 @@ def compile_again(records: Records, tree: str, before: str, source: str, files: 
     read = {changed[path] for paths in read_by.values() for path in changed.keys() & paths}
     unread = [name for name in files if name not in read]
     generating = [name for name in unread if name in altered or (
-        not _ASIDE.fullmatch(name) and _GENERATING.fullmatch(os.path.basename(name)))]
+        not _ASIDE.fullmatch(name) and _GENERATING.fullmatch(os.path.basename(name))
+        and not (_DESCRIPTIONS.fullmatch(os.path.basename(name)) and changes_aside(
+            _contents(os.path.join(before, name)) or b"", _contents(os.path.join(tree, name)) or b"")))]
     generating += [changed[path] for path in map(os.path.realpath, sorted(vanished)) if path in changed]
     return CompiledAgain({unit.key: unit for unit in again}, unread, generating)
+
+
+def changes_aside(old: bytes, new: bytes) -> bool:
+    """Whether all lines in which two descriptions of a build differ name files of its tests or documentation."""
+    mine, other = ([line.strip() for line in text.splitlines()] for text in (old, new))
+    matcher = SequenceMatcher(None, mine, other, autojunk=False)
+    return all(_LINE_ASIDE.fullmatch(line) for kind, start, end, first, last in matcher.get_opcodes() if kind != "equal"
+               for line in [*mine[start:end], *other[first:last]])
 
 
 def _contents(path: str) -> bytes | None:

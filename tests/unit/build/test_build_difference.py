@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.comparison import compare
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.compiler_wrapper import digest, unstripped_name
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.compiling_again import changes_aside
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.composition import composition
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.errors import BadDiff
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.objects import ObjectFile
@@ -272,6 +273,26 @@ def test_what_has_not_changed_is_not_compiled_a_second_time_once_more(tree, tmp_
             subprocess.run(["cp", "-a", tree, tmp_path / "before"], check=True)
             subprocess.run(["sh", "-e", "-c", change], cwd=tree, check=True)
     assert (units[1].shadow != units[0].shadow) is again
+
+
+@pytest.mark.parametrize("line, aside", [
+    ("\tlibrary/test/test_overflow.c \\", True),
+    ("\tlibrary/test/test_overflow.c", True),
+    ("tests/data/overflow.rar.uu \\", True),
+    ("# Tests of what overflows.", True),
+    ("", True),
+    ("\tlibrary/overflow.c \\", False),
+    ("\tlibrary/latest/overflow.c \\", False),
+    ("\ttests/overflow.c library/overflow.c \\", False),
+    ("library_SOURCES += tests/overflow.c", False),
+    ("CFLAGS += -DLIMIT=5", False),
+])
+def test_a_makefile_that_gets_a_test(line, aside):
+    """The whole package was built anew for it, seconds became minutes.  Seen to fail that way for libarchive."""
+    old = b"TESTS = \\\n\ttests/one.c \\\n\ttests/two.c\n"
+    new = old.replace(b"\ttests/two.c", line.encode() + b"\n\ttests/two.c")
+    assert changes_aside(old, new) is aside
+    assert changes_aside(new, old) is aside
 
 
 def test_a_file_that_a_diff_takes_away_is_gone(tree, tmp_path):
