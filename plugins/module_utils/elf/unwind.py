@@ -42,6 +42,8 @@ _PE_DATAREL_SDATA4 = 0x3B
 # Bytes of an encoded pointer by the low four bits of its encoding; uleb128 and sleb128 have no fixed size.
 _POINTER_SIZES = {0x0: 8, 0x2: 2, 0x3: 4, 0x4: 8, 0xA: 2, 0xB: 4, 0xC: 8}
 
+# More than any program has; a table of more would take all the memory that a worker may use.
+_MOST_ENTRIES = 1 << 21
 # Bytes: decoding a longer one takes seconds.
 _LONGEST_ENTRY = 1 << 16
 
@@ -153,6 +155,7 @@ def search_table(image: ElfImage) -> _Table | None:
     count = struct.unpack_from("<I", header, first - 4)[0]
     if count * 8 > len(header) - first:
         return None
+    image.require_few(count, _MOST_ENTRIES, "functions with unwind information")
     numbers = array("i", header[first:first + count * 8])
     functions = array("q", (base + function for function in numbers[::2]))
     if any(after < before for before, after in zip(functions, functions[1:])):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import frames
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import frames, unwind
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.frames import FrameDescriptions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf
 
 REGISTERS = ["rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{number}" for number in range(8, 16)), "ra"]
 SYSTEM = Path("/lib/x86_64-linux-gnu")
@@ -112,3 +113,14 @@ def test_damaged_entry_is_not_described(tmp_path):
             damaged = FrameDescriptions(ElfImage.parse(bytes(data), "damaged"))
             for place in (address, address + 4):
                 damaged.at(place)
+
+
+def test_more_entries_than_any_program_has(monkeypatch):
+    """Guards the memory of whoever looks at a file that somebody else made: the table may be 128 MB long.
+
+    Seen to fail with the table decoded whatever its length.
+    """
+    image = ElfImage.open("/lib/x86_64-linux-gnu/libc.so.6")
+    monkeypatch.setattr(unwind, "_MOST_ENTRIES", 1000)
+    with pytest.raises(BadElf, match="too long to examine: it has [0-9]+ functions with unwind information, more"):
+        FrameDescriptions(image)
