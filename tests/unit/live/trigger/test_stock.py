@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -295,6 +296,29 @@ def test_landing_that_is_taken_meanwhile(python, container, files, monkeypatch):
     row = Trigger(container, files, Options()).apply(python.pid)
     assert (row.outcome, row.changed) == ("failed", False)
     assert "would lead to free memory (the function compressBound of libz.so.1" in row.reason
+
+
+def test_no_room_in_the_address_space(python, container, files):
+    """However little the process may map (RLIMIT_AS): refused in words and nothing is changed, or patched."""
+    trigger = Trigger(container, files, Options())
+    old = python.ask("?")
+    outcomes = set()
+    for room in range(0x70000, 0x100000, 0x8000):
+        size = int(Path(f"/proc/{python.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(python.pid, resource.RLIMIT_AS, (size + room, resource.RLIM_INFINITY))
+        row = trigger.apply(python.pid)
+        outcomes.add(row.outcome)
+        if row.outcome == "patched":
+            assert python.ask("?") == NEW
+            resource.prlimit(python.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            assert trigger.revert(python.pid).outcome == "reverted"
+            break
+        assert (row.outcome, row.changed) == ("failed", False) and row.reason
+        assert python.ask("?") == old
+    assert outcomes == {"failed", "patched"}
+    assert python.ask("?") == old
+    assert trigger.apply(python.pid).outcome == "patched"
+    assert python.ask("?") == NEW
 
 
 def test_a_gap_is_verified(python, container, files):
