@@ -4,7 +4,8 @@
 """Which variables of two objects are the same although the compiler numbered them anew.
 
 gcc calls the variable ``count`` of a function ``count.5``, and numbers count through the file: a declaration more, and
-it is ``count.6``.  The names are matched by stem, and among several of one stem by size, kind, and who refers to them.
+it is ``count.6``.  The names are matched by stem.  Among several of one stem, constants are matched by their contents,
+and all others by size, kind, and who refers to them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ def match_numbered(before: Meaning, after: Meaning) -> tuple[dict[str, str], lis
             continue
         left = list(candidates)
         for name in names:
+            # Constants with equal contents are as good as each other.
+            equal = [other for other in left if _is_equal_constant(before, other, after, name)]
+            if equal:
+                renamed[name] = max(equal, key=lambda other: users_after.get(name) == users_before.get(other))
+                left.remove(renamed[name])
+        for name in [name for name in names if name not in renamed]:
             same = [other for other in left
                     if _kind(after, name) == _kind(before, other) and users_after.get(name) == users_before.get(other)]
             if not same:
@@ -57,6 +64,12 @@ def _by_stem(meaning: Meaning) -> dict[str, list[str]]:
         if match and symbol.binding == STB_LOCAL and not is_made(name):
             found.setdefault(match.group(1), []).append((int(match.group(2)), name))
     return {stem: [name for _number, name in sorted(names)] for stem, names in found.items()}
+
+
+def _is_equal_constant(before: Meaning, other: str, after: Meaning, name: str) -> bool:
+    kind = _kind(after, name)
+    return (kind == _kind(before, other) and after.section_of(after.variables[name]).is_constant
+            and after.digest_of(after.variables[name]) == before.digest_of(before.variables[other]))
 
 
 def _kind(meaning: Meaning, name: str) -> tuple[object, ...]:

@@ -103,6 +103,18 @@ def test_a_numbered_variable_is_the_same_by_its_users(difference):
     assert found.is_empty
 
 
+def test_numbered_constants_are_the_same_by_their_contents(difference):
+    """As those of libarchive's WARC reader, of one name and one size.  Seen to fail with ``key.1`` as ambiguous."""
+    source = ("extern int find(const char *);\nint both(int v) {\n"
+              "  { static const char key[] = \"Date:\"; v += find(key); }\n"
+              "  { static const char key[] = \"Type:\"; v -= find(key); }\n  return v + 1;\n}\n")
+    found = difference(("v + 1", "v + 2"), ("int both", "int more(void) { static const char key[] = \"Size:\"; return"
+                                            " find(key); }\nint both"), source=source)
+    assert not found.ambiguous
+    assert found.changed == ["both"]
+    assert not found.changed_constants
+
+
 def test_new_and_vanished_functions(difference):
     found = difference(("int named(void)", "int other(void) { return 3; }\nint renamed(void)"))
     assert sorted(found.new) == ["other", "renamed"]
