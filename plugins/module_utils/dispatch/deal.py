@@ -9,13 +9,14 @@ from ..errors import FileProblem, MissingDependency, UlpError, Untrusted
 from ..faults import unexpected
 from ..named_tuple import NamedTuple
 from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, ProcessGone, TakesTooLong
+from ..process.procfs import execution
 from ..process.subject import alive, has_ended
 from ..trigger import outcome
 from ..trigger.aftermath import credited
 from ..trigger.outcome import Row
 from ..trigger.trigger import Trigger
 from .result import CHECK, PATCH, REVERT
-from .select import is_meant, name_of
+from .select import Chosen, is_meant, name_of
 
 # Kinds of tasks: apply, revert or check, whatever the dispatch is for; look at a process that has been dealt with; the
 # same, settling threads; say what became of one that was not dealt with to the end.
@@ -46,10 +47,12 @@ class Dealer:
         :param companions: the other livepatches of the same run, livepatch.container.Container.
         """
         options = options._replace(
-            veto=guard.veto, forbids_attaching=guard.forbids_attaching, record_attaching=guard.record_attaching)
+            veto=guard.veto, reconsider=self._reconsider, forbids_attaching=guard.forbids_attaching,
+            record_attaching=guard.record_attaching)
         self._guard = guard
         self._operation = operation
         self._selection = selection
+        self._judged = {}  # {PID: procfs.Execution of the program for which it was decided to deal with the process}
         self._trigger = guard.trigger(files, options, companions)
 
     @property
@@ -92,11 +95,26 @@ class Dealer:
         except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
             about = f"process {candidate.pid} ({name_of(candidate.pid)})"
             row = self._failed(candidate, unexpected(error, about))
-        if row is not None and not by_number and _is_over(row):
+        self._judged.pop(candidate.pid, None)
+        if row is not None and not by_number and not row.changed and (_is_over(row) or not self._is_called_so(row.pid)):
             row = None
         if row is not None and candidate.touched:
             row = credited(row, self._success)
         return Found(self._rows(row), hidden, self._guard.stopped)
+
+    def _reconsider(self, pid):
+        """Why process ``pid`` is to be left alone after all, as a sentence, or None."""
+        now = execution(pid)
+        if now == self._judged.get(pid):
+            return None
+        self._judged[pid] = now
+        if pid not in self._selection.pids and not self._is_called_so(pid):
+            return f"process {pid} ({name_of(pid)}) has become another program, which nobody has asked for"
+        return self._guard.reason(pid)
+
+    def _is_called_so(self, pid):
+        """Whether process ``pid`` has a name that was asked for, or no name was."""
+        return is_meant(Chosen(pid, named=False), self._selection)
 
     def _rows(self, row):
         """``row``, or None, as a Found has it."""
@@ -111,6 +129,7 @@ class Dealer:
         pid, trigger, guard = candidate.pid, self._trigger, self._guard
         if not candidate.named and not self._is_concerned(pid):
             return None
+        self._judged[pid] = execution(pid)
         reason = guard.reason(pid)
         if reason is not None:
             return Row(pid, name_of(pid), outcome.EXCLUDED, reason)

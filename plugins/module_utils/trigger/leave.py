@@ -9,7 +9,7 @@ from ..errors import UlpError
 
 
 class Vetoed(UlpError):
-    """Nobody may try any longer, says Options.veto."""
+    """Nobody may try any longer, says Options.veto or Options.reconsider."""
 
 
 class Interrupted(UlpError):
@@ -22,10 +22,12 @@ def require_leave(options, subject, before):
     :param options: options.Options.
     :param subject: process.subject.Subject.
     :param before: what has not come about yet, words that go on after *before*; ``{process}`` stands for the process.
-    :raises Vetoed: Options.veto says why not.
+    :raises Vetoed: Options.veto or Options.reconsider says why not.
     :raises Interrupted: Options.interrupted names a signal.
     """
     why = options.veto() if options.veto is not None else None
+    if why is None and options.reconsider is not None:
+        why = options.reconsider(subject.pid)
     if why is not None:
         raise Vetoed(why)
     signal = options.interrupted() if options.interrupted is not None else None

@@ -28,6 +28,9 @@ class Options(NamedTuple):
     check: bool = False  # say what would be done; touch nothing
     # Asked before every attempt: why no further one may be made, as a sentence, or None.
     veto: Callable[[], str | None] | None = None
+    # Asked likewise, of process PID: why it is to be left alone, if it has become another program since the decision to
+    # deal with it, as a sentence, or None.
+    reconsider: Callable[[int], str | None] | None = None
     # Asked likewise: the name of the signal that asks us to end, or None.
     interrupted: Callable[[], str | None] | None = None
     # Called before a thread is sent off with a request to apply or revert the livepatch.
@@ -44,4 +47,4 @@ class Options(NamedTuple):
     @property
     def resolute(self):
         """The same, for what must not be left half done: nothing but a failure keeps it from being finished."""
-        return self._replace(veto=None, interrupted=None)
+        return self._replace(veto=None, reconsider=None, interrupted=None)

@@ -30,6 +30,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.random_b
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import applicability, borrow, exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 # Seconds: for ever, as far as the tools are concerned.
 FOR_EVER = 600
@@ -382,6 +383,44 @@ def test_program_that_is_executed_meanwhile(padded, start, dispatch_meanwhile, o
     assert [(rows[each.pid].outcome, rows[each.pid].changed) for each in (victim, launcher)] == done
     assert launcher.ask("answer") == ("5001" if operation == PATCH else "20")
     assert result.incomplete is None
+
+
+@pytest.mark.parametrize("operation", [PATCH, REVERT])
+@pytest.mark.parametrize("why", ["another name was asked for", "it is held"])
+def test_program_that_is_not_meant_and_takes_the_place_of_one_that_is(
+    padded, start, trigger, monkeypatch, tmp_path, operation, why
+):
+    """Guards what is held, or was not asked for: the decision was about the program before.
+
+    Seen to fail, with that patched.
+    """
+    launcher = start(padded, wrap=LAUNCHER, first="launching")
+    original = getattr(Trigger, "applying" if operation == PATCH else "reverting")
+
+    def after_the_decision(which, pid, *others):
+        if pid == launcher.pid:
+            launch(launcher)
+            if operation == REVERT:
+                # By somebody else.
+                assert trigger(padded).apply(pid).changed
+        return original(which, pid, *others)
+
+    monkeypatch.setattr(Trigger, original.__name__, after_the_decision)
+    selection, policy = Selection(names=("sh",)), Policy()
+    if why == "it is held":
+        hold = tmp_path / "hold"
+        hold.write_text("name=app\n")
+        selection, policy = Selection(pids=(launcher.pid,)), Policy(hold_file=str(hold))
+    result = dispatch(padded.container, operation, selection, Options(), policy)
+    rows = rows_of(result)
+    if why == "it is held":
+        assert rows[launcher.pid].outcome == "excluded"
+        assert "is left alone by" in rows[launcher.pid].reason
+    else:
+        assert launcher.pid not in rows
+    assert not result.changed
+    assert launcher.line() == "ready"
+    assert launcher.ask("answer") == ("20" if operation == PATCH else "5001")
 
 
 @pytest.mark.parametrize("wrap", [(), ("setarch", "-R")], ids=["random addresses", "the same addresses"])
