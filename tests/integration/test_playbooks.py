@@ -58,9 +58,9 @@ def succeed(playbook: str | Path, *options: str, **variables: object) -> Played:
 
 
 @pytest.fixture
-def victim_and_variables(target, start, mode_variant, tmp_path):
+def victim_and_variables(target, start, tmp_path):
     """A victim, and the variables with which the playbooks deal with it alone."""
-    build = target("contract", mode_variant)
+    build = target("contract", Variant(POST))
     victim = start(build)
     variables = {
         "livepatch": build.patch("layout", PAIRS),
@@ -118,7 +118,7 @@ def test_apply_status_revert(victim_and_variables):
 
 
 def test_a_directory_of_livepatches(target, start, tmp_path):
-    """Guards that a rollout takes them all, with the signature of each, and gives each process its own.
+    """Guards that a rollout takes them all, with the signature of each, and gives each process its own, in every mode.
 
     The last run does harm, and is taken back: from each process what that run gave it, and nothing else. Seen to fail
     with ``is not a file on the controller``.
