@@ -119,6 +119,7 @@ def test_loaded_and_unloaded_during(build, patch, victim):
         assert build.library.name in victim.mapped()
         patch.revert(victim)
         patch.apply(victim)
+    assert victim.ask("round") == "round"
     rounds, old, new = victim.numbers("settle")
     assert rounds == old + new
     assert old and new

@@ -129,8 +129,10 @@ def test_pair_switches_together_in_a_tight_loop(program, livepatch, request):
     patch = livepatch(program.patch("pair", 2, PAIR))
     victim = Victim([*YIELDING, program.path])
     assert victim.ask("start 4") == "4"
+    assert victim.ask("round") == "round"
     for _cycle in range(max(request.config.getoption("--cycles") // 10, 5)):
         patch.apply(victim, tries=3)
+        assert victim.ask("round") == "round"
         patch.revert(victim, tries=3)
     old, new, mixed = victim.numbers("stop")
     victim.finish()

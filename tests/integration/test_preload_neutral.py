@@ -32,9 +32,9 @@ def cpython_results(directory, name, environment):
     """Outcome of every single test: a mapping of its name to passed, skipped or failed."""
     report = directory / (name + ".xml")
     done = subprocess.run(
-        [PYTHON, "-m", "test", "-j2", "--timeout=120", "--junit-xml", report, *CPYTHON_TESTS],
+        [PYTHON, "-m", "test", "-j2", "--timeout=300", "--junit-xml", report, *CPYTHON_TESTS],
         check=False, cwd=directory, env=dict(os.environ, **environment), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280)
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
     outcomes = {}
     for case in xml.etree.ElementTree.parse(report).iter("testcase"):
@@ -43,7 +43,7 @@ def cpython_results(directory, name, environment):
     return outcomes
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_cpythons_own_tests(tmp_path):
     """Guards that the runtime interposes nothing and keeps quiet: the same tests pass, and the same are skipped."""
     probe = subprocess.run([PYTHON, "-c", "import test.test_thread"], stderr=subprocess.PIPE, text=True, check=False)

@@ -62,7 +62,6 @@ def zlib(request, source, tmp_path_factory, preforked):
     return Zlib(directory, library, container)
 
 
-@pytest.mark.timeout(400)
 def test_zlib_is_patched_while_python_works(zlib, livepatch):
     """Guards the whole way with real code: every compressed byte and every checksum stays right, whatever is applied.
 
@@ -92,7 +91,6 @@ def test_zlib_is_patched_while_python_works(zlib, livepatch):
         victim.kill()
 
 
-@pytest.mark.timeout(400)
 def test_zlib_works_post_processed_without_the_runtime(zlib):
     """Guards that a livepatchable build is an ordinary library for whoever does not preload anything."""
     victim = Victim([PYTHON, TARGETS / "zlib" / "workload.py"], libraries=[zlib.directory], preload=())

@@ -6,6 +6,7 @@
  *   unload       -> 1 while the library is still mapped after dlclose, else 0
  *   version      -> the layout that its function gives
  *   churn PATH   -> a thread loads, calls and unloads it in a loop; "churning" after the first
+ *   round        -> "round" when it has made one that began after this command
  *   settle       -> ends that thread; "ROUNDS OLD NEW"
  */
 #define _GNU_SOURCE
@@ -85,6 +86,13 @@ static void run_churn(char **arguments)
 	answer("churning");
 }
 
+static void run_round(char **arguments)
+{
+	(void)arguments;
+	wait_for_count(&rounds, __atomic_load_n(&rounds, __ATOMIC_ACQUIRE) + 2);
+	answer("round");
+}
+
 static void run_settle(char **arguments)
 {
 	(void)arguments;
@@ -99,7 +107,8 @@ int main(void)
 {
 	static const struct victim_command commands[] = {
 		{"load", run_load},   {"unload", run_unload}, {"version", run_version},
-		{"churn", run_churn}, {"settle", run_settle}, {NULL, NULL},
+		{"churn", run_churn}, {"round", run_round},   {"settle", run_settle},
+		{NULL, NULL},
 	};
 
 	return serve(commands);

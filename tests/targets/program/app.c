@@ -14,6 +14,7 @@
  *                               that never returns
  *   release          -> "WITHIN NEXT": what version() gave there after the wait, and afterwards
  *   start N          -> N threads call both() in a loop
+ *   round            -> "round" when each of them has made a call that began after this command
  *   stop             -> "OLD NEW MIXED": how often both() saw which versions
  */
 #include "../parked.h"
@@ -174,6 +175,7 @@ static struct {
 	pthread_t thread[THREADS];
 	int count;
 	int stop;
+	unsigned long calls[THREADS];
 	long old;
 	long new;
 	long mixed;
@@ -181,9 +183,9 @@ static struct {
 
 static void *call_both(void *argument)
 {
+	unsigned long *calls = argument;
 	long old = 0, new = 0, mixed = 0;
 
-	(void)argument;
 	while (!__atomic_load_n(&loop.stop, __ATOMIC_RELAXED)) {
 		int seen = both();
 
@@ -193,6 +195,7 @@ static void *call_both(void *argument)
 			new ++;
 		else
 			mixed++;
+		__atomic_fetch_add(calls, 1, __ATOMIC_RELEASE);
 	}
 	__atomic_add_fetch(&loop.old, old, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&loop.new, new, __ATOMIC_RELAXED);
@@ -205,8 +208,20 @@ static void run_start(char **arguments)
 	memset(&loop, 0, sizeof(loop));
 	loop.count = number_below(THREADS + 1, arguments[1]);
 	for (int i = 0; i < loop.count; i++)
-		loop.thread[i] = start_thread(call_both, NULL);
+		loop.thread[i] = start_thread(call_both, &loop.calls[i]);
 	answer("%d", loop.count);
+}
+
+static void run_round(char **arguments)
+{
+	unsigned long begin[THREADS];
+
+	(void)arguments;
+	for (int i = 0; i < loop.count; i++)
+		begin[i] = __atomic_load_n(&loop.calls[i], __ATOMIC_ACQUIRE);
+	for (int i = 0; i < loop.count; i++)
+		wait_for_count(&loop.calls[i], begin[i] + 2);
+	answer("round");
 }
 
 static void run_stop(char **arguments)
@@ -221,13 +236,9 @@ static void run_stop(char **arguments)
 int main(void)
 {
 	static const struct victim_command commands[] = {
-		{"version", run_version},
-		{"enter", run_enter},
-		{"park", run_park},
-		{"release", run_release},
-		{"start", run_start},
-		{"stop", run_stop},
-		{NULL, NULL},
+		{"version", run_version}, {"enter", run_enter}, {"park", run_park},
+		{"release", run_release}, {"start", run_start}, {"round", run_round},
+		{"stop", run_stop},       {NULL, NULL},
 	};
 
 	return serve(commands);
