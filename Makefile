@@ -155,7 +155,7 @@ fuzz-native: packages-check build-native ## the part in C, by libFuzzer: the par
 	done
 
 .PHONY: check-integration
-check-integration: check-hazards check-use check-playbooks ## these three, one after the other
+check-integration: check-hazards check-use check-playbooks ## check-hazards, check-use and check-playbooks, one after the other
 
 HAZARDS := tests/integration/test_hazard_*.py tests/integration/test_unwind_gdb.py
 # Where most of the time goes into ansible-playbook.
