@@ -52,7 +52,8 @@ class Dealer:
         self._guard = guard
         self._operation = operation
         self._selection = selection
-        self._judged = {}  # {PID: procfs.Execution of the program for which it was decided to deal with the process}
+        # {PID: procfs.Execution of the programs for which it was decided whether to deal with the process}
+        self._judged = {}
         self._trigger = guard.trigger(files, options, companions)
 
     @property
@@ -95,8 +96,9 @@ class Dealer:
         except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
             about = f"process {candidate.pid} ({name_of(candidate.pid)})"
             row = self._failed(candidate, unexpected(error, about))
-        self._judged.pop(candidate.pid, None)
-        if row is not None and not by_number and not row.changed and (_is_over(row) or not self._is_called_so(row.pid)):
+        judged = self._judged.pop(candidate.pid, None)
+        unchanged = row is not None and not row.changed
+        if unchanged and not by_number and (_is_over(row) or self._is_another(row.pid, judged)):
             row = None
         if row is not None and candidate.touched:
             row = credited(row, self._success)
@@ -105,12 +107,21 @@ class Dealer:
     def _reconsider(self, pid):
         """Why process ``pid`` is to be left alone after all, as a sentence, or None."""
         now = execution(pid)
-        if now == self._judged.get(pid):
+        judged = self._judged.setdefault(pid, [])
+        if judged and now == judged[-1]:
             return None
-        self._judged[pid] = now
+        judged.append(now)
         if pid not in self._selection.pids and not self._is_called_so(pid):
             return f"process {pid} ({name_of(pid)}) has become another program, which nobody has asked for"
         return self._guard.reason(pid)
+
+    def _is_another(self, pid, judged):
+        """Whether process ``pid`` has become a program that nobody has asked for since it was ``judged``."""
+        try:
+            return bool(judged) and execution(pid) != judged[0] and not self._is_called_so(pid)
+        except ProcessError:
+            # It has ended.
+            return True
 
     def _is_called_so(self, pid):
         """Whether process ``pid`` has a name that was asked for, or no name was."""
@@ -129,7 +140,7 @@ class Dealer:
         pid, trigger, guard = candidate.pid, self._trigger, self._guard
         if not candidate.named and not self._is_concerned(pid):
             return None
-        self._judged[pid] = execution(pid)
+        self._judged[pid] = [execution(pid)]
         reason = guard.reason(pid)
         if reason is not None:
             return Row(pid, name_of(pid), outcome.EXCLUDED, reason)
