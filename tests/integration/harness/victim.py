@@ -25,7 +25,7 @@ class VictimError(AssertionError):
 
 
 class Victim:
-    """A process started from one of tests/targets, preloaded with the runtime unless ``preload`` is empty."""
+    """A process that a test has started, preloaded with the runtime unless ``preload`` is empty."""
 
     def __init__(
         self,
@@ -34,7 +34,11 @@ class Victim:
         preload: Sequence[Path] = (RUNTIME,),
         environment: dict[str, str] | None = None,
         user: int | None = None,
+        first: str = "ready",
     ) -> None:
+        """
+        :param first: what it says first, when it can be sent commands.
+        """
         self.name = Path(str(arguments[-1])).name
         values = dict(os.environ, **(environment or {}))
         values.pop("LD_PRELOAD", None)
@@ -56,7 +60,7 @@ class Victim:
         os.set_blocking(self.process.stdout.fileno(), False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.process.stdout, selectors.EVENT_READ)
-        self.expect("ready")
+        self.expect(first)
 
     # ------------------------------------------------------------ talking
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import struct
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from harness.victim import Victim
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import post_process
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
@@ -118,40 +118,17 @@ def fixture_padded(layouts):
     return layouts["padded"]
 
 
-class Victim:
-    """One running victim program; it answers every line with one line."""
+class LayoutVictim(Victim):
+    """A victim with the library of a layout: app.c, and its commands."""
 
     def __init__(self, layout, mode, runtime, *arguments, wrap=(), besides=(), first="ready"):
         """
         :param besides: what else is preloaded.
-        :param first: what it says first.
         """
-        environment = dict(os.environ, LD_LIBRARY_PATH=str(layout.directory))
         preloaded = [*([runtime / "libpulp.so"] if runtime is not None else []), *besides]
-        environment["LD_PRELOAD"] = " ".join(map(str, preloaded))
         self.layout = layout
-        self.process = subprocess.Popen(
-            [*wrap, str(layout.app), mode, *arguments], env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
-        )
-        self.pid = self.process.pid
-        assert self.line() == first
-
-    def line(self):
-        """The next line of output; the victim must give it in time."""
-        text = b""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while not text.endswith(b"\n"):
-            ready = select.select([self.process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]
-            assert ready, f"no answer from victim {self.pid}, only {text!r}"
-            byte = self.process.stdout.read(1)
-            assert byte, f"victim {self.pid} has ended: {self.process.wait(ANSWER_SECONDS)}"
-            text += byte
-        return text.decode().rstrip("\n")
-
-    def ask(self, command):
-        self.process.stdin.write(command.encode() + b"\n")
-        return self.line()
+        super().__init__([*wrap, layout.app, mode, *arguments], [layout.directory], preloaded, first=first)
+        self.name = layout.app.name
 
     def start_thread(self, command, number):
         """Have it start a thread, which then sleeps in system call ``number`` (None: it never sleeps)."""
@@ -178,30 +155,19 @@ class Victim:
         before = int(self.ask("count"))
         self.wait(lambda: int(self.ask("count")) > before, "it goes on")
 
-    def forget_worker(self, threads):
-        """Wait until only so many threads are left: the one that has carried out a request ends after its answer."""
-        self.wait(lambda: len(procfs.thread_ids(self.pid)) == threads, f"it has {threads} threads")
-
     def end(self):
         """The exit status, 0 when nothing disturbed it, after telling it to stop."""
         self.process.stdin.close()
         return self.process.wait(ANSWER_SECONDS)
 
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
 
 @pytest.fixture(name="start")
 def fixture_start(runtime):
-    """A function that starts a Victim of a layout; every one is killed at the end of the test."""
+    """A function that starts a LayoutVictim; every one is killed at the end of the test."""
     started = []
 
     def start(layout, mode="commands", *arguments, preload=True, **options):
-        victim = Victim(layout, mode, runtime if preload else None, *arguments, **options)
+        victim = LayoutVictim(layout, mode, runtime if preload else None, *arguments, **options)
         started.append(victim)
         return victim
 
@@ -229,7 +195,7 @@ class Busy:
         return str(self._shown()[0])
 
     def wait(self, condition, what):
-        """As Victim.wait()."""
+        """As LayoutVictim.wait()."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while not condition():
             assert self.process.poll() is None, f"victim {self.pid} has ended: {self.process.returncode}"

@@ -118,7 +118,7 @@ def test_what_needs_attention_comes_first(padded, start, trigger, look, ulp):
         trigger(padded).apply(victim.pid)
     pending.start_thread("inside", 0)
     trigger(padded).apply(pending.pid)
-    pending.forget_worker(2)
+    pending.wait_for_threads(2)
     hook_is_gone(look(undone))
     order = heads(ulp("list", well.pid, pending.pid, undone.pid)[1])
     assert order == [undone.pid, pending.pid, well.pid]

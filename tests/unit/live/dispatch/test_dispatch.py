@@ -239,7 +239,7 @@ def test_facts(layout, start, trigger):
     assert not any("kernel thread" in found["reason"] for found in facts["unpatchable"])
     trigger(layout).apply(victim.pid)
     victim.start_thread("inside", 0)
-    victim.forget_worker(2)
+    victim.wait_for_threads(2)
     (process,) = gather(Selection((victim.pid,)))["processes"]
     (patch,) = process["patches"]
     assert (patch["status"], patch["name"], patch["libraries"]) == ("applied", "victim.ulp", ["libvictim.so"])

@@ -104,7 +104,7 @@ def test_apply_where_no_address_is_random(padded, start, trigger, at):
     at(victim, "AddressSpace", become_itself)
     row = trigger(padded).apply(victim.pid)
     assert (row.outcome, row.changed, row.reason) == ("patched", True, "")
-    assert victim.line() == "ready"
+    assert victim.receive() == "ready"
     assert victim.ask("answer") == "5001"
 
 
@@ -119,7 +119,7 @@ def test_revert_where_no_address_is_random(moment, padded, start, trigger, at):
     at(victim, moment, become_itself)
     row = trigger(padded).revert(victim.pid)
     assert (row.outcome, row.changed) == ("not_applicable", False)
-    assert victim.line() == "ready"
+    assert victim.receive() == "ready"
     assert victim.ask("answer") == "20"
 
 
@@ -151,8 +151,9 @@ def test_program_that_is_being_started(padded, starting, trigger):
     operation = trigger(padded).applying(starting.pid)
     for _look in range(3):
         assert next(operation) > 0
-    assert starting.process.stdin.write(b"x") == 1
-    assert starting.line() == "ready"
+    starting.process.stdin.write(b"x")
+    starting.process.stdin.flush()
+    assert starting.receive() == "ready"
     assert drive(operation).outcome == "patched"
     assert starting.ask("answer") == "5001"
     assert starting.end() == 0

@@ -83,7 +83,7 @@ def test_threads_that_are_behind(padded, start, trigger, explained):
     victim = start(padded)
     victim.start_thread("inside", 0)
     trigger(padded).apply(victim.pid)
-    victim.forget_worker(2)
+    victim.wait_for_threads(2)
     status, steps, found = explained(victim.pid, padded.container)
     assert (status, found["outcome"]) == (0, "pending")
     assert "1 of them do not use the newest functions yet" in steps["threads"][1]

@@ -327,7 +327,7 @@ def test_child_that_is_forked_meanwhile(padded, start, dispatch_meanwhile, opera
     """Guards children of processes that are not patched yet; seen to fail, without a row, with one pass."""
     victim = start(padded)
     result = dispatch_meanwhile(operation, victim, lambda: fork(victim))
-    child = int(victim.line())
+    child = int(victim.receive())
     done = "patched" if operation == PATCH else "reverted"
     assert [(row.pid, row.outcome, row.changed) for row in result.rows] == [
         (pid, done, True) for pid in sorted((victim.pid, child))
@@ -375,7 +375,7 @@ def test_program_that_is_executed_meanwhile(padded, start, dispatch_meanwhile, o
     launcher = start(padded, wrap=LAUNCHER, first="launching")
     victim = start(padded)
     result = dispatch_meanwhile(operation, victim, lambda: launch(launcher))
-    assert launcher.line() == "ready"
+    assert launcher.receive() == "ready"
     done = [("patched", True), ("patched", True)]
     if operation == REVERT:
         done = [("reverted", True), ("not_applicable", False)]
@@ -450,7 +450,7 @@ def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch
     result = dispatch(padded.container, operation, names, Options())
     done = "patched" if operation == PATCH else "reverted"
     assert [(row.pid, row.outcome, row.changed) for row in result.rows] == [(victim.pid, done, True)]
-    assert victim.line() == "ready"
+    assert victim.receive() == "ready"
     assert victim.ask("answer") == ("5001" if operation == PATCH else "20")
 
 

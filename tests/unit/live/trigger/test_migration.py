@@ -20,7 +20,7 @@ READ, PAUSE = 0, 34
 
 def once_alone(trigger, victim, threads):
     """The Row of a look at a victim that has so many threads when the runtime's own, which may be running, is gone."""
-    victim.forget_worker(threads)
+    victim.wait_for_threads(threads)
     return trigger.check(victim.pid)
 
 
@@ -216,7 +216,7 @@ def test_running_thread_is_waited_for_beside_one_that_is_inside(padded, start, t
     monkeypatch.setattr(migration._Census, "outside", outside)
     assert trigger(padded).apply(victim.pid).outcome == "pending"
     assert victim.ask("release") == "20"
-    victim.forget_worker(2)
+    victim.wait_for_threads(2)
     assert trigger(padded).check(victim.pid).outcome == "already_patched"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from conftest import CHECKOUT, Victim
+from conftest import CHECKOUT, LayoutVictim
 from test_stock import NEW, fixture_container, fixture_packed, only, python_of, saving
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import SHORT
@@ -44,7 +44,7 @@ def fixture_older(request, tmp_path_factory):
 def test_read_checked_reverted(older, padded, trigger, look):
     """Seen to fail with ``the runtime speaks version 4 of the interface, and this tool version 5``."""
     version, build = older
-    victim = Victim(padded, "commands", build)
+    victim = LayoutVictim(padded, "commands", build)
     try:
         assert look(victim).state.interface.version == version
         patch = trigger(padded)

@@ -59,12 +59,13 @@ def test_main_thread_where_its_stack_ends_so_far(padded, start, trigger, runtime
     Seen to fail with *has too little stack left*, as it did for every other program of deep recursion.
     """
     victim = start(padded, preload=not attach)
-    victim.process.stdin.write(b"edge\n")
+    victim.send("edge")
     victim.wait(lambda: is_at_the_edge(victim), "it waits at the end of its stack")
     row = trigger(padded, attach=attach, runtime=str(runtime / "libpulp.so"), retries=20).apply(victim.pid)
     assert row.outcome == "patched", row.reason
     victim.process.stdin.write(b"x")
-    assert victim.line() == "back"
+    victim.process.stdin.flush()
+    assert victim.receive() == "back"
     assert victim.ask("answer") == "5001"
     assert victim.end() == 0
 
