@@ -15,10 +15,11 @@ from harness.library import WARNINGS, run
 from harness.livepatch import APPLIED, NOT_APPLIED
 from harness.paths import RUNTIME
 from harness.polling import wait_until
-from test_programs import LIBC, free_port
+from test_programs import free_port
 
 HERE = Path(__file__).resolve().parent
 SSHD = "/usr/sbin/sshd"
+LIBC = Path("/lib/x86_64-linux-gnu/libc.so.6").resolve()
 CYCLES = int(os.environ.get("ULP_TEST_CYCLES", "10"))
 CLIENTS = 2
 PATIENCE = 120
