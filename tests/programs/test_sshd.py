@@ -27,11 +27,12 @@ PATIENCE = 120
 SEEN = "accepted by the livepatch"
 ANEW = "executes a program anew for each session"
 NOT_YET = "the livepatch is not applied to process"
+ENDED = "ended while it was pending"
 # What may become of a session: one that has not logged in yet is shut away, and one that has just begun is as it was.
 SESSIONS = {
-    "patch": ("patched", "already_patched", "not_patchable"),
+    "patch": ("patched", "already_patched", "not_patchable", ENDED),
     "check": ("already_patched", NOT_YET, "not_patchable"),
-    "revert": ("reverted", NOT_YET, "not_patchable"),
+    "revert": ("reverted", NOT_YET, "not_patchable", ENDED),
 }
 CONFIGURATION = """
 Port {port}
@@ -179,8 +180,7 @@ def test_patched_while_clients_log_in(sshd, container, preforked):
                 assert (ANEW in found[sshd.pid]["reason"]) == (verb != "revert")
                 others = [row for pid, row in found.items() if pid != sshd.pid]
                 assert not any(ANEW in row["reason"] for row in others)
-                outcomes[verb].update(
-                    NOT_YET if row["reason"].startswith(NOT_YET) else row["outcome"] for row in others)
+                outcomes[verb].update(map(become_of, others))
                 assert sshd.sees_a_login() == (status == APPLIED)
                 staying.stdin.write(f"{verb}\n")
                 staying.stdin.flush()
@@ -195,6 +195,11 @@ def test_patched_while_clients_log_in(sshd, container, preforked):
     assert sshd.process.poll() is None
     for verb, expected in SESSIONS.items():
         assert outcomes[verb] <= set(expected)
+
+
+def become_of(row):
+    """What has become of a session, in the words of SESSIONS."""
+    return next((said for said in (NOT_YET, ENDED) if said in row["reason"]), row["outcome"])
 
 
 def sessions_with(listener, command):
