@@ -7,6 +7,7 @@ An architecture supplies each name of ``__all__``; the docstrings of the functio
 They take bytes and give offsets into these.  Where they may err, they find too much, never too little.
 
 ``PLAIN``, ``RIP_RELATIVE`` and ``JUMP`` are what becomes of an instruction that makes room for a hook (elf.site).
+``OF_CALLER`` are the registers, besides the stack pointer, that a function gives back as it found them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .x86_64.instructions import (
     JUMP,
     LONGEST_CALL,
     LONGEST_INSTRUCTION,
+    OF_CALLER,
     PLAIN,
     RIP_RELATIVE,
     instruction_starts,
@@ -48,9 +50,10 @@ from .x86_64.linkage import (
 )
 
 __all__ = [
-    "CALLS", "COMPARES", "JUMP", "JUMPS", "JUMP_OPCODE", "JUMP_SIZE", "LOADS", "LONGEST_CALL", "LONGEST_INSTRUCTION",
-    "PLAIN", "RIP_RELATIVE", "SHORT_JUMP_OPCODE", "SHORT_JUMP_SIZE", "TRM_FUNCTION_SIZES", "call_target", "calls",
-    "calls_and_jumps", "computed_jumps", "distances", "indirect_jumps", "instruction_starts", "is_trm_function",
-    "jumps_through_words", "long_jumps", "looks_like_call", "may_end_with_call", "may_leave", "near_addresses",
-    "short_jumps", "stub_entries", "thunks", "word_references", "word_use",
+    "CALLS", "COMPARES", "JUMP", "JUMPS", "JUMP_OPCODE", "JUMP_SIZE", "LOADS", "LONGEST_CALL",
+    "LONGEST_INSTRUCTION", "OF_CALLER", "PLAIN", "RIP_RELATIVE", "SHORT_JUMP_OPCODE", "SHORT_JUMP_SIZE",
+    "TRM_FUNCTION_SIZES", "call_target", "calls", "calls_and_jumps", "computed_jumps", "distances",
+    "indirect_jumps", "instruction_starts", "is_trm_function", "jumps_through_words", "long_jumps",
+    "looks_like_call", "may_end_with_call", "may_leave", "near_addresses", "short_jumps", "stub_entries", "thunks",
+    "word_references", "word_use",
 ]

@@ -28,9 +28,6 @@ KINDS = (PUN, WIDE, SHORT)
 
 INSTRUCTIONS = (PLAIN, RIP_RELATIVE, JUMP)
 
-# Registers that a function must give back as it found them, besides the stack pointer.
-OF_CALLER = ("rbx", "rbp", "r12", "r13", "r14", "r15")
-
 WORD = 8  # bytes that one store of the processor writes at once, where they are aligned
 RETURN_ADDRESS = 8  # bytes: what the CFA is above the stack pointer at a function's first instruction
 
@@ -53,7 +50,8 @@ class Site(NamedTuple):
     ``cfa_before``, ``cfa_after``: bytes from the stack pointer to the canonical frame address before and after the
     instruction; ``cfa_before`` is 8 at a function's start, and 8 more behind each push.
     ``gap``: Gap of a short site, else None; no other site of the container has it.
-    ``overwrites``: the name of a register that the instruction changes, and that a push before it has saved, or "".
+    ``overwrites``: the name of the register, one of arch.code.OF_CALLER, that the instruction changes and that a push
+    before it has saved, or "".
     """
 
     kind: str

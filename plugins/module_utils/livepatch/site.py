@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..abi import LARGEST_OFFSET
-from ..arch.code import JUMP_OPCODE, JUMP_SIZE, LONGEST_INSTRUCTION, SHORT_JUMP_OPCODE, SHORT_JUMP_SIZE
+from ..arch.code import JUMP_OPCODE, JUMP_SIZE, LONGEST_INSTRUCTION, OF_CALLER, SHORT_JUMP_OPCODE, SHORT_JUMP_SIZE
 from ..elf.site import (
     INSTRUCTIONS,
     JUMP,
     KINDS,
-    OF_CALLER,
     PLAIN,
     PUN,
     RETURN_ADDRESS,

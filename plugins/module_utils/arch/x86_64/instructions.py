@@ -26,6 +26,9 @@ PLAIN = "plain"
 RIP_RELATIVE = "rip_relative"
 JUMP = "jump"
 
+# AMD64 supplement of the System V ABI, figure 3.4; without rsp, of which the CFA tells.
+OF_CALLER = ("rbx", "rbp", "r12", "r13", "r14", "r15")
+
 _LEGACY_PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
 _OPERAND_SIZE = 0x66
 _ADDRESS_SIZE = 0x67

@@ -13,17 +13,17 @@ from typing import Any, Collection
 
 from ...named_tuple import NamedTuple
 from .disassembler import capstone, direct_target, operation
-from .instructions import JUMP, PLAIN, RIP_RELATIVE
+from .instructions import JUMP, OF_CALLER, PLAIN, RIP_RELATIVE
 
 _PUSHED = 8  # bytes
 
 # Names of registers of the caller, and of parts of them.
 _OF_CALLER = {
     name: register
-    for register, names in {
-        "rbx": "rbx ebx bx bl bh", "rbp": "rbp ebp bp bpl", "r12": "r12 r12d r12w r12b", "r13": "r13 r13d r13w r13b",
-        "r14": "r14 r14d r14w r14b", "r15": "r15 r15d r15w r15b",
-    }.items()
+    for register, names in zip(OF_CALLER, (
+        "rbx ebx bx bl bh", "rbp ebp bp bpl", "r12 r12d r12w r12b", "r13 r13d r13w r13b", "r14 r14d r14w r14b",
+        "r15 r15d r15w r15b",
+    ))
     for name in names.split()
 }
 
