@@ -30,6 +30,8 @@ PF_FORKNOEXEC = 0x00000040
 PF_IO_WORKER = 0x00000010
 # include/uapi/linux/personality.h: addresses are not random.
 ADDR_NO_RANDOMIZE = 0x00040000
+# The state of a thread that executes, or could, proc_pid_stat(5).
+RUNNABLE = "R"
 # The states of a thread that has ended, proc_pid_stat(5).
 ENDED_STATES = ("Z", "X")
 # The kernel keeps 15 characters of a program's name.

@@ -18,13 +18,17 @@ import os
 import signal
 import time
 
+from ..process.errors import ProcessGone
 from ..process.own_waiting import note_end_of_thread
+from ..process.procfs import RUNNABLE, read_stat
 from . import requests
 from .errors import ThreadEnded, ThreadRefused
 from .requests import request
 
 # How long a thread may take to stop, in seconds: one in uninterruptible sleep does not.
 STOP_SECONDS = 0.25
+# So many times as long for one that only waits for a processor, on a busy host.
+_BUSY_HOST = 16
 # For so long, in seconds, waiting is a busy loop: threads stop in microseconds.
 _SPIN_SECONDS = 0.001
 _PAUSE_SECONDS = 0.0001
@@ -133,10 +137,7 @@ class Custody:
 
     def _wait_until_stopped(self):
         while True:
-            status = self.wait(STOP_SECONDS)
-            if status is None:
-                # Only a stopped thread can be detached: the end of this tracer thread does it.
-                raise self._refusal(f"thread {self.tid} of process {self.pid} does not stop: it sleeps in the kernel")
+            status = self._wait_while_runnable()
             number = status >> 8 & 0xFF
             if status >> 16 == requests.EVENT_STOP:
                 self._stopped = True
@@ -147,6 +148,23 @@ class Custody:
             # A signal came first and swallowed the interruption: ask again, then let the signal take its course.
             request(requests.INTERRUPT, self.pid, self.tid)
             request(requests.CONT, self.pid, self.tid, 0, number)
+
+    def _wait_while_runnable(self):
+        """As wait(); what it is refused for is what it did when its time was over."""
+        for _time in range(_BUSY_HOST):
+            status = self.wait(STOP_SECONDS)
+            if status is not None:
+                return status
+            if not self._is_runnable():
+                # Only a stopped thread can be detached: the end of this tracer thread does it.
+                raise self._refusal(f"thread {self.tid} of process {self.pid} does not stop: it sleeps in the kernel")
+        raise self._refusal(f"thread {self.tid} of process {self.pid} does not stop: it gets no processor")
+
+    def _is_runnable(self):
+        try:
+            return read_stat(self.pid, self.tid).state == RUNNABLE
+        except ProcessGone as error:
+            raise ThreadEnded(self.pid, self.tid) from error
 
     def wait(self, seconds):
         """Wait for the thread to stop.

@@ -155,6 +155,35 @@ def test_custody_and_release(padded, start):
     assert victim.end() == 0
 
 
+HOG = """
+import os, time
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+print(flush=True)
+end = time.monotonic() + 0.7
+while time.monotonic() < end:
+    pass
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or len(os.sched_getaffinity(0)) < 2, reason="needs root, and two processors")
+def test_thread_that_gets_no_processor_is_waited_for(padded, start):
+    """It does not sleep in the kernel. Seen to fail ("does not stop") with one wait of STOP_SECONDS."""
+    victim = start(padded, "spin")
+    processors = {min(os.sched_getaffinity(0))}
+    os.sched_setaffinity(victim.pid, processors)
+    with subprocess.Popen([sys.executable, "-c", HOG], stdout=subprocess.PIPE) as hog:
+        os.sched_setaffinity(hog.pid, processors)
+        hog.stdout.readline()
+
+        def work():
+            with custody.Custody(victim.pid, victim.pid):
+                return procfs.read_stat(victim.pid).state
+
+        assert custody.held(work) == "t"
+        assert hog.wait() == 0
+    assert victim.end() == 0
+
+
 def test_exception_while_holding_lets_the_thread_go(padded, start):
     victim = start(padded, "nanosleep")
 
