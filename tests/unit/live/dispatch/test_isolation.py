@@ -419,7 +419,7 @@ def test_program_that_is_not_meant_and_takes_the_place_of_one_that_is(
     else:
         assert launcher.pid not in rows
     assert not result.changed
-    assert launcher.line() == "ready"
+    launcher.expect("ready")
     assert launcher.ask("answer") == ("20" if operation == PATCH else "5001")
 
 
