@@ -301,10 +301,10 @@ def test_what_has_not_changed_is_not_compiled_a_second_time_once_more(tree, tmp_
 ])
 def test_a_makefile_that_gets_a_test(line, aside):
     """The whole package was built anew for it, seconds became minutes.  Seen to fail that way for libarchive."""
-    old = b"TESTS = \\\n\ttests/one.c \\\n\ttests/two.c\n"
-    new = old.replace(b"\ttests/two.c", line.encode() + b"\n\ttests/two.c")
-    assert changes_aside(old, new) is aside
-    assert changes_aside(new, old) is aside
+    short = b"TESTS = \\\n\ttests/one.c \\\n\ttests/two.c\n"
+    long = short.replace(b"\ttests/two.c", line.encode() + b"\n\ttests/two.c")
+    assert changes_aside(short, long) is aside
+    assert changes_aside(long, short) is aside
 
 
 def test_a_file_that_a_diff_takes_away_is_gone(tree, tmp_path):

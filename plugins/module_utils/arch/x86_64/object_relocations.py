@@ -17,7 +17,7 @@ RELOCATIONS = {
     31: "PLTOFF64", 34: "GOTPC32_TLSDESC", 35: "TLSDESC_CALL", 41: "GOTPCRELX", 42: "REX_GOTPCRELX",
 }
 SIZES = {"64": 8, "PC64": 8, "GOTOFF64": 8, "GOT64": 8, "GOTPC64": 8, "GOTPCREL64": 8, "PLTOFF64": 8, "DTPOFF64": 8,
-          "TPOFF64": 8, "16": 2, "PC16": 2, "8": 1, "PC8": 1, "NONE": 0, "TLSDESC_CALL": 0}
+         "TPOFF64": 8, "16": 2, "PC16": 2, "8": 1, "PC8": 1, "NONE": 0, "TLSDESC_CALL": 0}
 # Their value is relative to the place, which within an instruction lies some bytes before its end.
 RELATIVE = {"PC32", "PLT32", "GOTPCREL", "GOTPCRELX", "REX_GOTPCRELX", "TLSGD", "TLSLD", "GOTTPOFF", "GOTPC32",
             "GOTPC32_TLSDESC"}
