@@ -109,13 +109,11 @@ def _facts_of(task, files, selection):
 
 
 def _look_at(pid, files):
-    subject = examine(pid, files)
+    subject = examine(pid, files, identified=False)
     libraries = files.libraries(subject.proc_tid, subject.mappings)
     described = yield from describe(subject, files, [library for library in libraries if library.survey.padded])
-    hooked = {library.base for library in subject.state.libraries}
-    # Where it was hooked before, the hooks themselves tell what has become of them.
     return [described, *_moved(subject.pid, subject.name, [
-        library for library in libraries if library.base not in hooked])]
+        library for library in libraries if _out_of_reach(subject, library)])]
 
 
 def padded(files, proc_tid, mappings):
@@ -187,7 +185,10 @@ def _cut_off(subject, files):
 
 
 def _out_of_reach(subject, library):
-    """Whether the code of a padded library was moved before anything of it was hooked."""
+    """Whether the code of a library was moved before anything of it was hooked.
+
+    Where it was hooked before, the hooks themselves tell what has become of them.
+    """
     return library.moved and all(hooked.base != library.base for hooked in subject.state.libraries)
 
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 
 from ..named_tuple import NamedTuple
+from .procfs import RUNNABLE
 
 _NANOSECONDS = 1e-9
 _FILE = "schedstat"
 _FIELDS = 3
 _SIZE = 1024
-# The states, proc_pid_stat(5), of a thread that executes or could.
-_RUNNABLE = b"R"
+_RUNNABLE = RUNNABLE.encode("ascii")
 _ended_threads_waited = 0.0
 
 

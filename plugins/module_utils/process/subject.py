@@ -178,11 +178,12 @@ def without_runtime(pid, proc_tid, name, mappings):
     )
 
 
-def examine(pid, files, absent=False) -> Subject:
+def examine(pid, files, absent=False, identified=True) -> Subject:
     """Look at process ``pid``.
 
     :param files: mapped.MappedFiles.
     :param absent: take a process without the runtime, too, if that could be loaded into it; its state is NO_RUNTIME.
+    :param identified: read its random bytes, too, which only who is going to change it needs.
     :return: Subject, of a process that has the runtime.
     :raises ProcessGone: it does not exist.
     :raises ProcessForbidden: it may not be examined.
@@ -192,12 +193,12 @@ def examine(pid, files, absent=False) -> Subject:
     """
     stat, proc_tid = alive(pid)
     try:
-        return _seen_through(proc_tid, pid, stat, files, absent)
+        return _seen_through(proc_tid, pid, stat, files, absent, identified)
     except (ProcessGone, ProcessUnpatchable):
         if not goes_on_without(proc_tid, pid):
             raise
     stat, proc_tid = alive(pid)
-    return _seen_through(proc_tid, pid, stat, files, absent)
+    return _seen_through(proc_tid, pid, stat, files, absent, identified)
 
 
 def examining(pid, files, absent=False):
@@ -228,10 +229,10 @@ def at_rest(look):
         yield SETTLE_PAUSE
 
 
-def _seen_through(proc_tid, pid, stat, files, absent):
+def _seen_through(proc_tid, pid, stat, files, absent, identified):
     """The Subject that process ``pid`` is by what /proc shows of its thread ``proc_tid``."""
     # Before all that may turn out to be of another program.
-    its_random_bytes = random_bytes(proc_tid)
+    its_random_bytes = random_bytes(proc_tid) if identified else NONE
     memory_map = MemoryMap(proc_tid)
     mappings = memory_map.code
     tool = translator(mappings)
