@@ -5,23 +5,9 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
 import sys
 
+from answering import serve
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        answer = socket.gethostname().encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_request(self, *arguments):
-        """Nobody reads it."""
-
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(int(sys.argv[1]), socket.gethostname)

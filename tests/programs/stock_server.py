@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import http.server
 import sys
 import time
 import zlib
 from xml.parsers import expat
+
+from answering import serve
 
 DOCUMENT = "<a><b/>\n<b/></a>"
 
@@ -29,18 +30,4 @@ def parsed():
     return " ".join(map(str, numbers))
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        answer = parsed().encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_request(self, *arguments):
-        """Nobody reads it."""
-
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+serve(int(sys.argv[1]), parsed)
