@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <cpuid.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #include <string.h>
 #include <time.h>
 
+#include "extended_state.h"
 #include "harness.h"
 #include "runtime/checksum.h"
 
@@ -309,14 +309,6 @@ struct ulp_request *prepare_apply(unsigned char patch, const char *path, bool en
 	request->nonce = new_nonce();
 	seal(request);
 	return request;
-}
-
-static uint32_t extended_state_size(void)
-{
-	uint32_t a, b, size, d;
-
-	__cpuid_count(0xd, 0, a, b, size, d);
-	return size;
 }
 
 const struct ulp_result *divert_once(const struct ulp_request *request)

@@ -61,6 +61,12 @@ def hookable(library):
         if any(site.kind == SHORT or (site.kind == WIDE and site.length >= JUMP_SIZE) for site in found.sites))
 
 
+def patch_library(directory):
+    library = directory / "patch.so"
+    run(["gcc", *WARNINGS, "-O2", "-fPIC", "-shared", "-Wl,--build-id", "-o", library, FOLDER / "patch.c"])
+    return library
+
+
 @pytest.fixture(scope="module", name="program")
 def fixture_program(tmp_path_factory):
     program = tmp_path_factory.mktemp("stock_load") / "stock-load"
@@ -72,9 +78,7 @@ def fixture_program(tmp_path_factory):
 @pytest.fixture(scope="module", name="container")
 def fixture_container(tmp_path_factory, preforked):
     directory = tmp_path_factory.mktemp("stock_load")
-    library = directory / "patch.so"
-    run(["gcc", *WARNINGS, "-O2", "-fPIC", "-shared", "-Wl,--build-id", "-o", library, FOLDER / "patch.c"])
-    lines = [str(library)]
+    lines = [str(patch_library(directory))]
     for name, pairs in REPLACED.items():
         path = (LIBRARIES / name).resolve()
         guards = [function for function in hookable(path) if function not in pairs]
@@ -159,9 +163,7 @@ def applied(container, victim):
 def fixture_all_functions(tmp_path_factory, preforked):
     """All of both libraries, static functions included."""
     directory = tmp_path_factory.mktemp("stock_cycles")
-    library = directory / "patch.so"
-    run(["gcc", *WARNINGS, "-O2", "-fPIC", "-shared", "-Wl,--build-id", "-o", library, FOLDER / "patch.c"])
-    lines = [str(library)]
+    lines = [str(patch_library(directory))]
     symbols = []
     count = 0
     for name, pairs in REPLACED.items():

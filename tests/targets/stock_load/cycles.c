@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests without the tool: a thread diverts itself as the tool diverts one (native/tests/divert.S). */
-#include <cpuid.h>
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -11,6 +10,7 @@
 
 #include <ulp/abi.h>
 
+#include "../../../native/tests/extended_state.h"
 #include "cycles.h"
 
 enum {
@@ -21,7 +21,7 @@ enum {
 };
 
 long divert(void (*entry)(void), uint64_t nonce, size_t xstate_size, uint64_t interrupted);
-uint64_t divert_flags;
+uint64_t divert_flags = ULP_BLOCK_MAY_COPY;
 
 static volatile const struct ulp_state *state;
 
@@ -62,14 +62,6 @@ static struct ulp_request *read_request(const char *folder, const char *name)
 		fail("%s cannot be read", path);
 	fclose(file);
 	return request;
-}
-
-static uint32_t extended_state_size(void)
-{
-	uint32_t a, b, size, d;
-
-	__cpuid_count(0xd, 0, a, b, size, d);
-	return size;
 }
 
 /* What the checksum covers lies behind the head, so the head can say what is true now. */
