@@ -196,6 +196,14 @@ def test_a_diff_that_does_not_apply_changes_nothing(tree):
         apply_diffs(str(tree), [diff + "s"])
 
 
+def recorded(commands, tree, directory):
+    """The Records of a build by these shell commands in ``tree``."""
+    write_wrappers(str(directory / "bin"))
+    environment = recording_environment(str(directory / "bin"), str(directory / "records"))
+    subprocess.run(["sh", "-e", "-c", commands], cwd=tree, env=environment, check=True)
+    return read_records(str(directory / "records"))
+
+
 @pytest.mark.parametrize("commands", [
     "gcc -O2 -fPIC -MD -MF unit.d -c unit.c -o unit.o\ngcc -shared -o libunit.so unit.o",
     "gcc -O2 -fPIC -c unit.c\nar rc libpart.a unit.o\n"
@@ -216,10 +224,7 @@ def test_a_diff_that_does_not_apply_changes_nothing(tree):
 ])
 def test_what_a_build_does_is_recorded(tree, tmp_path, commands):
     """Seen to fail with no records for compilers that are called by a path."""
-    write_wrappers(str(tmp_path / "bin"))
-    environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
-    subprocess.run(["sh", "-e", "-c", commands], cwd=tree, env=environment, check=True)
-    records = read_records(str(tmp_path / "records"))
+    records = recorded(commands, tree, tmp_path)
     (unit,) = records.units.values()
     assert unit.source == str(tree / "unit.c")
     assert {"share", "checked"} <= set(compare(None, ObjectFile(unit.shadow)).new)
@@ -230,11 +235,8 @@ def test_what_a_build_does_is_recorded(tree, tmp_path, commands):
 @pytest.mark.parametrize("linker", ["ld", "/usr/bin/ld", "ld.gold"])
 def test_a_linker_that_is_called_itself_is_recorded(tree, tmp_path, linker):
     """Seen to fail: nothing was known of the joined object but that no compiler had made it."""
-    write_wrappers(str(tmp_path / "bin"))
-    environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
-    subprocess.run(["sh", "-e", "-c", f"gcc -O2 -fPIC -c unit.c\n{linker} -r -o joined.o unit.o\n"
-                    "gcc -shared -o libunit.so joined.o"], cwd=tree, env=environment, check=True)
-    records = read_records(str(tmp_path / "records"))
+    records = recorded(f"gcc -O2 -fPIC -c unit.c\n{linker} -r -o joined.o unit.o\ngcc -shared -o libunit.so joined.o",
+                       tree, tmp_path)
     found = composition(records.links[str(tree / "libunit.so")], records)
     assert found.units.keys() == records.units.keys()
 
@@ -249,9 +251,7 @@ def test_a_linker_that_is_called_itself_is_recorded(tree, tmp_path, linker):
 ])
 def test_symbols_that_a_build_strips_are_kept(tree, tmp_path, commands):
     """Seen to fail: there was no copy."""
-    write_wrappers(str(tmp_path / "bin"))
-    environment = recording_environment(str(tmp_path / "bin"), str(tmp_path / "records"))
-    subprocess.run(["sh", "-e", "-c", commands], cwd=tree, env=environment, check=True)
+    recorded(commands, tree, tmp_path)
     stripped = str(tree / "libunit.so")
     assert "checked" not in {symbol.name for symbol in ElfImage.open(stripped).symbols()}
     kept = ElfImage.open(str(tmp_path / "records" / unstripped_name(digest(stripped))))
