@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,25 @@ def container(target):
 @pytest.fixture
 def victim(target, start):
     return start(target("blocked", VARIANT), preload=())
+
+
+# As a user who may do nothing to the process: keep whoever wants to from locking what it may open.
+LOCKS = """
+import fcntl, os, sys
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+locked = []
+for name in (".", "mem", "maps", "exe", "ns/pid", "stat"):
+    try:
+        descriptor = os.open(f"/proc/{sys.argv[1]}/{name}", os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        locked.append(name)
+    except PermissionError:
+        pass
+print(*locked, flush=True)
+sys.stdin.read()
+"""
 
 
 def is_inside(pid):
@@ -52,6 +73,20 @@ def test_a_process_without_runtime_is_given_it(victim, container, preforked):
     assert "stays there, dormant" in row["reason"]
     assert victim.number("version") == 1
     assert preforked.run("check", "-p", victim.pid, container).status == NOT_APPLIED
+
+
+def test_another_user_keeps_it_from_nobody(victim, container, preforked):
+    """Seen to fail (*another tool is loading the runtime*, of any process of the host) with the lock on /proc/PID."""
+    with subprocess.Popen([sys.executable, "-c", LOCKS, str(victim.pid)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert "." in other.stdout.readline().split()
+            answer = preforked.succeed(
+                "trigger", "--json", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME)
+            assert row_of(answer)["attached"]
+        finally:
+            other.kill()
+    assert victim.number("version") == 2
 
 
 def test_nothing_is_left_but_the_runtime(victim, container, preforked):

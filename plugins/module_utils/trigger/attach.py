@@ -169,7 +169,6 @@ class _Attempt:
         self.why = "no thread could be looked at"
         self.reason_found = False  # whether that says what is in the way, and not only that a thread moves on
         self.memory = -1
-        self.lock = -1
         self.permitted = {}
         # TIDs of those that had a stack which cannot be unwound when they were last seen blocked.
         self.frameless = set()
@@ -200,7 +199,6 @@ class _Attempt:
                 raise ProgramReplaced(
                     subject.pid, f"process {subject.pid} ({subject.name}) has changed since it was examined; run again"
                 )
-            self._open_lock()
         except BaseException:
             self._opened.close()
             raise
@@ -215,21 +213,16 @@ class _Attempt:
         confirm(self.subject.identity)
         return set(code) <= set(now)
 
-    def _open_lock(self):
-        pid = self.subject.pid
-        try:
-            self.lock = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise explained(pid, error) from error
-        self._opened.callback(os.close, self.lock)
-
     def _locked(self):
-        """One tool at a time, as far as they see the same /proc; the claim is what decides.  A generator."""
+        """One tool at a time, as far as they see the same /proc; the claim is what decides.  A generator.
+
+        Whoever can open a file can lock it (flock(2)), so it is one that only those can open who may trace the process.
+        """
         pid, name = self.subject.pid, self.subject.name
         deadline = time.monotonic() + self.options.timeout
         while True:
             try:
-                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.memory, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 pass
