@@ -316,7 +316,8 @@ processes:
         - V(pending), it is applied or reverted, but threads that are inside the library have not switched yet, or
           threads outside may not switch on their next call; run the task again to make sure. A process that is still
           loading the livepatch is V(pending) too; RV(processes[].threads_pending) is then 0 and the module fails.
-        - V(not_applicable), the process does not run the library, or there is nothing to revert.
+        - V(not_applicable), the process does not run the library, or there is nothing to revert, or it ended
+          while the tool waited for its threads.
         - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one. That is usually
           the build that repairs the fault. The livepatch cannot tell; RV(processes[].reason) has the build ID.
         - V(not_patchable), it cannot be patched. This includes a process that runs another build of the library which

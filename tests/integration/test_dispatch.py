@@ -139,7 +139,7 @@ def test_process_that_ends_while_it_is_waited_for(container, start, livepatch, b
     victim.kill()
     (row,) = json.loads(process.communicate(timeout=120)[0])
     assert process.returncode == 1, str(row)
-    assert (row["pid"], row["name"], row["outcome"]) == (victim.pid, "blocked-app", "failed")
+    assert (row["pid"], row["name"], row["outcome"]) == (victim.pid, "blocked-app", "not_applicable")
     assert row["reason"] == f"process {victim.pid} (blocked-app) ended while it was pending"
 
 

@@ -27,8 +27,9 @@ PATIENCE = 120
 SEEN = "accepted by the livepatch"
 ANEW = "executes a program anew for each session"
 NOT_YET = "the livepatch is not applied to process"
-ENDED = "ended while it was pending"
-# What may become of a session: one that has not logged in yet is shut away, and one that has just begun is as it was.
+ENDED = "ended while"
+# What may become of a session: one that has not logged in yet is shut away, one that has just begun is as it was, and
+# one that ends is no failure.
 SESSIONS = {
     "patch": ("patched", "already_patched", "not_patchable", ENDED),
     "check": ("already_patched", NOT_YET, "not_patchable"),

@@ -32,6 +32,8 @@ from .unanswered import row_of, with_what_was_found_out
 _PAUSE = 0.01
 # How many PIDs one warning names.
 _LISTED = 5
+# Outcomes that speak of what is still to come, which is nothing where the process has ended.
+_OPEN = (outcome.PENDING, outcome.NOT_PATCHABLE)
 
 
 def dispatch(paths, operation, selection, options, policy=None) -> Dispatched:
@@ -255,13 +257,14 @@ def _listed(pids):
 def _updated(before, now):
     """``before`` with what a later look said."""
     if has_ended(before.pid):
-        if before.outcome == outcome.FAILED:
+        if before.outcome not in _OPEN:
             return before
-        # Whatever was seen last of it.
+        # Its threads are gone, and so is what a restart would have helped.
         return before._replace(
-            outcome=outcome.FAILED,
+            outcome=outcome.NOT_APPLICABLE,
             threads_pending=0,
-            reason=f"process {before.pid} ({before.name}) ended while it was {before.outcome}",
+            unsettled=False,
+            reason=f"process {before.pid} ({before.name}) ended while it was {outcome.MEANINGS[before.outcome].words}",
         )
     # A look changes nothing.
     return _merged(before, now._replace(changed=False, attached_now=False))

@@ -17,7 +17,7 @@ from ..process.affiliation import container as container_of
 from ..process.errors import FalseClaim, NotMapped, ProcessStarting, ProcessUnpatchable, ProgramReplaced, StateUnsettled
 from ..process.patience import Patience
 from ..process.procfs import process_name
-from ..process.subject import alive, goes_on_without
+from ..process.subject import alive, goes_on_without, has_ended
 from . import outcome
 from .aftermath import as_found
 from .leave import Vetoed
@@ -100,7 +100,14 @@ def attempt(work, job, pid, success=None):
     if announced.sent and success is not None:
         # What went wrong came after the request, which may have been carried out.
         row = yield from as_found(job, row, success)
-    return announced.credited(row._replace(container=seen.container))
+    row = announced.credited(row._replace(container=seen.container))
+    if announced.attached and has_ended(pid):
+        # What it was given is gone with it.
+        return row._replace(
+            outcome=outcome.NOT_APPLICABLE,
+            reason=f"process {pid} ({seen.name}) ended while the livepatch was being applied",
+        )
+    return row
 
 
 def _carried_out(work, job, pid, announced, seen):

@@ -36,7 +36,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, carry_out
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
@@ -147,28 +147,61 @@ def test_waiting_for_all_processes_together(padded, start):
 
 
 @pytest.mark.parametrize("by_number", [False, True])
-def test_process_that_ends_while_it_is_waited_for(padded, start, monkeypatch, by_number):
-    """Guards a look at processes that come and go: nothing was done to one that has ended, and nothing is left of it.
+@pytest.mark.parametrize("operation", [CHECK, PATCH, REVERT])
+def test_process_that_ends_while_it_is_waited_for(padded, start, monkeypatch, operation, by_number):
+    """Guards a look at processes that come and go: one that has ended is no failure, and nothing is left to patch.
 
-    Seen to fail by name, with a row that makes the whole run fail.
+    It has a row if it was asked for by PID, or if it was changed.  Seen to fail by name, with a row that makes the
+    whole run fail.
     """
     victim, staying = start(padded), start(padded)
-    victim.start_thread("inside", 0)
     pids = (victim.pid, staying.pid)
-    dispatch(padded.container, PATCH, Selection(pids), Options())
+    if operation == REVERT:
+        dispatch(padded.container, PATCH, Selection(pids), Options())
+    victim.start_thread("inside", 0)
+    if operation == CHECK:
+        dispatch(padded.container, PATCH, Selection(pids), Options())
     original = _Work.wait
 
     def wait(work, *arguments):
-        assert [row.outcome for row in work.rows] == ["pending", "already_patched"]
+        assert work.rows[0].outcome == "pending"
         victim.process.kill()
         victim.wait(lambda: has_ended(victim.pid), "it has ended")
         return original(work, *arguments)
 
     monkeypatch.setattr(_Work, "wait", wait)
     selection = Selection(pids) if by_number else Selection(names=("app",))
-    rows = dispatch(padded.container, CHECK, selection, Options(wait_migrated=60)).rows
-    assert rows[-1].outcome == "already_patched"
-    assert [row.reason for row in rows[:-1]] == by_number * [f"process {victim.pid} (app) ended while it was pending"]
+    result = dispatch(padded.container, operation, selection, Options(wait_migrated=60))
+    *ended, other = result.rows
+    assert other.outcome == {CHECK: "already_patched", PATCH: "patched", REVERT: "reverted"}[operation]
+    assert [(row.outcome, row.reason, row.threads_pending) for row in ended] == (by_number or operation != CHECK) * [
+        ("not_applicable", f"process {victim.pid} (app) ended while it was pending", 0)]
+    assert all(row.changed == (operation != CHECK) for row in ended)
+    assert result.failures == []
+    # It was asked to have the livepatch, and nobody can say that it has.
+    assert [row.pid for row in result.unmet] == (by_number and operation != REVERT) * [victim.pid]
+
+
+def test_process_that_ends_while_it_is_attached_to(padded, start, monkeypatch, runtime):
+    """Guards a session that ends between the load of the runtime and that of the livepatch; seen to fail as failed."""
+    victim = start(padded, preload=False)
+    start(padded)
+
+    def exchange(job, subject, *others):
+        if subject.pid == victim.pid:
+            os.kill(victim.pid, signal.SIGKILL)
+            victim.wait(lambda: has_ended(victim.pid), "it has ended")
+        return original(job, subject, *others)
+
+    original = carry_out.exchange
+    monkeypatch.setattr(carry_out, "exchange", exchange)
+    options = Options(attach=True, runtime=str(runtime / "libpulp.so"))
+    result = dispatch(padded.container, PATCH, Selection(names=("app",)), options)
+    ended, other = result.rows
+    assert other.outcome == "patched"
+    assert (ended.outcome, ended.changed, ended.attached) == ("not_applicable", True, True), ended
+    assert ended.reason == f"process {victim.pid} (app) ended while the livepatch was being applied"
+    assert result.failures == []
 
 
 def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_path, calls):
