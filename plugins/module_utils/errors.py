@@ -72,7 +72,7 @@ class BadDescription(UlpError):
     """A description file, or the parameters that stand for one, say something wrong."""
 
 
-class BadContainer(UlpError):
+class BadLivepatch(UlpError):
     """A file is not a livepatch, or it is damaged."""
 
 
@@ -89,7 +89,7 @@ class MissingProgram(UlpError):
 
 
 class BadSignature(UlpError):
-    """A container is not signed, or not by somebody who may."""
+    """A livepatch is not signed, or not by somebody who may."""
 
 
 class Untrusted(UlpError):

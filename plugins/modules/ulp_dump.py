@@ -172,7 +172,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import dump
 
 
-def dump_container(module):
+def dump_livepatch(module):
     """Read the livepatch that the module's parameters name; returns the module's result."""
     return dict(dump(module.params["path"]), changed=False)
 
@@ -183,7 +183,7 @@ def main():
         argument_spec={"path": {"type": "path", "required": True}},
         supports_check_mode=True,
     )
-    run_module(module, dump_container)
+    run_module(module, dump_livepatch)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import pair_fields, target_fields
 
 
-def pack_container(module):
+def pack_livepatch(module):
     """Make the livepatch that the module's parameters ask for; returns the module's result."""
     params = module.params
     if params["description"] is not None:
@@ -294,7 +294,7 @@ def main():
         required_together=[("livepatch", "target", "functions")],
         supports_check_mode=True,
     )
-    run_module(module, pack_container)
+    run_module(module, pack_livepatch)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.atomic_file import read_file
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import parse_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import parse_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import (
     sign,
     signature_path,
@@ -109,7 +109,7 @@ def sign_or_verify(module):
         signer = verify(data, path, params["allowed_signers"], params["identity"])
         return dict(signer._asdict(), path=signature_path(path), changed=False)
     # Nobody should sign what no host will take.
-    parse_container(data, path)
+    parse_livepatch(data, path)
     signed = sign(path, params["key"], data, check=module.check_mode)
     return {
         "path": signed.path,

@@ -105,9 +105,9 @@ def ask(process, line):
     return process.stdout.readline().split()
 
 
-def trigger(process, container, *options):
+def trigger(process, ulp_file, *options):
     """Apply or revert."""
-    run(ULP, "trigger", "-p", process.pid, container, *options)
+    run(ULP, "trigger", "-p", process.pid, ulp_file, *options)
 
 
 def measure_calls(rounds):
@@ -167,10 +167,10 @@ def print_memory(found):
 class Repeater:
     """Applies, reverts and checks one livepatch, which it has read before: little work beside what is measured."""
 
-    def __init__(self, container, pid):
+    def __init__(self, ulp_file, pid):
         self.pid = pid
         self.process = subprocess.Popen(
-            [sys.executable, REPEAT, ULP, container], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [sys.executable, REPEAT, ULP, ulp_file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def do(self, what):
         """Microseconds that a thread was held, or None."""
@@ -203,9 +203,9 @@ def measure_gaps(thread_counts, repeats):
     for threads in thread_counts:
         with tempfile.TemporaryDirectory() as folder:
             scene = Scene(folder, PADDING, True)
-            container = scene.pack("measured")
+            ulp_file = scene.pack("measured")
             with scene.start("gaps", threads) as process, contextlib.closing(
-                    Repeater(container, process.pid)) as repeater:
+                    Repeater(ulp_file, process.pid)) as repeater:
                 sample = {name: [] for name in (*DONE, "held")}
                 # The first loads the patch library, and so is another than all that follow; it is not in the medians.
                 sample["first held"] = [repeater.do("apply")]
@@ -278,20 +278,20 @@ def many_processes(count):
     """So many processes with a library, and a livepatch for them: gives the livepatch and the PID of one."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         scene = Scene(folder, PADDING, True)
-        container = scene.pack("measured")
+        ulp_file = scene.pack("measured")
         processes = [stack.enter_context(scene.start("calls")) for _each in range(count)]
         for process in processes:
             # It has started when it waits for a number: read(2) of standard input (x86-64).
             while not Path(f"/proc/{process.pid}/syscall").read_text().startswith("0 0x0 "):
                 time.sleep(0.01)
-        yield container, processes[0].pid
+        yield ulp_file, processes[0].pid
 
 
 def measure_dispatch(count, runs):
     """Seconds on a processor to patch or to revert ``count`` processes, a list, beyond a dispatch that finds none."""
-    with many_processes(count) as (container, _pid):
+    with many_processes(count) as (ulp_file, _pid):
         def dispatched(operation, name):
-            return processor_seconds(ULP, "dispatch", operation, container, "--name", name, "--ledger", "")
+            return processor_seconds(ULP, "dispatch", operation, ulp_file, "--name", name, "--ledger", "")
 
         samples = []
         for run_number in range(runs):
@@ -307,8 +307,8 @@ def measure_listing(count, runs):
     :return: seconds on a processor to list them, a list, beyond those to list one of them; for the facts alone, without
         any start, a list of [seconds, of them on a processor].
     """
-    with many_processes(count) as (container, pid):
-        run(ULP, "dispatch", "patch", container, "--name", "calls", "--ledger", "")
+    with many_processes(count) as (ulp_file, pid):
+        run(ULP, "dispatch", "patch", ulp_file, "--name", "calls", "--ledger", "")
         samples = []
         for _run in range(runs):
             one = processor_seconds(ULP, "list", "-p", pid)
@@ -350,7 +350,7 @@ def measure_examination(thread_counts):
     result = {}
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(folder, PADDING, True)
-        container = scene.pack("measured")
+        ulp_file = scene.pack("measured")
         source = scene.folder / "threads.c"
         source.write_text(THREADS)
         run("gcc", "-O2", "-pthread", source, "-o", scene.folder / "threads", scene.library,
@@ -358,7 +358,7 @@ def measure_examination(thread_counts):
         for threads in thread_counts:
             with scene.start("threads", threads) as process:
                 process.stdout.readline()
-                trigger(process, container)
+                trigger(process, ulp_file)
                 result[str(threads)] = json.loads(run(sys.executable, "-c", LOOKS, ROOT, process.pid))
     return result
 
@@ -416,17 +416,17 @@ def measure_starts(runs):
     """CPU seconds of whole commands, one after the other, beside an interpreter that imports the three libraries."""
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(folder, PADDING, True)
-        container = scene.pack("measured")
+        ulp_file = scene.pack("measured")
         with scene.start("calls") as process:
             time.sleep(0.5)
-            trigger(process, container)
+            trigger(process, ulp_file)
             commands = {
                 "import of the three libraries": ("/usr/bin/python3", "-I", "-c", "import elftools, psutil, ptrace"),
                 "ulp --version": (ULP, "--version"),
                 "ulp --help": (ULP, "--help"),
                 "ulp list -p": (ULP, "list", "-p", process.pid),
-                "ulp check -p": (ULP, "check", "-p", process.pid, container),
-                "ulp trigger, already patched": (ULP, "trigger", "-p", process.pid, container),
+                "ulp check -p": (ULP, "check", "-p", process.pid, ulp_file),
+                "ulp trigger, already patched": (ULP, "trigger", "-p", process.pid, ulp_file),
             }
             samples = {name: [] for name in commands}
             for _run in range(runs):

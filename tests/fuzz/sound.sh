@@ -41,16 +41,16 @@ strip padded relr tracked plain program patch
 cp tracked posted
 "$build/ulp" post posted >/dev/null
 printf '%s\n@%s\nanswer:new_answer\n' "$directory/patch" "$directory/padded" >fix.dsc
-"$build/ulp" pack fix.dsc -o container >/dev/null
+"$build/ulp" pack fix.dsc -o livepatch >/dev/null
 # Without padding: with sites and a guard. The command's interpreter needs python3-capstone.
 printf '%s\n@%s\nanswer:new_answer\nguard tell\n' "$directory/patch" "$directory/plain" >stock.dsc
 "$build/ulp" pack stock.dsc -o sites >/dev/null
 
-mkdir -p "$corpus"/{elf,post,container,pack,description,signature,hold,ledger}
-for file in padded relr posted plain program patch container; do install -m 644 "$file" "$corpus/elf/sound-$file"; done
+mkdir -p "$corpus"/{elf,post,livepatch,pack,description,signature,hold,ledger}
+for file in padded relr posted plain program patch livepatch; do install -m 644 "$file" "$corpus/elf/sound-$file"; done
 for file in padded relr tracked posted; do install -m 644 "$file" "$corpus/post/sound-$file"; done
-install -m 644 container "$corpus/container/sound-container"
-install -m 644 sites "$corpus/container/sound-sites"
+install -m 644 livepatch "$corpus/livepatch/sound-livepatch"
+install -m 644 sites "$corpus/livepatch/sound-sites"
 install -m 644 patch "$corpus/pack/sound-patch"
 printf '! a remark\n/lib/fix.so\n@/lib/libanswer.so.1\nanswer:new_answer\n a : b \n@/lib/b.so\nc:d\nguard e\n' \
 	>"$corpus/description/sound-two-targets"

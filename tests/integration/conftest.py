@@ -167,7 +167,7 @@ def build(target: Callable[[str, Variant], Build]) -> Build:
 
 
 @pytest.fixture
-def container(build: Build) -> Path:
+def ulp_file(build: Build) -> Path:
     """A livepatch for it, with which version is 2."""
     return version_patch(build)
 
@@ -180,8 +180,8 @@ def cycles(request: pytest.FixtureRequest) -> Cycles:
 
 @pytest.fixture
 def livepatch(preforked: Ulp) -> Callable[[Path], Livepatch]:
-    def make(container: Path) -> Livepatch:
-        return Livepatch(preforked, container)
+    def make(ulp_file: Path) -> Livepatch:
+        return Livepatch(preforked, ulp_file)
 
     return make
 
@@ -191,8 +191,8 @@ def repeated(preforked: Ulp) -> Iterator[Callable[[Path], Repeated]]:
     """The same for tests that apply and revert hundreds of times."""
     made: list[Repeated] = []
 
-    def make(container: Path) -> Repeated:
-        made.append(Repeated(preforked, container))
+    def make(ulp_file: Path) -> Repeated:
+        made.append(Repeated(preforked, ulp_file))
         return made[-1]
 
     yield make

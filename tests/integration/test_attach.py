@@ -20,7 +20,7 @@ VARIANT = Variant(PADDING_ONLY)
 
 
 @pytest.fixture
-def container(target):
+def ulp_file(target):
     return version_patch(target("blocked", VARIANT), 2)
 
 
@@ -56,44 +56,44 @@ def row_of(answer):
     return answer.json()
 
 
-def test_a_process_without_runtime_is_given_it(victim, container, preforked):
+def test_a_process_without_runtime_is_given_it(victim, ulp_file, preforked):
     """Seen to fail before there was the option: *was started without the livepatch runtime*."""
     assert victim.number("version") == 1
 
-    answer = preforked.succeed("trigger", "--json", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME)
+    answer = preforked.succeed("trigger", "--json", "-p", victim.pid, ulp_file, "--attach", "--runtime", RUNTIME)
 
     row = row_of(answer)
     assert (row["outcome"], row["attached"], row["reason"]) == ("patched", True, "")
     assert victim.number("version") == 2
-    assert preforked.run("check", "-p", victim.pid, container).status == APPLIED
+    assert preforked.run("check", "-p", victim.pid, ulp_file).status == APPLIED
 
-    row = row_of(preforked.succeed("trigger", "--json", "-p", victim.pid, container, "--revert"))
+    row = row_of(preforked.succeed("trigger", "--json", "-p", victim.pid, ulp_file, "--revert"))
 
     assert (row["outcome"], row["attached"]) == ("reverted", True)
     assert "stays there, dormant" in row["reason"]
     assert victim.number("version") == 1
-    assert preforked.run("check", "-p", victim.pid, container).status == NOT_APPLIED
+    assert preforked.run("check", "-p", victim.pid, ulp_file).status == NOT_APPLIED
 
 
-def test_another_user_keeps_it_from_nobody(victim, container, preforked):
+def test_another_user_keeps_it_from_nobody(victim, ulp_file, preforked):
     """Seen to fail (*another tool is loading the runtime*, of any process of the host) with the lock on /proc/PID."""
     with subprocess.Popen([sys.executable, "-c", LOCKS, str(victim.pid)], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as other:
         try:
             assert "." in other.stdout.readline().split()
             answer = preforked.succeed(
-                "trigger", "--json", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME)
+                "trigger", "--json", "-p", victim.pid, ulp_file, "--attach", "--runtime", RUNTIME)
             assert row_of(answer)["attached"]
         finally:
             other.kill()
     assert victim.number("version") == 2
 
 
-def test_nothing_is_left_but_the_runtime(victim, container, preforked):
+def test_nothing_is_left_but_the_runtime(victim, ulp_file, preforked):
     """The unused bytes that held the code are zero again.  Seen to fail without clear()."""
     before = code_of_c_library(victim.pid)
 
-    preforked.succeed("trigger", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME)
+    preforked.succeed("trigger", "-p", victim.pid, ulp_file, "--attach", "--runtime", RUNTIME)
 
     assert code_of_c_library(victim.pid) == before
 
@@ -110,28 +110,28 @@ def code_of_c_library(pid):
 
 
 @pytest.mark.parametrize("options", [("--no-attach",), ("--attach", "--runtime=/nowhere/libpulp.so")])
-def test_it_is_left_alone(options, victim, container, preforked):
-    preforked.refuse("trigger", "-p", victim.pid, container, *options,
+def test_it_is_left_alone(options, victim, ulp_file, preforked):
+    preforked.refuse("trigger", "-p", victim.pid, ulp_file, *options,
                      naming="was started without the livepatch runtime")
     assert not is_inside(victim.pid)
 
 
-def test_what_would_be_done(victim, container, preforked):
+def test_what_would_be_done(victim, ulp_file, preforked):
     answer = preforked.succeed(
-        "dispatch", "--json", "patch", "--dry-run", container, victim.pid, "--attach", "--runtime", RUNTIME)
+        "dispatch", "--json", "patch", "--dry-run", ulp_file, victim.pid, "--attach", "--runtime", RUNTIME)
     (row,) = answer.json()
     assert row["outcome"] == "patched" and "would attach" in row["reason"]
     assert not is_inside(victim.pid)
 
 
-def test_another_root(target, start, container, preforked, tmp_path):
+def test_another_root(target, start, ulp_file, preforked, tmp_path):
     """A process that does not see the file of the runtime is given its bytes."""
     build = target("blocked", VARIANT)
     victim = start(build, preload=(), wrap=in_root(
         tmp_path, [build.directory], f"umount $root{RUNTIME}; mkdir $root/proc; mount -t proc proc $root/proc"))
     assert Path(f"/proc/{victim.pid}/root{RUNTIME}").stat().st_size == 0
 
-    row = row_of(preforked.succeed("trigger", "--json", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME))
+    row = row_of(preforked.succeed("trigger", "--json", "-p", victim.pid, ulp_file, "--attach", "--runtime", RUNTIME))
 
     assert row["attached"]
     assert "/memfd:libpulp.so" in Path(f"/proc/{victim.pid}/maps").read_text()

@@ -54,7 +54,7 @@ def blocking(request, target, start, preforked, tmp_path):
         pytest.skip("this kernel, or a filter, forbids io_uring")
     victim = Blocking(
         target("blocked", getattr(request, "param", VARIANT)), lambda build, source: start(build, source, preload=()),
-        lambda container: Attaching(preforked, container), tmp_path, MILLISECONDS,
+        lambda ulp_file: Attaching(preforked, ulp_file), tmp_path, MILLISECONDS,
     )
     yield victim
     victim.close()

@@ -216,16 +216,16 @@ def test_pack_refuses_a_bad_patch_library(make, good, description, ulp, tmp_path
     refuse_description(ulp, tmp_path, [str(patch), *description[1:]], patch)
 
 
-def test_dump_refuses_what_is_no_container(good, description, ulp, tmp_path):
-    """Guards the container's reader: a plain library, a cut one, one whose metadata or code was changed."""
+def test_dump_refuses_what_is_no_livepatch(good, description, ulp, tmp_path):
+    """Guards the livepatch's reader: a plain library, a cut one, one whose metadata or code was changed."""
     path = tmp_path / "patch.dsc"
     path.write_text("\n".join(description) + "\n")
-    container = tmp_path / "patch.ulp"
-    ulp.succeed("pack", path, "-o", container)
-    ulp.succeed("dump", container)
+    ulp_file = tmp_path / "patch.ulp"
+    ulp.succeed("pack", path, "-o", ulp_file)
+    ulp.succeed("dump", ulp_file)
 
     bad = tmp_path / "bad.ulp"
-    data = container.read_bytes()
+    data = ulp_file.read_bytes()
     code = data.index(b"version")
     for broken in (
         good.read_bytes(),

@@ -26,9 +26,9 @@ def build(mode_variant, target):
     return target("blocked", mode_variant)
 
 
-def dispatch(ulp, operation, container, *pids, status=0):
+def dispatch(ulp, operation, ulp_file, *pids, status=0):
     """The rows by PID, of a run that must exit with ``status``."""
-    answer = ulp.run("dispatch", operation, container, *pids, "--json")
+    answer = ulp.run("dispatch", operation, ulp_file, *pids, "--json")
     assert answer.status == status, str(answer)
     return {row["pid"]: row for row in answer.json()}
 
@@ -37,7 +37,7 @@ def outcomes(rows):
     return {pid: row["outcome"] for pid, row in rows.items()}
 
 
-def test_dispatch_to_several_processes(build, container, start, ulp):
+def test_dispatch_to_several_processes(build, ulp_file, start, ulp):
     """Guards idempotence: the second run finds what the first did and touches nothing.
 
     Seen to fail (each runtime is asked, and refuses) with an apply that does not look whether the livepatch is there.
@@ -46,7 +46,7 @@ def test_dispatch_to_several_processes(build, container, start, ulp):
     pids = [victim.pid for victim in victims]
     for victim in victims:
         assert victim.ask("crowd 2") == "2"
-    rows = dispatch(ulp, "patch", container, *pids)
+    rows = dispatch(ulp, "patch", ulp_file, *pids)
     assert outcomes(rows) == dict.fromkeys(pids, "patched")
     for row in rows.values():
         assert row["threads_pending"] == 0
@@ -57,23 +57,23 @@ def test_dispatch_to_several_processes(build, container, start, ulp):
 
     before = [snapshot.of_process(victim) for victim in victims]
     messages = [ulp.succeed("messages", "-p", pid).output for pid in pids]
-    rows = dispatch(ulp, "patch", container, *pids)
+    rows = dispatch(ulp, "patch", ulp_file, *pids)
     assert outcomes(rows) == dict.fromkeys(pids, "already_patched")
     assert {row["threads"] for row in rows.values()} == {3}
     assert [ulp.succeed("messages", "-p", pid).output for pid in pids] == messages
     assert [snapshot.of_process(victim) for victim in victims] == before
-    assert outcomes(dispatch(ulp, "check", container, *pids)) == dict.fromkeys(pids, "already_patched")
+    assert outcomes(dispatch(ulp, "check", ulp_file, *pids)) == dict.fromkeys(pids, "already_patched")
 
-    assert outcomes(dispatch(ulp, "revert", container, *pids)) == dict.fromkeys(pids, "reverted")
+    assert outcomes(dispatch(ulp, "revert", ulp_file, *pids)) == dict.fromkeys(pids, "reverted")
     assert [victim.number("version") for victim in victims] == [1] * 4
     for victim in victims:
         victim.wait_for_threads(3)
     before = [snapshot.of_process(victim) for victim in victims]
-    dispatch(ulp, "revert", container, *pids)
+    dispatch(ulp, "revert", ulp_file, *pids)
     assert [snapshot.of_process(victim) for victim in victims] == before
 
 
-def test_dispatch_tells_processes_apart(build, container, start, ulp):
+def test_dispatch_tells_processes_apart(build, ulp_file, start, ulp):
     """Guards the outcomes: one process that can be patched does not hide another that cannot, and the reverse.
 
     Seen to fail with the outcome already_patched for a process that has not loaded the library.
@@ -83,49 +83,49 @@ def test_dispatch_tells_processes_apart(build, container, start, ulp):
     with subprocess.Popen(["sleep", "infinity"], env=dict(os.environ, LD_PRELOAD=str(RUNTIME))) as other:
         try:
             wait_until(lambda: RUNTIME.name in Path(f"/proc/{other.pid}/maps").read_text(), "the runtime is mapped")
-            rows = dispatch(ulp, "patch", container, good.pid, bare.pid, other.pid, status=1)
+            rows = dispatch(ulp, "patch", ulp_file, good.pid, bare.pid, other.pid, status=1)
         finally:
             other.kill()
     assert outcomes(rows) == {good.pid: "patched", bare.pid: "not_patchable", other.pid: "not_applicable"}
     assert "runtime" in rows[bare.pid]["reason"]
     assert (good.number("version"), bare.number("version")) == (2, 1)
-    assert outcomes(dispatch(ulp, "revert", container, good.pid)) == {good.pid: "reverted"}
+    assert outcomes(dispatch(ulp, "revert", ulp_file, good.pid)) == {good.pid: "reverted"}
 
 
-def test_dry_run_touches_nothing(build, container, start, ulp):
+def test_dry_run_touches_nothing(build, ulp_file, start, ulp):
     """Guards check mode: it says what would be done.
 
     Seen to fail with the question for it left out before an apply.
     """
     victim = start(build)
     before = snapshot.of_process(victim)
-    answer = ulp.succeed("dispatch", "patch", container, victim.pid, "--dry-run", "--json")
+    answer = ulp.succeed("dispatch", "patch", ulp_file, victim.pid, "--dry-run", "--json")
     assert [row["outcome"] for row in answer.json()] == ["patched"]
     assert snapshot.of_process(victim) == before
     assert victim.number("version") == 1
 
 
-def test_wait_migrated(build, container, start, preforked, livepatch):
+def test_wait_migrated(build, ulp_file, start, preforked, livepatch):
     """Guards that "patched" is said only of a process whose every thread is: one parked inside makes it pending.
 
     Seen to fail with every stack that is looked at taken for one that leads outside.
     """
-    patch = livepatch(container)
+    patch = livepatch(ulp_file)
     victim = start(build)
     assert victim.number("park 0 hold") == 1
-    rows = dispatch(preforked, "patch", container, victim.pid)
+    rows = dispatch(preforked, "patch", ulp_file, victim.pid)
     assert rows[victim.pid]["outcome"] == "pending"
     assert rows[victim.pid]["threads_pending"] == 1
     assert patch.check(victim) == PENDING
     assert victim.numbers("release 0") == [1, 1, 1, 1, 1, 2]
-    answer = preforked.succeed("dispatch", "patch", container, victim.pid, "--wait-migrated", 20, "--json")
+    answer = preforked.succeed("dispatch", "patch", ulp_file, victim.pid, "--wait-migrated", 20, "--json")
     assert [row["outcome"] for row in answer.json()] == ["already_patched"]
     assert patch.check(victim) == APPLIED
-    assert outcomes(dispatch(preforked, "revert", container, victim.pid)) == {victim.pid: "reverted"}
+    assert outcomes(dispatch(preforked, "revert", ulp_file, victim.pid)) == {victim.pid: "reverted"}
     assert patch.check(victim) == NOT_APPLIED
 
 
-def test_process_that_ends_while_it_is_waited_for(container, start, livepatch, build):
+def test_process_that_ends_while_it_is_waited_for(ulp_file, start, livepatch, build):
     """Guards that a row still says whose it is: the livepatch was applied to it, and it is gone.
 
     Seen to fail (a row without a name) with what the last look found alone.
@@ -133,9 +133,9 @@ def test_process_that_ends_while_it_is_waited_for(container, start, livepatch, b
     victim = start(build)
     assert victim.number("park 0 hold") == 1
     process = subprocess.Popen(
-        [sys.executable, COMMAND, "dispatch", "patch", container, str(victim.pid), "--json", "--wait-migrated", "60"],
+        [sys.executable, COMMAND, "dispatch", "patch", ulp_file, str(victim.pid), "--json", "--wait-migrated", "60"],
         stdout=subprocess.PIPE, text=True)
-    livepatch(container).wait_for_check(victim, PENDING)
+    livepatch(ulp_file).wait_for_check(victim, PENDING)
     victim.kill()
     (row,) = json.loads(process.communicate(timeout=120)[0])
     assert process.returncode == 1, str(row)
@@ -163,54 +163,54 @@ def test_a_process_asked_for_that_the_livepatch_is_not_for(target, other_build, 
 
     Seen to fail with exit 0 when ``named`` is left out of Dispatched.
     """
-    container = version_patch(target("blocked", USUAL[0]))
+    ulp_file = version_patch(target("blocked", USUAL[0]))
     for pid, what in ((other_build.pid, "already_fixed_on_disk"), (unconcerned.pid, "not_applicable")):
-        for words in (("dispatch", "patch", container, pid), ("dispatch", "check", container, pid),
-                      ("trigger", "-p", pid, container), ("trigger", "-p", pid, container, "--revert"),
-                      ("check", "-p", pid, container)):
+        for words in (("dispatch", "patch", ulp_file, pid), ("dispatch", "check", ulp_file, pid),
+                      ("trigger", "-p", pid, ulp_file), ("trigger", "-p", pid, ulp_file, "--revert"),
+                      ("check", "-p", pid, ulp_file)):
             ulp.refuse(*words, naming=pid)
             assert what in ulp.run(*words, "--json").output
         # It is without the livepatch, which is what was asked for.
-        assert outcomes(dispatch(ulp, "revert", container, pid)) == {pid: what}
+        assert outcomes(dispatch(ulp, "revert", ulp_file, pid)) == {pid: what}
     # Nobody asked for these two: they are no reason to fail.
-    assert outcomes(dispatch(ulp, "patch", container, "--name", "sleep"))[unconcerned.pid] == "not_applicable"
-    assert outcomes(dispatch(ulp, "check", container, "--name", "sleep"))[unconcerned.pid] == "not_applicable"
-    ulp.refuse("dispatch", "patch", container, other_build.pid, "--exclude", "name=*", naming="exclude")
+    assert outcomes(dispatch(ulp, "patch", ulp_file, "--name", "sleep"))[unconcerned.pid] == "not_applicable"
+    assert outcomes(dispatch(ulp, "check", ulp_file, "--name", "sleep"))[unconcerned.pid] == "not_applicable"
+    ulp.refuse("dispatch", "patch", ulp_file, other_build.pid, "--exclude", "name=*", naming="exclude")
 
 
-def test_exit_status_of_dispatch_check(build, container, start, preforked, ulp):
+def test_exit_status_of_dispatch_check(build, ulp_file, start, preforked, ulp):
     """Guards that it is that of ``ulp check``: 1 without the livepatch, 3 pending, 0 applied, 1 reverted.
 
     Seen to fail, with exit 0 for all of them, when the status is that of patch and revert.
     """
     victims = [start(build), start(build)]
     first, second = (victim.pid for victim in victims)
-    dispatch(preforked, "check", container, first, second, status=NOT_APPLIED)
+    dispatch(preforked, "check", ulp_file, first, second, status=NOT_APPLIED)
     assert victims[1].number("park 0 hold") == 1
-    dispatch(preforked, "patch", container, first)
-    dispatch(preforked, "check", container, first, status=APPLIED)
-    answer = ulp.run("dispatch", "check", container, first, second)
+    dispatch(preforked, "patch", ulp_file, first)
+    dispatch(preforked, "check", ulp_file, first, status=APPLIED)
+    answer = ulp.run("dispatch", "check", ulp_file, first, second)
     assert answer.status == NOT_APPLIED
     assert str(second) in answer.errors and str(first) not in answer.errors
-    dispatch(preforked, "patch", container, second)
-    dispatch(preforked, "check", container, first, second, status=PENDING)
+    dispatch(preforked, "patch", ulp_file, second)
+    dispatch(preforked, "check", ulp_file, first, second, status=PENDING)
     assert victims[1].numbers("release 0") == [1, 1, 1, 1, 1, 2]
-    dispatch(preforked, "check", container, first, second, status=APPLIED)
-    dispatch(preforked, "revert", container, first)
-    dispatch(preforked, "check", container, first, second, status=NOT_APPLIED)
-    assert "reverted" in ulp.refuse("dispatch", "check", container, first, naming=first).errors
+    dispatch(preforked, "check", ulp_file, first, second, status=APPLIED)
+    dispatch(preforked, "revert", ulp_file, first)
+    dispatch(preforked, "check", ulp_file, first, second, status=NOT_APPLIED)
+    assert "reverted" in ulp.refuse("dispatch", "check", ulp_file, first, naming=first).errors
 
 
 def test_module_check_tells_of_a_process_that_the_livepatch_is_not_for(target, other_build, unconcerned):
     """Guards ``applied``: seen to be true of both when only processes concerned counted, whoever was asked for."""
-    container = version_patch(target("blocked", USUAL[0]))
+    ulp_file = version_patch(target("blocked", USUAL[0]))
     for pid, what in ((other_build.pid, "already_fixed_on_disk"), (unconcerned.pid, "not_applicable")):
-        result = module("ulp_check", patch=container, pids=[pid])
+        result = module("ulp_check", patch=ulp_file, pids=[pid])
         assert (result["applied"], result["outcomes"]) == (False, {what: 1})
-        result, warnings = run_module("ulp_dispatch", patch=container, pids=[pid])
+        result, warnings = run_module("ulp_dispatch", patch=ulp_file, pids=[pid])
         assert (result["changed"], result["outcomes"]) == (False, {what: 1})
         assert f"process {pid} " in warnings
-        assert str(pid) not in run_module("ulp_dispatch", patch=container, pids=[pid], state="absent")[1]
+        assert str(pid) not in run_module("ulp_dispatch", patch=ulp_file, pids=[pid], state="absent")[1]
 
 
 def test_modules_are_idempotent(target, start):
@@ -220,9 +220,9 @@ def test_modules_are_idempotent(target, start):
     look whether the livepatch is there, and with ``changed`` true of every run that has a row.
     """
     build = target("blocked", USUAL[0])
-    container = version_patch(build)
+    ulp_file = version_patch(build)
     victim = start(build)
-    arguments = {"patch": container, "pids": [victim.pid]}
+    arguments = {"patch": ulp_file, "pids": [victim.pid]}
     assert module("ulp_check", **arguments)["applied"] is False
     assert module("ulp_dispatch", "--check", state="present", **arguments)["changed"] is True
     assert victim.number("version") == 1
@@ -246,10 +246,10 @@ def test_without_standard_streams(target, start, ulp, closed):
     when all was done, without standard output.
     """
     build = target("blocked", USUAL[0])
-    container = version_patch(build)
+    ulp_file = version_patch(build)
     victim = start(build)
     for operation, version in (("patch", 2), ("revert", 1)):
-        words = [*ulp.command, "dispatch", operation, str(container), str(victim.pid)]
+        words = [*ulp.command, "dispatch", operation, str(ulp_file), str(victim.pid)]
         done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *words], stderr=subprocess.PIPE, text=True,
                               check=False)
         assert (done.returncode, done.stderr) == (0, "")

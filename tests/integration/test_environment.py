@@ -45,13 +45,13 @@ def open_directory():
 
 
 @pytest.fixture
-def container(container, open_directory):
+def ulp_file(ulp_file, open_directory):
     """The livepatch, in a directory of its own, which others need not see."""
     directory = open_directory / "livepatches"
     directory.mkdir(mode=0o755)
-    shutil.copyfile(container, directory / container.name)
-    (directory / container.name).chmod(0o644)
-    return directory / container.name
+    shutil.copyfile(ulp_file, directory / ulp_file.name)
+    (directory / ulp_file.name).chmod(0o644)
+    return directory / ulp_file.name
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def failures(tool, victim):
 
 
 @pytest.fixture
-def patched(preforked, container):
+def patched(preforked, ulp_file):
     """A function that applies the livepatch, looks that it is there, reverts it, and looks that nothing is left.
 
     A failed attempt before the one that succeeds is one too many, unless the test says that there must be one.
@@ -76,15 +76,15 @@ def patched(preforked, container):
     def patch_and_revert(victim, tool=preforked, attempts_before=0):
         before = apart.descriptors(victim.pid)
         failed = len(failures(tool, victim))
-        tool.succeed("trigger", "-p", victim.pid, container)
+        tool.succeed("trigger", "-p", victim.pid, ulp_file)
         assert victim.number("version") == 2
         # The tool has ended; another one says so, too.
-        assert tool.run("check", "-p", victim.pid, container).status == 0
+        assert tool.run("check", "-p", victim.pid, ulp_file).status == 0
         (process,) = tool.succeed("list", "-p", victim.pid, "--json").json()["processes"]
         assert [patch["status"] for patch in process["patches"]] == ["applied"]
-        tool.succeed("trigger", "-p", victim.pid, container, "--revert")
+        tool.succeed("trigger", "-p", victim.pid, ulp_file, "--revert")
         assert victim.number("version") == 1
-        tool.succeed("trigger", "-p", victim.pid, container)
+        tool.succeed("trigger", "-p", victim.pid, ulp_file)
         assert victim.number("version") == 2
         assert apart.descriptors(victim.pid) == before
         assert len(failures(tool, victim)) == failed + attempts_before, failures(tool, victim)
@@ -94,12 +94,12 @@ def patched(preforked, container):
 
 
 @pytest.fixture
-def refused(preforked, container):
+def refused(preforked, ulp_file):
     """A function that tries to apply the livepatch; it must be refused, and change nothing."""
 
     def refuse(victim, naming, tool=preforked):
         before = snapshot.of_process(victim)
-        answer = tool.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+        answer = tool.refuse("trigger", "-p", victim.pid, ulp_file, naming=victim.pid)
         assert naming in answer.errors
         assert snapshot.of_process(victim) == before
         assert victim.number("version") == 1
@@ -161,15 +161,15 @@ def test_call_that_is_needed(denial, name, launch, refused):
 
 
 @needs_root
-def test_revert_that_cannot_be_carried_out(launch, preforked, container):
+def test_revert_that_cannot_be_carried_out(launch, preforked, ulp_file):
     """Guards that a process which keeps its livepatch is not shown as one that never had any.
 
     Seen to be "not_patchable", and the revert to have succeeded.
     """
     victim = launch()
-    preforked.succeed("trigger", "-p", victim.pid, container)
+    preforked.succeed("trigger", "-p", victim.pid, ulp_file)
     victim.ask(f"deny {OPENAT} {KILL:#x}")
-    answer = preforked.refuse("dispatch", "revert", container, "--name", victim.name, "--json", naming=victim.pid)
+    answer = preforked.refuse("dispatch", "revert", ulp_file, "--name", victim.name, "--json", naming=victim.pid)
     (row,) = answer.json()
     assert (row["outcome"], row["pid"]) == ("failed", victim.pid)
     assert row["reason"].endswith("the livepatch stays applied")
@@ -189,16 +189,16 @@ def test_strict_mode(command, build, refused):
 
 @needs_root
 @pytest.mark.parametrize("action", [EPERM, KILL], ids=["error", "kill"])
-def test_memfd_create_where_the_file_is_not_seen(action, launch, refused, container):
+def test_memfd_create_where_the_file_is_not_seen(action, launch, refused, ulp_file):
     """The other way has its own needs. Seen to fail with can_load() in process/namespaces.py true of every path."""
-    victim = launch(*apart.in_mounts(f"mount -t tmpfs none {container.parent}"))
+    victim = launch(*apart.in_mounts(f"mount -t tmpfs none {ulp_file.parent}"))
     victim.ask(f"deny {MEMFD_CREATE} {action:#x}")
     refused(victim, "denies the system call memfd_create")
 
 
 @needs_root
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
-def test_every_call_but_those_that_are_looked_for_kills(seen, launch, patched, container):
+def test_every_call_but_those_that_are_looked_for_kills(seen, launch, patched, ulp_file):
     """Guards the list of calls against a gap: one that is missing would kill a process that was found well.
 
     Seen to fail (the program is killed) without brk, getrandom, munmap or membarrier on the list, and, where the file
@@ -209,7 +209,7 @@ def test_every_call_but_those_that_are_looked_for_kills(seen, launch, patched, c
 
     listed = seccomp_check.NEEDED + seccomp_check.TOLERATED + (() if seen else seccomp_check.NEEDED_FOR_MEMORY_FILE)
     numbers = sorted({NUMBERS[name] for name, _arguments in listed}.union(ITS_OWN))
-    victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {container.parent}")))
+    victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {ulp_file.parent}")))
     victim.ask(f"only {KILL:#x} {','.join(map(str, numbers))}")
     patched(victim)
 
@@ -230,48 +230,48 @@ def test_no_proc(launch, patched):
 
 
 @needs_root
-def test_no_proc_and_memory_deny_write_execute(launch, refused, preforked, container):
+def test_no_proc_and_memory_deny_write_execute(launch, refused, preforked, ulp_file):
     """Neither way to write code is left: it is found out before anything has changed.
 
     Seen to fail, told to be patched, with a failed mprotect() not heeded in the runtime's text.c.
     """
     victim = launch(*apart.in_mounts(NO_PROC))
     assert victim.ask("mdwe") == "denied"
-    answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+    answer = preforked.refuse("trigger", "-p", victim.pid, ulp_file, naming=victim.pid)
     assert "does not let its code be changed" in answer.errors
     assert victim.number("version") == 1
 
 
 @needs_root
-def test_other_mounts_and_process_numbers(launch, patched, container, tmp_path):
+def test_other_mounts_and_process_numbers(launch, patched, ulp_file, tmp_path):
     """As in a container: another file lies at the livepatch's path, and the program is process 1.
 
     Seen to fail with can_load() in process/namespaces.py true of every path.
     """
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / container.name).write_text("another file\n")
-    mounts = f"mount -t proc proc /proc; mount --bind {tmp_path / 'other'} {container.parent}"
+    (tmp_path / "other" / ulp_file.name).write_text("another file\n")
+    mounts = f"mount -t proc proc /proc; mount --bind {tmp_path / 'other'} {ulp_file.parent}"
     victim = launch("unshare", "--mount", "--pid", "--fork", "--kill-child", *apart.after(mounts), forks=True)
     process = patched(victim)
     assert not process["own_root"]
-    assert (tmp_path / "other" / container.name).read_text() == "another file\n"
+    assert (tmp_path / "other" / ulp_file.name).read_text() == "another file\n"
 
 
 @needs_root
-def test_own_user_namespace(launch, patched, container):
+def test_own_user_namespace(launch, patched, ulp_file):
     """As a container of an ordinary user: its root is nobody here.
 
     Seen to fail with can_load() in process/namespaces.py true of every path.
     """
     victim = launch(
         "unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child",
-        *apart.after(f"mount -t proc proc /proc; mount -t tmpfs none {container.parent}"), forks=True,
+        *apart.after(f"mount -t proc proc /proc; mount -t tmpfs none {ulp_file.parent}"), forks=True,
     )
     patched(victim)
 
 
 @needs_root
-def test_chroot(launch, patched, build, container, tmp_path):
+def test_chroot(launch, patched, build, ulp_file, tmp_path):
     """The livepatch is not there; the root directory can't be written; nothing is left in it.
 
     Seen to fail with can_load() in process/namespaces.py true of every path.
@@ -284,7 +284,7 @@ def test_chroot(launch, patched, build, container, tmp_path):
     ))
     process = patched(victim)
     assert process["own_root"]
-    assert not os.path.exists(f"/proc/{victim.pid}/root{container.parent}")
+    assert not os.path.exists(f"/proc/{victim.pid}/root{ulp_file.parent}")
 
 
 @needs_root
@@ -297,38 +297,38 @@ def test_chroot_without_proc(launch, refused, build, tmp_path):
 
 
 @needs_root
-def test_chroot_without_proc_but_with_the_livepatch(launch, patched, build, container, tmp_path):
+def test_chroot_without_proc_but_with_the_livepatch(launch, patched, build, ulp_file, tmp_path):
     """What it sees it loads by the path.  Seen to fail with can_load() in process/namespaces.py true of no path."""
     root = tmp_path / "root"
     root.mkdir()
-    patched(launch(*apart.in_root(root, [build.directory, build.hazard.directory, container.parent])))
+    patched(launch(*apart.in_root(root, [build.directory, build.hazard.directory, ulp_file.parent])))
 
 
 @needs_root
-def test_link_inside_that_leads_astray(launch, patched, build, container, tmp_path):
+def test_link_inside_that_leads_astray(launch, patched, build, ulp_file, tmp_path):
     """A link is followed in the process's own tree, not in ours: there it leads to the very file.
 
     Seen to fail (a first attempt does) without the look at every step of the path: then the process is to load what it
     finds by itself.
     """
     root = tmp_path / "root"
-    (root / container.parent.parent.relative_to("/")).mkdir(parents=True)
+    (root / ulp_file.parent.parent.relative_to("/")).mkdir(parents=True)
     # For us, through /proc/PID/root, this leads to the livepatch; for the process, to nothing.
-    (root / container.parent.relative_to("/")).symlink_to(container.parent.with_name("elsewhere"))
-    container.parent.with_name("elsewhere").symlink_to(container.parent)
+    (root / ulp_file.parent.relative_to("/")).symlink_to(ulp_file.parent.with_name("elsewhere"))
+    ulp_file.parent.with_name("elsewhere").symlink_to(ulp_file.parent)
     patched(launch(*apart.in_root(
         root, [build.directory, build.hazard.directory], "mkdir -p $root/proc; mount -t proc proc $root/proc")))
 
 
 @needs_root
-def test_file_on_a_mount_from_which_nothing_is_executed(launch, patched, container):
+def test_file_on_a_mount_from_which_nothing_is_executed(launch, patched, ulp_file):
     """Seen to fail without the look at the mount: a first attempt does, as the loader cannot map a segment."""
     patched(launch(*apart.in_mounts(
-        f"mount --bind {container.parent} {container.parent}; mount -o remount,bind,noexec {container.parent}")))
+        f"mount --bind {ulp_file.parent} {ulp_file.parent}; mount -o remount,bind,noexec {ulp_file.parent}")))
 
 
 @needs_root
-def test_file_that_landlock_shuts_out(launch, patched, container):
+def test_file_that_landlock_shuts_out(launch, patched, ulp_file):
     """Nothing shows that but an attempt: the file's owner and mode permit it. Then the process is given the bytes.
 
     Seen to fail with "cannot open shared object file: Permission denied" without the second attempt.
@@ -342,7 +342,7 @@ def test_file_that_landlock_shuts_out(launch, patched, container):
 
 
 @needs_root
-def test_file_that_landlock_shuts_out_and_no_other_way(launch, preforked, container):
+def test_file_that_landlock_shuts_out_and_no_other_way(launch, preforked, ulp_file):
     """The reason of the first attempt is the one to tell; the second one is given up before the process is touched.
 
     Seen to fail, with "denies the system call memfd_create", without that exception in trigger.exchange.
@@ -352,21 +352,21 @@ def test_file_that_landlock_shuts_out_and_no_other_way(launch, preforked, contai
     answer = victim.ask("landlock")
     if answer != "denied":
         pytest.skip(f"this kernel has no Landlock: {answer}")
-    answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
-    assert f"{container}: cannot open shared object file: Permission denied" in answer.errors
+    answer = preforked.refuse("trigger", "-p", victim.pid, ulp_file, naming=victim.pid)
+    assert f"{ulp_file}: cannot open shared object file: Permission denied" in answer.errors
     assert victim.number("version") == 1
 
 
 @needs_root
-def test_two_livepatches_as_bytes(launch, preforked, build, container):
+def test_two_livepatches_as_bytes(launch, preforked, build, ulp_file):
     """Guards the name under which the loader knows a memory file: descriptors have the same number again.
 
     That bytes come at all: seen to fail with can_load() in process/namespaces.py true of every path.
     """
     newest = build.patch("patch3", {"version": "patched_version"}, flags=("-DVERSION=3",))
-    second = shutil.copyfile(newest, container.with_name("second.ulp"))
-    victim = launch(*apart.in_mounts(f"mount -t tmpfs none {container.parent}"))
-    preforked.succeed("trigger", "-p", victim.pid, container)
+    second = shutil.copyfile(newest, ulp_file.with_name("second.ulp"))
+    victim = launch(*apart.in_mounts(f"mount -t tmpfs none {ulp_file.parent}"))
+    preforked.succeed("trigger", "-p", victim.pid, ulp_file)
     preforked.succeed("trigger", "-p", victim.pid, second)
     assert victim.number("version") == 3
     preforked.succeed("trigger", "-p", victim.pid, second, "--revert")
@@ -375,7 +375,7 @@ def test_two_livepatches_as_bytes(launch, preforked, build, container):
 
 
 @needs_root
-def test_memory_files_are_never_executable(launch, patched, container):
+def test_memory_files_are_never_executable(launch, patched, ulp_file):
     """vm.memfd_noexec=2 forbids memory files that could be executed; the loader has no need of that.
 
     Seen to fail with the runtime asking for MFD_EXEC.
@@ -386,7 +386,7 @@ def test_memory_files_are_never_executable(launch, patched, container):
     # It counts for the PID namespace in which it is set.
     victim = launch(
         "unshare", "--mount", "--pid", "--fork", "--kill-child",
-        *apart.after(f"mount -t proc proc /proc; echo 2 > {setting}; mount -t tmpfs none {container.parent}"),
+        *apart.after(f"mount -t proc proc /proc; echo 2 > {setting}; mount -t tmpfs none {ulp_file.parent}"),
         forks=True,
     )
     patched(victim)
@@ -394,16 +394,16 @@ def test_memory_files_are_never_executable(launch, patched, container):
 
 @needs_root
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "unseen"])
-def test_no_descriptor_is_left(seen, launch, preforked, patched, container):
+def test_no_descriptor_is_left(seen, launch, preforked, patched, ulp_file):
     """A program at its limit of open files: refused, and as it was; with room again, patched.
 
     Seen to fail with a descriptor left open by the runtime's descriptor.c.
     """
-    victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {container.parent}")))
+    victim = launch(*(() if seen else apart.in_mounts(f"mount -t tmpfs none {ulp_file.parent}")))
     before = apart.descriptors(victim.pid)
     limits = resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (len(before), resource.getrlimit(
         resource.RLIMIT_NOFILE)[1]))
-    answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+    answer = preforked.refuse("trigger", "-p", victim.pid, ulp_file, naming=victim.pid)
     assert "Too many open files" in answer.errors or "cannot open shared object file" in answer.errors
     assert apart.descriptors(victim.pid) == before
     assert victim.number("version") == 1
@@ -487,15 +487,15 @@ def test_program_that_the_kernel_protects(launch_as_nobody, as_nobody, refused, 
 
 
 @needs_root
-def test_program_that_the_kernel_protects_gets_bytes(launch_as_nobody, preforked, container):
+def test_program_that_the_kernel_protects_gets_bytes(launch_as_nobody, preforked, ulp_file):
     """It may not open /proc/self/mem, but it may load /proc/thread-self/fd: what it can't read comes as bytes.
 
     Seen to fail with can_load() in process/namespaces.py true of every path.
     """
-    container.chmod(0o600)
+    ulp_file.chmod(0o600)
     victim = launch_as_nobody()
     victim.ask("undumpable")
-    preforked.succeed("trigger", "-p", victim.pid, container)
+    preforked.succeed("trigger", "-p", victim.pid, ulp_file)
     assert victim.number("version") == 2
     assert failures(preforked, victim) == []
 
@@ -511,7 +511,7 @@ def mdwe_of_systemd(victim):
 
 @needs_root
 @pytest.mark.parametrize("deny", [mdwe_of_the_kernel, mdwe_of_systemd], ids=["kernel", "systemd"])
-def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, launch_as_nobody, preforked, container):
+def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, launch_as_nobody, preforked, ulp_file):
     """Neither way to write code is left: not patchable, which stops no rollout, with the reason.
 
     Seen to fail, with the outcome "failed", without the question for TEXT_UNWRITABLE in trigger.verdict.
@@ -520,31 +520,31 @@ def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, la
     victim.ask("undumpable")
     deny(victim)
     for _attempt in range(2):
-        (row,) = preforked.run("dispatch", "patch", container, victim.pid, "--json").json()
+        (row,) = preforked.run("dispatch", "patch", ulp_file, victim.pid, "--json").json()
         assert row["outcome"] == "not_patchable"
         assert "can neither open /proc/self/mem for writing, nor may it make memory executable" in row["reason"]
         assert victim.number("version") == 1
 
 
 @needs_root
-def test_revert_in_a_program_that_has_shut_itself_in_since(launch_as_nobody, preforked, container):
+def test_revert_in_a_program_that_has_shut_itself_in_since(launch_as_nobody, preforked, ulp_file):
     """What is patched is not called impossible to patch: the revert has failed, and the livepatch stays applied.
 
     Seen to fail with the question for TEXT_UNWRITABLE in trigger.verdict put for a revert, too.
     """
     victim = launch_as_nobody()
-    preforked.succeed("trigger", "-p", victim.pid, container)
+    preforked.succeed("trigger", "-p", victim.pid, ulp_file)
     victim.ask("undumpable")
     mdwe_of_the_kernel(victim)
-    (row,) = preforked.run("dispatch", "revert", container, victim.pid, "--json").json()
+    (row,) = preforked.run("dispatch", "revert", ulp_file, victim.pid, "--json").json()
     assert row["outcome"] == "failed"
     assert "does not let its code be changed" in row["reason"]
     assert victim.number("version") == 2
-    assert preforked.run("check", "-p", victim.pid, container).status == 0
+    assert preforked.run("check", "-p", victim.pid, ulp_file).status == 0
 
 
 @needs_root
-def test_setuid_program(build, container, preforked, open_directory):
+def test_setuid_program(build, ulp_file, preforked, open_directory):
     """The loader heeds no LD_PRELOAD there, so there is no runtime in it, and the reason says so.
 
     Seen to fail with a process without runtime told to have ended.
@@ -557,7 +557,7 @@ def test_setuid_program(build, container, preforked, open_directory):
     victim = Victim([program], user=NOBODY)
     try:
         before = snapshot.of_process(victim)
-        preforked.refuse("trigger", "-p", victim.pid, container, naming="started without the livepatch runtime")
+        preforked.refuse("trigger", "-p", victim.pid, ulp_file, naming="started without the livepatch runtime")
         assert snapshot.of_process(victim) == before
         assert victim.number("version") == 1
     finally:
@@ -583,7 +583,7 @@ HIDDEN = ("unshare", "--mount", "sh", "-e", "-c", 'mount -t proc -o hidepid=2 pr
 
 
 @needs_root
-def test_hidepid(launch, launch_as_nobody, as_nobody, refused, patched, container):
+def test_hidepid(launch, launch_as_nobody, as_nobody, refused, patched, ulp_file):
     """A user patches their own processes; of somebody else's they are told that it is hidden, not that it has ended.
 
     Seen to fail with hides_processes() always false.
@@ -593,14 +593,14 @@ def test_hidepid(launch, launch_as_nobody, as_nobody, refused, patched, containe
     refused(launch(), "is hidden from this user", tool)
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    tool.refuse("trigger", "-p", process.pid, container, naming="does not exist, or it has ended")
-    warning = tool.run("dispatch", "check", container).errors
+    tool.refuse("trigger", "-p", process.pid, ulp_file, naming="does not exist, or it has ended")
+    warning = tool.run("dispatch", "check", ulp_file).errors
     assert "hidepid" in warning
 
 
 @needs_root
 @pytest.mark.skipif(shutil.which("fuse-overlayfs") is None, reason="needs fuse-overlayfs")
-def test_file_system_of_a_user(build, container, preforked, patched, tmp_path):
+def test_file_system_of_a_user(build, ulp_file, preforked, patched, tmp_path):
     """As rootless podman on older kernels: not even root sees the files, and says so; in the user's namespace it works.
 
     Seen to fail, with "may not be examined by this user", when what cannot be reached counts as some other file.
@@ -622,9 +622,9 @@ def test_file_system_of_a_user(build, container, preforked, patched, tmp_path):
     victim.pid = apart.child_of(victim)
     try:
         inside = ("nsenter", "-U", "-t", str(victim.pid), "--preserve-credentials")
-        answer = preforked.refuse("trigger", "-p", victim.pid, container, naming=" ".join(inside))
+        answer = preforked.refuse("trigger", "-p", victim.pid, ulp_file, naming=" ".join(inside))
         assert "a file that cannot be reached any more by this user" in answer.errors
-        rows = preforked.run("dispatch", "check", container, "--json").json()
+        rows = preforked.run("dispatch", "check", ulp_file, "--json").json()
         assert {row["pid"]: row["outcome"] for row in rows}[victim.pid] == "not_patchable"
         assert victim.number("version") == 1
         patched(victim, Ulp(wrap=inside))
@@ -633,7 +633,7 @@ def test_file_system_of_a_user(build, container, preforked, patched, tmp_path):
 
 
 @needs_root
-def test_library_that_cannot_be_reached(launch_as_nobody, as_nobody, patched, container, open_directory, build):
+def test_library_that_cannot_be_reached(launch_as_nobody, as_nobody, patched, ulp_file, open_directory, build):
     """A user does not get at a library that has been replaced on disk: not known is not the same as not concerned.
 
     Seen to fail, with "has not loaded", when what cannot be reached counts as some other file.
@@ -642,12 +642,12 @@ def test_library_that_cannot_be_reached(launch_as_nobody, as_nobody, patched, co
     other = open_directory / "other"
     shutil.copy(build.library, other)
     os.rename(other, open_directory / build.library.name)
-    for words in (("trigger", "-p", victim.pid, container), ("dispatch", "patch", container, victim.pid)):
+    for words in (("trigger", "-p", victim.pid, ulp_file), ("dispatch", "patch", ulp_file, victim.pid)):
         answer = as_nobody().run(*words)
         assert answer.status == 1
         assert f"process {victim.pid}" in answer.errors
         assert "a file that cannot be reached any more by this user" in answer.errors
-    answer = as_nobody().run("dispatch", "check", container, "--json")
+    answer = as_nobody().run("dispatch", "check", ulp_file, "--json")
     assert {row["pid"]: row["outcome"] for row in answer.json()}[victim.pid] == "not_patchable"
     assert victim.number("version") == 1
     # Root does.

@@ -155,7 +155,7 @@ def test_exit_meanwhile(kind, variant, target, start, livepatch):
     carried_out = 0
     while victim.process.poll() is None:
         for options in (("--revert",), ()):
-            answer = patch.ulp.run("trigger", "-p", victim.pid, patch.container, "--timeout", DEADLINE, *options)
+            answer = patch.ulp.run("trigger", "-p", victim.pid, patch.ulp_file, "--timeout", DEADLINE, *options)
             assert answer.status in (0, 1), str(answer)
             carried_out += answer.status == 0
     # The handler waits for two; the answer to the last one may be lost with the process.

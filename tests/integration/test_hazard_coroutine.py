@@ -16,7 +16,7 @@ from harness.livepatch import APPLIED, PENDING
 
 def look(ulp, victim, patch):
     """The exit status of ulp check, and the row that it prints."""
-    answer = ulp.run("check", "--json", "-p", victim.pid, patch.container)
+    answer = ulp.run("check", "--json", "-p", victim.pid, patch.ulp_file)
     return answer.status, json.loads(answer.output)
 
 

@@ -57,7 +57,7 @@ def test_program_that_lives_in_a_handler_with_a_lock_held(prepared, preforked):
     """
     victim, patch = prepared
     assert victim.ask("live stdio") == "ready"
-    answer = preforked.run("trigger", "-p", victim.pid, patch.container)
+    answer = preforked.run("trigger", "-p", victim.pid, patch.ulp_file)
     assert answer.status == 1
     attempts = int(re.search(r"it is in the C library\), after (\d+) attempts", answer.errors).group(1))
     assert attempts <= 10

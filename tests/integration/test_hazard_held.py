@@ -117,7 +117,7 @@ def test_nothing_is_done_while_a_thread_is_held_that_could_be_done_before(varian
     victim = start(build)
     trace = tmp_path / "trace"
     traced = Ulp(("strace", "-f", "-qq", "-o", trace, sys.executable, str(COMMAND)))
-    traced.succeed("trigger", "-p", victim.pid, patch.container)
+    traced.succeed("trigger", "-p", victim.pid, patch.ulp_file)
     # A thread that could not serve at that moment, or did not stop soon enough, is followed by the next.
     sequences = while_held(trace.read_text().splitlines())
     assert HELD in sequences, sequences

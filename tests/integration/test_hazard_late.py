@@ -49,10 +49,10 @@ def test_apply_again_reaches_the_late_library(pair, both, victim):
     assert both.check(victim) == APPLIED
     assert victim.ask(f"load upper {pair.library}") == "loaded"
     assert versions(victim) == [2, 1]
-    answer = both.ulp.run("check", "-p", victim.pid, both.container)
+    answer = both.ulp.run("check", "-p", victim.pid, both.ulp_file)
     assert answer.status == NOT_APPLIED
     assert f"has loaded {pair.library.name} since the livepatch was applied" in answer.output + answer.errors
-    rows = both.ulp.succeed("dispatch", "patch", both.container, "--dry-run", "--json").json()
+    rows = both.ulp.succeed("dispatch", "patch", both.ulp_file, "--dry-run", "--json").json()
     assert [(row["pid"], row["outcome"]) for row in rows] == [(victim.pid, "patched")]
     assert versions(victim) == [2, 1]
     both.apply(victim)
@@ -72,8 +72,8 @@ def test_below_a_later_livepatch_it_is_refused(pair, both, victim, livepatch):
     both.apply(victim)
     later.apply(victim)
     assert victim.ask(f"load upper {pair.library}") == "loaded"
-    refused = both.ulp.refuse("trigger", "-p", victim.pid, both.container, naming=victim.pid)
-    assert f"{later.container.name}; revert that first" in refused.errors
+    refused = both.ulp.refuse("trigger", "-p", victim.pid, both.ulp_file, naming=victim.pid)
+    assert f"{later.ulp_file.name}; revert that first" in refused.errors
     assert versions(victim) == [3, 1]
     later.revert(victim)
     both.apply(victim)
@@ -91,7 +91,7 @@ def test_late_library_that_was_patched_apart(pair, both, victim, livepatch):
     both.apply(victim)
     assert victim.ask(f"load upper {pair.library}") == "loaded"
     apart.apply(victim)
-    refused = both.ulp.refuse("trigger", "-p", victim.pid, both.container, naming=victim.pid)
+    refused = both.ulp.refuse("trigger", "-p", victim.pid, both.ulp_file, naming=victim.pid)
     assert "patched apart from the others" in refused.errors
     assert versions(victim) == [2, 3]
     assert both.check(victim) == NOT_APPLIED

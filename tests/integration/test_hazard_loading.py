@@ -37,7 +37,7 @@ def victim(variant, tmp_path):
 
 def refused(patch, victim, *options):
     """Trigger must say in one sentence that the library is not there, and change nothing."""
-    patch.ulp.refuse("trigger", "-p", victim.pid, patch.container, *options, naming=victim.pid)
+    patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, *options, naming=victim.pid)
 
 
 def test_loaded_before(build, patch, victim):
@@ -109,7 +109,7 @@ def test_loaded_and_unloaded_during(build, patch, victim):
     assert victim.ask(f"churn {build.library}") == "churning"
     statuses = []
     while 0 not in statuses:
-        answer = patch.ulp.run("trigger", "-p", victim.pid, patch.container, "--timeout", 20)
+        answer = patch.ulp.run("trigger", "-p", victim.pid, patch.ulp_file, "--timeout", 20)
         assert answer.status in (0, 1), str(answer)
         assert victim.process.poll() is None, str(answer)
         statuses.append(answer.status)

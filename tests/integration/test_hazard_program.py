@@ -164,15 +164,15 @@ def test_dispatch_finds_the_processes_of_the_program(program, victim, ulp):
 
     Seen to fail (no process found) when what has no soname is no target.
     """
-    container = program.patch("new", 2, FUNCTIONS)
-    assert f"not applied to process {victim.pid} " in ulp.run("dispatch", "check", container).errors
-    rows = ulp.succeed("dispatch", "patch", container, "--json").json()
+    ulp_file = program.patch("new", 2, FUNCTIONS)
+    assert f"not applied to process {victim.pid} " in ulp.run("dispatch", "check", ulp_file).errors
+    rows = ulp.succeed("dispatch", "patch", ulp_file, "--json").json()
     assert [(row["pid"], row["outcome"], row["threads_pending"]) for row in rows] == [(victim.pid, "patched", 0)]
     assert victim.number("version") == 2
     (process,) = ulp.succeed("list", "-p", victim.pid, "--json").json()["processes"]
     assert [library["path"] for library in process["libraries"]] == [str(program.path)]
     assert process["patches"][0]["status"] == "applied"
-    rows = ulp.succeed("dispatch", "revert", container, "--json").json()
+    rows = ulp.succeed("dispatch", "revert", ulp_file, "--json").json()
     assert [(row["pid"], row["outcome"]) for row in rows] == [(victim.pid, "reverted")]
     assert victim.number("version") == 1
 

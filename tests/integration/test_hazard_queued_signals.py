@@ -34,8 +34,8 @@ def build(variant, target):
 
 
 @pytest.fixture
-def patch(container, livepatch):
-    return livepatch(container)
+def patch(ulp_file, livepatch):
+    return livepatch(ulp_file)
 
 
 @pytest.fixture

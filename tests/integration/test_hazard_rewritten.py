@@ -34,7 +34,7 @@ def patched(target, start, livepatch, variant):
 
 def row_of(patch, operation, victim):
     """The one row of a dispatch of ``patch`` to the victim."""
-    answer = patch.ulp.run("dispatch", "--json", operation, patch.container, victim.pid)
+    answer = patch.ulp.run("dispatch", "--json", operation, patch.ulp_file, victim.pid)
     (row,) = json.loads(answer.output)
     return row
 
@@ -84,7 +84,7 @@ def test_code_that_was_moved_before(patched, what, how):
     reasons = [process["reason"] for process in listed(patch, victim)["unpatchable"]]
     assert len(reasons) == 1 and "has moved code of librewritten.so.1" in reasons[0]
     # Without being asked for, too.
-    answer = patch.ulp.run("dispatch", "--json", "--dry-run", "patch", patch.container)
+    answer = patch.ulp.run("dispatch", "--json", "--dry-run", "patch", patch.ulp_file)
     assert victim.pid in [row["pid"] for row in json.loads(answer.output)]
     assert victim.numbers("version") == OLD
 

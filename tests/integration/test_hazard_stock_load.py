@@ -24,7 +24,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.code import
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import SHORT, WIDE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.symbols import is_function
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.sites import SiteFinder
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import exchange
@@ -75,8 +75,8 @@ def fixture_program(tmp_path_factory):
     return program
 
 
-@pytest.fixture(scope="module", name="container")
-def fixture_container(tmp_path_factory, preforked):
+@pytest.fixture(scope="module", name="ulp_file")
+def fixture_ulp_file(tmp_path_factory, preforked):
     directory = tmp_path_factory.mktemp("stock_load")
     lines = [str(patch_library(directory))]
     for name, pairs in REPLACED.items():
@@ -89,14 +89,14 @@ def fixture_container(tmp_path_factory, preforked):
     return directory / "load.ulp"
 
 
-def test_all_functions_on_and_off(program, container, cycles, repeated):
+def test_all_functions_on_and_off(program, ulp_file, cycles, repeated):
     """Guards every kind of site under load: no wrong result, whatever a thread was about to execute.
 
     Seen to fail with cells from which the old version goes on one byte too late.  In a normal run it makes a few
     cycles; ``--cycles 10000`` makes 200.
     """
     victim = Victim([program])
-    patch = repeated(container)
+    patch = repeated(ulp_file)
     try:
         assert victim.ask(f"start {THREADS}") == str(THREADS)
         for _cycle in cycles.part(PART, LEAST):
@@ -133,30 +133,30 @@ def named(library, directory):
 _NO_LANDING = re.compile(r"function (\w+) (?:of \S+|cannot be replaced).*free memory|free memory.*function (\w+)")
 
 
-def functions_of(container):
+def functions_of(livepatch):
     """Whatever it hooks, as a list of Guard and FunctionPair."""
-    return [function for target in container.targets for function in (*target.functions, *target.guards)]
+    return [function for target in livepatch.targets for function in (*target.functions, *target.guards)]
 
 
-def without(container, name):
-    """The container without the guard ``name``."""
-    return container._replace(targets=[
+def without(livepatch, name):
+    """The livepatch without the guard ``name``."""
+    return livepatch._replace(targets=[
         target._replace(guards=tuple(guard for guard in target.guards if guard.name != name))
-        for target in container.targets])
+        for target in livepatch.targets])
 
 
-def applied(container, victim):
+def applied(livepatch, victim):
     """A Trigger for all functions that find a place to land in this process, after it has applied them."""
     while True:
-        trigger = Trigger(container, MappedFiles(), Options(timeout=60))
+        trigger = Trigger(livepatch, MappedFiles(), Options(timeout=60))
         row = trigger.apply(victim.pid)
         if row.outcome in CARRIED_OUT:
             return trigger
         found = _NO_LANDING.search(row.reason)
         assert found, row
-        fewer = without(container, found[1] or found[2])
-        assert fewer != container, row
-        container = fewer
+        fewer = without(livepatch, found[1] or found[2])
+        assert fewer != livepatch, row
+        livepatch = fewer
 
 
 @pytest.fixture(scope="module", name="all_functions")
@@ -175,9 +175,9 @@ def fixture_all_functions(tmp_path_factory, preforked):
         count += len(functions)
     (directory / "all.dsc").write_text("\n".join(lines) + "\n")
     preforked.succeed("pack", directory / "all.dsc", "-o", directory / "all.ulp", *symbols)
-    container = read_container(directory / "all.ulp")
-    assert len(functions_of(container)) == count > 400
-    return container
+    livepatch = read_livepatch(directory / "all.ulp")
+    assert len(functions_of(livepatch)) == count > 400
+    return livepatch
 
 
 def test_every_function_again_and_again(tmp_path, program, all_functions, cycles, monkeypatch):
@@ -189,7 +189,7 @@ def test_every_function_again_and_again(tmp_path, program, all_functions, cycles
     victim = Victim([program], preload=[RUNTIME])
     try:
         trigger = applied(all_functions, victim)
-        hooked = len(functions_of(trigger.container))
+        hooked = len(functions_of(trigger.livepatch))
         # What is missing would land where something else is, in this one process.
         assert hooked > 0.9 * len(functions_of(all_functions))
         assert trigger.revert(victim.pid).outcome == "reverted"
@@ -205,7 +205,7 @@ def test_every_function_again_and_again(tmp_path, program, all_functions, cycles
         assert trigger.apply(victim.pid).outcome == "patched"
         assert trigger.revert(victim.pid).outcome == "reverted"
         requests[abi.SETTLE] = build_request(
-            abi.SETTLE, 1, trigger.container, trigger.container.path, [], NOTHING_SETTLED)
+            abi.SETTLE, 1, trigger.livepatch, trigger.livepatch.path, [], NOTHING_SETTLED)
         for operation, name in ((abi.APPLY, "apply"), (abi.REVERT, "revert"), (abi.SETTLE, "settle")):
             (tmp_path / name).write_bytes(requests[operation])
         assert victim.ask(f"start {THREADS}") == str(THREADS)

@@ -78,7 +78,7 @@ def test_every_kind_of_function(way, variant, linked, start, livepatch):
 
 
 def test_one_kind_changes_no_other(variant, linked, start, livepatch):
-    """Guards the pairs of a container: each function by itself, an old version apart from the new one.
+    """Guards the pairs of a livepatch: each function by itself, an old version apart from the new one.
 
     Seen to fail with symbols found without their version (the other version's function changes), and with one slot for
     all functions.

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two libraries, of which one calls the other, patched by one container or by one each."""
+"""Two libraries, of which one calls the other, patched by one livepatch or by one each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_switch_together_in_a_tight_loop(pair, cycles, start, repeated):
 
 @pytest.mark.parametrize("library", ["upper", "lower"])
 def test_thread_inside_one_keeps_the_other(library, pair, start, livepatch):
-    """Guards that being inside one library of a container is being inside: the thread keeps its number for both.
+    """Guards that being inside one library of a livepatch is being inside: the thread keeps its number for both.
 
     Seen to fail with a search of the stack that knows only the called library's text: the other one is new already.
     """
@@ -70,7 +70,7 @@ def test_thread_inside_one_keeps_the_other(library, pair, start, livepatch):
 
 
 def test_jump_from_one_into_the_other(pair, start, livepatch):
-    """Guards that a jump out of one library of a container is one into the other: it leaves no frame.
+    """Guards that a jump out of one library of a livepatch is one into the other: it leaves no frame.
 
     Seen to fail (2) with jumps inside each library alone.
     """
@@ -84,7 +84,7 @@ def test_jump_from_one_into_the_other(pair, start, livepatch):
 
 
 def test_patched_library_calls_another_patched_one(pair, start, livepatch):
-    """Guards that libraries patched by a container each are each consistent, and independent.
+    """Guards that libraries patched by a livepatch each are each consistent, and independent.
 
     A thread inside upper is outside lower: lower's patch reaches it at its next call, while upper stays as it was. Seen
     to fail (lower stays as it was, too) with one domain for all libraries. With prove_by_stack() always saying OUTSIDE
@@ -111,19 +111,19 @@ def test_patched_library_calls_another_patched_one(pair, start, livepatch):
 
 
 def test_apart_first_is_refused_together(pair, start, livepatch, preforked):
-    """Guards that a container for both is not applied when the two have a number each: it could not switch at once.
+    """Guards that a livepatch for both is not applied when the two have a number each: it could not switch at once.
 
     Seen to fail without ULP_DOMAINS_DIFFER in ulp_targets_verify().
     """
     upper = livepatch(pair.upper_patch(2))
     lower = livepatch(pair.lower_patch(3))
-    container = pair.both_patch(4)
+    ulp_file = pair.both_patch(4)
     victim = start(pair)
     upper.apply(victim)
     lower.apply(victim)
-    preforked.refuse("trigger", "-p", victim.pid, container, naming=victim.pid)
+    preforked.refuse("trigger", "-p", victim.pid, ulp_file, naming=victim.pid)
     assert victim.numbers("versions") == [2, 3, 23]
-    assert livepatch(container).check(victim) == NOT_APPLIED
+    assert livepatch(ulp_file).check(victim) == NOT_APPLIED
     upper.revert(victim)
     lower.revert(victim)
     assert victim.numbers("versions") == all_of(1)

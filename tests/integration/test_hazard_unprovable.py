@@ -76,7 +76,7 @@ def test_outside_but_not_settled_is_pending(applied):
     park(victim, TOO_MANY)
     patch.revert(victim)
     release(victim, TOO_MANY)
-    answer = patch.ulp.run("check", "-p", victim.pid, patch.container)
+    answer = patch.ulp.run("check", "-p", victim.pid, patch.ulp_file)
     assert answer.status == PENDING, str(answer)
     assert "3 of 3 threads" in answer.output + answer.errors
     assert "revert it again" in answer.output + answer.errors
@@ -100,7 +100,7 @@ def test_others_are_settled_while_one_is_inside(applied):
     # It will leave the library's last frame by a jump, which cannot be told from an entry.
     assert victim.number("park 1 relay") == 2
     patch.revert(victim)
-    answer = patch.ulp.run("check", "-p", victim.pid, patch.container)
+    answer = patch.ulp.run("check", "-p", victim.pid, patch.ulp_file)
     assert answer.status == PENDING, str(answer)
     assert "2 of 5 threads" in answer.output + answer.errors
     assert victim.numbers("ask") == [1, 1]
@@ -121,7 +121,7 @@ def test_settled_when_the_last_one_comes_out(applied, entered):
     victim, patch = applied
     park(victim, TOO_MANY)
     dispatch = subprocess.Popen(
-        [sys.executable, COMMAND, "dispatch", "revert", patch.container, str(victim.pid), "--json",
+        [sys.executable, COMMAND, "dispatch", "revert", patch.ulp_file, str(victim.pid), "--json",
          "--wait-migrated", "60"],
         stdout=subprocess.PIPE, text=True)
     patch.wait_for_check(victim, PENDING)

@@ -37,7 +37,7 @@ def rogue_characters(text):
     return sorted({character for character in text if not character.isprintable() and character not in "\n\t"})
 
 
-def test_command_shows_no_control_characters(victim, container, ulp, tmp_path):
+def test_command_shows_no_control_characters(victim, ulp_file, ulp, tmp_path):
     """Guards that names are made printable where they are read.
 
     Seen to fail with ``printable`` as the identity: by the escape characters, and by a line that begins with ``9 web``.
@@ -47,12 +47,12 @@ def test_command_shows_no_control_characters(victim, container, ulp, tmp_path):
     answers = [
         ulp.succeed("list"),
         ulp.succeed("list", "-p", victim.pid, "--json"),
-        ulp.succeed("dispatch", "patch", container, victim.pid, "--ledger", ledger),
-        ulp.succeed("dispatch", "check", container, victim.pid, "--json"),
-        ulp.run("dispatch", "patch", container, victim.pid, "--exclude", "name=?*web"),
+        ulp.succeed("dispatch", "patch", ulp_file, victim.pid, "--ledger", ledger),
+        ulp.succeed("dispatch", "check", ulp_file, victim.pid, "--json"),
+        ulp.run("dispatch", "patch", ulp_file, victim.pid, "--exclude", "name=?*web"),
         ulp.succeed("messages", "-p", victim.pid),
-        ulp.succeed("trigger", "--revert", "-p", victim.pid, container, "--ledger", ledger),
-        ulp.refuse("check", "-p", victim.pid, container, naming=SHOWN),
+        ulp.succeed("trigger", "--revert", "-p", victim.pid, ulp_file, "--ledger", ledger),
+        ulp.refuse("check", "-p", victim.pid, ulp_file, naming=SHOWN),
     ]
     for answer in answers:
         assert rogue_characters(answer.output + answer.errors) == [], repr(answer)
@@ -64,10 +64,10 @@ def test_command_shows_no_control_characters(victim, container, ulp, tmp_path):
     assert rogue_characters(ledger.read_text()) == []
 
 
-def test_status_playbook_shows_no_control_characters(victim, container, ulp):
+def test_status_playbook_shows_no_control_characters(victim, ulp_file, ulp):
     """Guards the same for what people read most. Seen to fail as above."""
     bare = subprocess.Popen([b"\xff\x1b[2J", b"infinity"], executable="/bin/sleep")
-    ulp.succeed("dispatch", "patch", container, victim.pid)
+    ulp.succeed("dispatch", "patch", ulp_file, victim.pid)
     variables = json.dumps({"ansible_python_interpreter": sys.executable, "livepatch_become": False})
     try:
         done = subprocess.run(
@@ -77,7 +77,7 @@ def test_status_playbook_shows_no_control_characters(victim, container, ulp):
     finally:
         bare.kill()
         bare.wait()
-    ulp.succeed("dispatch", "revert", container, victim.pid)
+    ulp.succeed("dispatch", "revert", ulp_file, victim.pid)
     assert done.returncode == 0, done.stdout + done.stderr
     assert rogue_characters(done.stdout) == []
     # Nor such as JSON writes them.

@@ -28,7 +28,7 @@ from harness.polling import wait_until
 from harness.variant import USUAL
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 
 
 def fifo_in_its_place(stage: Stage) -> int:
@@ -257,7 +257,7 @@ def false_state(what: str) -> Callable[[Stage], int]:
 def false_runtime(stage: Stage, what: str) -> tuple[Path, dict[str, str]]:
     """The library with such a state block, and the variables that it wants."""
     made = stage.compile("false_state.c", "-shared", "-fPIC")
-    patch = read_container(str(stage.container)).patch_id
+    patch = read_livepatch(str(stage.ulp_file)).patch_id
     return made.rename(made.with_name("libpulp.so")), {
         "FALSE": what, "TARGET": stage.build.library.name, "PATCH": patch}
 
@@ -332,7 +332,7 @@ def build(hazards, preforked):
 
 
 @pytest.fixture(scope="module")
-def container(build):
+def ulp_file(build):
     return version_patch(build)
 
 
@@ -344,10 +344,10 @@ def everybody(build):
 
 
 @pytest.fixture
-def crowd(everybody, container, ulp):
+def crowd(everybody, ulp_file, ulp):
     """The honest ones, without the livepatch: one test that fails does not make all others fail."""
     if everybody.versions() != {1}:
-        ulp.run("dispatch", "revert", container, *everybody.pids, "--ledger", "")
+        ulp.run("dispatch", "revert", ulp_file, *everybody.pids, "--ledger", "")
     return everybody
 
 
@@ -357,9 +357,9 @@ def kind(request):
 
 
 @pytest.fixture
-def hostile(kind, build, container):
+def hostile(kind, build, ulp_file):
     """The PID of the hostile process."""
-    with staged(build, container) as stage:
+    with staged(build, ulp_file) as stage:
         yield kind.start(stage)
 
 
@@ -371,7 +371,7 @@ def rows(ulp, *words):
     return {row["pid"]: row for row in run.answer.json()}
 
 
-def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
+def test_honest_ones_are_served(kind, hostile, crowd, ulp_file, ulp):
     """Guards everybody else: list, facts, dispatch and check."""
     run = measured(ulp, "list", "--json", "--examine-timeout", PATIENCE)
     # As JSON writes an escape character: whoever shows such a word must not have to think of that.
@@ -389,7 +389,7 @@ def test_honest_ones_are_served(kind, hostile, crowd, container, ulp):
         policy = () if operation == "check" else ("--ledger", "", "--exclude", "unit=ulp-test-none.service")
         is_given = operation == "patch" and kind.refused is not None
         policy += ("--runtime", RUNTIME) if is_given else ()
-        found = rows(ulp, "dispatch", operation, container, *policy)
+        found = rows(ulp, "dispatch", operation, ulp_file, *policy)
         assert {pid: found[pid]["reason"] for pid in crowd.pids if found[pid]["outcome"] != outcome} == {}
         assert crowd.versions() == {version}
         if kind.row is None:
@@ -404,12 +404,12 @@ READS_MEMORY = "310 "
 VERBS = {
     "list": ("list",),
     "messages": ("messages", "-p", "PID"),
-    "explain": ("explain", "-p", "PID", "CONTAINER"),
-    "check": ("check", "-p", "PID", "CONTAINER"),
-    "dispatch check": ("dispatch", "check", "CONTAINER"),
-    "dry run": ("dispatch", "patch", "CONTAINER", "--dry-run"),
-    "dispatch patch": ("dispatch", "patch", "CONTAINER", "PID", "--ledger", ""),
-    "trigger": ("trigger", "-p", "PID", "CONTAINER", "--ledger", ""),
+    "explain": ("explain", "-p", "PID", "FILE.ulp"),
+    "check": ("check", "-p", "PID", "FILE.ulp"),
+    "dispatch check": ("dispatch", "check", "FILE.ulp"),
+    "dry run": ("dispatch", "patch", "FILE.ulp", "--dry-run"),
+    "dispatch patch": ("dispatch", "patch", "FILE.ulp", "PID", "--ledger", ""),
+    "trigger": ("trigger", "-p", "PID", "FILE.ulp", "--ledger", ""),
 }
 
 
@@ -425,10 +425,10 @@ def reading(pid):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("verb", sorted(VERBS))
-def test_signal_while_a_read_never_returns(verb, number, build, container, ulp):
+def test_signal_while_a_read_never_returns(verb, number, build, ulp_file, ulp):
     """Guards the end of every verb where nothing is being patched; seen to fail: only SIGKILL ended the command."""
-    with staged(build, container) as stage:
-        values = {"PID": kept_faults(stage), "CONTAINER": container}
+    with staged(build, ulp_file) as stage:
+        values = {"PID": kept_faults(stage), "FILE.ulp": ulp_file}
         words = [str(values.get(word, word)) for word in VERBS[verb]]
         process = subprocess.Popen([*ulp.command, *words, "--examine-timeout", "3600"], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -467,14 +467,14 @@ def stuck(pid):
 
 
 @pytest.mark.parametrize("verb", ["list", "dispatch patch"])
-def test_signal_while_a_file_system_never_answers(verb, build, container, ulp):
+def test_signal_while_a_file_system_never_answers(verb, build, ulp_file, ulp):
     """Guards the end of the command where its worker outlives SIGKILL, as the kernel waits for the file system.
 
     Seen to fail, for ever, with the worker waited for after it was killed.
     """
-    with staged(build, container) as stage:
+    with staged(build, ulp_file) as stage:
         silent_file_system(stage)
-        words = {"list": ["list"], "dispatch patch": ["dispatch", "patch", str(container), "--ledger", ""]}[verb]
+        words = {"list": ["list"], "dispatch patch": ["dispatch", "patch", str(ulp_file), "--ledger", ""]}[verb]
         process = subprocess.Popen([*ulp.command, *words, "--examine-timeout", "3600"], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
@@ -492,15 +492,15 @@ def test_signal_while_a_file_system_never_answers(verb, build, container, ulp):
 
 
 @pytest.mark.parametrize("start", [fifo_in_its_place, flipping_map, leased_file, absurd_headers])
-def test_without_the_right_to_use_map_files(start, crowd, build, container):
+def test_without_the_right_to_use_map_files(start, crowd, build, ulp_file):
     """Guards the way by a process's own paths, which only has the rights of its owner. Seen to hang with the FIFO."""
     denied = Ulp(wrap=("setpriv", "--bounding-set=-sys_admin,-checkpoint_restore"))
-    with staged(build, container) as stage:
+    with staged(build, ulp_file) as stage:
         pid = start(stage)
         with pytest.raises(subprocess.CalledProcessError):
             subprocess.run([*denied.command[:2], "sh", "-c", f"cat /proc/{pid}/map_files/* >/dev/null"], check=True,
                            stderr=subprocess.DEVNULL)
         facts = measured(denied, "list", "--json", "--examine-timeout", PATIENCE).answer.json()
         assert {process["pid"] for process in facts["processes"]} >= set(crowd.pids)
-        run = measured(denied, "dispatch", "check", container, "--json", "--examine-timeout", PATIENCE)
+        run = measured(denied, "dispatch", "check", ulp_file, "--json", "--examine-timeout", PATIENCE)
         assert {row["pid"] for row in run.answer.json()} >= set(crowd.pids)

@@ -88,8 +88,8 @@ def slow(build):
 
 
 @pytest.fixture
-def quick(container):
-    return container
+def quick(ulp_file):
+    return ulp_file
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ def fixture_program(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", name="container")
-def fixture_container(tmp_path_factory, preforked):
+@pytest.fixture(scope="module", name="ulp_file")
+def fixture_ulp_file(tmp_path_factory, preforked):
     directory = tmp_path_factory.mktemp("libc-patch")
     patch = directory / "patch.so"
     run(["gcc", "-O2", *WARNINGS, "-D_GNU_SOURCE", "-fPIC", "-shared", "-Wl,--build-id", "-o", patch,
@@ -39,9 +39,9 @@ def fixture_container(tmp_path_factory, preforked):
     description = directory / "patch.dsc"
     pairs = [f"{name}:new_{name}" for name in REPLACED]
     description.write_text("\n".join([str(patch), f"@{LIBC}", *pairs, "guard ctime_r"]) + "\n")
-    container = directory / "patch.ulp"
-    preforked.succeed("pack", description, "-o", container)
-    return container
+    ulp_file = directory / "patch.ulp"
+    preforked.succeed("pack", description, "-o", ulp_file)
+    return ulp_file
 
 
 @pytest.fixture(name="victim", params=[ATTACHED, PRELOADED], ids=["attached", "preloaded"])
@@ -51,9 +51,9 @@ def fixture_victim(program, request):
     victim.kill()
 
 
-def attach(ulp, container, victim):
+def attach(ulp, ulp_file, victim):
     """Apply a livepatch to a process, with or without the runtime: the outcome."""
-    answer = ulp.succeed("trigger", "--json", "-p", victim.pid, container, "--attach", "--runtime", RUNTIME)
+    answer = ulp.succeed("trigger", "--json", "-p", victim.pid, ulp_file, "--attach", "--runtime", RUNTIME)
     return answer.json()["outcome"]
 
 
@@ -62,17 +62,17 @@ def values(victim):
     return dict(word.split("=") for word in victim.ask("values").split())
 
 
-def test_functions_that_all_threads_call(victim, container, preforked, repeated):
+def test_functions_that_all_threads_call(victim, ulp_file, preforked, repeated):
     """While they are called all the time: old ones, new ones, never one of each where a guard holds them together.
 
     The start frames of the main thread, which are the library's, keep nobody inside.  Seen to fail while each static
     function of the stripped library counted as a part of each that has a switch: no thread was ever outside.  Then
     seen to fail from the second publish on: what jumps to strcpy, an IFUNC, was taken to jump to each hooked function.
     """
-    patch = repeated(container)
+    patch = repeated(ulp_file)
     assert victim.number(f"work {WORKERS}") == WORKERS
     assert set(values(victim).values()) == {"old"}
-    attach(preforked, container, victim)
+    attach(preforked, ulp_file, victim)
     for _cycle in range(CYCLES):
         assert set(values(victim).values()) == {"new"}
         patch.revert(victim)
@@ -86,13 +86,13 @@ def test_functions_that_all_threads_call(victim, container, preforked, repeated)
 
 
 @pytest.mark.parametrize(("how", "within"), [("wordexp", "old wrong"), ("getline", "old wrong"), ("lfind", "old old")])
-def test_thread_inside_an_old_function(victim, container, preforked, livepatch, how, within):
+def test_thread_inside_an_old_function(victim, ulp_file, preforked, livepatch, how, within):
     """It stays in the old one, sees old ones until it has left, and new ones from then on."""
-    patch = livepatch(container)
+    patch = livepatch(ulp_file)
     assert victim.number(f"park 0 {how}") == 1
     wait_until(lambda: len(blocked_in(victim)) == 2, "the thread blocks inside")
 
-    assert attach(preforked, container, victim) == "pending"
+    assert attach(preforked, ulp_file, victim) == "pending"
     assert patch.check(victim) == PENDING
     assert set(values(victim).values()) == {"new"}
 

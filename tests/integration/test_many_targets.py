@@ -45,8 +45,8 @@ def pair(target):
     return target("two_libraries", Variant(POST))
 
 
-def patch_ids(ulp, *containers):
-    return [ulp.succeed("dump", "--json", container).json()["patch_id"] for container in containers]
+def patch_ids(ulp, *ulp_files):
+    return [ulp.succeed("dump", "--json", ulp_file).json()["patch_id"] for ulp_file in ulp_files]
 
 
 def results(answer):
@@ -54,7 +54,7 @@ def results(answer):
 
 
 def test_each_process_gets_the_one_for_its_build(builds, fixes, start, preforked):
-    """Seen to fail, with one container, with ``already_fixed_on_disk`` for the processes that run another build."""
+    """Seen to fail, with one livepatch, with ``already_fixed_on_disk`` for the processes that run another build."""
     ids = patch_ids(preforked, *(fixes / f"{mode}.ulp" for mode in MODES))
     victims = [start(build) for build in builds for _twice in range(2)]
     pids = [victim.pid for victim in victims]
@@ -78,7 +78,7 @@ def test_each_process_gets_the_one_for_its_build(builds, fixes, start, preforked
     assert {process["pid"]: [patch["patch_id"] for patch in process["patches"]] for process in listed} == {
         pid: [wanted[pid]] for pid in pids}
     explained = preforked.succeed("explain", "-p", pids[2], "--json", fixes).json()
-    assert (explained["container"], explained["outcome"]) == (str(fixes / f"{PADDING_ONLY}.ulp"), "already_patched")
+    assert (explained["ulp_file"], explained["outcome"]) == (str(fixes / f"{PADDING_ONLY}.ulp"), "already_patched")
     one = preforked.succeed("check", "-p", pids[0], fixes)
     assert one.output.splitlines()[0].split()[:4] == ["PID", "NAME", "LIVEPATCH", "OUTCOME"]
     assert f"{POST}.ulp" in one.output and PADDING_ONLY not in one.output
@@ -103,8 +103,8 @@ def test_a_build_that_none_is_for(builds, fixes, start, preforked):
     assert [row["outcome"] for row in mine] == ["already_fixed_on_disk"]
 
 
-def build_id(ulp, container):
-    return ulp.succeed("dump", "--json", container).json()["targets"][0]["build_id"]
+def build_id(ulp, ulp_file):
+    return ulp.succeed("dump", "--json", ulp_file).json()["targets"][0]["build_id"]
 
 
 def test_a_process_that_two_are_for(pair, start, preforked):
@@ -183,9 +183,9 @@ def test_one_that_replaces_another(builds, start, preforked):
     """
     build = builds[0]
     second = version_patch(build)
-    container = version_patch(build, 3)
-    third = container.with_suffix(".replacing.ulp")
-    preforked.succeed("pack", container.with_suffix(".dsc"), "-o", third, "--replaces", second.name)
+    ulp_file = version_patch(build, 3)
+    third = ulp_file.with_suffix(".replacing.ulp")
+    preforked.succeed("pack", ulp_file.with_suffix(".dsc"), "-o", third, "--replaces", second.name)
     victim = start(build)
     for files in ((second, third), (third, second)):
         for word in ("patched", "already_patched"):

@@ -38,11 +38,11 @@ def test_whatever_the_runtime_could_call_is_replaced(mode, tmp_path, preforked, 
     run(["gcc", "-O1", "-fno-builtin", "-pthread", "-D_GNU_SOURCE", f"-I{TARGETS}", "-o", program,
          TARGETS / "names" / "app.c", library])
     pairs = [f"{name}:new_{name}" for name in (*names(), "which_version")]
-    description, container = tmp_path / "patch.dsc", tmp_path / "patch.ulp"
+    description, ulp_file = tmp_path / "patch.dsc", tmp_path / "patch.ulp"
     description.write_text("\n".join((str(patch), f"@{library}", *pairs)) + "\n")
     # Each function remembers by itself what it found.
-    preforked.succeed("pack", description, "-o", container, "--allow-duplicate", "next")
-    change = livepatch(container)
+    preforked.succeed("pack", description, "-o", ulp_file, "--allow-duplicate", "next")
+    change = livepatch(ulp_file)
 
     victim = Victim([program], libraries=[tmp_path])
     try:

@@ -81,7 +81,7 @@ int main(int count, char **paths)
 """
 
 
-def test_one_build_from_two_paths(build, container, ulp, tmp_path):
+def test_one_build_from_two_paths(build, ulp_file, ulp, tmp_path):
     """Both paths are named; seen to fail with one."""
     source = tmp_path / "twice.c"
     source.write_text(TWICE)
@@ -90,7 +90,7 @@ def test_one_build_from_two_paths(build, container, ulp, tmp_path):
     shutil.copy(build.library, second)
     victim = Victim([tmp_path / "twice", build.library, second])
     try:
-        answer = ulp.run("trigger", "-p", victim.pid, container)
+        answer = ulp.run("trigger", "-p", victim.pid, ulp_file)
         assert answer.status == 1
         assert "more than once" in answer.errors
         assert str(build.library) in answer.errors and str(second) in answer.errors
@@ -98,7 +98,7 @@ def test_one_build_from_two_paths(build, container, ulp, tmp_path):
         victim.kill()
 
 
-def test_program_under_valgrind(build, container, ulp, tmp_path):
+def test_program_under_valgrind(build, ulp_file, ulp, tmp_path):
     """One sentence that names valgrind, and nothing is touched.
 
     Seen to fail with "runs a statically linked program", and with the runtime preloaded with "has too little stack
@@ -109,7 +109,7 @@ def test_program_under_valgrind(build, container, ulp, tmp_path):
                         libraries=[build.directory], preload=preload)
         try:
             assert victim.number("version") == 1
-            for verb in (("trigger", "-p", victim.pid, container), ("dispatch", "patch", container, victim.pid)):
+            for verb in (("trigger", "-p", victim.pid, ulp_file), ("dispatch", "patch", ulp_file, victim.pid)):
                 answer = ulp.run(*verb)
                 assert answer.status == 1
                 assert "runs under valgrind" in answer.errors + answer.output

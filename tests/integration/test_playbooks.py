@@ -189,7 +189,7 @@ def test_bad_livepatch_is_one_sentence(name, tmp_path):
     if name == "directory":
         path.mkdir()
     elif name == "text":
-        path.write_text("not a container\n")
+        path.write_text("not a ulp_file\n")
     played = play(
         "libpulp.livepatch.apply_livepatch", livepatch=path, livepatch_become="false",
         ulp_livepatch_directory=tmp_path / "livepatches", ulp_livepatch_report_dir=tmp_path / "report",

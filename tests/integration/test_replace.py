@@ -17,11 +17,11 @@ def versions(build, ulp):
     """A function that packs the livepatch with which version is ``number``, with further options of ulp pack."""
 
     def versioned(number, *options):
-        container = build.patch(f"version{number}", {"version": "patched_version"}, flags=(f"-DVERSION={number}",))
+        ulp_file = build.patch(f"version{number}", {"version": "patched_version"}, flags=(f"-DVERSION={number}",))
         if not options:
-            return container
-        replacing = container.with_suffix(".replacing.ulp")
-        ulp.succeed("pack", container.with_suffix(".dsc"), "-o", replacing, *options)
+            return ulp_file
+        replacing = ulp_file.with_suffix(".replacing.ulp")
+        ulp.succeed("pack", ulp_file.with_suffix(".dsc"), "-o", replacing, *options)
         return replacing
 
     return versioned
@@ -35,11 +35,11 @@ def test_replace_when_asked(build, versions, start, livepatch, ulp):
     victim = start(build)
     second, third = livepatch(versions(2)), livepatch(versions(3))
     second.apply(victim)
-    foreseen = ulp.succeed("dispatch", "--json", "patch", third.container, victim.pid, "--replace", "--dry-run")
+    foreseen = ulp.succeed("dispatch", "--json", "patch", third.ulp_file, victim.pid, "--replace", "--dry-run")
     assert [row["reason"] for row in rows(foreseen)] == ["in place of version2.ulp"]
     assert (victim.number("version"), second.check(victim)) == (2, APPLIED)
     for outcome in ("patched", "already_patched"):
-        (row,) = rows(ulp.succeed("dispatch", "--json", "patch", third.container, victim.pid, "--replace"))
+        (row,) = rows(ulp.succeed("dispatch", "--json", "patch", third.ulp_file, victim.pid, "--replace"))
         assert row["outcome"] == outcome
     assert victim.number("version") == 3
     assert (second.check(victim), third.check(victim)) == (NOT_APPLIED, APPLIED)
@@ -63,7 +63,7 @@ def test_replace_what_the_livepatch_names(build, versions, start, livepatch, ulp
     assert "    cve: CVE-2026-0001" in listed.output.splitlines()
     second.apply(victim)
     assert victim.number("version") == 2
-    answer = ulp.run("check", "-p", victim.pid, third.container)
+    answer = ulp.run("check", "-p", victim.pid, third.ulp_file)
     assert answer.status == NOT_APPLIED and "has the livepatch beside version2.ulp" in answer.errors
     third.apply(victim)
     assert (victim.number("version"), second.check(victim), third.check(victim)) == (3, NOT_APPLIED, APPLIED)
@@ -73,18 +73,18 @@ def test_what_another_one_depends_on_is_not_replaced(build, versions, start, liv
     victim = start(build)
     second = livepatch(versions(2))
     second.apply(victim)
-    needed = ulp.succeed("dump", "--json", second.container).json()["patch_id"]
+    needed = ulp.succeed("dump", "--json", second.ulp_file).json()["patch_id"]
     dependent = tmp_path / "dependent.ulp"
     hidden = build.patch("hidden", {"hidden_version": "patched_version"}, flags=("-DVERSION=7",))
     pack(parse_description(hidden.with_suffix(".dsc")), dependent, dependencies=[needed])
     livepatch(dependent).apply(victim)
     third = livepatch(versions(3, "--replaces", "version2.ulp"))
-    answer = ulp.run("trigger", "-p", victim.pid, third.container)
+    answer = ulp.run("trigger", "-p", victim.pid, third.ulp_file)
     assert answer.status == 1 and "dependent.ulp, applied to process" in answer.errors
     assert "depends on version2.ulp, which was to go" in answer.errors
     assert (victim.number("version"), second.check(victim)) == (2, APPLIED)
     # All of them may go together.
-    ulp.succeed("dispatch", "patch", third.container, victim.pid, "--replace")
+    ulp.succeed("dispatch", "patch", third.ulp_file, victim.pid, "--replace")
     assert (victim.number("version"), livepatch(dependent).check(victim)) == (3, NOT_APPLIED)
 
 

@@ -87,11 +87,11 @@ class Page(HTMLParser):
 class Fleet:
     """Hosts of an inventory, a victim on each, and the playbooks run on all of them."""
 
-    def __init__(self, directory: Path, build: Build, start: Callable[..., Victim], container: Path) -> None:
+    def __init__(self, directory: Path, build: Build, start: Callable[..., Victim], ulp_file: Path) -> None:
         self.directory = directory
         self.build = build
         self.start = start
-        self.container = container
+        self.ulp_file = ulp_file
         self.hosts: dict[str, dict[str, Any]] = {}
         self.groups: dict[str, list[str]] = {}
         self.victims: dict[str, Victim] = {}
@@ -144,7 +144,7 @@ class Fleet:
                 "ulp_livepatch_gate_retries": 0, "ulp_livepatch_allowed_signers": ""},
             "children": {group: {"hosts": {name: {} for name in names}} for group, names in self.groups.items()},
         }}))
-        variables = {"livepatch": str(self.container), "ulp_livepatch_report_dir": str(report),
+        variables = {"livepatch": str(self.ulp_file), "ulp_livepatch_report_dir": str(report),
                      "ulp_livepatch_attach": False, **variables}
         wrap = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
         done = subprocess.run(
@@ -193,8 +193,8 @@ def allow_signature(fleet: Fleet, preforked) -> dict[str, str]:
     """Sign the fleet's livepatch; the settings with which that is verified."""
     key = fleet.directory / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
-    fleet.container = Path(shutil.copy(fleet.container, fleet.directory / "signed.ulp"))
-    preforked.succeed("sign", fleet.container, "-k", key)
+    fleet.ulp_file = Path(shutil.copy(fleet.ulp_file, fleet.directory / "signed.ulp"))
+    preforked.succeed("sign", fleet.ulp_file, "-k", key)
     line = "release@example.org " + key.with_suffix(".pub").read_text()
     return {"ulp_livepatch_allowed_signers": fleet.write("signers", line)}
 
@@ -443,10 +443,10 @@ def test_harm_of_every_kind_is_seen_and_taken_back(fleet, tmp_path):
     assert done.host("canary")["sick_before"] == ["greeting"]
     gates = done.host("canary")["gates"]
     assert [gate["after"] for gate in gates] == [False, False, False, False, True, False]
-    # Once the container is gone the page is well again.
+    # Once the livepatch is gone the page is well again.
     assert [gate["reverted"] for gate in gates] == [False, True, False, False, True, False]
     assert "welcome" in gates[0]["said"]
-    assert not list(tmp_path.glob("canary/livepatches/*")), "the container was left on a host that has no use for it"
+    assert not list(tmp_path.glob("canary/livepatches/*")), "the ulp_file was left on a host that has no use for it"
     assert [row["outcome"] for row in report["still_vulnerable"]] == ["reverted"]
     Page((done.directory / "report.html").read_text())
 
@@ -572,7 +572,7 @@ def test_run_that_was_interrupted_is_no_excuse(fleet, livepatch):
     fleet.add("canary")
     fleet.add("rest")
     fleet.groups["first"] = ["canary"]
-    livepatch(fleet.container).apply(fleet.victims["canary"])
+    livepatch(fleet.ulp_file).apply(fleet.victims["canary"])
     gates = [{"command": "test {{ inventory_hostname }} != canary", "name": "service"}]
     done = fleet.play(ulp_livepatch_canary_group="first", ulp_livepatch_serial="100%", ulp_livepatch_gates=gates)
     assert done.status != 0, done.output
@@ -590,7 +590,7 @@ def test_lost_hosts_and_earlier_stages(fleet, livepatch, tmp_path):
     """
     fleet.add("a", victims=3, ulp_livepatch_exclude=["a-3"])
     for name in ("a-2", "a-3"):
-        livepatch(fleet.container).apply(fleet.victims[name])
+        livepatch(fleet.ulp_file).apply(fleet.victims[name])
     fleet.add("early")
     fleet.add("b")
     fleet.add("mid")
@@ -783,14 +783,14 @@ def test_hosts_say_no_and_a_retracted_livepatch_goes(fleet, livepatch, ulp, tmp_
     Then the same fleet with all of that cleared away, but for the retracted list: there it is reverted where that is
     wanted, and elsewhere applied, and watched.
     """
-    patch_id = ulp.succeed("dump", "--json", fleet.container).json()["patch_id"]
+    patch_id = ulp.succeed("dump", "--json", fleet.ulp_file).json()["patch_id"]
     switch = fleet.write("stop", "")
     fleet.add("stopped", victims=2, ulp_livepatch_kill_switch=switch)
     fleet.add("retracted", ulp_livepatch_retracted_file=fleet.write("list", f"{patch_id} it leaks\n"))
     fleet.add("unsigned", ulp_livepatch_allowed_signers=fleet.write("signers", "nobody@example.org ssh-ed25519 AAAA\n"))
     fleet.add("useless", ulp_livepatch_gates=[{"name": "nothing"}])
     stuck = fleet.add("stuck", preload=False)
-    livepatch(fleet.container).apply(fleet.victims["retracted"])
+    livepatch(fleet.ulp_file).apply(fleet.victims["retracted"])
     before = fleet.answers()
     refused = fleet.play()
     assert refused.status != 0
@@ -833,7 +833,7 @@ def test_revert_leaves_out_a_host_that_does_not_answer(fleet, livepatch):
     Seen to stop it, with "it failed", when the timer was looked for before the connection was tried.
     """
     victim = fleet.add("web1")
-    livepatch(fleet.container).apply(victim)
+    livepatch(fleet.ulp_file).apply(victim)
     fleet.hosts["gone"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     done = fleet.play(playbook="revert_livepatch")
     assert done.status == FAILED, done.output

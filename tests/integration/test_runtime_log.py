@@ -27,7 +27,7 @@ def victim():
     process = subprocess.Popen([{program!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                env=dict(os.environ, LD_PRELOAD={runtime!r}, LD_LIBRARY_PATH={libraries!r}))
     assert process.stdout.readline() == b"ready\\n"
-    subprocess.run([sys.executable, {command!r}, "trigger", "-p", str(process.pid), {container!r}], check=True)
+    subprocess.run([sys.executable, {command!r}, "trigger", "-p", str(process.pid), {livepatch!r}], check=True)
     yield process
     process.kill()
     process.wait()
@@ -52,14 +52,14 @@ def test_wrong_at_its_beginning(beginning):
 """
 
 
-def test_a_failed_test_shows_the_log_of_its_victims(build, container, tmp_path):
+def test_a_failed_test_shows_the_log_of_its_victims(build, ulp_file, tmp_path):
     """Guards that a failure, a timeout and a failing fixture come with the log of the runtime, and a success without.
 
     Seen to fail with: no hook in tests/conftest.py; the hook looking at the phase ``call`` only.
     """
     inner = tmp_path / "test_inner.py"
     inner.write_text(FAILING.format(program=str(build.program()), runtime=str(RUNTIME), command=str(COMMAND),
-                                    libraries=str(build.directory), container=str(container)))
+                                    libraries=str(build.directory), ulp_file=str(ulp_file)))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-q", "-rN", str(inner)],
         check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=tmp_path,

@@ -24,11 +24,11 @@ SIGNER = "security@example.com"
 
 
 @pytest.fixture
-def container(container, tmp_path):
+def ulp_file(ulp_file, tmp_path):
     """A copy, which the test may sign and spoil."""
     tmp_path.chmod(0o755)
     copy = tmp_path / "fix.ulp"
-    shutil.copyfile(container, copy)
+    shutil.copyfile(ulp_file, copy)
     copy.chmod(0o755)
     return copy
 
@@ -47,7 +47,7 @@ def allowed(key):
     return path
 
 
-def test_sign_and_verify(container, key, allowed, ulp, tmp_path):
+def test_sign_and_verify(ulp_file, key, allowed, ulp, tmp_path):
     """Guards who and what is believed, and that what is signed already is left alone.
 
     Seen to fail with each of these taken out of livepatch/signature.py: the look at the fingerprint of a signature that
@@ -55,32 +55,32 @@ def test_sign_and_verify(container, key, allowed, ulp, tmp_path):
     asked for (anybody in the file may), and the look whether a signature fits at all (another reason); and with a sign
     that takes any file.
     """
-    refusal = ulp.refuse("verify", container, "--allowed-signers", allowed, naming=f"{container} is not signed")
+    refusal = ulp.refuse("verify", ulp_file, "--allowed-signers", allowed, naming=f"{ulp_file} is not signed")
     assert refusal.output == ""
-    first = ulp.succeed("sign", container, "-k", key, "--json").json()
-    again = ulp.succeed("sign", container, "-k", key, "--json").json()
-    assert (first["changed"], again["changed"], first["path"]) == (True, False, f"{container}.sig")
-    assert SIGNER in ulp.succeed("verify", container, "--allowed-signers", allowed).output
-    ulp.succeed("verify", container, "--allowed-signers", allowed, "--identity", SIGNER)
-    ulp.refuse("verify", container, "--allowed-signers", allowed, "--identity", "a@b", naming="a@b")
-    ulp.refuse("verify", container, "--allowed-signers", tmp_path / "nowhere", naming="nowhere")
+    first = ulp.succeed("sign", ulp_file, "-k", key, "--json").json()
+    again = ulp.succeed("sign", ulp_file, "-k", key, "--json").json()
+    assert (first["changed"], again["changed"], first["path"]) == (True, False, f"{ulp_file}.sig")
+    assert SIGNER in ulp.succeed("verify", ulp_file, "--allowed-signers", allowed).output
+    ulp.succeed("verify", ulp_file, "--allowed-signers", allowed, "--identity", SIGNER)
+    ulp.refuse("verify", ulp_file, "--allowed-signers", allowed, "--identity", "a@b", naming="a@b")
+    ulp.refuse("verify", ulp_file, "--allowed-signers", tmp_path / "nowhere", naming="nowhere")
     ulp.refuse("verify", tmp_path / "nothing.ulp", "--allowed-signers", allowed, naming="nothing.ulp")
     ulp.refuse("sign", key, "-k", key, naming=key)
-    assert ulp.run("verify", container).status == 2
-    assert ulp.run("sign", container).status == 2
-    with container.open("ab") as stream:
+    assert ulp.run("verify", ulp_file).status == 2
+    assert ulp.run("sign", ulp_file).status == 2
+    with ulp_file.open("ab") as stream:
         stream.write(b"\0")
-    answer = ulp.refuse("verify", container, "--allowed-signers", allowed, "--json", naming="not what was signed")
+    answer = ulp.refuse("verify", ulp_file, "--allowed-signers", allowed, "--json", naming="not what was signed")
     assert answer.json()["valid"] is False
     assert answer.json()["reason"] in answer.errors
 
 
 @pytest.mark.parametrize("passphrase, status", [("secret", 0), ("wrong", 1)])
-def test_key_with_a_passphrase(passphrase, status, container, tmp_path, ulp):
+def test_key_with_a_passphrase(passphrase, status, ulp_file, tmp_path, ulp):
     """The user is asked for it: seen to fail with ssh-keygen in a session of its own, without a terminal."""
     key = tmp_path / "locked"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", key], check=True)
-    words = [*ulp.command, "sign", str(container), "-k", str(key)]
+    words = [*ulp.command, "sign", str(ulp_file), "-k", str(key)]
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(words[0], words)
@@ -94,23 +94,23 @@ def test_key_with_a_passphrase(passphrase, status, container, tmp_path, ulp):
     finally:
         os.close(terminal)
     assert os.WEXITSTATUS(ended) == status, output
-    assert Path(f"{container}.sig").exists() == (status == 0)
+    assert Path(f"{ulp_file}.sig").exists() == (status == 0)
 
 
-def test_key_with_a_passphrase_and_no_terminal(container, tmp_path):
-    """Guards that the container's bytes are not taken for it: without a terminal, ssh-keygen reads it from its input.
+def test_key_with_a_passphrase_and_no_terminal(ulp_file, tmp_path):
+    """Guards that the livepatch's bytes are not taken for it: without a terminal, ssh-keygen reads it from its input.
 
     Seen to fail (signed) with the bytes for its input, be they what it signs or not.
     """
     key = tmp_path / "locked"
-    beginning = container.read_bytes().partition(b"\0")[0]
+    beginning = ulp_file.read_bytes().partition(b"\0")[0]
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", beginning, "-f", key], check=True)
-    Ulp(wrap=("setsid", "--wait")).refuse("sign", container, "-k", key, naming="passphrase")
-    assert not Path(f"{container}.sig").exists()
+    Ulp(wrap=("setsid", "--wait")).refuse("sign", ulp_file, "-k", key, naming="passphrase")
+    assert not Path(f"{ulp_file}.sig").exists()
 
 
 @pytest.mark.parametrize("verb", [("dispatch", "patch"), ("trigger", "-p")])
-def test_command_takes_only_what_is_signed(verb, build, container, key, allowed, start, ulp):
+def test_command_takes_only_what_is_signed(verb, build, ulp_file, key, allowed, start, ulp):
     """Guards every way past the verification: each must be refused, and the process stay as it was.
 
     Seen to fail (patched) with each of these taken out of Guard: the verification, the refusal of an identity without a
@@ -119,22 +119,22 @@ def test_command_takes_only_what_is_signed(verb, build, container, key, allowed,
     """
     victim = start(build)
     before = snapshot.of_process(victim)
-    words = [*verb, container, victim.pid] if verb[0] == "dispatch" else [*verb, victim.pid, container]
+    words = [*verb, ulp_file, victim.pid] if verb[0] == "dispatch" else [*verb, victim.pid, ulp_file]
     ulp.refuse(*words, "--allowed-signers", allowed, naming="is not signed")
     ulp.refuse(*words, "--identity", SIGNER, naming="allowed-signers")
-    ulp.succeed("sign", container, "-k", key)
+    ulp.succeed("sign", ulp_file, "-k", key)
     ulp.refuse(*words, "--allowed-signers", allowed, "--identity", "other", naming="other")
-    container.chmod(0o777)
+    ulp_file.chmod(0o777)
     ulp.refuse(*words, "--allowed-signers", allowed, naming="other users could change it")
-    container.chmod(0o755)
+    ulp_file.chmod(0o755)
     assert snapshot.of_process(victim) == before
     ulp.succeed(*words, "--allowed-signers", allowed)
     assert victim.number("version") == 2
-    ulp.succeed("trigger", "-p", victim.pid, container, "--revert")
+    ulp.succeed("trigger", "-p", victim.pid, ulp_file, "--revert")
     assert victim.number("version") == 1
 
 
-def test_command_leaves_alone_what_is_held(build, container, start, ulp, tmp_path):
+def test_command_leaves_alone_what_is_held(build, ulp_file, start, ulp, tmp_path):
     """Guards kill switch, hold file, retracted livepatches, exclude list and ledger; a revert heeds neither the first
     nor the third.
 
@@ -147,57 +147,57 @@ def test_command_leaves_alone_what_is_held(build, container, start, ulp, tmp_pat
     options = []
     for name in ("kill-switch", "hold-file", "retracted-file", "ledger"):
         options += [f"--{name}", tmp_path / name]
-    patch_id = ulp.succeed("dump", "--json", container).json()["patch_id"]
+    patch_id = ulp.succeed("dump", "--json", ulp_file).json()["patch_id"]
     for name, text in (("kill-switch", ""), ("hold-file", f"name={victim.name[:3]}*\n"),
                        ("retracted-file", f"{patch_id} breaks it\n")):
         file = tmp_path / name
         file.write_text(text)
         # It was asked for, and is not patched: exit 1.
-        refusal = ulp.refuse("dispatch", "patch", container, victim.pid, "--json", *options, naming=file)
+        refusal = ulp.refuse("dispatch", "patch", ulp_file, victim.pid, "--json", *options, naming=file)
         (row,) = refusal.json()
         assert row["outcome"] == "excluded"
         assert str(file) in row["reason"]
-        (row,) = ulp.succeed("dispatch", "patch", container, "--name", victim.name, "--json", *options).json()
+        (row,) = ulp.succeed("dispatch", "patch", ulp_file, "--name", victim.name, "--json", *options).json()
         assert row["outcome"] == "excluded"
-        ulp.refuse("trigger", "-p", victim.pid, container, *options, naming=file)
+        ulp.refuse("trigger", "-p", victim.pid, ulp_file, *options, naming=file)
         file.unlink()
-    (row,) = ulp.refuse("dispatch", "patch", container, victim.pid, "--json", "--exclude", f"exe=*/{victim.name}",
+    (row,) = ulp.refuse("dispatch", "patch", ulp_file, victim.pid, "--json", "--exclude", f"exe=*/{victim.name}",
                         *options, naming="the exclude list").json()
     assert row["outcome"] == "excluded"
     assert snapshot.of_process(victim) == before
     assert not (tmp_path / "ledger").exists()
 
-    ulp.succeed("dispatch", "patch", container, victim.pid, *options)
+    ulp.succeed("dispatch", "patch", ulp_file, victim.pid, *options)
     assert victim.number("version") == 2
     for name, text in (("kill-switch", ""), ("retracted-file", f"{patch_id}\n")):
         (tmp_path / name).write_text(text)
-    assert ulp.run("check", "-p", victim.pid, container).status in (0, PENDING)
-    ulp.succeed("dispatch", "revert", container, victim.pid, *options)
+    assert ulp.run("check", "-p", victim.pid, ulp_file).status in (0, PENDING)
+    ulp.succeed("dispatch", "revert", ulp_file, victim.pid, *options)
     assert victim.number("version") == 1
     entries = [json.loads(line) for line in (tmp_path / "ledger").read_text().splitlines()]
     assert [(entry["pid"], entry["operation"], entry["patch_id"]) for entry in entries] == [
         (victim.pid, "patch", patch_id), (victim.pid, "revert", patch_id)]
 
 
-def test_modules(build, container, key, allowed, start, ulp, tmp_path):
+def test_modules(build, ulp_file, key, allowed, start, ulp, tmp_path):
     """Guards that the modules pass on every option of the policy, and return what came of it.
 
     Seen to fail with each left out of ulp_dispatch: allowed signers, identity, kill switch, hold file, retracted
     livepatches, exclude list, ledger; and with ``signer``, ``stopped`` or ``retracted`` not returned as they are.
     """
     victim = start(build)
-    arguments = {"patch": container, "pids": [victim.pid], "allowed_signers": allowed, "signer_identity": SIGNER,
+    arguments = {"patch": ulp_file, "pids": [victim.pid], "allowed_signers": allowed, "signer_identity": SIGNER,
                  "kill_switch": tmp_path / "stop", "hold_file": tmp_path / "hold",
                  "retracted_file": tmp_path / "retracted", "ledger": tmp_path / "ledger.jsonl"}
     assert "is not signed" in module("ulp_dispatch", status=2, **arguments)["msg"]
-    ulp.succeed("sign", container, "-k", key)
+    ulp.succeed("sign", ulp_file, "-k", key)
     assert "allowed-signers" in module("ulp_dispatch", status=2, **{**arguments, "allowed_signers": ""})["msg"]
     assert "other" in module("ulp_dispatch", status=2, **{**arguments, "signer_identity": "other"})["msg"]
     for exclude in ([victim.name], [f"exe=*/{victim.name}"], [{"name": victim.name, "user": str(os.geteuid())}]):
         result = module("ulp_dispatch", **{**arguments, "exclude": exclude})
         assert (result["changed"], result["outcomes"]) == (False, {"excluded": 1})
     assert "KEY=WILDCARD" in module("ulp_dispatch", status=2, **{**arguments, "exclude": [{"host": "a"}]})["msg"]
-    patch_id = ulp.succeed("dump", "--json", container).json()["patch_id"]
+    patch_id = ulp.succeed("dump", "--json", ulp_file).json()["patch_id"]
     for option, text in (("hold_file", f"name={victim.name}\n"), ("retracted_file", f"{patch_id}\n")):
         arguments[option].write_text(text)
         result = module("ulp_dispatch", **arguments)

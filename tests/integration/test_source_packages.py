@@ -142,10 +142,10 @@ def test_a_package_is_built_without_one_of_its_patches(package, build, tmp_path)
     (target,) = answer.json()["targets"]
     assert [function["name"] for function in target["functions"]] == ["parse"]
     assert "well while patched" in target["proof"]
-    container = Ulp().succeed("dump", target["path"], "--json").json()
-    assert container["labels"]["source_package"]["without"] == "fix.patch"
+    ulp_file = Ulp().succeed("dump", target["path"], "--json").json()
+    assert ulp_file["labels"]["source_package"]["without"] == "fix.patch"
     # Debian's flags know no padding.
-    assert all(function["sites"] for each in container["targets"] for function in each["functions"])
+    assert all(function["sites"] for each in ulp_file["targets"] for function in each["functions"])
     library = tmp_path / "work" / "before" / "build" / "libparse.so.1"
     rebuilt = tmp_path / "rebuilt.so"
     (tmp_path / "parse.c").write_text(FIXED)
@@ -258,8 +258,8 @@ def test_a_package_of_the_distribution(tmp_path):
     assert target["name"] == "libjbig2dec.so.0"
     assert [function["name"] for function in target["functions"]] == ["jbig2_pattern_dictionary"]
     assert target["proof"][-1] == "well after the revert"
-    container = Ulp().succeed("dump", target["path"], "--json").json()
-    assert container["labels"]["source_package"]["from"] == "apt, which verified its signature"
+    ulp_file = Ulp().succeed("dump", target["path"], "--json").json()
+    assert ulp_file["labels"]["source_package"]["from"] == "apt, which verified its signature"
 
 
 @pytest.mark.parametrize("patches, options, message", [

@@ -24,11 +24,11 @@ PAIRS = {"zlibVersion": "patched_version", "adler32": "patched_adler32", "crc32"
 
 
 class Zlib(NamedTuple):
-    """A build of it: the library as programs find it, and a container that was made for it."""
+    """A build of it: the library as programs find it, and a livepatch that was made for it."""
 
     directory: Path
     library: Path
-    container: Path
+    ulp_file: Path
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def zlib(request, source, tmp_path_factory, preforked):
     description = directory / "patch.dsc"
     lines = [str(patch), f"@{library.resolve()}", *(f"{old}:{new}" for old, new in PAIRS.items())]
     description.write_text("\n".join(lines) + "\n")
-    container = directory / "patch.ulp"
-    preforked.succeed("pack", description, "-o", container)
-    return Zlib(directory, library, container)
+    ulp_file = directory / "patch.ulp"
+    preforked.succeed("pack", description, "-o", ulp_file)
+    return Zlib(directory, library, ulp_file)
 
 
 def test_zlib_is_patched_while_python_works(zlib, livepatch):
@@ -67,7 +67,7 @@ def test_zlib_is_patched_while_python_works(zlib, livepatch):
 
     The new functions are other implementations, so a call with the wrong arguments, or a mix, would show.
     """
-    patch = livepatch(zlib.container)
+    patch = livepatch(zlib.ulp_file)
     victim = Victim([PYTHON, TARGETS / "zlib" / "workload.py"], libraries=[zlib.directory])
     try:
         assert str(zlib.library.resolve()) in victim.mapped()

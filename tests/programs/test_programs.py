@@ -235,13 +235,13 @@ SERVERS = {"python3": Python, "python3-expat-zlib": PythonOnExpat, "nginx": Ngin
 
 @pytest.fixture(scope="module", name="packed")
 def fixture_packed(tmp_path_factory, preforked):
-    """Gives the container of one of LIVEPATCHES, packed once."""
-    containers = {}
+    """Gives the livepatch of one of LIVEPATCHES, packed once."""
+    ulp_files = {}
 
     def packed(name):
-        if name not in containers:
-            containers[name] = pack(preforked, name, tmp_path_factory.mktemp(name))
-        return containers[name]
+        if name not in ulp_files:
+            ulp_files[name] = pack(preforked, name, tmp_path_factory.mktemp(name))
+        return ulp_files[name]
 
     return packed
 
@@ -256,9 +256,9 @@ def pack(ulp, name, directory):
         lines += [f"@{(LIBRARIES / library).resolve()}", *described]
     description = directory / "patch.dsc"
     description.write_text("\n".join(lines) + "\n")
-    container = directory / "patch.ulp"
-    ulp.succeed("pack", description, "-o", container)
-    return container
+    ulp_file = directory / "patch.ulp"
+    ulp.succeed("pack", description, "-o", ulp_file)
+    return ulp_file
 
 
 @pytest.fixture(name="server", params=SERVERS)
@@ -273,18 +273,18 @@ def rows(ulp, *arguments):
     return json.loads(answer.output)
 
 
-def carried_out(ulp, verb, container, server, *options):
+def carried_out(ulp, verb, ulp_file, server, *options):
     """The rows of a dispatch, run again as long as a row asks for that: no thread of a busy process stood still."""
     for _try in range(TRIES):
-        found = rows(ulp, verb, container, *server.pids(), *options)
+        found = rows(ulp, verb, ulp_file, *server.pids(), *options)
         if not any("run again" in row["reason"] for row in found):
             break
     return found
 
 
-def is_settled(ulp, container, server, status):
+def is_settled(ulp, ulp_file, server, status):
     """Whether no thread is pending any more, and check says so."""
-    answer = ulp.run("dispatch", "--json", "check", container, *server.pids(), "--examine-timeout", PATIENCE)
+    answer = ulp.run("dispatch", "--json", "check", ulp_file, *server.pids(), "--examine-timeout", PATIENCE)
     return answer.status == status and not any(row["threads_pending"] for row in json.loads(answer.output))
 
 
@@ -295,7 +295,7 @@ def test_patched_under_load(server, packed, preforked):
     Threads that nobody saw outside yet may be answered as before for a while: then check says pending.  Without the
     guard XML_Parse, answers of python3-expat-zlib were seen that are half old and half new.
     """
-    container = packed(server.livepatch)
+    ulp_file = packed(server.livepatch)
     clients = Clients([server.connect() for _each in range(CLIENTS)])
     assert clients.next_answers() == {server.old}
     attach = ("--attach", "--runtime", RUNTIME)
@@ -305,13 +305,13 @@ def test_patched_under_load(server, packed, preforked):
                 ("patch", "patched", server.new, APPLIED, attach),
                 ("revert", "reverted", server.old, NOT_APPLIED, ())):
             seen.update(clients.answers)
-            found = carried_out(preforked, verb, container, server, *options)
+            found = carried_out(preforked, verb, ulp_file, server, *options)
             assert {row["pid"] for row in found} >= set(server.pids())
             wrong = [(row["outcome"], row["reason"]) for row in found
                      if row["outcome"] not in (done, f"already_{done}", "pending")]
             assert not wrong
             seen.update(clients.answers)
-            settled = partial(is_settled, preforked, container, server, status)
+            settled = partial(is_settled, preforked, ulp_file, server, status)
             if server.unwinds:
                 wait_until(settled, f"check: {status}", PATIENCE)
             if settled():
@@ -327,14 +327,14 @@ def test_helpers_of_postgres(packed, preforked, tmp_path):
 
     Seen to fail: *has a stack that cannot be unwound*.
     """
-    container = packed(PostgresServer.livepatch)
+    ulp_file = packed(PostgresServer.livepatch)
     for _start in range(8):
         server = PostgresServer(tmp_path)
         try:
             client = server.connect()
             pids = server.pids()
             assert len(pids) > 5
-            found = carried_out(preforked, "patch", container, server, "--attach", "--runtime", RUNTIME)
+            found = carried_out(preforked, "patch", ulp_file, server, "--attach", "--runtime", RUNTIME)
             assert {row["pid"]: row["reason"] for row in found if row["outcome"] != "patched"} == {}
             assert {row["pid"] for row in found} >= set(pids)
             assert client.ask() == server.new

@@ -141,8 +141,8 @@ def fixture_sshd(request, tmp_path):
         sshd.end()
 
 
-@pytest.fixture(scope="module", name="container")
-def fixture_container(tmp_path_factory, preforked):
+@pytest.fixture(scope="module", name="ulp_file")
+def fixture_ulp_file(tmp_path_factory, preforked):
     directory = tmp_path_factory.mktemp("accept")
     run(["gcc", "-O2", *WARNINGS, "-fno-optimize-sibling-calls", "-D_GNU_SOURCE", "-fPIC", "-shared", "-Wl,--build-id",
          "-o", directory / "patch.so", HERE / "accept.c"])
@@ -158,7 +158,7 @@ def dispatched(ulp, *words):
 
 
 @pytest.mark.timeout(1200)
-def test_patched_while_clients_log_in(sshd, container, preforked):
+def test_patched_while_clients_log_in(sshd, ulp_file, preforked):
     """Ten times on and off: no login fails, and the row of the listener says what its sessions have.
 
     A session that is there when a dispatch comes gets the livepatch itself.  One that is not logged in yet sits in an
@@ -174,10 +174,10 @@ def test_patched_while_clients_log_in(sshd, container, preforked):
                     ("patch", "patched", APPLIED, ("--attach", "--runtime", RUNTIME, "--timeout", PATIENCE)),
                     ("check", "already_patched", APPLIED, ()),
                     ("revert", "reverted", NOT_APPLIED, ("--timeout", PATIENCE))):
-                found = dispatched(preforked, verb, container, *options)
+                found = dispatched(preforked, verb, ulp_file, *options)
                 for pid in (sshd.pid, session):
                     assert found[pid]["outcome"] == done, found[pid]
-                    assert preforked.run("check", "-p", pid, container).status == status
+                    assert preforked.run("check", "-p", pid, ulp_file).status == status
                 assert (ANEW in found[sshd.pid]["reason"]) == (verb != "revert")
                 others = [row for pid, row in found.items() if pid != sshd.pid]
                 assert not any(ANEW in row["reason"] for row in others)

@@ -53,72 +53,72 @@ def image(build, tmp_path_factory):
 
 
 @pytest.fixture
-def container(build):
+def ulp_file(build):
     return version_patch(build)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_patch_and_revert(options, image, container, ulp):
+def test_patch_and_revert(options, image, ulp_file, ulp):
     with Scratch(image, *options) as inside:
         before = inside.descriptors(), inside.written()
         assert inside.seccomp_mode() == "2"
-        row = ulp.succeed("trigger", "-p", inside.pid, container, "--json").json()
+        row = ulp.succeed("trigger", "-p", inside.pid, ulp_file, "--json").json()
         assert (row["outcome"], row["container"]) == ("patched", inside.short_id)
         assert inside.version() == 2
         # The tool has ended. What others say of the process is true.
-        assert ulp.run("check", "-p", inside.pid, container).status == 0
+        assert ulp.run("check", "-p", inside.pid, ulp_file).status == 0
         (process,) = ulp.succeed("list", "-p", inside.pid, "--json").json()["processes"]
         assert (process["container"], process["own_root"]) == (inside.short_id, True)
         assert [patch["status"] for patch in process["patches"]] == ["applied"]
-        ulp.succeed("trigger", "-p", inside.pid, container, "--revert")
+        ulp.succeed("trigger", "-p", inside.pid, ulp_file, "--revert")
         assert inside.version() == 1
-        ulp.succeed("trigger", "-p", inside.pid, container)
+        ulp.succeed("trigger", "-p", inside.pid, ulp_file)
         assert inside.version() == 2
         assert (inside.descriptors(), inside.written()) == before
 
 
 @pytest.mark.parametrize("other", [ordinary_user, docker])
-def test_another_engine(other, image, container, ulp):
+def test_another_engine(other, image, ulp_file, ulp):
     """Rootless podman, where root of the container is nobody on the host; and docker, with its own seccomp profile."""
     with other(image) as engine, Scratch(image, engine=engine) as inside:
         assert inside.seccomp_mode() == "2"
         assert (Path(f"/proc/{inside.pid}").stat().st_uid == 0) == (other is docker)
         before = inside.descriptors(), inside.written()
-        rows = {row["pid"]: row for row in ulp.succeed("dispatch", "patch", container, "--json").json()}
+        rows = {row["pid"]: row for row in ulp.succeed("dispatch", "patch", ulp_file, "--json").json()}
         assert rows[inside.pid]["outcome"] == "patched"
         assert inside.version() == 2
         (process,) = ulp.succeed("list", "-p", inside.pid, "--json").json()["processes"]
         assert process["own_root"]
         # Where a user may not make cgroups, nothing on the host tells which container it is.
         assert process["container"] == inside.short_id or (other is ordinary_user and process["container"] is None)
-        ulp.succeed("dispatch", "revert", container)
+        ulp.succeed("dispatch", "revert", ulp_file)
         assert inside.version() == 1
         assert (inside.descriptors(), inside.written()) == before
 
 
-def test_all_of_a_host(build, image, container, ulp):
+def test_all_of_a_host(build, image, ulp_file, ulp):
     """One dispatch finds the library by what it is, wherever it lies: in two containers and on the host."""
     with Scratch(image) as one, Scratch(image, "--read-only") as two:
         outside = Victim([build.program("sandbox/app.c")], libraries=[build.directory])
         try:
-            rows = {row["pid"]: row for row in ulp.succeed("dispatch", "patch", container, "--json").json()}
+            rows = {row["pid"]: row for row in ulp.succeed("dispatch", "patch", ulp_file, "--json").json()}
             wanted = {one.pid: one.short_id, two.pid: two.short_id, outside.pid: None}
             for pid, where in wanted.items():
                 assert (rows[pid]["outcome"], rows[pid]["container"]) == ("patched", where)
             assert (one.version(), two.version(), outside.number("version")) == (2, 2, 2)
-            text = ulp.succeed("dispatch", "check", container).output
+            text = ulp.succeed("dispatch", "check", ulp_file).output
             assert f"({one.short_id})" in text
-            ulp.succeed("dispatch", "revert", container)
+            ulp.succeed("dispatch", "revert", ulp_file)
             assert (one.version(), two.version(), outside.number("version")) == (1, 1, 1)
         finally:
             outside.finish()
 
 
-def test_container_without_proc(image, container, ulp):
+def test_container_without_proc(image, ulp_file, ulp):
     with Scratch(image) as inside:
         inside.take_proc_away()
         before = inside.descriptors(), inside.written()
-        for words in (("trigger", "-p", inside.pid, container), ("trigger", "-p", inside.pid, container, "--json")):
+        for words in (("trigger", "-p", inside.pid, ulp_file), ("trigger", "-p", inside.pid, ulp_file, "--json")):
             answer = ulp.run(*words)
             assert answer.status == 1
             assert "has no /proc through which it could be given the bytes" in answer.errors
@@ -126,28 +126,28 @@ def test_container_without_proc(image, container, ulp):
         assert inside.version() == 1
 
 
-def test_livepatch_that_the_container_sees(image, container, ulp):
+def test_livepatch_that_the_container_sees(image, ulp_file, ulp):
     """Where its directory is mounted to the same place, the file is loaded by its path, /proc or not."""
-    with Scratch(image, "--volume", f"{container.parent}:{container.parent}:ro") as inside:
+    with Scratch(image, "--volume", f"{ulp_file.parent}:{ulp_file.parent}:ro") as inside:
         inside.take_proc_away()
-        ulp.succeed("trigger", "-p", inside.pid, container)
+        ulp.succeed("trigger", "-p", inside.pid, ulp_file)
         assert inside.version() == 2
         assert "memfd" not in inside.victim.mapped()
 
 
-def test_tool_is_killed_at_any_moment(image, container, ulp):
+def test_tool_is_killed_at_any_moment(image, ulp_file, ulp):
     """SIGKILL, spread over the whole run: the program goes on, and soon nothing is left of the attempt."""
     rounds = 24
     interrupted = 0
     with Scratch(image) as inside:
         start = time.monotonic()
-        ulp.succeed("trigger", "-p", inside.pid, container)
+        ulp.succeed("trigger", "-p", inside.pid, ulp_file)
         usual = time.monotonic() - start
-        ulp.succeed("trigger", "-p", inside.pid, container, "--revert")
+        ulp.succeed("trigger", "-p", inside.pid, ulp_file, "--revert")
     with Scratch(image) as inside:
         before = inside.descriptors(), inside.written()
         for step in range(rounds):
-            tool = subprocess.Popen([*ulp.command, "trigger", "-p", str(inside.pid), str(container)],
+            tool = subprocess.Popen([*ulp.command, "trigger", "-p", str(inside.pid), str(ulp_file)],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(usual * (0.3 + 0.7 * step / rounds))
             tool.send_signal(signal.SIGKILL)
@@ -155,20 +155,20 @@ def test_tool_is_killed_at_any_moment(image, container, ulp):
             assert inside.version() in (1, 2)
         wait_until(lambda: inside.descriptors() == before[0], "the memory file is closed")
         assert inside.written() == before[1]
-        ulp.run("trigger", "-p", inside.pid, container)
-        assert ulp.run("check", "-p", inside.pid, container).status == 0
+        ulp.run("trigger", "-p", inside.pid, ulp_file)
+        assert ulp.run("check", "-p", inside.pid, ulp_file).status == 0
         assert inside.version() == 2
     assert interrupted
 
 
-def test_inside_a_container_filters_cannot_be_examined(image, container, ulp, build):
+def test_inside_a_container_filters_cannot_be_examined(image, ulp_file, ulp, build):
     """There, the kernel shows no filter: refused, or, if the user says what the filter does, patched."""
     mounts = [f"--volume={path}:{path}:ro" for path in
               ("/usr", "/lib", "/lib64", "/etc", str(COMMAND.parent), str(build.hazard.directory))]
     for more in ((), ("--seccomp", "assume_errno")):
         with Scratch(image, "--cap-add", "SYS_PTRACE", "--pid", "private", *mounts) as inside:
             command = ["podman", "exec", inside.name, "/usr/bin/python3", str(COMMAND), "trigger", "-p", "1",
-                       str(container), *more]
+                       str(ulp_file), *more]
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             if more:
                 assert done.returncode == 0, done.stderr
@@ -201,7 +201,7 @@ CapabilityBoundingSet=
 """
 
 
-def test_hardened_service(build, container, ulp):
+def test_hardened_service(build, ulp_file, ulp):
     """A service with systemd's own sandboxing, in a container with podman's: root of the host patches it."""
     with Container("12") as host:
         for path in (build.library, build.program("sandbox/app.c"), RUNTIME):
@@ -224,9 +224,9 @@ def test_hardened_service(build, container, ulp):
             if (process["name"], process["container"]) == ("app", short_id)
         ]
         before = podman("diff", host.name).stdout
-        ulp.succeed("trigger", "-p", process["pid"], container)
+        ulp.succeed("trigger", "-p", process["pid"], ulp_file)
         assert asked("version") == "2"
-        ulp.succeed("trigger", "-p", process["pid"], container, "--revert")
+        ulp.succeed("trigger", "-p", process["pid"], ulp_file, "--revert")
         assert asked("version") == "1"
         assert podman("diff", host.name).stdout == before
         assert host.run("systemctl", "is-active", "app").strip() == "active"

@@ -63,7 +63,7 @@ def digest() -> str:
 
 
 def key(path: Path) -> None:
-    """An ssh key without a passphrase, which nothing outside the containers trusts."""
+    """An ssh key without a passphrase, which nothing outside the livepatches trusts."""
     if not path.exists():
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", path])
 
@@ -80,22 +80,22 @@ def library(source: Path) -> Path:
 
 
 def livepatch(source: Path, name: str, level: int) -> Path:
-    """A container that makes the library compress at another level."""
+    """A livepatch that makes the library compress at another level."""
     patch = source / f"{name}.so"
     # The library's own source is not ours to warn about.
     run(["gcc", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wl,--build-id", f"-DLEVEL={level}", f"-I{source}",
          "-o", patch, HERE / "patch.c"])
     description = source / f"{name}.dsc"
     description.write_text(f"{patch}\n@{(source / LIBRARY).resolve()}\n{FUNCTION}:livepatched_{FUNCTION}\n")
-    container = source / f"{name}.ulp"
+    ulp_file = source / f"{name}.ulp"
     # Copies of the library's functions, which have no variables: see patch.c.
-    ulp("pack", description, "-o", container, "--allow-duplicate", "deflate*", "--allow-duplicate", "z*")
-    return container
+    ulp("pack", description, "-o", ulp_file, "--allow-duplicate", "deflate*", "--allow-duplicate", "z*")
+    return ulp_file
 
 
-def sign(container: Path, signer: Path) -> None:
-    container.with_suffix(".ulp.sig").unlink(missing_ok=True)
-    ulp("sign", container, "-k", signer)
+def sign(ulp_file: Path, signer: Path) -> None:
+    ulp_file.with_suffix(".ulp.sig").unlink(missing_ok=True)
+    ulp("sign", ulp_file, "-k", signer)
 
 
 def ulp(*words: object) -> None:

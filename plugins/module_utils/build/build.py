@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..errors import BadElf, FileProblem, UlpError
-from ..livepatch.pack import shown_container
+from ..livepatch.pack import shown_livepatch
 from ..named_tuple import NamedTuple
 from ..version import VERSION
 from .errors import BuildFailed
@@ -141,7 +141,7 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
     for result in results:
         if result.path is not None and result.made is not None:
             before += _shown(result.path)
-            after += shown_container(result.made.data, result.path)
+            after += shown_livepatch(result.made.data, result.path)
             changed = _write(result.path, result.made.data, request) or changed
     if not request.check:
         with open(tree.path(_state_file(request)), "w", encoding="utf-8") as stream:
@@ -150,7 +150,7 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
 
 
 def _shown(path: str) -> str:
-    return shown_container(read_file(path) if os.path.isfile(path) else None, path)
+    return shown_livepatch(read_file(path) if os.path.isfile(path) else None, path)
 
 
 def _test(request: Request, tree: WorkTree, chosen: list[Candidate], results: list[TargetResult],
@@ -160,15 +160,15 @@ def _test(request: Request, tree: WorkTree, chosen: list[Candidate], results: li
         return None
     progress("run the test under the livepatch")
     tree.restore()
-    containers = []
+    livepatches = []
     for result in results:
         path = tree.path("objects", f"{result.name}.test.ulp")
         with open(path, "wb") as stream:
             stream.write(result.made.data if result.made is not None else b"")
-        containers.append(path)
+        livepatches.append(path)
     libraries = [] if request.running else list(dict.fromkeys(
         os.path.dirname(candidate.link.output) for candidate in chosen))
-    return run_under(containers, request.test, tree.path("tree", request.recipe.inside), libraries, request.runtime,
+    return run_under(livepatches, request.test, tree.path("tree", request.recipe.inside), libraries, request.runtime,
                      tree.path("objects"), request.recipe.seconds)._asdict()
 
 

@@ -19,7 +19,7 @@ from ..elf.patchable import patchable_functions
 from ..elf.separate_symbols import SeparateSymbols
 from ..elf.symbols import Symbol, is_function
 from ..errors import BadElf, NotPatchable, UlpError
-from ..livepatch.container import build_container, parse_container
+from ..livepatch.livepatch import make_livepatch, parse_livepatch
 from ..livepatch.target import FunctionPair, Guard, Target
 from ..livepatch.target_functions import OldFunction, PaddedFunctions, StockFunctions, TargetFunctions
 from ..named_tuple import NamedTuple
@@ -204,8 +204,8 @@ def make(
         running.require_build_id().hex(), pairs, described_guards, tuple(slots.bindings(addresses)))
     if refusals.allowed:
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
-    data, patch_id = build_container(patch, [described], (), labels)
-    parse_container(data, patch.name)
+    data, patch_id = make_livepatch(patch, [described], (), labels)
+    parse_livepatch(data, patch.name)
     warnings += [*_unseen(running, diversion), *_mixing(running, diversion, olds)]
     return Made(data, patch_id, described, replaced, extracted.copied, medium, layouts, warnings)
 

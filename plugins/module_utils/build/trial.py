@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import IO, cast
 
-from ..livepatch.container import read_container
+from ..livepatch.livepatch import read_livepatch
 from ..named_tuple import NamedTuple
 from ..process.mapped import MappedFiles
 from ..trigger import outcome
@@ -42,8 +42,8 @@ class NotApplied(BuildFailed):
     """The livepatch cannot be applied to a trial process, which is as it was."""
 
 
-def prove(container: str, target: str, runtime: str, search: list[str]) -> Proof:
-    """Prove the livepatch ``container`` on a process of its own; arguments as for _prove().
+def prove(livepatch: str, target: str, runtime: str, search: list[str]) -> Proof:
+    """Prove ``livepatch``, the path of one, on a process of its own; arguments as for _prove().
 
     A jump at the start of a function without padding leads to memory that is free in one process, and not in another:
     several are tried.
@@ -51,17 +51,17 @@ def prove(container: str, target: str, runtime: str, search: list[str]) -> Proof
     :raises NotApplied: none of them takes it.
     :raises BuildFailed: a step does not do what it should; the message says which.
     """
-    tries = _PROCESSES if any(each.has_sites for each in read_container(container).targets) else 1
+    tries = _PROCESSES if any(each.has_sites for each in read_livepatch(livepatch).targets) else 1
     for refusals in range(tries - 1):
         try:
-            return _prove(container, target, runtime, search)._replace(refusals=refusals)
+            return _prove(livepatch, target, runtime, search)._replace(refusals=refusals)
         except NotApplied:
             continue
-    return _prove(container, target, runtime, search)._replace(refusals=tries - 1)
+    return _prove(livepatch, target, runtime, search)._replace(refusals=tries - 1)
 
 
-def _prove(container: str, target: str, runtime: str, search: list[str]) -> Proof:
-    """Apply the livepatch ``container`` to a process that has loaded ``target``, check it, and revert it.
+def _prove(livepatch: str, target: str, runtime: str, search: list[str]) -> Proof:
+    """Apply ``livepatch``, the path of one, to a process that has loaded ``target``, check it, and revert it.
 
     :param runtime: path of libpulp.so, which the process has preloaded.
     :param search: directories with libraries that the target needs.
@@ -74,17 +74,17 @@ def _prove(container: str, target: str, runtime: str, search: list[str]) -> Proo
     process = subprocess.Popen([sys.executable, "-S", "-c", _PROGRAM, target], env=environment, stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     try:
-        return Proof(_steps(process, container, target))
+        return Proof(_steps(process, livepatch, target))
     finally:
         if process.poll() is None:
             process.kill()
         process.communicate()
 
 
-def _steps(process: subprocess.Popen[bytes], container: str, target: str) -> list[str]:
+def _steps(process: subprocess.Popen[bytes], livepatch: str, target: str) -> list[str]:
     steps = []
     _expect(process, b"loaded", f"load {target}")
-    trigger = Trigger(read_container(container), MappedFiles(), Options())
+    trigger = Trigger(read_livepatch(livepatch), MappedFiles(), Options())
     for step, act, wanted in (
         ("applied", trigger.apply, outcome.PATCHED),
         ("checked", trigger.check, outcome.ALREADY_PATCHED),

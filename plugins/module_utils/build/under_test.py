@@ -23,7 +23,7 @@ import time
 from typing import Any
 
 from ..errors import FileProblem
-from ..livepatch.container import read_container
+from ..livepatch.livepatch import read_livepatch
 from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.mapped import MappedFiles
@@ -86,9 +86,9 @@ class Verdict(NamedTuple):
     patched: int
 
 
-def run_under(containers: list[str], command: str, directory: str, libraries: list[str], runtime: str, scratch: str,
+def run_under(livepatches: list[str], command: str, directory: str, libraries: list[str], runtime: str, scratch: str,
               seconds: float) -> Verdict:
-    """Run ``command`` with the shell in ``directory``, under the livepatches ``containers``.
+    """Run ``command`` with the shell in ``directory``, under ``livepatches``, the paths of such.
 
     :param libraries: directories with the targets, for LD_LIBRARY_PATH.
     :param runtime: path of libpulp.so.
@@ -118,7 +118,7 @@ def run_under(containers: list[str], command: str, directory: str, libraries: li
                        "ULP_TEST_GATE": f"/proc/{os.getpid()}/fd/{place.rpartition('/')[2]}/gate"}
         if path:
             environment["LD_LIBRARY_PATH"] = path
-        return _Run(containers, listener, command, log).run(directory, environment, seconds)
+        return _Run(livepatches, listener, command, log).run(directory, environment, seconds)
     except OSError as error:
         raise FileProblem("write", scratch, error) from error
     finally:
@@ -136,8 +136,8 @@ def _start_time(pid: int) -> int | None:
 
 
 class _Run:
-    def __init__(self, containers: list[str], listener: socket.socket, command: str, log: str) -> None:
-        self.triggers = [Trigger(read_container(path), MappedFiles(), Options()) for path in containers]
+    def __init__(self, livepatches: list[str], listener: socket.socket, command: str, log: str) -> None:
+        self.triggers = [Trigger(read_livepatch(path), MappedFiles(), Options()) for path in livepatches]
         self.listener = listener
         self.command = command
         self.log = log

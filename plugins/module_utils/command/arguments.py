@@ -193,19 +193,19 @@ def _pack(verb):
 
 def _dump(verb):
     dump = verb("dump", "show what is in a livepatch")
-    dump.add_argument("container", metavar="FILE.ulp", help="the livepatch")
+    dump.add_argument("livepatch", metavar="FILE.ulp", help="the livepatch")
 
 
 def _sign(verb):
     sign = verb("sign", "sign a livepatch; the signature is written to FILE.ulp.sig")
-    sign.add_argument("container", metavar="FILE.ulp", help="the livepatch")
+    sign.add_argument("livepatch", metavar="FILE.ulp", help="the livepatch")
     sign.add_argument("-k", "--key", metavar="KEY", required=True,
                       help="private key of ssh-keygen, or a public key whose private half an agent holds")
 
 
 def _verify(verb):
     verify = verb("verify", "tell whether a livepatch is signed: exit 0 by somebody who may sign, 1 if not")
-    verify.add_argument("container", metavar="FILE.ulp", help="the livepatch")
+    verify.add_argument("livepatch", metavar="FILE.ulp", help="the livepatch")
     _signers(verify, required=True)
 
 
@@ -216,7 +216,7 @@ def _trigger(verb):
         " for this process, or there is nothing to revert; 128 plus the signal's number if it was interrupted.",
     )
     trigger.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
-    trigger.add_argument("container", metavar="FILE.ulp", help="the livepatch")
+    trigger.add_argument("livepatch", metavar="FILE.ulp", help="the livepatch")
     trigger.add_argument("--revert", action="store_true", help="revert the livepatch instead of applying it")
     _limits(trigger)
     _policy(trigger)
@@ -225,7 +225,7 @@ def _trigger(verb):
 def _check(verb):
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
-    check.add_argument("containers", metavar="FILE.ulp", nargs="+",
+    check.add_argument("livepatches", metavar="FILE.ulp", nargs="+",
                        help="the livepatch, several of which the process has one, or a directory of such")
     _examination(check)
 
@@ -287,7 +287,7 @@ def _explain(verb):
         "Nothing is touched. Exit status: 0 it is patched or can be, 1 not so.",
     )
     explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
-    explain.add_argument("containers", metavar="FILE.ulp", nargs="*",
+    explain.add_argument("livepatches", metavar="FILE.ulp", nargs="*",
                          help="with this livepatch, or with that one of several, or of a directory, which is for it;"
                          " without one: with any")
     _attaching(explain)

@@ -18,14 +18,14 @@ _MARKS = {PASSED: "ok", FAILED: "NO"}
 
 def _explain(arguments):
     settings = vars(arguments)
-    found = explain(arguments.process, arguments.containers, policy_from(settings), options_from(settings))
+    found = explain(arguments.process, arguments.livepatches, policy_from(settings), options_from(settings))
     show(arguments, found.as_dict(), _lines(found))
     return DONE if found.possible else REFUSED
 
 
 def _lines(found):
     """The lines that show a dispatch.explain.Explanation."""
-    with_it = f" with {found.container}" if found.container else ""
+    with_it = f" with {found.livepatch}" if found.livepatch else ""
     name = f" ({found.name})" if found.name else ""
     verdict = "can be patched" if found.possible else "can't be patched"
     if found.possible:

@@ -73,30 +73,30 @@ def _pack(arguments):
 
 
 def _dump(arguments):
-    metadata = dump(arguments.container)
+    metadata = dump(arguments.livepatch)
     show(arguments, metadata, dump_lines(metadata))
     return DONE
 
 
 def _sign(arguments):
     # Nobody should sign what no host will take.
-    dump(arguments.container)
-    result = sign(arguments.container, arguments.key)
+    dump(arguments.livepatch)
+    result = sign(arguments.livepatch, arguments.key)
     done = "signed" if result.changed else "unchanged, signed before"
     show(
         arguments,
         {"changed": result.changed, "path": result.path, "fingerprint": result.fingerprint},
-        [f"{arguments.container}: {done} with the key {result.fingerprint}, signature {result.path}"],
+        [f"{arguments.livepatch}: {done} with the key {result.fingerprint}, signature {result.path}"],
     )
     return DONE
 
 
 def _verify(arguments):
-    fields = {"path": signature_path(arguments.container), "valid": False, "identity": None, "fingerprint": None}
+    fields = {"path": signature_path(arguments.livepatch), "valid": False, "identity": None, "fingerprint": None}
     reason = ""
     try:
         signer = verify(
-            read_file(arguments.container), arguments.container, arguments.allowed_signers, arguments.signer_identity
+            read_file(arguments.livepatch), arguments.livepatch, arguments.allowed_signers, arguments.signer_identity
         )
     except BadSignature as error:
         reason = str(error)
@@ -104,7 +104,7 @@ def _verify(arguments):
         fields.update(signer._asdict(), valid=True)
     fields["reason"] = reason
     lines = [] if reason else [
-        f"{arguments.container}: signed by {fields['identity']} with the key {fields['fingerprint']}"
+        f"{arguments.livepatch}: signed by {fields['identity']} with the key {fields['fingerprint']}"
     ]
     show(arguments, fields, lines)
     if reason:

@@ -31,7 +31,7 @@ def _sentence(row):
 
 def _trigger(arguments):
     result = dispatch(
-        arguments.container,
+        arguments.livepatch,
         REVERT if arguments.revert else PATCH,
         Selection((arguments.process,)),
         options_from(vars(arguments)),
@@ -68,7 +68,7 @@ def _status(result, status):
 
 
 def _check(arguments):
-    result = dispatch(arguments.containers, CHECK, Selection((arguments.process,)), options_from(vars(arguments)))
+    result = dispatch(arguments.livepatches, CHECK, Selection((arguments.process,)), options_from(vars(arguments)))
     rows = [row.as_dict() for row in result.rows]
     lines = _table(result, [row for row in result.rows if _is_good(row)])
     show(arguments, rows[0] if len(result.livepatches) == 1 else rows, lines)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ..livepatch.container import Container
+from ..livepatch.livepatch import Livepatch
 from ..trigger.revert_all import RevertAll
 from .hold import read_hold
 from .policy import held
@@ -28,11 +28,11 @@ class AllOf:
         self._rules = policy.exclude + read_hold(policy.hold_file)
         self._soname = soname
         # What the ledger says.
-        self.container = Container(f"all of {soname}", 0, "", "", [], [], {}, (0, 0), frozenset())
+        self.livepatch = Livepatch(f"all of {soname}", 0, "", "", [], [], {}, (0, 0), frozenset())
 
     def trigger(self, files, options, _companions=()):
         """What deals with one process: as policy.Guard.trigger()."""
-        return RevertAll(self._soname, files, options, lambda pid, container: held(pid, self._rules, container))
+        return RevertAll(self._soname, files, options, lambda pid, livepatch: held(pid, self._rules, livepatch))
 
     def confirm(self):
         """There is no file that could have been replaced."""
@@ -42,4 +42,4 @@ class AllOf:
 
     def reason(self, pid):
         """Why process ``pid`` is left alone, one sentence; None: it is not. Raises as policy.Guard.reason()."""
-        return held(pid, self._rules, self.container)
+        return held(pid, self._rules, self.livepatch)

@@ -21,11 +21,11 @@ _IDENTITY = "libpulp.livepatch"
 _NO_LOGIN = (1 << 32) - 1
 
 
-def write_down(path, container, pid, name, digest):
+def write_down(path, livepatch, pid, name, digest):
     """Say what is about to be done to process ``pid``.
 
     :param path: of the ledger; None, or one whose directory does not exist: there is none.
-    :param container: livepatch.container.Container.
+    :param livepatch: livepatch.livepatch.Livepatch.
     :param name: of the process.
     :param digest: SHA-256 of the runtime's file, hexadecimal.
     :raises FileProblem, Untrusted: the ledger is kept, and cannot be written: then nothing may be done.
@@ -35,8 +35,8 @@ def write_down(path, container, pid, name, digest):
         ledger.append(path, [{
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "operation": OPERATION,
-            "patch_id": container.patch_id,
-            "patch": os.path.basename(container.path),
+            "patch_id": livepatch.patch_id,
+            "patch": os.path.basename(livepatch.path),
             "pid": pid,
             "name": name,
             "outcome": None,
@@ -49,7 +49,7 @@ def write_down(path, container, pid, name, digest):
     syslog.openlog(_IDENTITY, syslog.LOG_PID, syslog.LOG_AUTHPRIV)
     syslog.syslog(syslog.LOG_NOTICE, printable(
         f"loading the livepatch runtime (SHA-256 {digest}) into process {pid} ({program}) for livepatch"
-        f" {container.patch_id}, asked by {user}"
+        f" {livepatch.patch_id}, asked by {user}"
     ))
 
 

@@ -44,7 +44,7 @@ class Dealer:
         :param selection: select.Selection.
         :param options: trigger.options.Options; what the guard has to say is added.
         :param files: process.mapped.MappedFiles.
-        :param companions: the other livepatches of the same run, livepatch.container.Container.
+        :param companions: the other livepatches of the same run, livepatch.livepatch.Livepatch.
         """
         options = options._replace(
             veto=guard.veto, reconsider=self._reconsider, forbids_attaching=guard.forbids_attaching,
@@ -57,9 +57,9 @@ class Dealer:
         self._trigger = guard.trigger(files, options, companions)
 
     @property
-    def container(self):
-        """The livepatch, a livepatch.container.Container."""
-        return self._guard.container
+    def livepatch(self):
+        """The livepatch, a livepatch.livepatch.Livepatch."""
+        return self._guard.livepatch
 
     def perform(self, task, presumed=frozenset()):
         """The generator that carries out task.Task ``task``, and returns a Found.
@@ -129,7 +129,7 @@ class Dealer:
 
     def _rows(self, row):
         """``row``, or None, as a Found has it."""
-        return () if row is None else (row._replace(patch_id=self.container.patch_id),)
+        return () if row is None else (row._replace(patch_id=self.livepatch.patch_id),)
 
     @property
     def _success(self):
@@ -169,7 +169,7 @@ class Dealer:
             if self._has_bytes(row.pid):
                 return row
             # A kill switch must not keep it in.
-            undo = Trigger(self._guard.container, trigger.files, trigger.options.resolute)
+            undo = Trigger(self._guard.livepatch, trigger.files, trigger.options.resolute)
             back = yield from undo.reverting(row.pid)
             undone = "the livepatch was reverted in it"
             if not back.changed:

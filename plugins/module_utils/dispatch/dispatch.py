@@ -22,7 +22,7 @@ from .deal import DEAL, FIND_OUT, LOOK, LOOK_AND_SETTLE, Dealer
 from .interruption import Interruption
 from .policy import Policy
 from .pool import Pool
-from .result import CHECK, PATCH, REVERT, Dispatched, Livepatch
+from .result import CHECK, PATCH, REVERT, Dispatched, DispatchedLivepatch
 from .select import choose
 from .several import Several, guards_of
 from .task import Task
@@ -41,16 +41,16 @@ def dispatch(paths, operation, selection, options, policy=None) -> Dispatched:
 
     Processes are looked at, and sent requests, by workers (pool.Pool), which are killed where one does not answer.
 
-    :param paths: path of a container or of a directory of containers, or a list of such: as livepatch_files() takes it.
+    :param paths: path of a livepatch, of a directory of livepatches, or a list of such: as livepatch_files() takes it.
     :param operation: PATCH, REVERT or CHECK.
     :param selection: select.Selection.
     :param options: trigger.options.Options.
-    :param policy: policy.Policy; without any, every container is accepted that nobody else could change.
+    :param policy: policy.Policy; without any, every livepatch is accepted that nobody else could change.
     :return: Dispatched, with a row for every process that loads a target library, for every one that was asked for by
         PID or name, and for every one of which that could not be told; when a signal asks us to end
         (interruption.SIGNALS), only for those that were begun. Where several livepatches are for a process, it has a
         row for each.
-    :raises BadContainer, BadElf, FileProblem: a container cannot be used.
+    :raises BadLivepatch, BadElf, FileProblem: a livepatch cannot be used.
     :raises BadSignature, Untrusted: one may not be applied.
     :raises UlpError: a file of the policy is malformed, this very process was asked for, or the livepatches cannot be
         dealt with together.
@@ -64,7 +64,7 @@ def dispatch(paths, operation, selection, options, policy=None) -> Dispatched:
 def revert_all_of(soname, selection, options, policy=None) -> Dispatched:
     """Revert every livepatch of the library ``soname``, in each process in one publish.
 
-    Arguments, result and exceptions as dispatch(); there is no container, and the result's patch ID is empty.
+    Arguments, result and exceptions as dispatch(); there is no livepatch, and the result's patch ID is empty.
     """
     _require_others(selection)
     policy = policy or Policy()
@@ -82,7 +82,7 @@ def _dispatch(guards, operation, selection, options, policy):
     """As dispatch(), by ``guards``: a list of policy.Guard, in order, or of one all_of.AllOf."""
     touches = operation != CHECK and not options.check
     interruption = Interruption()
-    containers = [guard.container for guard in guards]
+    livepatches = [guard.livepatch for guard in guards]
 
     def prepare(worker):
         files = MappedFiles()
@@ -90,13 +90,13 @@ def _dispatch(guards, operation, selection, options, policy):
             wait_migrated=0.0, sample=0.0, interrupted=worker.interrupted, announce=worker.announce)
         dealers = []
         for guard in guards:
-            companions = [container for container in containers if container is not guard.container]
+            companions = [livepatch for livepatch in livepatches if livepatch is not guard.livepatch]
             dealers.append(Dealer(guard, operation, selection, limits, files, companions))
         if len(dealers) == 1:
             return dealers[0].perform
         return Several(dealers, operation, selection, files, options.check).perform
 
-    work = _Work(operation, options, containers, frozenset(selection.pids))
+    work = _Work(operation, options, livepatches, frozenset(selection.pids))
     warnings = []
     # Whoever only looks leaves nothing unfinished, and may end at once.
     with interruption if touches else contextlib.nullcontext(), Pool(
@@ -112,14 +112,14 @@ def _dispatch(guards, operation, selection, options, policy):
         finally:
             # What is done is written down even if something is wrong with the tool's own side.
             if touches:
-                warnings.extend(_write_down(policy.ledger, work.rows, containers, operation))
+                warnings.extend(_write_down(policy.ledger, work.rows, livepatches, operation))
     if work.hidden:
         warnings.append(f"processes that this user may not examine were left out: {_listed(work.hidden)}")
     if hides_processes() and (selection.everything or selection.names):
         warnings.append("processes of other users were left out: /proc is mounted with hidepid and hides them")
-    livepatches = tuple(
-        Livepatch(
-            os.fspath(guard.container.path), guard.container.patch_id, shown(guard.container.labels), guard.signer,
+    dealt_with = tuple(
+        DispatchedLivepatch(
+            os.fspath(guard.livepatch.path), guard.livepatch.patch_id, shown(guard.livepatch.labels), guard.signer,
             guard.retracted,
         )
         for guard in guards
@@ -129,18 +129,19 @@ def _dispatch(guards, operation, selection, options, policy):
         operation, work.patch_id, work.rows, warnings, any(guard.stopped for guard in guards) or work.stopped,
         any(guard.retracted for guard in guards), signers.pop() if len(signers) == 1 else None,
         frozenset(selection.pids), interruption.number, passes.incomplete if passes is not None else None,
-        _all_labels(livepatches), livepatches,
+        _all_labels(dealt_with), dealt_with,
     )
 
 
 class _Work:
     """What has been done so far."""
 
-    def __init__(self, operation, options, containers, named):
+    def __init__(self, operation, options, livepatches, named):
         self._named = named  # the PIDs that were asked for by number
         self._done = outcome.PATCHED if operation == PATCH else outcome.REVERTED
         self._options = options
-        self.patch_id = containers[0].patch_id if len(containers) == 1 else ""  # what a row is about, if that is clear
+        # What a row is about, if that is clear.
+        self.patch_id = livepatches[0].patch_id if len(livepatches) == 1 else ""
         self._rows = {}  # {PID: list of Row}
         self._before = {}  # the same, of processes that were changed, and have executed a program since
         self.latest = []  # the rows of the last call of deal(), each as if there had been none before
@@ -229,7 +230,7 @@ class _Work:
 
 
 def _all_labels(livepatches):
-    """What all result.Livepatch are about: {key: list of texts}."""
+    """What all result.DispatchedLivepatch are about: {key: list of texts}."""
     found: dict = {}
     for livepatch in livepatches:
         for key, values in livepatch.labels.items():
@@ -238,9 +239,9 @@ def _all_labels(livepatches):
     return found
 
 
-def _write_down(path, rows, containers, operation):
+def _write_down(path, rows, livepatches, operation):
     """Add what was done to the ledger; a list of warnings: that it cannot be written undoes nothing."""
-    entries = ledger.entries_of(rows, containers, operation)
+    entries = ledger.entries_of(rows, livepatches, operation)
     if not entries or not ledger.is_kept(path):
         return []
     try:

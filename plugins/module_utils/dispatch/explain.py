@@ -18,7 +18,7 @@ from ..counted import counted
 from ..defaults import ASSUME_ERRNO
 from ..errors import MissingDependency, UlpError
 from ..faults import unexpected
-from ..livepatch.container import read_container
+from ..livepatch.livepatch import read_livepatch
 from ..livepatch_files import livepatch_files
 from ..named_tuple import NamedTuple
 from ..printable import printable, some
@@ -65,7 +65,7 @@ class Explanation(NamedTuple):
 
     pid: int
     name: str
-    container: str | None  # the livepatch's file; None: whether it can be patched at all was asked
+    livepatch: str | None  # the livepatch's file; None: whether it can be patched at all was asked
     outcome: str | None  # of the dry run, one of trigger.outcome.OUTCOMES; None: there was none
     possible: bool  # it is patched, or can be, with the livepatch or at all
     steps: list[Step]
@@ -79,12 +79,12 @@ class Explanation(NamedTuple):
 def explain(pid, paths, policy, options):
     """Why can process ``pid`` be patched, or why not?  Read by a worker (pool.Pool).
 
-    :param paths: of containers, as livepatch_files() takes them: the one that is for the process counts; an empty list:
-        ask whether any livepatch could be applied.
+    :param paths: of livepatches, as livepatch_files() takes them: the one that is for the process counts; none: ask
+        whether any livepatch could be applied.
     :param policy: policy.Policy.
     :param options: trigger.options.Options.
     :return: Explanation.
-    :raises BadContainer, BadElf, FileProblem: the container cannot be used.
+    :raises BadLivepatch, BadElf, FileProblem: the livepatch cannot be used.
     :raises UlpError: the process does not answer, or is this very one.
     :raises MissingDependency: a Python package is missing.
     """
@@ -114,10 +114,10 @@ class _Inquiry:
         self._name = ""
         self._subject: Any = None
         self._resolution: Any = None
-        self._container: Any = None
+        self._livepatch: Any = None
         self._job: Any = None
         self._guard: Any = None  # a Guard, or why there is none
-        self._containers = [read_container(file) for file in files]
+        self._livepatches = [read_livepatch(file) for file in files]
         # Here, and not in a worker: it reads files of ours, and has another program verify the signature.
         self._guards = [self._guard_of(file) for file in files]
         if files:
@@ -131,16 +131,16 @@ class _Inquiry:
 
     def _take(self, number):
         """Ask about this one of the livepatches."""
-        self._container, self._guard = self._containers[number], self._guards[number]
-        self._path = self._container.path
+        self._livepatch, self._guard = self._livepatches[number], self._guards[number]
+        self._path = self._livepatch.path
         if isinstance(self._guard, Guard):
             self._options = self._options._replace(forbids_attaching=self._guard.forbids_attaching)
-        companions = tuple(other for other in self._containers if other is not self._container)
-        self._job = Job(Source(self._container), self._files, self._options, companions)
+        companions = tuple(other for other in self._livepatches if other is not self._livepatch)
+        self._job = Job(Source(self._livepatch), self._files, self._options, companions)
 
     def _take_its_own(self):
         """Of several livepatches, ask about the one that is for the process, or at least for its library."""
-        resolutions = resolutions_in(self._proc_tid, self._containers, self._files)
+        resolutions = resolutions_in(self._proc_tid, self._livepatches, self._files)
         for fits in (lambda each: each.matches, lambda each: each.concerned):
             found = [number for number, resolution in enumerate(resolutions) if fits(resolution)]
             if found:
@@ -157,10 +157,10 @@ class _Inquiry:
         if self._job is None:
             yield from self._ask("libraries", self._padded, self._proc_tid)
         else:
-            yield from self._ask("livepatch", self._livepatch)
+            yield from self._ask("livepatch", self._acceptance)
             yield from self._ask("target", self._target, self._proc_tid)
             yield from self._ask("functions", self._functions, self._resolution)
-        yield from self._ask("livepatches", self._livepatches, self._subject)
+        yield from self._ask("livepatches", self._applied_to_it, self._subject)
         yield from self._ask("threads", self._threads, self._subject)
         return (yield from self._conclusion())
 
@@ -188,7 +188,7 @@ class _Inquiry:
         inside = container_of(self._pid)
         read_code_maps(proc_tid)
         self._proc_tid = proc_tid
-        if len(self._containers) > 1:
+        if len(self._livepatches) > 1:
             self._take_its_own()
         where = f" in the container {inside}" if inside else ""
         return f"process {self._pid} ({self._name}) runs{where}, and may be examined by this user"
@@ -203,9 +203,9 @@ class _Inquiry:
     def _hold(self):
         yield from ()
         rules = read_hold(self._policy.hold_file)
-        if self._container is None:
+        if self._livepatch is None:
             rules = tuple(rule for rule in rules if all(key != "patch" for key, _pattern in rule.conditions))
-        reason = stopped(self._policy.kill_switch) or held(self._pid, rules, self._container)
+        reason = stopped(self._policy.kill_switch) or held(self._pid, rules, self._livepatch)
         if reason is not None:
             raise UlpError(reason)
         return "neither the kill switch nor a rule of the hold file is in the way"
@@ -241,7 +241,7 @@ class _Inquiry:
         return (f"{printable(library.path)}, build ID {library.survey.build_id}:"
                 f" {counted(len(functions) - len(refused), 'function')} can be replaced{more}")
 
-    def _livepatch(self):
+    def _acceptance(self):
         yield from ()
         if not isinstance(self._guard, Guard):
             raise self._guard
@@ -252,7 +252,7 @@ class _Inquiry:
 
     def _target(self):
         yield from ()
-        resolution = resolution_in(self._proc_tid, self._container, self._files, self._job.companions)
+        resolution = resolution_in(self._proc_tid, self._livepatch, self._files, self._job.companions)
         if self._subject is not None or not resolution.matches:
             subject, resolution, row = examine_concerned(
                 self._job, self._pid, self._proc_tid, self._name, self._options.attach
@@ -269,14 +269,14 @@ class _Inquiry:
         said = []
         for match in self._resolution.matches:
             library = resolved_library(self._job, self._subject, match)
-            places = sites(library, self._container.jumps)
+            places = sites(library, self._livepatch.jumps)
             yield from require_untouched(self._subject, library, places, self._options.timeout)
             names = some([pair.old for pair in match.target.functions], 5)
             said.append(f"{names} of {printable(match.library.name)} can be replaced")
         self._job.source.is_within_reach(self._subject)
         return "; ".join(said)
 
-    def _livepatches(self):
+    def _applied_to_it(self):
         yield from ()
         domains = {patch.domain for patch in self._subject.state.patches if patch.applied}
         for domain in domains:
@@ -285,7 +285,7 @@ class _Inquiry:
                 raise UlpError(f"process {self._pid} ({self._name}): {undone.reason}; {undone.remedy}")
         if self._resolution is not None:
             domain = domain_of(self._subject, self._resolution)
-            require_dependencies(self._subject, self._container, self._files, domain)
+            require_dependencies(self._subject, self._livepatch, self._files, domain)
         applied = [patch.name for patch in self._subject.state.patches if patch.applied]
         return f"applied to it: {some(applied)}" if applied else "no livepatch is applied to it"
 
@@ -314,7 +314,7 @@ class _Inquiry:
                 "write a livepatch for one of its libraries, and ask again with it"))
         if self._proc_tid is None:
             return self._explanation(None, False, failed[0].text)
-        trigger = Trigger(self._container, self._files, self._options, companions=self._job.companions)
+        trigger = Trigger(self._livepatch, self._files, self._options, companions=self._job.companions)
         row = yield from trigger.applying(self._pid)
         in_it = row.outcome == outcome.ALREADY_PATCHED or (row.outcome == outcome.PENDING and row.threads_pending)
         if in_it:

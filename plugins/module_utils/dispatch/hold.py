@@ -16,7 +16,7 @@ import re
 
 from ..atomic_file import read_file
 from ..errors import FileProblem, UlpError
-from ..livepatch.container import is_patch_id
+from ..livepatch.livepatch import is_patch_id
 from ..trusted_path import require_unchangeable
 from .rules import parse_rule
 

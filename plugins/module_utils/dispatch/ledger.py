@@ -30,13 +30,13 @@ _PATIENCE = 10.0
 _PAUSE = 0.005
 
 
-def entries_of(rows, containers, operation):
+def entries_of(rows, livepatches, operation):
     """The ledger entries, dicts, for those of the trigger.outcome.Row ``rows`` that changed or failed.
 
-    :param containers: list of livepatch.container.Container: what was dispatched.
+    :param livepatches: list of livepatch.livepatch.Livepatch: what was dispatched.
     """
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    names = {container.patch_id: os.path.basename(container.path) for container in containers}
+    names = {livepatch.patch_id: os.path.basename(livepatch.path) for livepatch in livepatches}
     return [
         {
             "time": now,

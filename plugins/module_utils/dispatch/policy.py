@@ -10,7 +10,7 @@ import time
 
 from ..atomic_file import read_file
 from ..errors import NO_SIGNERS, FileProblem, UlpError, Untrusted
-from ..livepatch.container import parse_container, read_container
+from ..livepatch.livepatch import parse_livepatch, read_livepatch
 from ..named_tuple import NamedTuple
 from ..trigger.trigger import Trigger
 from ..trusted_path import require_unchangeable
@@ -25,7 +25,7 @@ _CLOCK_TICK = 0.02
 class Policy(NamedTuple):
     """The rules of one operation; paths are None where there is no such file."""
 
-    allowed_signers: str | None = None  # a file: a container must be signed by one of these to be applied
+    allowed_signers: str | None = None  # a file: a livepatch must be signed by one of these to be applied
     identity: str | None = None  # the one who must have signed it
     kill_switch: str | None = None  # while this path exists, nothing is applied
     hold_file: str | None = None
@@ -35,15 +35,15 @@ class Policy(NamedTuple):
 
 
 class Guard:
-    """The policy, applied to one container and one operation."""
+    """The policy, applied to one livepatch and one operation."""
 
     def __init__(self, path, policy, *, applies, touches):
         """
-        :param path: of the container.
+        :param path: of the livepatch.
         :param policy: Policy.
-        :param applies: whether the container is to be loaded into processes.
+        :param applies: whether the livepatch is to be loaded into processes.
         :param touches: whether processes are to be changed, in one direction or the other.
-        :raises BadContainer, BadElf, FileProblem: the container cannot be used.
+        :raises BadLivepatch, BadElf, FileProblem: the livepatch cannot be used.
         :raises Untrusted: it, or a file of the policy, could be changed by others.
         :raises BadSignature: it is not signed as the policy wants it.
         :raises UlpError: a file of the policy is malformed.
@@ -52,18 +52,18 @@ class Guard:
         self._policy = policy
         self.applies = applies
         self._version = None
-        self.contents = None  # the bytes that were verified, if the container is to be loaded
+        self.contents = None  # the bytes that were verified, if the livepatch is to be loaded
         self.signer = None
         if policy.allowed_signers == "" or (policy.identity is not None and policy.allowed_signers is None):
             # A variable that was left empty must not turn verification off.
             raise UlpError("there is no allowed-signers file to verify signatures with; name one, or ask for none")
         if applies:
-            self.container = self._accept()
+            self.livepatch = self._accept()
         else:
             # Nothing of it is loaded: what counts is its patch ID.
-            self.container = read_container(path)
+            self.livepatch = read_livepatch(path)
         self._rules = policy.exclude + (read_hold(policy.hold_file) if touches else ())
-        self._retracted = read_retracted(policy.retracted_file).get(self.container.patch_id) if applies else None
+        self._retracted = read_retracted(policy.retracted_file).get(self.livepatch.patch_id) if applies else None
         # Fails now, and not once for each process.
         self.stopped = False
         if self.veto() is None and applies:
@@ -72,7 +72,7 @@ class Guard:
 
     def trigger(self, files, options, companions=()):
         """What deals with one process: a trigger.trigger.Trigger; arguments as that."""
-        return Trigger(self.container, files, options, self.contents, companions)
+        return Trigger(self.livepatch, files, options, self.contents, companions)
 
     @property
     def retracted(self):
@@ -80,7 +80,7 @@ class Guard:
         return self._retracted is not None
 
     def _accept(self):
-        """The Container, from the very bytes that were verified."""
+        """The Livepatch, from the very bytes that were verified."""
         require_unchangeable(self._path, "livepatch")
         self._version = _settled_version(self._path)
         data = read_file(self._path)
@@ -96,7 +96,7 @@ class Guard:
 
             self.signer = verify(data, self._path, self._policy.allowed_signers, self._policy.identity).identity
         self.contents = data
-        return parse_container(data, self._path)
+        return parse_livepatch(data, self._path)
 
     def confirm(self):
         """Make sure that the file that processes are to load is still the one that was accepted.
@@ -117,19 +117,19 @@ class Guard:
         if stop is not None:
             return stop
         if self.retracted:
-            return f"the livepatch {self.container.patch_id[:16]} is retracted ({self._retracted})"
-        return held(pid, self._rules, self.container)
+            return f"the livepatch {self.livepatch.patch_id[:16]} is retracted ({self._retracted})"
+        return held(pid, self._rules, self.livepatch)
 
     def forbids_attaching(self, pid):
         """Why the runtime must not be loaded into process ``pid``, words that go on after *and*; or None."""
         for rule in self._rules:
-            if rule.forbids == ATTACH and rule.matches(pid, self.container):
+            if rule.forbids == ATTACH and rule.matches(pid, self.livepatch):
                 return f"loading that into it is forbidden by {rule.origin} ({rule.text})"
         return None
 
     def record_attaching(self, pid, name, digest):
         """Write down that the runtime is about to be loaded into process ``pid``; raises as attaching.write_down()."""
-        write_down(self._policy.ledger, self.container, pid, name, digest)
+        write_down(self._policy.ledger, self.livepatch, pid, name, digest)
 
     def veto(self):
         """Why nothing at all may be applied now, one sentence; None: it may.
@@ -149,14 +149,14 @@ def stopped(kill_switch):
     return f"nothing is patched on this host while {kill_switch} exists" if is_stopped(kill_switch) else None
 
 
-def held(pid, rules, container):
+def held(pid, rules, livepatch):
     """Which of ``rules`` (rules.Rule) leaves process ``pid`` alone, one sentence; None: none does.
 
-    :param container: livepatch.container.Container; may be None where no rule is about livepatches.
+    :param livepatch: livepatch.livepatch.Livepatch; may be None where no rule is about livepatches.
     :raises ProcessGone, ProcessForbidden: as Rule.matches().
     """
     for rule in rules:
-        if not rule.forbids and rule.matches(pid, container):
+        if not rule.forbids and rule.matches(pid, livepatch):
             return f"process {pid} is left alone by {rule.origin} ({rule.text})"
     return None
 

@@ -27,7 +27,7 @@ _ASKED_FOR = {
 }
 
 
-class Livepatch(NamedTuple):
+class DispatchedLivepatch(NamedTuple):
     """One of the livepatches that were dispatched."""
 
     path: str
@@ -51,7 +51,7 @@ class Dispatched(NamedTuple):
     signal: int = 0  # the signal that kept further processes from being dealt with; 0: none
     incomplete: str | None = None  # why there may be further processes to deal with, one sentence; None: there are none
     labels: dict[str, list[str]] = {}  # what the livepatches are about
-    livepatches: tuple[Livepatch, ...] = ()  # in the order in which they were dealt with
+    livepatches: tuple[DispatchedLivepatch, ...] = ()  # in the order in which they were dealt with
 
     @property
     def interruption(self):

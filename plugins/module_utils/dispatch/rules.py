@@ -48,13 +48,13 @@ class Rule(NamedTuple):
     origin: str  # what a reason calls the place where it stands
     forbids: str = ""  # ATTACH: only that the runtime is loaded into a running process; "": everything
 
-    def matches(self, pid, container):
-        """Whether it is about process ``pid`` and livepatch.container.Container ``container``.
+    def matches(self, pid, livepatch):
+        """Whether it is about process ``pid`` and livepatch.livepatch.Livepatch ``livepatch``.
 
         :raises ProcessGone: there is no such process.
         :raises ProcessForbidden: the process may not be examined, so nobody can tell.
         """
-        return all(_holds(key, pattern, pid, container) for key, pattern in self.conditions)
+        return all(_holds(key, pattern, pid, livepatch) for key, pattern in self.conditions)
 
     @property
     def text(self):
@@ -64,8 +64,8 @@ class Rule(NamedTuple):
                                   for key, pattern in words))
 
 
-def _holds(key, pattern, pid, container):
-    of_patch = (container.patch_id, os.path.basename(container.path))
+def _holds(key, pattern, pid, livepatch):
+    of_patch = (livepatch.patch_id, os.path.basename(livepatch.path))
     return any(fnmatchcase(value, pattern) for value in (of_patch if key == "patch" else _OF_PROCESS[key](pid)))
 
 

@@ -28,19 +28,19 @@ _PROGRAMS = 5
 def guards_of(files, policy, operation):
     """The policy.Guard of each livepatch, in the order in which they are to be dealt with.
 
-    :param files: paths of containers, at least one.
+    :param files: paths of livepatches, at least one.
     :param policy: policy.Policy.
     :param operation: result.PATCH, REVERT or CHECK.
     :raises UlpError: they can't be dealt with together: names both files.
     :raises: as policy.Guard.
     """
     guards = [Guard(file, policy, applies=operation == PATCH, touches=operation != CHECK) for file in files]
-    containers = [guard.container for guard in guards]
-    require_different(containers)
+    livepatches = [guard.livepatch for guard in guards]
+    require_different(livepatches)
     if operation == PATCH:
-        require_unambiguous(containers)
-    by_id = {guard.container.patch_id: guard for guard in guards}
-    ordered = [by_id[container.patch_id] for container in in_order(containers)]
+        require_unambiguous(livepatches)
+    by_id = {guard.livepatch.patch_id: guard for guard in guards}
+    ordered = [by_id[livepatch.patch_id] for livepatch in in_order(livepatches)]
     # What depends on another one goes before that does.
     return ordered[::-1] if operation == REVERT else ordered
 
@@ -114,13 +114,13 @@ class Several:
         :raises ProcessError: that can't be told.
         """
         _stat, proc_tid = alive(pid)
-        resolutions = resolutions_in(proc_tid, [dealer.container for dealer in self._dealers], self._files)
+        resolutions = resolutions_in(proc_tid, [dealer.livepatch for dealer in self._dealers], self._files)
         found = list(zip(self._dealers, resolutions))
         own = [dealer for dealer, resolution in found if resolution.matches or resolution.loaded_repeatedly]
-        names = {target.soname for dealer in own for target in dealer.container.targets}
+        names = {target.soname for dealer in own for target in dealer.livepatch.targets}
         others = []
         for dealer, resolution in found:
-            its = {target.soname for target in dealer.container.targets}
+            its = {target.soname for target in dealer.livepatch.targets}
             if resolution.concerned and dealer not in own and not its <= names:
                 others.append(dealer)
                 names |= its
@@ -132,7 +132,7 @@ class Several:
     def _gives_way(dealer, own):
         """Whether another livepatch for the process takes the place of this one."""
         return any(
-            takes_place(other.container, dealer.container) and shares_target(other.container, dealer.container)
+            takes_place(other.livepatch, dealer.livepatch) and shares_target(other.livepatch, dealer.livepatch)
             for other in own if other is not dealer
         )
 

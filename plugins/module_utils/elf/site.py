@@ -49,7 +49,7 @@ class Site(NamedTuple):
     begins, 0 for a plain one; it is 4 bytes long, or as long as what is left of a jump.
     ``cfa_before``, ``cfa_after``: bytes from the stack pointer to the canonical frame address before and after the
     instruction; ``cfa_before`` is 8 at a function's start, and 8 more behind each push.
-    ``gap``: Gap of a short site, else None; no other site of the container has it.
+    ``gap``: Gap of a short site, else None; no other site of the livepatch has it.
     ``overwrites``: the name of the register, one of arch.code.OF_CALLER, that the instruction changes and that a push
     before it has saved, or "".
     """

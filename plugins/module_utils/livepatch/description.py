@@ -81,7 +81,7 @@ class Description(NamedTuple):
     ``comments`` are the texts of the ``!`` lines.
     """
 
-    livepatch: str
+    patch_library: str
     targets: list[TargetDescription]
     source: str | None = None
     line: int = 0
@@ -104,8 +104,8 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
         text = read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadDescription(f"{path}:1: this is not a description file: it is not UTF-8 text") from error
-    livepatch = None
-    livepatch_line = 0
+    patch_library = None
+    patch_library_line = 0
     targets: list[TargetDescription] = []
     comments: list[str] = []
     number = 0
@@ -116,11 +116,11 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
         if not line or line.startswith("!"):
             continue
         where = f"{path}:{number}: "
-        if livepatch is None:
+        if patch_library is None:
             if line.startswith(("@", "#")):
                 raise BadDescription(where + "the path of the patch library must come before the first @ or # line")
-            livepatch = _absolute(line, where, "the path of the patch library")
-            livepatch_line = number
+            patch_library = _absolute(line, where, "the path of the patch library")
+            patch_library_line = number
         elif line.startswith("@"):
             _check_pairs(targets, path)
             target = _absolute(line[1:].strip(), where, "the path of the target library after @")
@@ -135,31 +135,31 @@ def parse_description(path: str | os.PathLike[str]) -> Description:
             targets[-1] = targets[-1]._replace(references=references)
         else:
             targets[-1] = _with_line(targets[-1], line, where, number)
-    if livepatch is None:
+    if patch_library is None:
         raise BadDescription(f"{path}:{number}: the path of the patch library is missing")
     if not targets:
         raise BadDescription(f"{path}:{number}: the line with @ and the path of the target library is missing")
     _check_pairs(targets, path)
-    return Description(livepatch, targets, str(path), livepatch_line, comments)
+    return Description(patch_library, targets, str(path), patch_library_line, comments)
 
 
-def describe(livepatch: str, target: str, functions: dict[str, str], guards: Sequence[str] = ()) -> Description:
+def describe(patch_library: str, target: str, functions: dict[str, str], guards: Sequence[str] = ()) -> Description:
     """The Description of a patch with one target library, from parameters instead of a file.
 
-    :param livepatch: absolute path of the patch library.
+    :param patch_library: absolute path of the patch library.
     :param target: absolute path of the target library.
     :param functions: dict of names of old functions to names of new ones.
     :param guards: names of functions that count as inside without being replaced.
     :raises BadDescription: a path is not absolute, a name is malformed, or there is no function.
     """
-    _absolute(livepatch, "", "the path of the patch library")
+    _absolute(patch_library, "", "the path of the patch library")
     _absolute(target, "", "the path of the target library")
     if not functions:
         raise BadDescription(f"no function of {target} is to be replaced; name at least one")
     described = TargetDescription(target, [])
     for line in (*(f"{old}:{new}" for old, new in functions.items()), *(f"{_GUARD} {name}" for name in guards)):
         described = _with_line(described, line, "", 0)
-    return Description(livepatch, [described])
+    return Description(patch_library, [described])
 
 
 def _absolute(path: str, where: str, what: str) -> str:

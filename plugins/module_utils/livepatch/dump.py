@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .container import Container, read_container
+from .livepatch import Livepatch, read_livepatch
 from .target import target_fields
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def dump(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata of the container at ``path``, as a JSON-able dict.
+    """The metadata of the livepatch at ``path``, as a JSON-able dict.
 
     Keys: ``path``, ``format_version``, ``patch_id``, ``patch_build_id``, ``targets`` (each with ``soname``, ``path``,
     ``build_id``, ``functions``: ``old``, ``new``, ``old_offset``, ``old_size``, ``new_offset``, ``sites``,
@@ -24,19 +24,19 @@ def dump(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     :raises FileProblem: it cannot be read.
     :raises BadElf: it is not a sound ELF file.
-    :raises BadContainer: it is not a sound container.
+    :raises BadLivepatch: it is not a sound livepatch.
     """
-    return dict(metadata_fields(read_container(path)), path=str(path))
+    return dict(metadata_fields(read_livepatch(path)), path=str(path))
 
 
-def metadata_fields(container: Container) -> dict[str, Any]:
-    """The metadata of a Container as a JSON-able dict."""
+def metadata_fields(livepatch: Livepatch) -> dict[str, Any]:
+    """The metadata of a Livepatch as a JSON-able dict."""
     return {
-        "format_version": container.format_version,
-        "patch_id": container.patch_id,
-        "patch_build_id": container.patch_build_id,
-        "targets": [target_fields(target) for target in container.targets],
-        "dependencies": container.dependencies,
-        "replaces": list(container.replaces),
-        "labels": container.labels,
+        "format_version": livepatch.format_version,
+        "patch_id": livepatch.patch_id,
+        "patch_build_id": livepatch.patch_build_id,
+        "targets": [target_fields(target) for target in livepatch.targets],
+        "dependencies": livepatch.dependencies,
+        "replaces": list(livepatch.replaces),
+        "labels": livepatch.labels,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import BadContainer
+from ..errors import BadLivepatch
 from ..named_tuple import NamedTuple
 
 FORMAT_VERSION = 1
@@ -27,7 +27,7 @@ def decode_members(path: object, value: object, members: Members, version: int) 
 
     :param path: what messages call the livepatch.
     :param version: its format version.
-    :raises BadContainer: it is something else.
+    :raises BadLivepatch: it is something else.
     """
     later = members.later if version >= LATEST_FORMAT_VERSION and isinstance(value, dict) else {}
     present = {key: kind for key, kind in later.items() if key in value}  # type: ignore[operator]
@@ -48,9 +48,9 @@ def require_fields(path: object, value: object, what: str, kinds: dict[str, type
     return value
 
 
-def damaged(path: object, what: str) -> BadContainer:
-    """A BadContainer that says ``what`` is wrong with the livepatch at ``path``, to be raised by the caller."""
-    return BadContainer(f"{path} is a damaged livepatch: {what}")
+def damaged(path: object, what: str) -> BadLivepatch:
+    """A BadLivepatch that says ``what`` is wrong with the livepatch at ``path``, to be raised by the caller."""
+    return BadLivepatch(f"{path} is a damaged livepatch: {what}")
 
 
 def leave_out_empty(fields: dict[str, Any], members: Members) -> None:

@@ -18,7 +18,7 @@ _MOST_DIGITS = 20
 
 
 def canonical_json(value: object) -> bytes:
-    """The one encoding of ``value`` that a container may hold: UTF-8 bytes, keys sorted, no white space."""
+    """The one encoding of ``value`` that a livepatch may hold: UTF-8 bytes, keys sorted, no white space."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -22,11 +22,11 @@ from ..errors import BadDescription, BadElf, FileProblem, NotPatchable, UlpError
 from ..named_tuple import NamedTuple
 from ..printable import printable, some
 from .binding import ADDRESS, TLS, Binding, fault_of, overlap_of
-from .container import build_container, is_patch_id, is_replaceable, parse_container
 from .description import Description, TargetDescription
 from .dump import metadata_fields
 from .duplicates import duplicates
 from .labels import mentioned, merged
+from .livepatch import is_patch_id, is_replaceable, make_livepatch, parse_livepatch
 from .metadata import canonical_json, parse_metadata
 from .reference import meaning, word_of
 from .target import FunctionPair, Guard, Target
@@ -36,10 +36,10 @@ from .target_functions import PaddedFunctions, StockFunctions, TargetFunctions, 
 class PackResult(NamedTuple):
     """What ``pack`` did.
 
-    ``changed`` says whether the container at ``path`` was (in check mode: would be) written; ``patch_id`` is hex;
+    ``changed`` says whether the livepatch at ``path`` was (in check mode: would be) written; ``patch_id`` is hex;
     ``targets`` is a list of target.Target; ``duplicates`` are the names that patch library and target both define,
     and that were allowed; ``warnings`` are sentences for the patch author; ``before`` and ``after`` are text about the
-    container at ``path`` to compare, empty when there is none; ``data`` are its bytes.
+    livepatch at ``path`` to compare, empty when there is none; ``data`` are its bytes.
     """
 
     changed: bool
@@ -65,8 +65,8 @@ class PackResult(NamedTuple):
 
 
 def default_destination(description: Description) -> str:
-    """Where the container of a Description goes unless told: beside the description file or the patch library."""
-    base = description.livepatch if description.source is None else description.source
+    """Where the livepatch of a Description goes unless told: beside the description file or the patch library."""
+    base = description.patch_library if description.source is None else description.source
     root, extension = os.path.splitext(base)
     return (root if extension in (".dsc", ".so") else base) + ".ulp"
 
@@ -77,10 +77,10 @@ def pack(
     allow_duplicates: Collection[str] = (), check: bool = False, symbols: Collection[str] = (),
     replaces: Collection[str] = (),
 ) -> PackResult:
-    """Make the container that a Description asks for.
+    """Make the livepatch that a Description asks for.
 
     :param description: description.Description.
-    :param destination: path of the container; default_destination() when None.
+    :param destination: path of the livepatch; default_destination() when None.
     :param labels: JSON-able dict to store with it, besides what the description's comments mention.
     :param dependencies: patch IDs in hex that must be applied before.
     :param allow_duplicates: names, or patterns as for fnmatch(3), that patch library and target may both define.
@@ -107,7 +107,7 @@ def pack(
         if not is_replaceable(replaced):
             raise BadDescription(
                 f"{replaced!r} does not say which livepatch is replaced; give a patch ID, or a name or its wildcard")
-    patch = _open(description, description.livepatch, description.line, "patch library")
+    patch = _open(description, description.patch_library, description.line, "patch library")
     warnings: list[str] = []
     allowed: dict[str, set[str]] = {}
     symbol_files = _SymbolFiles(symbols)
@@ -124,13 +124,13 @@ def pack(
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
     unused = {*allow_duplicates}.difference(*allowed.values())
     warnings.extend(f"{pattern} is allowed as a duplicate, but is not one" for pattern in sorted(unused))
-    data, patch_id = build_container(patch, targets, dependencies, labels, replaces)
+    data, patch_id = make_livepatch(patch, targets, dependencies, labels, replaces)
     # Whoever applies it reads more of the patch library than was needed here: better refused now, by that file's name.
-    parse_container(data, description.livepatch)
+    parse_livepatch(data, description.patch_library)
     existing = read_file(destination) if os.path.exists(destination) else None
     changed = existing != data
     if changed and not check:
-        replace_file(destination, data, template=description.livepatch)
+        replace_file(destination, data, template=description.patch_library)
     return PackResult(
         changed=changed,
         path=destination,
@@ -139,21 +139,21 @@ def pack(
         targets=targets,
         duplicates=sorted(allowed),
         warnings=warnings,
-        before=shown_container(existing, destination),
-        after=shown_container(data, destination),
+        before=shown_livepatch(existing, destination),
+        after=shown_livepatch(data, destination),
         data=data,
     )
 
 
-def shown_container(data: bytes | None, name: str) -> str:
-    """The metadata of a container with the bytes ``data``, indented, or what else is in that file; empty for None."""
+def shown_livepatch(data: bytes | None, name: str) -> str:
+    """The metadata of a livepatch with the bytes ``data``, indented, or what else is in that file; empty for None."""
     if data is None:
         return ""
     try:
-        container = parse_container(data, name)
+        livepatch = parse_livepatch(data, name)
     except UlpError as error:
         return f"{error} (SHA-256 {hashlib.sha256(data).hexdigest()})\n"
-    lines = json.dumps(metadata_fields(container), indent=2, sort_keys=True, ensure_ascii=False).split("\n")
+    lines = json.dumps(metadata_fields(livepatch), indent=2, sort_keys=True, ensure_ascii=False).split("\n")
     # Shown as a diff, which Ansible prints as it is.
     return "\n".join(map(printable, lines)) + "\n"
 
@@ -161,7 +161,7 @@ def shown_container(data: bytes | None, name: str) -> str:
 def _check_destination(description: Description, destination: str) -> None:
     if os.path.isdir(destination):
         raise BadDescription(f"cannot write the livepatch to {destination}: it is a directory")
-    inputs = [description.livepatch] + [target.path for target in description.targets]
+    inputs = [description.patch_library] + [target.path for target in description.targets]
     if description.source is not None:
         inputs.append(description.source)
     for path in inputs:

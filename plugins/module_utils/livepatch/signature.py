@@ -39,7 +39,7 @@ class Signed(NamedTuple):
     path: str  # of the signature
     changed: bool
     fingerprint: str  # of the key
-    before: str | None  # the fingerprint of the key that the container was signed with; None: it was not
+    before: str | None  # the fingerprint of the key that the livepatch was signed with; None: it was not
 
 
 class Signer(NamedTuple):
@@ -50,18 +50,18 @@ class Signer(NamedTuple):
 
 
 def signature_path(path: str | os.PathLike[str]) -> str:
-    """Where the signature of the container at ``path`` is."""
+    """Where the signature of the livepatch at ``path`` is."""
     return f"{path}{EXTENSION}"
 
 
 def sign(
     path: str | os.PathLike[str], key: str | os.PathLike[str], data: bytes | None = None, check: bool = False,
 ) -> Signed:
-    """Sign a container, unless it is signed with that key already.
+    """Sign a livepatch, unless it is signed with that key already.
 
-    :param path: of the container; its signature is written beside it.
+    :param path: of the livepatch; its signature is written beside it.
     :param key: path of a private key, or of a public key whose private half an agent holds.
-    :param data: all bytes of the container; read from ``path`` when None.
+    :param data: all bytes of the livepatch; read from ``path`` when None.
     :param check: write nothing, only tell; the key is not used.
     :return: Signed.
     :raises FileProblem: a file cannot be read or written.
@@ -83,15 +83,15 @@ def sign(
 def verify(
     data: bytes, path: str | os.PathLike[str], allowed_signers: str | os.PathLike[str], identity: str | None = None,
 ) -> Signer:
-    """Make sure that a container is signed by somebody who may.
+    """Make sure that a livepatch is signed by somebody who may.
 
-    :param data: all bytes of the container.
+    :param data: all bytes of the livepatch.
     :param path: its path; the signature is looked for beside it.
     :param allowed_signers: path of the allowed-signers file.
     :param identity: the principal who must have signed; None: any principal of the file.
     :return: Signer.
     :raises FileProblem: the signature or the allowed-signers file cannot be read.
-    :raises BadSignature: the container is not signed, was changed afterwards, or was signed by somebody else.
+    :raises BadSignature: the livepatch is not signed, was changed afterwards, or was signed by somebody else.
     :raises MissingProgram: ssh-keygen is not installed.
     :raises UlpError: the identity is empty.
     """

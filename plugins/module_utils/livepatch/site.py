@@ -30,7 +30,7 @@ _LARGEST_FRAME = 1 << 31  # bytes: what sub imm32 can take
 
 
 def site_fields(site: Site) -> dict[str, Any]:
-    """A Site as a JSON-able dict, as a container holds it: bytes in hex, ``gap`` and ``overwrites`` only if needed."""
+    """A Site as a JSON-able dict, as a livepatch holds it: bytes in hex, ``gap`` and ``overwrites`` only if needed."""
     fields: dict[str, Any] = dict(site._asdict(), original=site.original.hex())
     if site.gap is None:
         del fields["gap"]

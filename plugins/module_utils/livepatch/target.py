@@ -92,7 +92,7 @@ def needed_format(targets: list[Target]) -> int:
 
 
 def target_fields(target: Target) -> dict[str, Any]:
-    """A Target as a JSON-able dict, with the members that a container leaves out where they are empty."""
+    """A Target as a JSON-able dict, with the members that a livepatch leaves out where they are empty."""
     return dict(
         target._asdict(),
         functions=[pair_fields(pair) for pair in target.functions],
@@ -102,7 +102,7 @@ def target_fields(target: Target) -> dict[str, Any]:
 
 
 def pair_fields(pair: FunctionPair) -> dict[str, Any]:
-    """A FunctionPair as a JSON-able dict, with the members that a container leaves out where they are empty."""
+    """A FunctionPair as a JSON-able dict, with the members that a livepatch leaves out where they are empty."""
     return dict(pair._asdict(), sites=_all_site_fields(pair.sites))
 
 
@@ -111,7 +111,7 @@ def _all_site_fields(sites: Iterable[Site]) -> list[dict[str, Any]]:
 
 
 def encode_target(target: Target) -> dict[str, Any]:
-    """A Target as a container holds it: without the members of a later format that are empty."""
+    """A Target as a livepatch holds it: without the members of a later format that are empty."""
     fields = target_fields(target)
     leave_out_empty(fields, _TARGET_MEMBERS)
     for function in fields["functions"]:
@@ -122,11 +122,11 @@ def encode_target(target: Target) -> dict[str, Any]:
 def decode_target(path: object, value: object, image: ElfImage, version: int) -> Target:
     """The Target that a member of the metadata stands for.
 
-    :param path: what messages call the container.
+    :param path: what messages call the livepatch.
     :param value: the JSON value.
-    :param image: ElfImage of the container.
+    :param image: ElfImage of the livepatch.
     :param version: its format version.
-    :raises BadContainer: it is malformed.
+    :raises BadLivepatch: it is malformed.
     """
     fields = decode_members(path, value, _TARGET_MEMBERS, version)
     if not BUILD_ID.fullmatch(fields["build_id"]):
@@ -182,7 +182,7 @@ def _decode_binding(path: object, value: object, image: ElfImage, version: int) 
 
 
 def require_separate_words(path: object, targets: list[Target]) -> None:
-    """Make sure that no two bindings of a livepatch fill the same word; raises BadContainer."""
+    """Make sure that no two bindings of a livepatch fill the same word; raises BadLivepatch."""
     overlap = overlap_of([binding for target in targets for binding in target.bindings])
     if overlap is not None:
         raise damaged(path, overlap)

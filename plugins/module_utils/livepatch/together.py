@@ -13,46 +13,46 @@ import os
 from typing import Sequence
 
 from ..errors import UlpError
-from .container import Container
+from .livepatch import Livepatch
 
 
-def in_order(containers: Sequence[Container]) -> list[Container]:
-    """The containers as given, but each behind those that it depends on."""
-    by_id = {container.patch_id: container for container in containers}
-    ordered: dict[str, Container] = {}
+def in_order(livepatches: Sequence[Livepatch]) -> list[Livepatch]:
+    """The livepatches as given, but each behind those that it depends on."""
+    by_id = {livepatch.patch_id: livepatch for livepatch in livepatches}
+    ordered: dict[str, Livepatch] = {}
 
-    def add(container: Container) -> None:
-        for patch_id in container.dependencies:
+    def add(livepatch: Livepatch) -> None:
+        for patch_id in livepatch.dependencies:
             # Nobody depends on itself, not even in a circle: its ID is a checksum that covers what it depends on.
             if patch_id in by_id and patch_id not in ordered:
                 add(by_id[patch_id])
-        ordered.setdefault(container.patch_id, container)
+        ordered.setdefault(livepatch.patch_id, livepatch)
 
-    for container in containers:
-        add(container)
+    for livepatch in livepatches:
+        add(livepatch)
     return list(ordered.values())
 
 
-def require_different(containers: Sequence[Container]) -> None:
+def require_different(livepatches: Sequence[Livepatch]) -> None:
     """Make sure that no livepatch is there twice, in two files; raises UlpError, which names both."""
-    seen: dict[str, Container] = {}
-    for container in containers:
-        other = seen.setdefault(container.patch_id, container)
-        if other is not container:
-            raise UlpError(f"{other.path} and {container.path} are the same livepatch; leave one of them out")
+    seen: dict[str, Livepatch] = {}
+    for livepatch in livepatches:
+        other = seen.setdefault(livepatch.patch_id, livepatch)
+        if other is not livepatch:
+            raise UlpError(f"{other.path} and {livepatch.path} are the same livepatch; leave one of them out")
 
 
-def require_unambiguous(containers: Sequence[Container]) -> None:
+def require_unambiguous(livepatches: Sequence[Livepatch]) -> None:
     """Make sure that it is clear which livepatch a function of a build is to be replaced by.
 
     Of two that replace the same one, one must depend on the other, or replace it.
 
     :raises UlpError: it is not; names both files.
     """
-    by_id = {container.patch_id: container for container in containers}
-    needs = {container.patch_id: _needed(container, by_id) for container in containers}
-    for number, later in enumerate(containers):
-        for earlier in containers[:number]:
+    by_id = {livepatch.patch_id: livepatch for livepatch in livepatches}
+    needs = {livepatch.patch_id: _needed(livepatch, by_id) for livepatch in livepatches}
+    for number, later in enumerate(livepatches):
+        for earlier in livepatches[:number]:
             if shares_target(earlier, later) and takes_place(earlier, later) and takes_place(later, earlier):
                 raise UlpError(f"{earlier.path} and {later.path} replace each other; leave one of them out")
             if takes_place(earlier, later) or takes_place(later, earlier):
@@ -68,29 +68,29 @@ def require_unambiguous(containers: Sequence[Container]) -> None:
                 )
 
 
-def takes_place(container: Container, other: Container) -> bool:
-    """Whether ``container`` says that it takes the place of ``other``."""
-    return container.is_replacement_of(other.patch_id, os.path.basename(other.path))
+def takes_place(livepatch: Livepatch, other: Livepatch) -> bool:
+    """Whether ``livepatch`` says that it takes the place of ``other``."""
+    return livepatch.is_replacement_of(other.patch_id, os.path.basename(other.path))
 
 
-def shares_target(container: Container, other: Container) -> bool:
+def shares_target(livepatch: Livepatch, other: Livepatch) -> bool:
     """Whether both are for one build of a library."""
-    return bool({its.build_id for its in container.targets} & {its.build_id for its in other.targets})
+    return bool({its.build_id for its in livepatch.targets} & {its.build_id for its in other.targets})
 
 
-def _needed(container: Container, by_id: dict[str, Container]) -> set[str]:
+def _needed(livepatch: Livepatch, by_id: dict[str, Livepatch]) -> set[str]:
     """The IDs of what it depends on, directly or not, as far as that is in ``by_id``."""
     needed: set[str] = set()
-    for patch_id in container.dependencies:
+    for patch_id in livepatch.dependencies:
         needed.add(patch_id)
         if patch_id in by_id:
             needed |= _needed(by_id[patch_id], by_id)
     return needed
 
 
-def _replaced(container: Container) -> dict[tuple[str, int], str]:
+def _replaced(livepatch: Livepatch) -> dict[tuple[str, int], str]:
     """What a livepatch replaces: {(build ID, address): words for the function}."""
     return {
         (target.build_id, pair.old_offset): f"{pair.old} of {target.soname}"
-        for target in container.targets for pair in target.functions
+        for target in livepatch.targets for pair in target.functions
     }

@@ -18,7 +18,7 @@ _DIGITS = 16
 def faults(livepatch, signers, signers_source):
     """Why nothing can be rolled out: a list of sentences, empty if it can.
 
-    :param livepatch: path of a container on the controller or of a directory of such, a list of paths, or "".
+    :param livepatch: path of a livepatch on the controller or of a directory of such, a list of paths, or "".
     :param signers: path of the allowed-signers file on the hosts, or "".
     :param signers_source: path of such a file on the controller, or "".
     """
@@ -56,7 +56,7 @@ def failure(result):
 
 
 def on_hosts(livepatch, directory):
-    """The containers that are rolled out: a list of dicts.
+    """The livepatches that are rolled out: a list of dicts.
 
     :param livepatch: as for faults(), which has found nothing.
     :param directory: where they are kept on hosts.

@@ -15,11 +15,11 @@ from .outcome import Row
 from .resolve import resolve
 
 
-def resolution_in(proc_tid, container, files, companions=()):
+def resolution_in(proc_tid, livepatch, files, companions=()):
     """How the livepatch and the libraries of a process correspond.
 
     :param proc_tid: a thread of the process that has not ended.
-    :param container: livepatch.container.Container.
+    :param livepatch: livepatch.livepatch.Livepatch.
     :param files: process.mapped.MappedFiles.
     :param companions: the other livepatches of the same run.
     :return: resolve.Resolution.
@@ -27,15 +27,15 @@ def resolution_in(proc_tid, container, files, companions=()):
     """
     mappings = read_code_maps(proc_tid)
     libraries, unidentified = files.loaded(proc_tid, mappings)
-    return resolve(container, libraries, unidentified, companions)
+    return resolve(livepatch, libraries, unidentified, companions)
 
 
-def resolutions_in(proc_tid, containers, files):
+def resolutions_in(proc_tid, livepatches, files):
     """As resolution_in(), for several livepatches of one run: a list of resolve.Resolution."""
     libraries, unidentified = files.loaded(proc_tid, read_code_maps(proc_tid))
     return [
-        resolve(container, libraries, unidentified, [other for other in containers if other is not container])
-        for container in containers
+        resolve(livepatch, libraries, unidentified, [other for other in livepatches if other is not livepatch])
+        for livepatch in livepatches
     ]
 
 
@@ -50,7 +50,7 @@ def examine_concerned(job, pid, proc_tid, name, absent=False):
     :raises ProcessUnpatchable: it is, or may be, and the process cannot be patched.
     :raises: as process.subject.examine().
     """
-    resolution = resolution_in(proc_tid, job.container, job.files, job.companions)
+    resolution = resolution_in(proc_tid, job.livepatch, job.files, job.companions)
     if not resolution.concerned:
         wanted = " or ".join(dict.fromkeys(target.soname for target in job.all_targets))
         why = f"process {pid} ({name}) has not loaded {wanted}"

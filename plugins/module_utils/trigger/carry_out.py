@@ -31,13 +31,13 @@ def carry_out(job, subject, resolution, found):
     :return: Row.
     :raises UlpError: it cannot be applied; why.
     """
-    require_dependencies(subject, job.container, job.files, found.domain, job.presumed)
+    require_dependencies(subject, job.livepatch, job.files, found.domain, job.presumed)
     require_replaceable(job, subject, found.replaced)
     require_available(subject.pid, subject.proc_tid)
     require_no_strict_thread(subject.pid)
     libraries = [resolved_library(job, subject, match) for match in resolution.matches]
     for library in libraries:
-        yield from require_untouched(subject, library, sites(library, job.container.jumps), job.options.timeout)
+        yield from require_untouched(subject, library, sites(library, job.livepatch.jumps), job.options.timeout)
     anew = found.applied and not found.covered
     if anew:
         yield from require_repeatable(job, subject, libraries)

@@ -65,7 +65,7 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
     def build(nonce):
         path = job.source.path if contents is None else ""
         return build_request(
-            operation, nonce, job.container, path, libraries, settled, suspended, replaced, subject.state.interface)
+            operation, nonce, job.livepatch, path, libraries, settled, suspended, replaced, subject.state.interface)
 
     size = len(build(1))
     if size > subject.state.request_capacity:

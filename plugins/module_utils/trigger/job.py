@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ..livepatch.container import Container
+from ..livepatch.livepatch import Livepatch
 from ..named_tuple import NamedTuple
 from ..process.mapped import MappedFiles
 from .options import Options
@@ -18,19 +18,19 @@ class Job(NamedTuple):
     source: Source
     files: MappedFiles
     options: Options
-    companions: tuple[Container, ...] = ()  # the other livepatches of the same run
+    companions: tuple[Livepatch, ...] = ()  # the other livepatches of the same run
     # Patch IDs: what would have been applied to the process by then, or reverted, if this were no dry run.
     presumed: frozenset[str] = frozenset()
 
     @property
-    def container(self):
-        """The livepatch itself, a livepatch.container.Container."""
-        return self.source.container
+    def livepatch(self):
+        """The livepatch itself, a livepatch.livepatch.Livepatch."""
+        return self.source.livepatch
 
     @property
     def all_targets(self):
         """The livepatch.target.Target of all livepatches of the run, this one's first."""
-        return [target for container in (self.container, *self.companions) for target in container.targets]
+        return [target for livepatch in (self.livepatch, *self.companions) for target in livepatch.targets]
 
     @property
     def resolute(self):
@@ -39,4 +39,4 @@ class Job(NamedTuple):
 
     def patch_in(self, subject):
         """What the runtime of a process (process.subject.Subject) knows of the livepatch: LoadedPatch, or None."""
-        return subject.state.patch(self.container.patch_id)
+        return subject.state.patch(self.livepatch.patch_id)

@@ -17,7 +17,7 @@ def resolved_library(job, subject, match):
     functions = job.files.functions(subject.proc_tid, match.library.mapping)
     bodies = None
     if image.is_program:
-        roots = program_roots(match, functions, subject.state, job.container.jumps)
+        roots = program_roots(match, functions, subject.state, job.livepatch.jumps)
         bodies = job.files.bodies(subject.proc_tid, match.library.mapping, roots)
     return ResolvedLibrary(
         match.target,

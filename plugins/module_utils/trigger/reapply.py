@@ -29,7 +29,7 @@ def require_repeatable(job, subject, libraries):
     :param libraries: list of request.ResolvedLibrary: all that the livepatch is for.
     :raises NotPatchable, ProcessUnpatchable, UlpError: it would not be applied again.
     """
-    require_independence(subject, job.container)
+    require_independence(subject, job.livepatch)
     applied = job.patch_in(subject)
     bases = {library.library.base for library in libraries}
     if len({hooked.domain for hooked in subject.state.libraries if hooked.base in bases}) > 1:
@@ -37,8 +37,8 @@ def require_repeatable(job, subject, libraries):
             f"process {subject.pid} ({subject.name}) has loaded a further library since the livepatch was applied,"
             " and it was patched apart from the others; revert this livepatch, or restart the process"
         )
-    own = replaced_functions(job.container)
-    for patch, other in neighbours(subject, job.container):
+    own = replaced_functions(job.livepatch)
+    for patch, other in neighbours(subject, job.livepatch):
         if patch.applied_universe > applied.applied_universe and not own.isdisjoint(replaced_functions(other)):
             raise UlpError(
                 f"process {subject.pid} ({subject.name}) has loaded a further library since the livepatch was"

@@ -18,13 +18,13 @@ def replaced_patches(job, subject, domain):
     :param subject: process.subject.Subject.
     :param domain: index of the domain of the livepatch's targets; None: nothing of them has been patched yet.
     """
-    container = job.container
+    livepatch = job.livepatch
     companions = {other.patch_id for other in job.companions}
     return [
         patch for patch in subject.state.patches
-        if patch.applied and patch.domain == domain and patch.patch_id != container.patch_id
+        if patch.applied and patch.domain == domain and patch.patch_id != livepatch.patch_id
         and ((job.options.replace and patch.patch_id not in companions)
-             or container.is_replacement_of(patch.patch_id, patch.name))
+             or livepatch.is_replacement_of(patch.patch_id, patch.name))
     ]
 
 
@@ -34,10 +34,10 @@ def require_replaceable(job, subject, replaced):
     :param replaced: what replaced_patches() gave.
     """
     going = {patch.patch_id: patch.name for patch in replaced}
-    for patch_id in job.container.dependencies:
+    for patch_id in job.livepatch.dependencies:
         if patch_id in going:
             raise UlpError(
-                f"{job.container.path} depends on the livepatch {going[patch_id]}, in whose place it was to be applied")
+                f"{job.livepatch.path} depends on the livepatch {going[patch_id]}, in whose place it was to be applied")
     require_nothing_left(job, subject, going)
 
 
@@ -45,7 +45,7 @@ def require_nothing_left(job, subject, going):
     """Make sure that no livepatch that stays in the process depends on one of ``going``, {patch ID: name}; UlpError."""
     if not going:
         return
-    for patch, other in neighbours(subject, job.container):
+    for patch, other in neighbours(subject, job.livepatch):
         needed = [going[patch_id] for patch_id in other.dependencies if patch_id in going]
         if needed and patch.patch_id not in going:
             raise UlpError(

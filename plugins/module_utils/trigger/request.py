@@ -217,14 +217,14 @@ _NEWEST = abi.INTERFACES[abi.ABI_VERSION]
 
 
 def build_request(
-    operation, nonce, container, path, libraries, settled, suspended=0, replaced=(), interface=_NEWEST,
+    operation, nonce, livepatch, path, libraries, settled, suspended=0, replaced=(), interface=_NEWEST,
 ):
     """The bytes of a request.
 
     :param operation: abi.APPLY or abi.REVERT.
     :param nonce: not 0; the same must stand in the diversion block.
-    :param container: livepatch.container.Container.
-    :param path: absolute path of the container as the process sees it; "": it is given the bytes.
+    :param livepatch: livepatch.livepatch.Livepatch.
+    :param path: absolute path of the livepatch as the process sees it; "": it is given the bytes.
     :param libraries: list of ResolvedLibrary; may be empty for a revert.
     :param settled: progress.Settled, of the domain concerned.
     :param suspended: how many stacks are suspended inside.
@@ -236,15 +236,15 @@ def build_request(
     writer = _Writer(interface.request.size)
     records = writer.add(b"\0" * (interface.request_library.size * len(libraries)))
     described = b"".join(
-        _library(writer, resolved, container.jumps, _beside(resolved, libraries), interface)
+        _library(writer, resolved, livepatch.jumps, _beside(resolved, libraries), interface)
         for resolved in libraries)
     position = records - writer.start
     writer.data[position:position + len(described)] = described
     patch_path = writer.add_string(path)
-    patch_name = writer.add_string(os.path.basename(container.path))
+    patch_name = writer.add_string(os.path.basename(livepatch.path))
     excepted = writer.add(struct.pack(f"<{len(settled.excepted)}I", *settled.excepted))
     replaced_table = writer.add(b"".join(map(bytes.fromhex, replaced)))
-    build_id = bytes.fromhex(container.patch_build_id)
+    build_id = bytes.fromhex(livepatch.patch_build_id)
     header = interface.request.pack(
         magic=abi.REQUEST_MAGIC,
         abi_version=interface.version,
@@ -252,7 +252,7 @@ def build_request(
         nonce=nonce,
         checksum=zlib.crc32(writer.data),
         operation=operation,
-        patch_id=bytes.fromhex(container.patch_id),
+        patch_id=bytes.fromhex(livepatch.patch_id),
         patch_build_id=build_id,
         patch_build_id_size=len(build_id),
         patch_path=patch_path,

@@ -48,8 +48,8 @@ class Resolution(NamedTuple):
         return [match.library.name for match in self.matches if match.library.base not in hooked]
 
 
-def resolve(container, libraries, unidentified=(), companions=()):
-    """Find the targets of ``container`` (livepatch.container.Container) among ``libraries`` (LoadedLibrary).
+def resolve(livepatch, libraries, unidentified=(), companions=()):
+    """Find the targets of ``livepatch`` (livepatch.livepatch.Livepatch) among ``libraries`` (LoadedLibrary).
 
     :param unidentified: the second list that MappedFiles.loaded() gave.
     :param companions: the other livepatches of the same run. The builds that those are for are theirs, and no
@@ -58,10 +58,10 @@ def resolve(container, libraries, unidentified=(), companions=()):
     :return: Resolution; a target that the process does not load is in none of its lists.
     """
     resolution = Resolution([], [], [], [
-        (mapping, why) for mapping, why in unidentified if any(_may_be(mapping, target) for target in container.targets)
+        (mapping, why) for mapping, why in unidentified if any(_may_be(mapping, target) for target in livepatch.targets)
     ], [])
-    wanted = {target.build_id for its in (container, *companions) for target in its.targets}
-    for target in container.targets:
+    wanted = {target.build_id for its in (livepatch, *companions) for target in its.targets}
+    for target in livepatch.targets:
         same_build = [library for library in libraries if library.survey.build_id == target.build_id]
         if len(same_build) == 1:
             resolution.matches.append(Match(target, same_build[0]))

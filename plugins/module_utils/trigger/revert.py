@@ -48,7 +48,7 @@ def _revert_in(job, subject):
             others = replaced_patches(job, subject, patch.domain)
             require_nothing_left(job, subject, {other.patch_id: other.name for other in [patch, *others]})
         else:
-            require_independence(subject, job.container, job.presumed)
+            require_independence(subject, job.livepatch, job.presumed)
         require_available(pid, proc_tid)
         require_no_strict_thread(pid)
         if job.options.check:

@@ -9,7 +9,7 @@ What a process has loaded tells which livepatches those are.
 from __future__ import annotations
 
 from ..elf.contents import FileContents
-from ..livepatch.container import parse_container
+from ..livepatch.livepatch import parse_livepatch
 from ..named_tuple import NamedTuple
 from ..process.errors import ProcessUnpatchable
 from ..process.mapped import open_mapped
@@ -40,7 +40,7 @@ class RevertAll:
         :param soname: the library's name: its soname, or its file's where it has none.
         :param files: process.mapped.MappedFiles.
         :param options: Options.
-        :param hold: function of a PID and a Container: why the process is left alone, one sentence; None: it is not.
+        :param hold: function of a PID and a Livepatch: why the process is left alone, one sentence; None: it is not.
         """
         self.soname = soname
         self.files = files
@@ -67,7 +67,7 @@ class RevertAll:
         for job, others in jobs:
             names = [job.patch_in(subject).name, *(patch.name for patch in others)]
             for patch in [job.patch_in(subject), *others]:
-                why = self._hold(pid, self._container(subject, patch))
+                why = self._hold(pid, self._livepatch(subject, patch))
                 if why is not None:
                     return Row(pid, subject.name, outcome.EXCLUDED, why)
             row = yield from attempt(revert, job, pid, outcome.REVERTED)
@@ -119,12 +119,12 @@ class RevertAll:
                 (patch for patch in subject.state.patches if patch.domain == domain and (patch.applied or not applied)),
                 key=lambda patch: patch.universe)
             if patches:
-                job = Job(Source(self._container(subject, patches[-1])), self.files, self.options)
+                job = Job(Source(self._livepatch(subject, patches[-1])), self.files, self.options)
                 jobs.append((job, [patch for patch in patches[:-1] if patch.applied]))
         return subject, jobs
 
     @staticmethod
-    def _container(subject, patch):
-        """The Container that a process has loaded as ``patch`` (process.runtime.LoadedPatch)."""
+    def _livepatch(subject, patch):
+        """The Livepatch that a process has loaded as ``patch`` (process.runtime.LoadedPatch)."""
         mapping = mapping_at(subject.mappings, patch.text_start)
-        return parse_container(FileContents(open_mapped(subject.proc_tid, mapping), mapping.path), mapping.path)
+        return parse_livepatch(FileContents(open_mapped(subject.proc_tid, mapping), mapping.path), mapping.path)

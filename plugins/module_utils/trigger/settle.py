@@ -52,7 +52,7 @@ def settle_threads(job, subject, row, success):
     changed = row.changed
     try:
         subject = yield from renewed(subject)
-        settled = yield from settling(subject, job.patch_in(subject), job.container, job.files, job.options)
+        settled = yield from settling(subject, job.patch_in(subject), job.livepatch, job.files, job.options)
         held_us = max(row.held_us or 0, settled.held_us or 0) or None
         # Otherwise the row says so already, and who is still inside has been waited for.
         if settled.for_all == bool(row.threads_pending) or (settled.asked and row.threads_pending):
@@ -63,14 +63,14 @@ def settle_threads(job, subject, row, success):
         return row
 
 
-def settling(subject, patch, container, files, options):
+def settling(subject, patch, livepatch, files, options):
     """Do so for the domain of ``patch``: for all threads, or for all but those that are inside.
 
     A generator, as trigger.drive wants it.
 
     :param subject: process.subject.Subject with its state as it is now.
     :param patch: process.runtime.LoadedPatch.
-    :param container: livepatch.container.Container of that patch.
+    :param livepatch: livepatch.livepatch.Livepatch of that patch.
     :param files: process.mapped.MappedFiles.
     :param options: Options.
     :return: Settling.
@@ -89,25 +89,25 @@ def settling(subject, patch, container, files, options):
     held_us = None
     # A program with coroutines may be inside the library on another stack than that of the thread.
     if seen.running and seen.settled.universe and not domain.coroutines:
-        held_us = yield from _asking(subject, files, container, seen, patient)
+        held_us = yield from _asking(subject, files, livepatch, seen, patient)
         subject = yield from renewed(subject)
         seen = yield from look(subject, patch.domain, files, options.sample)
     if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
         return Settling(False, held_us, asked=held_us is not None)
-    answer = yield from Borrower(subject, files, _saying(subject, container, seen.settled), patient).run()
+    answer = yield from Borrower(subject, files, _saying(subject, livepatch, seen.settled), patient).run()
     held_us = max(held_us or 0.0, answer.held_us or 0.0) or None
     result = answer.result
     told = result is not None and result.stage == abi.STAGE_DONE and result.universe >= seen.settled.universe
     return Settling(told and not seen.settled.excepted, held_us, asked=True)
 
 
-def _saying(subject, container, settled):
+def _saying(subject, livepatch, settled):
     """The function of a nonce that gives the bytes of a request which says what is settled."""
     return lambda nonce: build_request(
-        abi.SETTLE, nonce, container, container.path, [], settled, interface=subject.state.interface)
+        abi.SETTLE, nonce, livepatch, livepatch.path, [], settled, interface=subject.state.interface)
 
 
-def _asking(subject, files, container, seen, options):
+def _asking(subject, files, livepatch, seen, options):
     """Borrow threads that never rest themselves: each looks at its own stack, and catches up if it is outside.
 
     :return: the longest time that one was held, in microseconds, or None.
@@ -115,7 +115,7 @@ def _asking(subject, files, container, seen, options):
     held_us = 0.0
     for tid in seen.running[:MOST_ASKED]:
         borrower = Borrower(
-            subject, files, _saying(subject, container, seen.settled), options._replace(retries=ASKED_TIMES - 1),
+            subject, files, _saying(subject, livepatch, seen.settled), options._replace(retries=ASKED_TIMES - 1),
             only=tid,
         )
         answer = yield from borrower.run()

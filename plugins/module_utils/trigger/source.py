@@ -10,7 +10,7 @@ import os
 from .. import abi
 from ..atomic_file import read_file
 from ..errors import UlpError
-from ..livepatch.container import parse_container
+from ..livepatch.livepatch import parse_livepatch
 from ..process.errors import ProcessUnpatchable
 from ..process.maps import mapping_at
 from ..process.namespaces import can_load, sees_itself_in_proc
@@ -21,13 +21,13 @@ from .runtime_file import read_runtime_file
 class Source:
     """The file of a livepatch; its bytes are read when the first process needs them."""
 
-    def __init__(self, container, contents=None):
+    def __init__(self, livepatch, contents=None):
         """
-        :param container: livepatch.container.Container.
-        :param contents: the bytes that ``container`` was read from; None: read them again where they are needed.
+        :param livepatch: livepatch.livepatch.Livepatch.
+        :param contents: the bytes that ``livepatch`` was read from; None: read them again where they are needed.
         """
-        self.container = container
-        self.path = os.path.realpath(container.path)
+        self.livepatch = livepatch
+        self.path = os.path.realpath(livepatch.path)
         self._contents = contents
         self._runtimes = {}
 
@@ -44,13 +44,13 @@ class Source:
         return found
 
     def contents(self):
-        """The bytes that ``container`` was read from.
+        """The bytes that ``livepatch`` was read from.
 
         :raises UlpError: the file was replaced after that.
         """
         if self._contents is None:
             contents = read_file(self.path)
-            if parse_container(contents, self.path).patch_id != self.container.patch_id:
+            if parse_livepatch(contents, self.path).patch_id != self.livepatch.patch_id:
                 raise UlpError(f"{self.path} was replaced after it was read; run again")
             self._contents = contents
         return self._contents
@@ -61,7 +61,7 @@ class Source:
         :raises ProcessUnpatchable: neither is possible.
         """
         # One that has been reverted is still loaded.
-        if subject.state.patch(self.container.patch_id) is not None or can_load(subject.proc_tid, self.path):
+        if subject.state.patch(self.livepatch.patch_id) is not None or can_load(subject.proc_tid, self.path):
             return True
         if not sees_itself_in_proc(subject.proc_tid):
             raise ProcessUnpatchable(
@@ -79,7 +79,7 @@ class Source:
 
         :param result: process.runtime.Result of a request to load the file by its path, or None.
         """
-        if result is None or result.error != abi.LOAD_FAILED or subject.state.patch(self.container.patch_id):
+        if result is None or result.error != abi.LOAD_FAILED or subject.state.patch(self.livepatch.patch_id):
             return False
         # The loader's words are in the process's own language, but begin with the path; the runtime may cut them off.
         concerns_file = result.detail.startswith(f"{self.path}: ") or self.path.startswith(result.detail)
@@ -87,6 +87,6 @@ class Source:
 
     def was_given_to(self, subject):
         """Whether a process was given the bytes, instead of loading them from the file."""
-        patch = subject.state.patch(self.container.patch_id)
+        patch = subject.state.patch(self.livepatch.patch_id)
         mapping = mapping_at(subject.mappings, patch.text_start) if patch is not None else None
         return mapping is not None and mapping.path.startswith(MAPPED_AS)

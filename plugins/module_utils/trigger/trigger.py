@@ -19,20 +19,20 @@ from .source import Source
 
 
 class Trigger:
-    """One container for any number of processes: what is read of shared libraries is read once."""
+    """One livepatch for any number of processes: what is read of shared libraries is read once."""
 
-    def __init__(self, container, files, options, contents=None, companions=()):
+    def __init__(self, livepatch, files, options, contents=None, companions=()):
         """
-        :param container: livepatch.container.Container.
+        :param livepatch: livepatch.livepatch.Livepatch.
         :param files: process.mapped.MappedFiles.
         :param options: Options.
-        :param contents: the bytes that ``container`` was read from; None: read them again where they are needed.
+        :param contents: the bytes that ``livepatch`` was read from; None: read them again where they are needed.
         :param companions: the other livepatches of the same run.
         """
-        self.container = container
+        self.livepatch = livepatch
         self.files = files
         self.options = options
-        self._job = Job(Source(container, contents), files, options, tuple(companions))
+        self._job = Job(Source(livepatch, contents), files, options, tuple(companions))
 
     def apply(self, pid):
         """Apply the livepatch to process ``pid``; Row."""
@@ -52,7 +52,7 @@ class Trigger:
 
     def resolved(self, proc_tid):
         """The Resolution for the process that has the thread ``proc_tid``; raises ProcessGone, ProcessForbidden."""
-        return resolution_in(proc_tid, self.container, self.files, self._job.companions)
+        return resolution_in(proc_tid, self.livepatch, self.files, self._job.companions)
 
     def has_bytes(self, pid):
         """Whether process ``pid`` was given the bytes of the livepatch, instead of loading them from the file.

@@ -110,16 +110,16 @@ def verdict_on_answer(job, subject, answer, success):
         row = yield from verdict_by_reading(job, (yield from renewed(subject)), outcome.ALREADY_PATCHED)
         return row._replace(held_us=answer.held_us)
     if result.stage != abi.STAGE_DONE:
-        return _failed(row, answer, success, job.container)
+        return _failed(row, answer, success, job.livepatch)
     row = yield from verdict_by_reading(job, (yield from renewed(subject)), success)
     return row._replace(held_us=answer.held_us, changed=True)
 
 
-def _failed(row, answer, success, container):
+def _failed(row, answer, success, livepatch):
     """``row`` with the reason why the runtime did not do what it was asked for."""
     result = answer.result
     what = abi.error_sentence(result.error)
-    detail = f" ({_spelled(result.detail, container)})" if result.detail else ""
+    detail = f" ({_spelled(result.detail, livepatch)})" if result.detail else ""
     if result.error == abi.TEXT_UNWRITABLE and success == outcome.PATCHED:
         # The runtime tries that before all else; what a process has denied itself it does not get back.
         return row._replace(
@@ -131,20 +131,20 @@ def _failed(row, answer, success, container):
     return row._replace(reason=f"process {row.pid} ({row.name}): {what}{detail}{tries}")
 
 
-def _spelled(detail, container):
+def _spelled(detail, livepatch):
     """What the runtime says with addresses of functions and numbers of errors, in words: it has no names for them."""
-    detail = re.sub(_FUNCTION, lambda match: _named(match, container), detail)
+    detail = re.sub(_FUNCTION, lambda match: _named(match, livepatch), detail)
     return re.sub(_ERROR_NUMBER, lambda match: os.strerror(int(match.group(1))), detail)
 
 
-def _named(match, container):
+def _named(match, livepatch):
     """The function that _FUNCTION has found, by its name; as it is where the livepatch does not tell that."""
     # Only who has to report a failure waits for it.
     from .stock import stock_functions
 
     address = int(match.group("address"), 16)
     names = {
-        function.name for target in container.targets for function in stock_functions(target)
+        function.name for target in livepatch.targets for function in stock_functions(target)
         if function.address == address and target.soname == match.group("library")
     }
     return f"the function {names.pop()} of {match.group('library')}" if len(names) == 1 else match.group()

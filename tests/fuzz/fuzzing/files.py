@@ -26,12 +26,12 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable im
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import describe_exports, post_process
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.slots import slots_of_own_functions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.unseen import unseen_entries
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
-    parse_container,
-    read_container,
-)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import describe, parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import metadata_fields
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import (
+    parse_livepatch,
+    read_livepatch,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import signature_path, verify
 from ansible_collections.libpulp.livepatch.plugins.module_utils.printable import printable
@@ -168,22 +168,22 @@ def post(data):
         return True
 
 
-# ------------------------------------------------------- livepatch containers
+# --------------------------------------------------------------- livepatches
 
 
-def container(data):
-    found = answer(parse_container, data, "fix.ulp", names=["fix.ulp"])
+def livepatch(data):
+    found = answer(parse_livepatch, data, "fix.ulp", names=["fix.ulp"])
     if found is None:
         return False
     require_printable(metadata_fields(found))
     # What is accepted is read alike from the file.
     with Written(data, "fix.ulp") as path:
-        assert metadata_fields(read_container(path)) == metadata_fields(found)
+        assert metadata_fields(read_livepatch(path)) == metadata_fields(found)
     return True
 
 
 def packed(data):
-    """A patch library, of which a container is made that says what it was made from; twice it is the same one."""
+    """A patch library, of which a livepatch is made that says what it was made from; twice it is the same one."""
     (target,) = [path for path in TARGET_LIBRARY.iterdir() if path.name.startswith(SOUND + "padded")]
     with Written(data, "patch.so") as path:
         description = describe(str(path), str(target), {"answer": "new_answer"})
@@ -192,7 +192,7 @@ def packed(data):
             assert not path.with_name("fix.ulp").exists()
             return False
         require_printable([result.warnings, result.after.splitlines()])
-        found = read_container(result.path)
+        found = read_livepatch(result.path)
         assert found.labels == {"ticket": "4711"}
         assert [(pair.old, pair.new) for part in found.targets for pair in part.functions] == [("answer", "new_answer")]
         assert not pack(description, path.with_name("fix.ulp"), {"ticket": "4711"}).changed
@@ -200,7 +200,7 @@ def packed(data):
 
 
 def rendered(description):
-    lines = [description.livepatch]
+    lines = [description.patch_library]
     for target in description.targets:
         lines += ["@" + target.path, *(f"{pair.old}:{pair.new}" for pair in target.functions),
                   *(f"guard {guard.name}" for guard in target.guards)]
@@ -208,7 +208,7 @@ def rendered(description):
 
 
 def meaning(description):
-    return description.livepatch, [
+    return description.patch_library, [
         (target.path, [(pair.old, pair.new) for pair in target.functions], [guard.name for guard in target.guards])
         for target in description.targets
     ]
@@ -257,7 +257,7 @@ def held(data):
         retracted = answer(hold.read_retracted, path, names=["hold"])
         if rules:
             require_printable([rule.text for rule in rules])
-            livepatch = read_container(TARGET_LIBRARY / (SOUND + "container"))
+            livepatch = read_livepatch(TARGET_LIBRARY / (SOUND + "livepatch"))
             for rule in rules:
                 rule.matches(os.getpid(), livepatch)
         if retracted:
@@ -291,7 +291,7 @@ POST = Target("post", post, inputs.damaged_elf, cost=8)
 TARGETS = (
     Target("elf", look_at_elf, inputs.damaged_elf, cost=8),
     POST,
-    Target("container", container, inputs.damaged_elf, cost=3),
+    Target("livepatch", livepatch, inputs.damaged_elf, cost=3),
     Target("pack", packed, inputs.damaged_elf, cost=12),
     Target("description", described, lambda sounds: inputs.edited_text(sounds, DESCRIPTION_WORDS)),
     Target("signature", signed, lambda sounds: inputs.edited_text(sounds, SIGNER_WORDS), cost=12),

@@ -24,8 +24,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.frames import FrameDescriptions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import describe
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs, runtime
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
@@ -60,14 +60,14 @@ class Process:
         self.compile("-fPIC", "-shared", "-Wl,--build-id", SOURCES / "patch.c", "-o", patch)
         self.compile("-pthread", SOURCES / "app.c", library, "-o", program)
         description = describe(str(patch), str(library), {"answer": "new_answer"})
-        self.container = read_container(pack(description, here / "victim.ulp").path)
+        self.livepatch = read_livepatch(pack(description, here / "victim.ulp").path)
         environment = dict(os.environ, LD_PRELOAD=str(CHECKOUT / "build" / "libpulp.so"), LD_LIBRARY_PATH=str(here))
         self.process = subprocess.Popen([program, "commands"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         env=environment, text=True)
         self.pid = self.process.pid
         assert self.process.stdout.readline() == "ready\n"
         self.ask("inside")
-        row = Trigger(self.container, MappedFiles(), Options(timeout=60)).apply(self.pid)
+        row = Trigger(self.livepatch, MappedFiles(), Options(timeout=60)).apply(self.pid)
         assert row.changed, row
         self.regions = self.find_regions()
 
@@ -108,7 +108,7 @@ class Process:
         facts = gather(Selection((self.pid,)))
         require_printable(facts)
         assert len(facts["processes"]) + len(facts["unpatchable"]) == 1, facts
-        row = Trigger(self.container, MappedFiles(), Options()).check(self.pid)
+        row = Trigger(self.livepatch, MappedFiles(), Options()).check(self.pid)
         assert row.pid == self.pid
         require_printable(row.reason)
         subject = answer(examine, self.pid, MappedFiles(), names=[self.pid])

@@ -13,5 +13,5 @@ PAIRS = {name: "patched_" + name for name in ("version", "hidden_version", "poin
 
 
 def version_patch(build: Build, number: int = 2) -> Path:
-    """The container that has every version function give ``number``; unpatched they give 1."""
+    """The livepatch that has every version function give ``number``; unpatched they give 1."""
     return build.patch(f"patch{number}", PAIRS, flags=(f"-DVERSION={number}",))

@@ -32,13 +32,13 @@ LARGEST_KB = 250 * 1024
 class Stage:
     """Where one hostile process appears: a directory of its own, and what has to be undone when it is over.
 
-    ``build`` is the library that the honest ones run, and that the livepatch ``container`` is for.
+    ``build`` is the library that the honest ones run, and that ``ulp_file`` is for.
     """
 
-    def __init__(self, directory: Path, build: Build, container: Path, undo: contextlib.ExitStack) -> None:
+    def __init__(self, directory: Path, build: Build, ulp_file: Path, undo: contextlib.ExitStack) -> None:
         self.directory = directory
         self.build = build
-        self.container = container
+        self.ulp_file = ulp_file
         self.undo = undo
         self._processes: list[subprocess.Popen] = []
 
@@ -97,11 +97,11 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged(build: Build, container: Path) -> Iterator[Stage]:
+def staged(build: Build, ulp_file: Path) -> Iterator[Stage]:
     """A Stage, which is cleared away at the end."""
     with contextlib.ExitStack() as undo:
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="ulp-hostile-", dir=BUILD)))
-        stage = Stage(directory, build, container, undo)
+        stage = Stage(directory, build, ulp_file, undo)
         try:
             yield stage
         finally:

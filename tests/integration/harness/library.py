@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Target libraries, patch libraries and containers, made from the sources in tests/targets."""
+"""Target libraries, patch libraries and livepatches, made from the sources in tests/targets."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Build:
         flags: Sequence[str] = (),
         link: Sequence[object] = (),
     ) -> Path:
-        """The container of a patch that replaces the library's functions ``pairs`` (old: new)."""
+        """The livepatch that replaces the library's functions ``pairs`` (old: new)."""
         return self.patch_of(name, {self.library: pairs}, source, flags, link)
 
     def patch_of(
@@ -132,7 +132,7 @@ class Build:
         flags: Sequence[str] = (),
         link: Sequence[object] = (),
     ) -> Path:
-        """The container with one ``@`` section for each library in ``sections``, from the cache when packed before.
+        """The livepatch with one ``@`` section for each library in ``sections``, from the cache when packed before.
 
         Tests share a build, and so the cache: another patch of the same name gets files of its own.
         """
@@ -153,18 +153,18 @@ class Build:
         run(command)
         description = self.directory / f"{stem}.dsc"
         description.write_text("\n".join([str(library), *lines]) + "\n")
-        container = self.directory / f"{stem}.ulp"
-        packed = self.ulp.run("pack", description, "-o", container)
+        ulp_file = self.directory / f"{stem}.ulp"
+        packed = self.ulp.run("pack", description, "-o", ulp_file)
         if self.variant.stock and _RELIES in packed.errors and "KEEPING" in source_path.read_text():
             # As the message advises.
             run([*command, *_KEEPING])
-            packed = self.ulp.run("pack", description, "-o", container)
+            packed = self.ulp.run("pack", description, "-o", ulp_file)
         if self.variant.stock and _RELIES in packed.errors:
             # A promise, too: what nobody can be sure of is refused, and nothing is left to test.
             pytest.skip(packed.errors)
         assert packed.status == 0, packed
-        self._patches[key] = container
-        return container
+        self._patches[key] = ulp_file
+        return ulp_file
 
     def program(self, source: str = "app.c", flags: Sequence[str] = ()) -> Path:
         """A victim program, linked against the library by its soname, from the cache when built before."""

@@ -27,11 +27,11 @@ CARRIED_OUT = ("patched", "reverted", "pending")
 
 
 class Livepatch:
-    """One container and what is done with it."""
+    """One livepatch and what is done with it."""
 
-    def __init__(self, ulp: Ulp, container: Path) -> None:
+    def __init__(self, ulp: Ulp, ulp_file: Path) -> None:
         self.ulp = ulp
-        self.container = container
+        self.ulp_file = ulp_file
 
     def apply(self, victim: Victim, tries: int = 1) -> Answer:
         """Apply it; that must work, within so many tries: one that could not borrow a thread says so."""
@@ -52,18 +52,18 @@ class Livepatch:
         return answer
 
     def _once(self, victim: Victim, *options: str) -> Answer:
-        return self.ulp.run("trigger", "-p", victim.pid, self.container, "--timeout", PATIENCE, *options)
+        return self.ulp.run("trigger", "-p", victim.pid, self.ulp_file, "--timeout", PATIENCE, *options)
 
     def check(self, victim: Victim) -> int:
         """The exit status of ``ulp check``."""
-        return self.ulp.run("check", "-p", victim.pid, self.container).status
+        return self.ulp.run("check", "-p", victim.pid, self.ulp_file).status
 
     def wait_for_check(self, victim: Victim, status: int, deadline: float = DEADLINE) -> None:
         """Poll ``ulp check`` until it answers ``status``."""
         said = []
 
         def answers():
-            said[:] = [self.ulp.run("check", "-p", victim.pid, self.container)]
+            said[:] = [self.ulp.run("check", "-p", victim.pid, self.ulp_file)]
             return said[0].status == status
 
         try:
@@ -74,12 +74,12 @@ class Livepatch:
 
 
 class Repeated(Livepatch):
-    """The same for tests that do it hundreds of times: by one process that has read the container and the libraries."""
+    """The same for tests that do it hundreds of times: by one process that has read the livepatch and the libraries."""
 
-    def __init__(self, ulp: Ulp, container: Path) -> None:
-        super().__init__(ulp, container)
+    def __init__(self, ulp: Ulp, ulp_file: Path) -> None:
+        super().__init__(ulp, ulp_file)
         self.server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("repeat.py")), str(COMMAND), str(container)],
+            [sys.executable, str(Path(__file__).with_name("repeat.py")), str(COMMAND), str(ulp_file)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def _once(self, victim: Victim, *options: str) -> Answer:

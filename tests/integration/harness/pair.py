@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two libraries of tests/targets/two_libraries, and containers that patch one of them or both."""
+"""The two libraries of tests/targets/two_libraries, and livepatches that patch one of them or both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pair(Build):
         return self.patch_of(f"lower{version}", {self.lower: LOWER}, flags=(f"-DVERSION={version}",))
 
     def both_patch(self, version: int) -> Path:
-        """One container that has both libraries' functions give ``version``."""
+        """One livepatch that has both libraries' functions give ``version``."""
         return self.patch_of(f"both{version}", {self.library: UPPER, self.lower: LOWER},
                              flags=(f"-DVERSION={version}",))
 

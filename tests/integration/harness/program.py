@@ -46,9 +46,9 @@ class ProgramBuild:
         return description
 
     def patch(self, name: str, version: int, functions: tuple[str, ...]) -> Path:
-        """The container of that livepatch, from the cache when packed before."""
+        """The file of that livepatch, from the cache when packed before."""
         if name not in self._patches:
-            container = self.directory / f"{name}.ulp"
-            self.ulp.succeed("pack", self.description(name, version, functions), "-o", container)
-            self._patches[name] = container
+            ulp_file = self.directory / f"{name}.ulp"
+            self.ulp.succeed("pack", self.description(name, version, functions), "-o", ulp_file)
+            self._patches[name] = ulp_file
         return self._patches[name]

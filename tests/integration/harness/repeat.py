@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A process that applies and reverts one livepatch as often as it is asked, and has read it only once.
 
-Started as a program, with the command ``ulp`` and the container as arguments.  Each line of its standard input is
+Started as a program, with the command ``ulp`` and the livepatch as arguments.  Each line of its standard input is
 "apply PID", "revert PID" or "check PID"; it answers each with one line, the JSON list of outcome, reason, and the
 microseconds that a thread was held or null.  It does what the command does, but for reading the command line, the
-container and the libraries' files anew each time, which is most of the work.
+livepatch and the libraries' files anew each time, which is most of the work.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import sys
 from byte_code import find_core
 
 
-def serve(command, container):
+def serve(command, ulp_file):
     """Answer until the input ends."""
     find_core(command)
-    from libpulp_livepatch.livepatch.container import read_container
+    from libpulp_livepatch.livepatch.livepatch import read_livepatch
     from libpulp_livepatch.process.mapped import MappedFiles
     from libpulp_livepatch.trigger.options import Options
     from libpulp_livepatch.trigger.trigger import Trigger
 
-    trigger = Trigger(read_container(container), MappedFiles(), Options(timeout=60))
+    trigger = Trigger(read_livepatch(ulp_file), MappedFiles(), Options(timeout=60))
     operations = {"apply": trigger.apply, "revert": trigger.revert, "check": trigger.check}
     for line in sys.stdin:
         operation, pid = line.split()

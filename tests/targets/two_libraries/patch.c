@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Built with -DVERSION=N.  One container replaces both functions, or two containers one each. */
+/* Built with -DVERSION=N.  One livepatch replaces both functions, or two livepatches one each. */
 #include "../shapes.h"
 
 EXPORTED OPAQUE int upper_version_new(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Shape: a patched library that calls another one, which the same container patches. */
+/* Shape: a patched library that calls another one, which the same livepatch patches. */
 #include "two_libraries.h"
 #include "../shapes.h"
 

@@ -95,4 +95,4 @@ def test_what_was_meant(arguments, said, capsys):
 
 def test_verbs_with_required_options():
     found = parser().parse_args(["trigger", "F.ulp", "-p", "12", "--revert"])
-    assert (found.process, found.container, found.revert) == (12, "F.ulp", True)
+    assert (found.process, found.livepatch, found.revert) == (12, "F.ulp", True)

@@ -34,7 +34,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors i
 
 PATCH_ID = "ab" * 32
 OTHER_ID = "cd" * 32
-CONTAINER = SimpleNamespace(patch_id=PATCH_ID, path="/var/lib/libpulp/livepatches/cve-1.ulp")
+LIVEPATCH = SimpleNamespace(patch_id=PATCH_ID, path="/var/lib/libpulp/livepatches/cve-1.ulp")
 NO_PID = 2 ** 22 + 1
 
 
@@ -50,8 +50,8 @@ def fixture_sleeper():
     process.wait()
 
 
-def holds(text, pid, container=CONTAINER):
-    return parse_rule(text, "here").matches(pid, container)
+def holds(text, pid, livepatch=LIVEPATCH):
+    return parse_rule(text, "here").matches(pid, livepatch)
 
 
 def test_name(sleeper):
@@ -216,12 +216,12 @@ def test_rule_that_may_hold(text):
 
 def test_exclude_option(sleeper):
     (rule,) = parse_exclude(["sle*"])
-    assert rule.matches(sleeper, CONTAINER)
+    assert rule.matches(sleeper, LIVEPATCH)
     assert (rule.text, rule.origin) == ("name=sle*", "the exclude list")
     (rule,) = parse_exclude([{"name": "sleep", "user": os.geteuid(), "exe": None}])
-    assert rule.matches(sleeper, CONTAINER)
+    assert rule.matches(sleeper, LIVEPATCH)
     (rule,) = parse_exclude(["exe=/nowhere/*"])
-    assert not rule.matches(sleeper, CONTAINER)
+    assert not rule.matches(sleeper, LIVEPATCH)
     assert parse_exclude(["a program"])[0].conditions == (("name", "a program"),)
     assert parse_exclude(["exe='/opt/a b/*'"])[0].text == "exe='/opt/a b/*'"
     with pytest.raises(UlpError, match="the exclude list"):

@@ -25,7 +25,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.ledger 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import FileProblem, Untrusted
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import Row
 
-CONTAINER = SimpleNamespace(patch_id="ab" * 32, path="/var/lib/libpulp/livepatches/cve-1.ulp")
+LIVEPATCH = SimpleNamespace(patch_id="ab" * 32, path="/var/lib/libpulp/livepatches/cve-1.ulp")
 ROWS = [
     Row(1, "one", "patched", held_us=71.5, changed=True),
     Row(2, "two", "already_patched"),
@@ -51,8 +51,8 @@ def lines(path):
 
 def test_entries_are_what_changed_or_failed():
     other = SimpleNamespace(patch_id="cd" * 32, path="/root/cve-2.ulp")
-    rows = [row._replace(patch_id=CONTAINER.patch_id) for row in ROWS]
-    entries = entries_of([*rows, ROWS[0]], [CONTAINER, other], "patch")
+    rows = [row._replace(patch_id=LIVEPATCH.patch_id) for row in ROWS]
+    entries = entries_of([*rows, ROWS[0]], [LIVEPATCH, other], "patch")
     # Of one that is about none in particular, all are named.
     assert (entries[-1]["patch_id"], entries.pop()["patch"]) == ("", "cve-1.ulp, cve-2.ulp")
     assert [entry["pid"] for entry in entries] == [1, 3, 6]
@@ -60,7 +60,7 @@ def test_entries_are_what_changed_or_failed():
         "time", "operation", "patch_id", "patch", "pid", "name", "outcome", "reason", "held_us", "container"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entries[0].pop("time"))
     assert entries[0] == {
-        "operation": "patch", "patch_id": CONTAINER.patch_id, "patch": "cve-1.ulp", "pid": 1, "name": "one",
+        "operation": "patch", "patch_id": LIVEPATCH.patch_id, "patch": "cve-1.ulp", "pid": 1, "name": "one",
         "outcome": "patched", "reason": "", "held_us": 71.5, "container": None}
 
 

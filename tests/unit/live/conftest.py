@@ -18,8 +18,8 @@ import pytest
 from harness.victim import Victim
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import post_process
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
@@ -61,7 +61,7 @@ class Layout(NamedTuple):
     name: str
     directory: Path
     library: Path
-    container: Path
+    livepatch: Path
     app: Path
 
 
@@ -99,11 +99,11 @@ def fixture_layouts(tmp_path_factory, runtime):
         compiled("-fPIC", "-shared", "-Wl,--build-id", HERE / "patch.c", "-o", patch)
         description = directory / "victim.dsc"
         description.write_text(f"{patch}\n@{library}\nanswer:new_answer\n", encoding="utf-8")
-        container = directory / "victim.ulp"
-        pack(parse_description(description), container)
+        livepatch = directory / "victim.ulp"
+        pack(parse_description(description), livepatch)
         app = directory / "app"
         compiled("-pthread", HERE / "app.c", "-L", directory, "-lvictim", "-o", app)
-        found[name] = Layout(name, directory, library, container, app)
+        found[name] = Layout(name, directory, library, livepatch, app)
     return found
 
 
@@ -299,7 +299,7 @@ def fixture_trigger(files):
     """A function that gives the Trigger of a layout's livepatch."""
 
     def trigger(layout, **options):
-        return Trigger(read_container(layout.container), files, Options(**options))
+        return Trigger(read_livepatch(layout.livepatch), files, Options(**options))
 
     return trigger
 

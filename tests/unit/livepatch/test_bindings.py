@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Words of a patch library that stand for something of its target: in containers, and which words they are."""
+"""Words of a patch library that stand for something of its target: in livepatches, and which words they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.separate_symbols import symbols_of
-from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadContainer, BadDescription
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadDescription, BadLivepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.binding import (
     ADDRESS,
     SYMBOL,
@@ -21,12 +21,12 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.bindin
     WORD,
     Binding,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
-    build_container,
-    parse_container,
-)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import dump
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import (
+    make_livepatch,
+    parse_livepatch,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.reference import meaning, word_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import FunctionPair, Target
@@ -49,7 +49,7 @@ def slot(patch, name):
 
 def build(patch, *bindings):
     pair = FunctionPair("f", "g", 64, 10, slot(patch, "g"))
-    data, _patch_id = build_container(patch, [Target("t.so", "/t.so", "00" * 20, [pair], (), bindings)])
+    data, _patch_id = make_livepatch(patch, [Target("t.so", "/t.so", "00" * 20, [pair], (), bindings)])
     return data
 
 
@@ -64,9 +64,9 @@ def test_bindings_come_back(patch):
         Binding(slot(patch, "other"), SYMBOL, "puts", "GLIBC_2.2.5"),
         Binding(slot(patch, "pair"), TLS, "per_thread", offset=16),
     ]))
-    container = parse_container(build(patch, *bindings), "fix.ulp")
-    assert container.format_version == 2
-    assert container.targets[0].bindings == bindings
+    livepatch = parse_livepatch(build(patch, *bindings), "fix.ulp")
+    assert livepatch.format_version == 2
+    assert livepatch.targets[0].bindings == bindings
 
 
 def test_format_1_is_written_where_nothing_of_format_2_is_needed(patch):
@@ -74,7 +74,7 @@ def test_format_1_is_written_where_nothing_of_format_2_is_needed(patch):
     data = build(patch)
     assert metadata_of(data)["format_version"] == 1
     assert set(metadata_of(data)["targets"][0]) == {"soname", "path", "build_id", "functions"}
-    assert parse_container(data, "fix.ulp").format_version == 1
+    assert parse_livepatch(data, "fix.ulp").format_version == 1
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -97,16 +97,16 @@ def test_a_malformed_binding_is_refused(patch, change, message):
     last = max(segment.vaddr + segment.memsz for segment in patch.segments if segment.type == "PT_LOAD")
     places = {"code": slot(patch, "g") & ~7, "unaligned": word + 1, "beyond": last - last % 8}
     change = {key: places.get(value, value) for key, value in change.items()}
-    with pytest.raises(BadContainer, match=message):
-        parse_container(build(patch, Binding(word, ADDRESS, "count")._replace(**change)), "fix.ulp")
+    with pytest.raises(BadLivepatch, match=message):
+        parse_livepatch(build(patch, Binding(word, ADDRESS, "count")._replace(**change)), "fix.ulp")
 
 
 def test_two_bindings_may_not_fill_one_word(patch):
     pair = slot(patch, "pair")
-    with pytest.raises(BadContainer, match="a and b fill the same word"):
-        parse_container(build(patch, Binding(pair, TLS, "a"), Binding(pair + 8, ADDRESS, "b")), "fix.ulp")
-    with pytest.raises(BadContainer, match="not in order"):
-        parse_container(build(patch, Binding(pair, ADDRESS, "a"), Binding(pair - 8, ADDRESS, "b")), "fix.ulp")
+    with pytest.raises(BadLivepatch, match="a and b fill the same word"):
+        parse_livepatch(build(patch, Binding(pair, TLS, "a"), Binding(pair + 8, ADDRESS, "b")), "fix.ulp")
+    with pytest.raises(BadLivepatch, match="not in order"):
+        parse_livepatch(build(patch, Binding(pair, ADDRESS, "a"), Binding(pair - 8, ADDRESS, "b")), "fix.ulp")
 
 
 TARGET = r"""

@@ -25,7 +25,7 @@ def parse(tmp_path, text):
 def test_a_description_with_two_targets_and_comments(tmp_path):
     description = parse(
         tmp_path, "! fixes two\n/lib/fix.so\n\n@/lib/one.so\n a : b \nc:d@V2\n!x:y\n@/lib/two.so\r\na:e")
-    assert (description.livepatch, description.line) == ("/lib/fix.so", 2)
+    assert (description.patch_library, description.line) == ("/lib/fix.so", 2)
     assert [(target.path, target.line) for target in description.targets] == [("/lib/one.so", 4), ("/lib/two.so", 8)]
     assert [tuple(pair) for pair in description.targets[0].functions] == [("a", "b", 5), ("c", "d@V2", 6)]
     assert [tuple(pair) for pair in description.targets[1].functions] == [("a", "e", 9)]
@@ -84,7 +84,7 @@ def test_any_text_is_understood_or_refused(tmp_path, lines):
     except UlpError as error:
         assert str(error).startswith(f"{tmp_path}/patch.dsc:")
     else:
-        assert description.livepatch.startswith("/")
+        assert description.patch_library.startswith("/")
         assert all(target.path.startswith("/") and target.functions for target in description.targets)
 
 

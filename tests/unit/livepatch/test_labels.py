@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a livepatch is about: out of comments and arguments, into the container, and out of the file again."""
+"""What a livepatch is about: out of comments and arguments, into the livepatch, and out of the file again."""
 
 from __future__ import annotations
 

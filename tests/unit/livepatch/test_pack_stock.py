@@ -18,11 +18,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.command.main imp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import separate_symbols
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadDescription, NotPatchable
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import (
     describe,
     parse_description,
 )
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 
 LIBZ = "/usr/lib/x86_64-linux-gnu/libz.so.1"
@@ -62,8 +62,8 @@ def offset(path, name):
 
 
 def packed(result):
-    ((target,), container) = (result.targets, read_container(result.path))
-    assert container.targets == [target] and container.format_version == 2
+    ((target,), livepatch) = (result.targets, read_livepatch(result.path))
+    assert livepatch.targets == [target] and livepatch.format_version == 2
     return {pair.old: pair for pair in target.functions}
 
 

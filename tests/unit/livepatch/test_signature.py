@@ -44,145 +44,145 @@ def fixture_signers(tmp_path):
     return signers
 
 
-@pytest.fixture(name="container")
-def fixture_container(tmp_path):
+@pytest.fixture(name="livepatch")
+def fixture_livepatch(tmp_path):
     path = tmp_path / "fix.ulp"
     path.write_bytes(CONTENTS)
     return path
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
-def test_what_was_signed_is_valid(kind, key, signers, container):
+def test_what_was_signed_is_valid(kind, key, signers, livepatch):
     private = key(kind=kind)
-    signed = sign(container, private)
+    signed = sign(livepatch, private)
     assert signed.changed
-    assert signed.path == f"{container}.sig"
+    assert signed.path == f"{livepatch}.sig"
     allowed = signers(("security@example.com", private))
-    assert verify(CONTENTS, container, allowed) == ("security@example.com", signed.fingerprint)
+    assert verify(CONTENTS, livepatch, allowed) == ("security@example.com", signed.fingerprint)
     # And for ssh-keygen itself, as anybody would call it.
-    with container.open("rb") as stream:
+    with livepatch.open("rb") as stream:
         subprocess.run(
             ["ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "security@example.com", "-n", "libpulp-livepatch",
              "-s", signed.path], stdin=stream, check=True, stdout=subprocess.DEVNULL)
 
 
-def test_what_ssh_keygen_signed_is_valid(key, signers, container):
+def test_what_ssh_keygen_signed_is_valid(key, signers, livepatch):
     private = key()
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "libpulp-livepatch", "-f", private, container], check=True)
-    assert verify(CONTENTS, container, signers(("a@b", private))).identity == "a@b"
-    assert not sign(container, private).changed
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "libpulp-livepatch", "-f", private, livepatch], check=True)
+    assert verify(CONTENTS, livepatch, signers(("a@b", private))).identity == "a@b"
+    assert not sign(livepatch, private).changed
 
 
 @pytest.mark.parametrize("more", [
     b"x", b"Approved by: nobody\n", b"\0", b"-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n",
 ])
-def test_signature_with_more_behind_it(more, key, signers, container):
+def test_signature_with_more_behind_it(more, key, signers, livepatch):
     """Guards a reader of the file from taking for signed what is not.
 
     Seen to fail without _has_more(): ssh-keygen stops reading at the END line.
     """
     private = key()
-    path = sign(container, private).path
+    path = sign(livepatch, private).path
     allowed = signers(("a@b", private))
     with open(path, "ab") as stream:
         stream.write(more)
     with pytest.raises(BadSignature, match=f"^{path} has something after"):
-        verify(CONTENTS, container, allowed)
-    assert sign(container, private).changed
+        verify(CONTENTS, livepatch, allowed)
+    assert sign(livepatch, private).changed
     with open(path, "ab") as stream:
         stream.write(b" \r\n\n")
-    assert verify(CONTENTS, container, allowed).identity == "a@b"
-    assert not sign(container, private).changed
+    assert verify(CONTENTS, livepatch, allowed).identity == "a@b"
+    assert not sign(livepatch, private).changed
 
 
-def test_signing_again_changes_nothing_until_something_is_new(key, container):
+def test_signing_again_changes_nothing_until_something_is_new(key, livepatch):
     private, other = key(), key("other")
-    assert sign(container, private, check=True).changed
-    assert not os.path.exists(f"{container}.sig")
-    sign(container, private)
-    before = os.stat(f"{container}.sig")
-    assert not sign(container, private).changed
-    after = os.stat(f"{container}.sig")
+    assert sign(livepatch, private, check=True).changed
+    assert not os.path.exists(f"{livepatch}.sig")
+    sign(livepatch, private)
+    before = os.stat(f"{livepatch}.sig")
+    assert not sign(livepatch, private).changed
+    after = os.stat(f"{livepatch}.sig")
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert sign(container, other, check=True).changed
-    container.write_bytes(CONTENTS + b"!")
-    assert sign(container, private).changed
-    assert not sign(container, private).changed
-    assert sign(container, other).changed
-    assert sign(container, private).changed
+    assert sign(livepatch, other, check=True).changed
+    livepatch.write_bytes(CONTENTS + b"!")
+    assert sign(livepatch, private).changed
+    assert not sign(livepatch, private).changed
+    assert sign(livepatch, other).changed
+    assert sign(livepatch, private).changed
 
 
 @pytest.mark.parametrize("place", [0, len(CONTENTS) // 2, len(CONTENTS) - 1])
-def test_every_byte_is_covered(place, key, signers, container):
+def test_every_byte_is_covered(place, key, signers, livepatch):
     private = key()
-    sign(container, private)
+    sign(livepatch, private)
     changed = bytearray(CONTENTS)
     changed[place] ^= 1
     with pytest.raises(BadSignature, match=r"fix\.ulp is not what was signed"):
-        verify(bytes(changed), container, signers(("a@b", private)))
+        verify(bytes(changed), livepatch, signers(("a@b", private)))
     for contents in (CONTENTS + b"\0", CONTENTS[:-1]):
         with pytest.raises(BadSignature, match="is not what was signed"):
-            verify(contents, container, signers(("a@b", private)))
+            verify(contents, livepatch, signers(("a@b", private)))
 
 
-def test_refusals(key, signers, container, tmp_path):
+def test_refusals(key, signers, livepatch, tmp_path):
     private, other = key(), key("other")
     allowed = signers(("a@b", private))
     with pytest.raises(BadSignature, match=r"fix\.ulp is not signed"):
-        verify(CONTENTS, container, allowed)
-    sign(container, other)
+        verify(CONTENTS, livepatch, allowed)
+    sign(livepatch, other)
     with pytest.raises(BadSignature, match="not signed by anybody whom .*allowed_signers allows"):
-        verify(CONTENTS, container, allowed)
+        verify(CONTENTS, livepatch, allowed)
     with pytest.raises(BadSignature, match="no valid signature .* by a@b"):
-        verify(CONTENTS, container, allowed, "a@b")
+        verify(CONTENTS, livepatch, allowed, "a@b")
     with pytest.raises(FileProblem, match="nowhere"):
-        verify(CONTENTS, container, tmp_path / "nowhere")
+        verify(CONTENTS, livepatch, tmp_path / "nowhere")
     (tmp_path / "fix.ulp.sig").write_text("rubbish", encoding="ascii")
     with pytest.raises(BadSignature, match="not signed by anybody"):
-        verify(CONTENTS, container, allowed)
+        verify(CONTENTS, livepatch, allowed)
 
 
-def test_another_namespace_is_no_signature_of_a_livepatch(key, signers, container):
+def test_another_namespace_is_no_signature_of_a_livepatch(key, signers, livepatch):
     private = key()
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", private, container], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", private, livepatch], check=True)
     with pytest.raises(BadSignature):
-        verify(CONTENTS, container, signers(("a@b", private)))
-    assert sign(container, private).changed
-    verify(CONTENTS, container, signers(("a@b", private)))
+        verify(CONTENTS, livepatch, signers(("a@b", private)))
+    assert sign(livepatch, private).changed
+    verify(CONTENTS, livepatch, signers(("a@b", private)))
     with pytest.raises(BadSignature, match="namespace"):
-        verify(CONTENTS, container, signers(("a@b", private, 'namespaces="git"')))
+        verify(CONTENTS, livepatch, signers(("a@b", private, 'namespaces="git"')))
 
 
-def test_principals(key, signers, container):
+def test_principals(key, signers, livepatch):
     private, other = key(), key("other")
-    sign(container, private)
+    sign(livepatch, private)
     allowed = signers(("ops@example.com", other), ("!x@example.com,ops@example.com,*@example.org", private))
-    assert verify(CONTENTS, container, allowed).identity == "ops@example.com"
-    assert verify(CONTENTS, container, allowed, "anybody@example.org").identity == "anybody@example.org"
+    assert verify(CONTENTS, livepatch, allowed).identity == "ops@example.com"
+    assert verify(CONTENTS, livepatch, allowed, "anybody@example.org").identity == "anybody@example.org"
     with pytest.raises(BadSignature, match="x@example.com"):
-        verify(CONTENTS, container, allowed, "x@example.com")
+        verify(CONTENTS, livepatch, allowed, "x@example.com")
     with pytest.raises(BadSignature):
-        verify(CONTENTS, container, signers(("a@b", private, 'valid-before="20200101"')))
+        verify(CONTENTS, livepatch, signers(("a@b", private, 'valid-before="20200101"')))
 
 
-def test_keys_that_cannot_be_used(key, container, tmp_path):
+def test_keys_that_cannot_be_used(key, livepatch, tmp_path):
     with pytest.raises(FileProblem, match="nokey"):
-        sign(container, tmp_path / "nokey")
+        sign(livepatch, tmp_path / "nokey")
     with pytest.raises(BadSignature, match=r"fix\.ulp is not a key"):
-        sign(container, container)
+        sign(livepatch, livepatch)
     open_to_all = key()
     open_to_all.chmod(0o644)
     with pytest.raises(BadSignature, match="too open") as caught:
-        sign(container, open_to_all)
+        sign(livepatch, open_to_all)
     assert "\n" not in str(caught.value)
-    assert not os.path.exists(f"{container}.sig")
+    assert not os.path.exists(f"{livepatch}.sig")
 
 
-def test_machine_without_ssh_keygen(key, signers, container, monkeypatch, tmp_path):
+def test_machine_without_ssh_keygen(key, signers, livepatch, monkeypatch, tmp_path):
     private = key()
-    sign(container, private)
+    sign(livepatch, private)
     allowed = signers(("a@b", private))
     monkeypatch.setenv("PATH", str(tmp_path))
-    for attempt in (lambda: sign(container, private), lambda: verify(CONTENTS, container, allowed)):
+    for attempt in (lambda: sign(livepatch, private), lambda: verify(CONTENTS, livepatch, allowed)):
         with pytest.raises(MissingProgram, match="openssh-client"):
             attempt()

@@ -10,7 +10,7 @@ import itertools
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import Container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import Livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import FunctionPair, Target
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.together import (
     in_order,
@@ -21,7 +21,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.togeth
 
 def livepatch(name, *needs, build_id="aa", offset=0x1000, replaces=()):
     target = Target("libx.so.1", "/usr/lib/libx.so.1", build_id, [FunctionPair("f", "g", offset, 40, 0x100)])
-    return Container(
+    return Livepatch(
         f"/fixes/{name}.ulp", 1, name * 64, "", [target], [need * 64 for need in needs], {}, (0, 0), frozenset(),
         tuple(replaces))
 
@@ -58,7 +58,7 @@ def test_not_clear(pair, said):
     for each in (pair, pair[::-1]):
         with pytest.raises(UlpError, match=said) as caught:
             require_unambiguous(each)
-        assert all(container.path in str(caught.value) for container in pair)
+        assert all(livepatch.path in str(caught.value) for livepatch in pair)
 
 
 def test_the_same_twice():

@@ -169,7 +169,7 @@ def test_a_livepatch_is_packed_and_signed(compile_library, play, tmp_path):
     assert results["unsigned"]["signature"] is None
     assert results["signed"]["signature"] == results["check"]["signature"] == str(signature)
     assert str(tmp_path / "nokey") in results["no_key"]["msg"]
-    # The last container, too, is what was signed.
+    # The last livepatch, too, is what was signed.
     with (tmp_path / "fix.ulp").open("rb") as stream:
         subprocess.run(["ssh-keygen", "-Y", "check-novalidate", "-n", "libpulp-livepatch", "-s", str(signature)],
                        stdin=stream, check=True, stdout=subprocess.DEVNULL)

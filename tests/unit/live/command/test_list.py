@@ -219,10 +219,10 @@ def test_watching_on_a_terminal_redraws(padded, start, command):
 
 def test_dump_is_for_people_unless_json_is_asked_for(padded, ulp):
     """Seen to fail with JSON always."""
-    status, output, errors = ulp("dump", padded.container)
+    status, output, errors = ulp("dump", padded.livepatch)
     assert (status, errors) == (0, [])
-    fields = json.loads(ulp("dump", "--json", padded.container)[1])
-    assert output.splitlines()[0] == f"{padded.container}: patch ID {fields['patch_id']}, format 1"
+    fields = json.loads(ulp("dump", "--json", padded.livepatch)[1])
+    assert output.splitlines()[0] == f"{padded.livepatch}: patch ID {fields['patch_id']}, format 1"
     (target,) = fields["targets"]
     assert f"  for libvictim.so with build ID {target['build_id']}, built as {target['path']}" in output
     assert "    answer is replaced by new_answer" in output

@@ -52,7 +52,7 @@ def test_every_process_that_runs_the_library(layouts, start):
     victims = [start(padded) for _index in range(3)]
     unprepared = start(padded, preload=False)
     other = start(layouts["posted"])
-    result = dispatch(padded.container, PATCH, Selection(), Options())
+    result = dispatch(padded.livepatch, PATCH, Selection(), Options())
     rows = rows_by_pid(result)
     assert {rows[victim.pid].outcome for victim in victims} == {"patched"}
     assert rows[unprepared.pid].outcome == "not_patchable"
@@ -68,25 +68,25 @@ def test_every_process_that_runs_the_library(layouts, start):
     assert before.count("not applied") == 3
     assert "not applied" not in after
 
-    again = dispatch(padded.container, PATCH, Selection(), Options())
+    again = dispatch(padded.livepatch, PATCH, Selection(), Options())
     assert not again.changed
     # Others may run on this machine.
     mine = [row for row in again.rows if row.pid in {found.pid for found in (*victims, unprepared, other)}]
     assert count_outcomes(mine) == {"already_patched": 3, "not_patchable": 1, "already_fixed_on_disk": 1}
     assert state_text(again, False) == ""
     pids = tuple(victim.pid for victim in victims)
-    assert dispatch(padded.container, CHECK, Selection(pids), Options()).applied
+    assert dispatch(padded.livepatch, CHECK, Selection(pids), Options()).applied
 
-    back = dispatch(padded.container, REVERT, Selection(pids), Options())
+    back = dispatch(padded.livepatch, REVERT, Selection(pids), Options())
     assert count_outcomes(back.rows) == {"reverted": 3}
     assert "not applied" in state_text(back, True)
-    assert not dispatch(padded.container, CHECK, Selection(pids), Options()).applied
+    assert not dispatch(padded.livepatch, CHECK, Selection(pids), Options()).applied
 
 
 def test_named_processes(padded, start):
     victim, other = start(padded), start(padded)
     selection = Selection(pids=(victim.pid, NO_PID))
-    result = dispatch(padded.container, PATCH, selection, Options())
+    result = dispatch(padded.livepatch, PATCH, selection, Options())
     rows = rows_by_pid(result)
     assert list(rows) == [victim.pid, NO_PID]
     assert rows[NO_PID].outcome == "failed"
@@ -97,25 +97,25 @@ def test_named_processes(padded, start):
 
 def test_process_that_cannot_be_patched_is_a_failure_only_if_it_was_asked_for(padded, start):
     victim = start(padded, preload=False)
-    result = dispatch(padded.container, PATCH, Selection(pids=(victim.pid,)), Options())
+    result = dispatch(padded.livepatch, PATCH, Selection(pids=(victim.pid,)), Options())
     assert [row.pid for row in result.failures] == [victim.pid]
-    result = dispatch(padded.container, PATCH, Selection(), Options())
+    result = dispatch(padded.livepatch, PATCH, Selection(), Options())
     assert victim.pid in rows_by_pid(result)
     assert result.failures == []
 
 
 def test_names_and_exclusion(padded, start):
     victim = start(padded)
-    result = dispatch(padded.container, PATCH, Selection(names=("no such*",)), Options())
+    result = dispatch(padded.livepatch, PATCH, Selection(names=("no such*",)), Options())
     assert result.rows == []
     result = dispatch(
-        padded.container, PATCH, Selection(names=("ap?",)), Options(), Policy(exclude=parse_exclude(["a*"]))
+        padded.livepatch, PATCH, Selection(names=("ap?",)), Options(), Policy(exclude=parse_exclude(["a*"]))
     )
     assert rows_by_pid(result)[victim.pid].outcome == "excluded"
     assert victim.ask("answer") == "20"
-    result = dispatch(padded.container, PATCH, Selection(), Options(), Policy(exclude=parse_exclude(["app"])))
+    result = dispatch(padded.livepatch, PATCH, Selection(), Options(), Policy(exclude=parse_exclude(["app"])))
     assert rows_by_pid(result)[victim.pid].outcome == "excluded"
-    result = dispatch(padded.container, PATCH, Selection(names=("ap?",)), Options())
+    result = dispatch(padded.livepatch, PATCH, Selection(names=("ap?",)), Options())
     assert rows_by_pid(result)[victim.pid].outcome == "patched"
 
 
@@ -126,7 +126,7 @@ def test_choice_never_contains_this_process():
 
 def test_check_mode(padded, start):
     victim = start(padded)
-    result = dispatch(padded.container, PATCH, Selection((victim.pid,)), Options(check=True))
+    result = dispatch(padded.livepatch, PATCH, Selection((victim.pid,)), Options(check=True))
     assert result.changed
     assert result.rows[0].outcome == "patched"
     assert victim.ask("answer") == "20"
@@ -137,12 +137,12 @@ def test_waiting_for_all_processes_together(padded, start):
     for victim in victims:
         victim.start_thread("inside", 0)
     pids = tuple(victim.pid for victim in victims)
-    result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=0.4))
+    result = dispatch(padded.livepatch, PATCH, Selection(pids), Options(wait_migrated=0.4))
     assert count_outcomes(result.rows) == {"pending": 2}
     assert all(row.changed and row.held_us for row in result.rows)
     for victim in victims:
         assert victim.ask("release") == "20"
-    result = dispatch(padded.container, PATCH, Selection(pids), Options(wait_migrated=60))
+    result = dispatch(padded.livepatch, PATCH, Selection(pids), Options(wait_migrated=60))
     assert count_outcomes(result.rows) == {"already_patched": 2}
 
 
@@ -157,10 +157,10 @@ def test_process_that_ends_while_it_is_waited_for(padded, start, monkeypatch, op
     victim, staying = start(padded), start(padded)
     pids = (victim.pid, staying.pid)
     if operation == REVERT:
-        dispatch(padded.container, PATCH, Selection(pids), Options())
+        dispatch(padded.livepatch, PATCH, Selection(pids), Options())
     victim.start_thread("inside", 0)
     if operation == CHECK:
-        dispatch(padded.container, PATCH, Selection(pids), Options())
+        dispatch(padded.livepatch, PATCH, Selection(pids), Options())
     original = _Work.wait
 
     def wait(work, *arguments):
@@ -171,7 +171,7 @@ def test_process_that_ends_while_it_is_waited_for(padded, start, monkeypatch, op
 
     monkeypatch.setattr(_Work, "wait", wait)
     selection = Selection(pids) if by_number else Selection(names=("app",))
-    result = dispatch(padded.container, operation, selection, Options(wait_migrated=60))
+    result = dispatch(padded.livepatch, operation, selection, Options(wait_migrated=60))
     *ended, other = result.rows
     assert other.outcome == {CHECK: "already_patched", PATCH: "patched", REVERT: "reverted"}[operation]
     assert [(row.outcome, row.reason, row.threads_pending) for row in ended] == (by_number or operation != CHECK) * [
@@ -196,7 +196,7 @@ def test_process_that_ends_while_it_is_attached_to(padded, start, monkeypatch, r
     original = carry_out.exchange
     monkeypatch.setattr(carry_out, "exchange", exchange)
     options = Options(attach=True, runtime=str(runtime / "libpulp.so"))
-    result = dispatch(padded.container, PATCH, Selection(names=("app",)), options)
+    result = dispatch(padded.livepatch, PATCH, Selection(names=("app",)), options)
     ended, other = result.rows
     assert other.outcome == "patched"
     assert (ended.outcome, ended.changed, ended.attached) == ("not_applicable", True, True), ended
@@ -229,7 +229,7 @@ def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_
     ledger = tmp_path / "ledger.jsonl"
     selection = Selection(pids=(victim.pid,))
     before = [signal.getsignal(number) for number in SIGNALS]
-    result = dispatch(padded.container, PATCH, selection, Options(retries=19), Policy(ledger=str(ledger)))
+    result = dispatch(padded.livepatch, PATCH, selection, Options(retries=19), Policy(ledger=str(ledger)))
     assert [signal.getsignal(number) for number in SIGNALS] == before
     (row,) = result.rows
     assert (row.outcome, row.changed, len(calls)) == ("failed", False, 1)
@@ -252,7 +252,7 @@ def test_process_that_ends_between_two_looks_is_left_out(padded, start, monkeypa
         return answer
 
     monkeypatch.setattr(Dealer, "_is_concerned", is_concerned)
-    assert victim.pid not in rows_by_pid(dispatch(padded.container, PATCH, Selection(), Options()))
+    assert victim.pid not in rows_by_pid(dispatch(padded.livepatch, PATCH, Selection(), Options()))
 
 
 # -------------------------------------------------------------------- facts
@@ -299,7 +299,7 @@ def test_facts_of_many_patched_processes_are_cheap(padded, start):
     many lines a search meets depends on where the kernel put the libraries.
     """
     selection = Selection(tuple(start(padded).pid for _index in range(20)))
-    assert count_outcomes(dispatch(padded.container, PATCH, selection, Options()).rows) == {"patched": 20}
+    assert count_outcomes(dispatch(padded.livepatch, PATCH, selection, Options()).rows) == {"patched": 20}
 
     # What a worker does, without the worker, in which nobody could count.
     facts_of = facts.facts_of(selection)
@@ -331,35 +331,35 @@ def test_command_from_library_to_messages(layouts, ulp, start, tmp_path):
     assert json.loads(output)["trampolines"] == 4
     status, output, errors = ulp("pack", posted.directory / "victim.dsc", "-o", tmp_path / "victim.ulp")
     assert (status, errors) == (0, [])
-    container = tmp_path / "victim.ulp"
-    assert container.read_bytes() == posted.container.read_bytes()
-    status, output, errors = ulp("dump", "--json", container)
+    livepatch = tmp_path / "victim.ulp"
+    assert livepatch.read_bytes() == posted.livepatch.read_bytes()
+    status, output, errors = ulp("dump", "--json", livepatch)
     assert json.loads(output)["targets"][0]["soname"] == "libvictim.so"
 
     victim = start(posted)
-    status, output, errors = ulp("check", "-p", victim.pid, container)
+    status, output, errors = ulp("check", "-p", victim.pid, livepatch)
     assert (status, errors) == (1, [f"ulp: the livepatch is not applied to process {victim.pid} (app)"])
-    status, output, errors = ulp("trigger", "-p", victim.pid, container, "--json")
+    status, output, errors = ulp("trigger", "-p", victim.pid, livepatch, "--json")
     assert (status, errors) == (0, [])
     row = json.loads(output)
     assert list(row) == [
         "attached", "attached_now", "container", "coroutines", "held_us", "name", "outcome", "patch_id", "pid",
         "reason", "threads", "threads_pending"]
     assert row["outcome"] == "patched"
-    assert ulp("check", "-p", victim.pid, container)[0] == 0
+    assert ulp("check", "-p", victim.pid, livepatch)[0] == 0
     status, output, errors = ulp("list", "-p", victim.pid)
     assert status == 0
     assert "victim.ulp applied" in output
     status, output, errors = ulp("list", "--json")
     assert victim.pid in [process["pid"] for process in json.loads(output)["processes"]]
-    status, output, errors = ulp("dispatch", "revert", container, victim.pid)
+    status, output, errors = ulp("dispatch", "revert", livepatch, victim.pid)
     assert (status, errors) == (0, [])
     assert "reverted" in output
     victim.start_thread("inside", 0)
-    assert ulp("trigger", "-p", victim.pid, container)[0] == 0
-    assert ulp("check", "-p", victim.pid, container)[0] == 3
-    assert ulp("trigger", "-p", victim.pid, container, "--revert")[0] == 0
-    status, output, errors = ulp("check", "-p", victim.pid, container)
+    assert ulp("trigger", "-p", victim.pid, livepatch)[0] == 0
+    assert ulp("check", "-p", victim.pid, livepatch)[0] == 3
+    assert ulp("trigger", "-p", victim.pid, livepatch, "--revert")[0] == 0
+    status, output, errors = ulp("check", "-p", victim.pid, livepatch)
     assert (status, errors) == (1, [f"ulp: the livepatch was reverted in process {victim.pid} (app)"]) or status == 3
     status, output, errors = ulp("messages", "-p", victim.pid)
     assert status == 0
@@ -372,13 +372,13 @@ def test_command_refuses(padded, ulp, start, tmp_path):
     text = tmp_path / "text"
     text.write_text("no ELF file", encoding="utf-8")
     for arguments, naming in (
-        (("trigger", "-p", victim.pid, padded.container), str(victim.pid)),
-        (("trigger", "-p", NO_PID, padded.container), str(NO_PID)),
+        (("trigger", "-p", victim.pid, padded.livepatch), str(victim.pid)),
+        (("trigger", "-p", NO_PID, padded.livepatch), str(NO_PID)),
         (("trigger", "-p", victim.pid, text), str(text)),
         (("trigger", "-p", victim.pid, tmp_path / "missing.ulp"), "missing.ulp"),
         (("trigger", "-p", victim.pid, padded.library), "not a livepatch"),
-        (("check", "-p", NO_PID, padded.container), str(NO_PID)),
-        (("dispatch", "patch", padded.container, NO_PID), str(NO_PID)),
+        (("check", "-p", NO_PID, padded.livepatch), str(NO_PID)),
+        (("dispatch", "patch", padded.livepatch, NO_PID), str(NO_PID)),
         (("list", "-p", NO_PID), str(NO_PID)),
         (("messages", "-p", NO_PID), str(NO_PID)),
         (("post", text), str(text)),
@@ -392,8 +392,8 @@ def test_command_refuses(padded, ulp, start, tmp_path):
 
 def test_command_usage(ulp, padded):
     for arguments in (
-        (), ("unknown",), ("trigger", padded.container), ("trigger", "-p", "x", padded.container),
-        ("dispatch", "twist", padded.container), ("trigger", "-p", "1", padded.container, "--timeout", "-1"),
+        (), ("unknown",), ("trigger", padded.livepatch), ("trigger", "-p", "x", padded.livepatch),
+        ("dispatch", "twist", padded.livepatch), ("trigger", "-p", "1", padded.livepatch, "--timeout", "-1"),
     ):
         status, _output, errors = ulp(*arguments)
         assert status == 2, arguments

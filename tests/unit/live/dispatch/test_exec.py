@@ -176,6 +176,6 @@ def test_program_of_no_concern_gets_no_row(padded, start, at):
     """
     victim = start(padded)
     at(victim, "candidates", become_sleep)
-    result = dispatch(padded.container, PATCH, Selection(), Options())
+    result = dispatch(padded.livepatch, PATCH, Selection(), Options())
     assert [row for row in result.rows if row.pid == victim.pid] == []
     assert victim.process.poll() is None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 
 NO_PID = 2 ** 22 + 1
 
@@ -60,21 +60,21 @@ def test_from_can_be_to_is_patched(layout, start, trigger, explained):
     status, steps, found = explained(victim.pid)
     assert (status, failed(steps), found["outcome"]) == (0, [], None)
     assert str(layout.library) in steps["libraries"][1]
-    build_id = read_container(layout.container).targets[0].build_id
+    build_id = read_livepatch(layout.livepatch).targets[0].build_id
     assert build_id in steps["libraries"][1]
 
-    status, steps, found = explained(victim.pid, layout.container)
+    status, steps, found = explained(victim.pid, layout.livepatch)
     assert (status, failed(steps), found["outcome"]) == (0, [], "patched")
     assert build_id in steps["target"][1]
     assert steps["functions"][1] == "answer of libvictim.so can be replaced"
     assert steps["livepatches"][1] == "no livepatch is applied to it"
     assert steps["threads"][1].startswith("threads: 1, ")
-    assert found["next"] == f"apply it: ulp trigger -p {victim.pid} {layout.container}"
+    assert found["next"] == f"apply it: ulp trigger -p {victim.pid} {layout.livepatch}"
     assert memory_of(victim.pid) == before
     assert victim.ask("answer") == "20"
 
     trigger(layout).apply(victim.pid)
-    status, steps, found = explained(victim.pid, layout.container)
+    status, steps, found = explained(victim.pid, layout.livepatch)
     assert (status, failed(steps), found["outcome"]) == (0, [], "already_patched")
     assert steps["livepatches"][1] == "applied to it: victim.ulp"
 
@@ -84,7 +84,7 @@ def test_threads_that_are_behind(padded, start, trigger, explained):
     victim.start_thread("inside", 0)
     trigger(padded).apply(victim.pid)
     victim.wait_for_threads(2)
-    status, steps, found = explained(victim.pid, padded.container)
+    status, steps, found = explained(victim.pid, padded.livepatch)
     assert (status, found["outcome"]) == (0, "pending")
     assert "1 of them do not use the newest functions yet" in steps["threads"][1]
 
@@ -92,13 +92,13 @@ def test_threads_that_are_behind(padded, start, trigger, explained):
 def test_why_not(layouts, start, explained, foreign_program, tmp_path):
     """Seen to fail, each by itself, with the step's question left out."""
     padded = layouts["padded"]
-    status, steps, found = explained(NO_PID, padded.container)
+    status, steps, found = explained(NO_PID, padded.livepatch)
     assert (status, failed(steps)) == (1, ["process"])
     assert {result for name, (result, _text) in steps.items() if name not in ("process", "livepatch")} == {"skipped"}
     assert f"process {NO_PID} does not exist" in found["next"]
 
     bare = start(padded, preload=False)
-    _status, steps, found = explained(bare.pid, padded.container, "--no-attach")
+    _status, steps, found = explained(bare.pid, padded.livepatch, "--no-attach")
     assert failed(steps) == ["runtime"]
     assert steps["target"][0] == "passed"  # what it runs is known all the same
     assert "attaching is not turned off" in found["next"]
@@ -108,34 +108,34 @@ def test_why_not(layouts, start, explained, foreign_program, tmp_path):
     assert "statically linked" in found["next"]
 
     other = start(layouts["posted"])
-    _status, steps, found = explained(other.pid, padded.container)
+    _status, steps, found = explained(other.pid, padded.livepatch)
     assert failed(steps) == ["target"]
     assert found["outcome"] == "already_fixed_on_disk"
-    assert read_container(padded.container).targets[0].build_id in found["next"]
+    assert read_livepatch(padded.livepatch).targets[0].build_id in found["next"]
 
     victim = start(padded)
     hold, stop, retracted = tmp_path / "hold", tmp_path / "stop", tmp_path / "retracted"
     tmp_path.chmod(0o755)
     hold.write_text("name=app patch=victim.ulp\n", encoding="utf-8")
-    retracted.write_text(f"{read_container(padded.container).patch_id} bad\n", encoding="utf-8")
-    _status, steps, found = explained(victim.pid, padded.container, "--hold-file", hold)
+    retracted.write_text(f"{read_livepatch(padded.livepatch).patch_id} bad\n", encoding="utf-8")
+    _status, steps, found = explained(victim.pid, padded.livepatch, "--hold-file", hold)
     assert failed(steps) == ["hold"]
     assert f"{hold} line 1" in found["next"]
     # It is about another livepatch, or may be.
     assert failed(explained(victim.pid, "--hold-file", hold)[1]) == []
     stop.touch()
     assert failed(explained(victim.pid, "--kill-switch", stop)[1]) == ["hold"]
-    _status, steps, found = explained(victim.pid, padded.container, "--retracted-file", retracted)
+    _status, steps, found = explained(victim.pid, padded.livepatch, "--retracted-file", retracted)
     assert failed(steps) == ["livepatch"]
     assert "is retracted" in found["next"]
     signers = tmp_path / "signers"
     signers.write_text("", encoding="utf-8")
-    _status, steps, _found = explained(victim.pid, padded.container, "--allowed-signers", signers)
+    _status, steps, _found = explained(victim.pid, padded.livepatch, "--allowed-signers", signers)
     assert failed(steps) == ["livepatch"]
 
     victim.process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, victim.pid, os.WSTOPPED | os.WNOWAIT)
-    _status, steps, found = explained(victim.pid, padded.container)
+    _status, steps, found = explained(victim.pid, padded.livepatch)
     assert failed(steps) == ["access"]
     assert "SIGCONT" in found["next"]
     victim.process.send_signal(signal.SIGCONT)
@@ -154,7 +154,7 @@ def test_changed_code(padded, start, explained, look):
     with open(f"/proc/{victim.pid}/mem", "r+b", buffering=0) as memory:
         memory.seek(library.base + function.address)
         memory.write(b"\xcc")
-    status, steps, found = explained(victim.pid, padded.container)
+    status, steps, found = explained(victim.pid, padded.livepatch)
     assert (status, failed(steps), found["outcome"]) == (1, ["functions"], "failed")
     assert "answer" in found["next"]
 
@@ -186,16 +186,16 @@ def test_program_that_is_not_for_livepatching(explained):
 def test_runtime_can_be_loaded(padded, start, explained, runtime):
     """What an apply with the same options would do.  Seen to fail with the runtime asked for whatever they say."""
     victim = start(padded, preload=False)
-    status, steps, found = explained(victim.pid, padded.container, "--no-attach")
+    status, steps, found = explained(victim.pid, padded.livepatch, "--no-attach")
     assert (status, failed(steps)) == (1, ["runtime"])
 
-    status, steps, found = explained(victim.pid, padded.container, "--runtime", runtime / "libpulp.so")
+    status, steps, found = explained(victim.pid, padded.livepatch, "--runtime", runtime / "libpulp.so")
     assert (status, failed(steps), found["outcome"]) == (0, [], "patched")
     assert "which would be loaded" in steps["runtime"][1]
-    assert found["next"] == f"apply it: ulp trigger -p {victim.pid} {padded.container}"
+    assert found["next"] == f"apply it: ulp trigger -p {victim.pid} {padded.livepatch}"
     assert "libpulp" not in Path(f"/proc/{victim.pid}/maps").read_text()
 
-    status, steps, found = explained(victim.pid, padded.container, "--runtime", padded.library)
+    status, steps, found = explained(victim.pid, padded.livepatch, "--runtime", padded.library)
     assert (status, failed(steps)) == (1, ["dry run"])
     assert str(padded.library) in found["next"]
     assert victim.ask("answer") == "20"

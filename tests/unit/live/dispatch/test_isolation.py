@@ -71,9 +71,9 @@ def test_others_are_served_while_one_never_answers(padded, start, stuck, operati
     """Guards everybody else; seen to hang for ever with dispatch() reading in its own process."""
     before, hanging, after = victims = [start(padded) for _each in range(3)]
     if operation != PATCH:
-        dispatch(padded.container, PATCH, pids(*victims), Options())
+        dispatch(padded.livepatch, PATCH, pids(*victims), Options())
     stuck(hanging, applicability, "examine", lambda pid, *_others: pid)
-    rows = rows_of(dispatch(padded.container, operation, pids(*victims), PATIENT))
+    rows = rows_of(dispatch(padded.livepatch, operation, pids(*victims), PATIENT))
     done = {PATCH: "patched", REVERT: "reverted", CHECK: "already_patched"}[operation]
     assert [rows[victim.pid].outcome for victim in (before, after)] == [done, done]
     row = rows[hanging.pid]
@@ -108,7 +108,7 @@ def test_many_that_never_answer_are_waited_for_together(padded, start, monkeypat
         return original(pid, files, *others)
 
     monkeypatch.setattr(applicability, "examine", answer_when_all_hang)
-    result = dispatch(padded.container, PATCH, pids(*hanging, other), Options(examine_timeout=40))
+    result = dispatch(padded.livepatch, PATCH, pids(*hanging, other), Options(examine_timeout=40))
     assert {row.outcome for row in result.rows} == {"patched"}
 
 
@@ -117,7 +117,7 @@ def test_process_that_is_left_alone_does_not_fail_the_run(padded, start, stuck):
     hanging, other = start(padded), start(padded)
     stuck(hanging, applicability, "read_code_maps", lambda proc_tid: proc_tid)
     policy = Policy(exclude=parse_exclude(["name=app"]))
-    result = dispatch(padded.container, PATCH, Selection(), PATIENT, policy)
+    result = dispatch(padded.livepatch, PATCH, Selection(), PATIENT, policy)
     assert [rows_of(result)[victim.pid].outcome for victim in (hanging, other)] == ["excluded", "excluded"]
 
 
@@ -128,7 +128,7 @@ def test_request_is_carried_out_although_nobody_waits_for_it(padded, start, stuc
     """
     victim = start(padded)
     stuck(victim, exchange, "verdict_on_answer", lambda _job, subject, *_others: subject.pid)
-    row = rows_of(dispatch(padded.container, PATCH, pids(victim), PATIENT))[victim.pid]
+    row = rows_of(dispatch(padded.livepatch, PATCH, pids(victim), PATIENT))[victim.pid]
     assert (row.outcome, row.changed) == ("patched", True)
     assert victim.ask("answer") == "5001"
 
@@ -158,7 +158,7 @@ def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, mo
 
     monkeypatch.setattr(borrow, "await_result", await_result)
     monkeypatch.setattr(applicability, "examine", never_answer)
-    rows = rows_of(dispatch(padded.container, PATCH, pids(sent, hanging), PATIENT))
+    rows = rows_of(dispatch(padded.livepatch, PATCH, pids(sent, hanging), PATIENT))
     assert (rows[sent.pid].outcome, rows[sent.pid].changed) == ("patched", True)
     assert rows[hanging.pid].outcome == "failed"
 
@@ -167,7 +167,7 @@ def test_no_worker_is_left(padded, start, stuck):
     """Guards the machine against what the tools leave there."""
     hanging = start(padded)
     stuck(hanging, applicability, "examine", lambda pid, *_others: pid)
-    dispatch(padded.container, PATCH, pids(hanging), PATIENT)
+    dispatch(padded.livepatch, PATCH, pids(hanging), PATIENT)
     assert [pid for pid in process_ids() if _parent(pid) == os.getpid() and pid != hanging.pid] == []
 
 
@@ -193,7 +193,7 @@ def test_unexpected_exception_ends_in_the_row(padded, start, monkeypatch, faults
         return original(pid, files, *others)
 
     monkeypatch.setattr(applicability, "examine", examine)
-    rows = rows_of(dispatch(padded.container, PATCH, pids(strange, stranger, other), Options()))
+    rows = rows_of(dispatch(padded.livepatch, PATCH, pids(strange, stranger, other), Options()))
     assert rows[other.pid].outcome == "patched"
     for victim in (strange, stranger):
         assert rows[victim.pid].outcome == "failed"
@@ -213,7 +213,7 @@ def test_too_little_memory_ends_in_the_row(padded, start, monkeypatch):
         return original(pid, files, *others)
 
     monkeypatch.setattr(applicability, "examine", examine)
-    rows = rows_of(dispatch(padded.container, PATCH, pids(large, other), Options()))
+    rows = rows_of(dispatch(padded.livepatch, PATCH, pids(large, other), Options()))
     assert (rows[other.pid].outcome, rows[large.pid].outcome, rows[large.pid].changed) == ("patched", "failed", False)
     assert "takes too much memory to examine" in rows[large.pid].reason
 
@@ -229,7 +229,7 @@ def test_unexpected_exception_before_anything_is_known(padded, start, monkeypatc
         return original(dealer, pid)
 
     monkeypatch.setattr(Dealer, "_is_concerned", is_concerned)
-    rows = rows_of(dispatch(padded.container, PATCH, Selection(), Options()))
+    rows = rows_of(dispatch(padded.livepatch, PATCH, Selection(), Options()))
     assert (rows[strange.pid].outcome, rows[other.pid].outcome) == ("failed", "patched")
     faults_met.clear()
 
@@ -243,7 +243,7 @@ def test_unexpected_exception_after_the_request(padded, start, monkeypatch, faul
         raise ValueError("not that")
 
     monkeypatch.setattr(exchange, "verdict_on_answer", verdict_on_answer)
-    row = rows_of(dispatch(padded.container, PATCH, pids(victim), Options()))[victim.pid]
+    row = rows_of(dispatch(padded.livepatch, PATCH, pids(victim), Options()))[victim.pid]
     assert (row.outcome, row.changed) == ("patched", True)
     faults_met.clear()
 
@@ -308,7 +308,7 @@ def fixture_dispatch_meanwhile(padded, monkeypatch, calls):
 
     def dispatch_meanwhile(operation, victim, act):
         if operation != PATCH:
-            dispatch(padded.container, PATCH, APPS, Options())
+            dispatch(padded.livepatch, PATCH, APPS, Options())
         original = Guard.reason
 
         def reason(guard, pid):
@@ -317,7 +317,7 @@ def fixture_dispatch_meanwhile(padded, monkeypatch, calls):
             return original(guard, pid)
 
         monkeypatch.setattr(Guard, "reason", reason)
-        return dispatch(padded.container, operation, APPS, Options())
+        return dispatch(padded.livepatch, operation, APPS, Options())
 
     return dispatch_meanwhile
 
@@ -334,7 +334,7 @@ def test_child_that_is_forked_meanwhile(padded, start, dispatch_meanwhile, opera
     ]
     assert result.incomplete is None
     # A look at everybody says the same.
-    assert dispatch(padded.container, CHECK, APPS, Options()).applied == (operation == PATCH)
+    assert dispatch(padded.livepatch, CHECK, APPS, Options()).applied == (operation == PATCH)
 
 
 @pytest.mark.parametrize("operation", [PATCH, CHECK, REVERT])
@@ -411,7 +411,7 @@ def test_program_that_is_not_meant_and_takes_the_place_of_one_that_is(
         hold = tmp_path / "hold"
         hold.write_text("name=app\n")
         selection, policy = Selection(pids=(launcher.pid,)), Policy(hold_file=str(hold))
-    result = dispatch(padded.container, operation, selection, Options(), policy)
+    result = dispatch(padded.livepatch, operation, selection, Options(), policy)
     rows = rows_of(result)
     if why == "it is held":
         assert rows[launcher.pid].outcome == "excluded"
@@ -433,7 +433,7 @@ def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch
     victim = start(padded, wrap=wrap)
     names = Selection(names=("app",))
     if operation == REVERT:
-        dispatch(padded.container, PATCH, names, Options())
+        dispatch(padded.livepatch, PATCH, names, Options())
     original = Dealer._row
 
     def row_of_process(dealer, candidate, *others):
@@ -447,7 +447,7 @@ def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch
         return row
 
     monkeypatch.setattr(Dealer, "_row", row_of_process)
-    result = dispatch(padded.container, operation, names, Options())
+    result = dispatch(padded.livepatch, operation, names, Options())
     done = "patched" if operation == PATCH else "reverted"
     assert [(row.pid, row.outcome, row.changed) for row in result.rows] == [(victim.pid, done, True)]
     assert victim.receive() == "ready"
@@ -465,7 +465,7 @@ def test_parent_that_goes_on_forking(padded, start, monkeypatch):
         return "it is left alone" if pid == victim.pid else original(guard, pid)
 
     monkeypatch.setattr(Guard, "reason", reason)
-    result = dispatch(padded.container, PATCH, Selection(names=("app",)), Options())
+    result = dispatch(padded.livepatch, PATCH, Selection(names=("app",)), Options())
     rows = rows_of(result)
     assert rows.pop(victim.pid).outcome == "excluded"
     assert [row.outcome for row in rows.values()] == ["patched"] * 3
@@ -483,5 +483,5 @@ def test_children_that_nobody_asked_for(padded, start, monkeypatch, calls):
         return original(guard, pid)
 
     monkeypatch.setattr(Guard, "reason", reason)
-    result = dispatch(padded.container, PATCH, pids(victim), Options())
+    result = dispatch(padded.livepatch, PATCH, pids(victim), Options())
     assert [(row.pid, row.outcome) for row in result.rows] == [(victim.pid, "patched")]

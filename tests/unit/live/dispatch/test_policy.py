@@ -20,7 +20,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules import parse_exclude
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadSignature, UlpError, Untrusted
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import sign
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -28,12 +28,12 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options 
 OLD, NEW = "20", "5001"
 
 
-@pytest.fixture(name="container")
-def fixture_container(padded, tmp_path):
-    """A container of this test's own."""
+@pytest.fixture(name="livepatch")
+def fixture_livepatch(padded, tmp_path):
+    """A livepatch of this test's own."""
     tmp_path.chmod(0o755)
     path = tmp_path / "fix.ulp"
-    shutil.copyfile(padded.container, path)
+    shutil.copyfile(padded.livepatch, path)
     path.chmod(0o755)
     return path
 
@@ -44,11 +44,11 @@ def fixture_victim(padded, start):
 
 
 @pytest.fixture(name="run")
-def fixture_run(container, victim):
+def fixture_run(livepatch, victim):
     """A function that dispatches to the victim and returns (row, Dispatched)."""
 
     def run(operation, policy=None, **options):
-        result = dispatch(container, operation, Selection((victim.pid,)), Options(**options), policy)
+        result = dispatch(livepatch, operation, Selection((victim.pid,)), Options(**options), policy)
         (row,) = result.rows
         return row, result
 
@@ -99,7 +99,7 @@ def test_kill_switch_that_others_could_remove(run, victim, tmp_path):
     assert run(REVERT, policy)[0].outcome == "reverted"
 
 
-def test_kill_switch_that_is_thrown_meanwhile(padded, start, container, tmp_path, monkeypatch):
+def test_kill_switch_that_is_thrown_meanwhile(padded, start, livepatch, tmp_path, monkeypatch):
     """Guards "at once": what was not begun is not begun."""
     victims = [start(padded) for _index in range(3)]
     switch = tmp_path / "stop"
@@ -115,7 +115,7 @@ def test_kill_switch_that_is_thrown_meanwhile(padded, start, container, tmp_path
 
     monkeypatch.setattr(Guard, "confirm", throw)
     result = dispatch(
-        container, PATCH, Selection(tuple(victim.pid for victim in victims)), Options(),
+        livepatch, PATCH, Selection(tuple(victim.pid for victim in victims)), Options(),
         Policy(kill_switch=str(switch)),
     )
     assert sorted(row.outcome for row in result.rows) == ["excluded", "excluded", "patched"]
@@ -145,23 +145,23 @@ def test_hold_wins_over_being_asked_for(run, victim, tmp_path):
     assert run(REVERT, policy)[0].outcome == "reverted"
 
 
-def test_hold_is_about_some_processes_only(padded, start, container, tmp_path):
+def test_hold_is_about_some_processes_only(padded, start, livepatch, tmp_path):
     shutil.copy(padded.app, tmp_path / "kept")
     held, free = start(padded._replace(app=tmp_path / "kept")), start(padded)
     policy = Policy(exclude=parse_exclude([{"exe": f"{tmp_path}/*"}]))
-    rows = {row.pid: row for row in dispatch(container, PATCH, Selection(), Options(), policy).rows}
+    rows = {row.pid: row for row in dispatch(livepatch, PATCH, Selection(), Options(), policy).rows}
     assert (rows[held.pid].outcome, rows[free.pid].outcome) == ("excluded", "patched")
     assert "the exclude list" in rows[held.pid].reason
     assert (held.ask("answer"), free.ask("answer")) == (OLD, NEW)
 
 
-def test_retracted(run, victim, container, tmp_path):
+def test_retracted(run, victim, livepatch, tmp_path):
     retracted = tmp_path / "retracted"
     policy = Policy(retracted_file=str(retracted))
     retracted.write_text("0" * 64 + " another\n", encoding="utf-8")
     assert run(PATCH, policy)[0].outcome == "patched"
     assert run(REVERT, policy)[0].outcome == "reverted"
-    patch_id = read_container(container).patch_id
+    patch_id = read_livepatch(livepatch).patch_id
     retracted.write_text(f"{patch_id} breaks logins\n", encoding="utf-8")
     row, result = run(PATCH, policy)
     assert (row.outcome, result.retracted) == ("excluded", True)
@@ -180,7 +180,7 @@ def test_retracted(run, victim, container, tmp_path):
 
 
 @pytest.fixture(name="signed")
-def fixture_signed(container, tmp_path):
+def fixture_signed(livepatch, tmp_path):
     """(Policy that wants a signature of security@example.com, key that makes it)."""
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -190,30 +190,30 @@ def fixture_signed(container, tmp_path):
     return Policy(allowed_signers=str(allowed)), key
 
 
-def test_unsigned_is_refused(run, victim, container, signed):
+def test_unsigned_is_refused(run, victim, livepatch, signed):
     policy, key = signed
     for check in (True, False):
         with pytest.raises(BadSignature, match="is not signed"):
             run(PATCH, policy, check=check)
-    sign(container, key)
+    sign(livepatch, key)
     with pytest.raises(BadSignature, match="other@example.com"):
         run(PATCH, policy._replace(identity="other@example.com"))
     assert victim.ask("answer") == OLD
     row, result = run(PATCH, policy)
     assert (row.outcome, result.signer) == ("patched", "security@example.com")
     # Nothing of the file is loaded to revert, so nobody is kept from it.
-    os.unlink(f"{container}.sig")
+    os.unlink(f"{livepatch}.sig")
     assert run(REVERT, policy)[0].outcome == "reverted"
 
 
-def test_changed_after_signing_is_refused(run, victim, container, signed, padded):
+def test_changed_after_signing_is_refused(run, victim, livepatch, signed, padded):
     policy, key = signed
-    sign(container, key)
-    # Another sound container, with the signature of the first.
+    sign(livepatch, key)
+    # Another sound livepatch, with the signature of the first.
     from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
     from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 
-    pack(parse_description(padded.directory / "victim.dsc"), container, labels={"another": True})
+    pack(parse_description(padded.directory / "victim.dsc"), livepatch, labels={"another": True})
     with pytest.raises(BadSignature, match="is not what was signed"):
         run(PATCH, policy)
     assert victim.ask("answer") == OLD
@@ -225,19 +225,19 @@ def test_a_variable_left_empty_does_not_turn_verification_off(run, policy):
         run(PATCH, policy)
 
 
-def test_allowed_signers_that_others_could_change(run, container, signed):
+def test_allowed_signers_that_others_could_change(run, livepatch, signed):
     policy, key = signed
-    sign(container, key)
+    sign(livepatch, key)
     os.chmod(policy.allowed_signers, 0o666)
     with pytest.raises(Untrusted, match="allowed-signers file"):
         run(PATCH, policy)
 
 
-def test_container_that_others_could_change(run, victim, container, tmp_path):
-    container.chmod(0o775)
+def test_livepatch_that_others_could_change(run, victim, livepatch, tmp_path):
+    livepatch.chmod(0o775)
     with pytest.raises(Untrusted, match=r"fix\.ulp"):
         run(PATCH)
-    container.chmod(0o755)
+    livepatch.chmod(0o755)
     tmp_path.chmod(0o777)
     for check in (True, False):
         with pytest.raises(Untrusted, match=str(tmp_path)):
@@ -250,15 +250,15 @@ def test_container_that_others_could_change(run, victim, container, tmp_path):
     assert run(PATCH)[0].outcome == "patched"
 
 
-def test_container_that_is_replaced_after_it_was_checked(run, victim, container, padded, monkeypatch):
+def test_livepatch_that_is_replaced_after_it_was_checked(run, victim, livepatch, padded, monkeypatch):
     """Guards that the bytes that were verified are the bytes that a process loads."""
     concerned = Guard.reason
 
     def replace(guard, pid):
         answer = concerned(guard, pid)
-        other = container.with_name("other")
-        shutil.copyfile(container, other)
-        os.rename(other, container)
+        other = livepatch.with_name("other")
+        shutil.copyfile(livepatch, other)
+        os.rename(other, livepatch)
         return answer
 
     monkeypatch.setattr(Guard, "reason", replace)
@@ -268,24 +268,24 @@ def test_container_that_is_replaced_after_it_was_checked(run, victim, container,
     assert victim.ask("answer") == OLD
 
 
-def other_bytes(container):
-    """A file of the same size and build ID as ``container``, whose new function adds 6000 instead of 5000."""
-    data = container.read_bytes()
+def other_bytes(livepatch):
+    """A file of the same size and build ID as ``livepatch``, whose new function adds 6000 instead of 5000."""
+    data = livepatch.read_bytes()
     old, new = (number.to_bytes(4, "little") for number in (5000, 6000))
     assert data.count(old) == 1
-    path = container.with_name("other")
+    path = livepatch.with_name("other")
     path.write_bytes(data.replace(old, new))
     path.chmod(0o755)
     return path
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, container, monkeypatch, calls, in_place):
+def test_livepatch_that_is_replaced_just_before_it_is_loaded(run, victim, livepatch, monkeypatch, calls, in_place):
     """Guards the last moment, between the last look at the file and dlopen().
 
     Seen to fail, with "patched" and 6001, when the file is not looked at again after the process has loaded it.
     """
-    other = other_bytes(container)
+    other = other_bytes(livepatch)
     confirm = Guard.confirm
 
     def replace(guard):
@@ -293,9 +293,9 @@ def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, contai
         # The first look belongs to reading and verifying.
         if calls.note() == 2:
             if in_place:
-                container.write_bytes(other.read_bytes())
+                livepatch.write_bytes(other.read_bytes())
             else:
-                os.rename(other, container)
+                os.rename(other, livepatch)
 
     monkeypatch.setattr(Guard, "confirm", replace)
     row, result = run(PATCH)
@@ -307,16 +307,16 @@ def test_container_that_is_replaced_just_before_it_is_loaded(run, victim, contai
     assert victim.ask("answer") == OLD
 
 
-def test_container_that_is_changed_while_it_is_verified(run, victim, container, monkeypatch):
+def test_livepatch_that_is_changed_while_it_is_verified(run, victim, livepatch, monkeypatch):
     """Guards that a file is refused that changes between the look at it and the end of reading it.
 
     Seen to fail, with "patched", without the look after reading.
     """
-    data = container.read_bytes()
+    data = livepatch.read_bytes()
     reading = policy_module.read_file
 
     def write(path):
-        container.write_bytes(data)
+        livepatch.write_bytes(data)
         return reading(path)
 
     monkeypatch.setattr(policy_module, "read_file", write)
@@ -325,7 +325,7 @@ def test_container_that_is_changed_while_it_is_verified(run, victim, container, 
     assert victim.ask("answer") == OLD
 
 
-def test_kill_switch_ends_attempts_that_are_under_way(padded, start, container, tmp_path, monkeypatch, calls):
+def test_kill_switch_ends_attempts_that_are_under_way(padded, start, livepatch, tmp_path, monkeypatch, calls):
     """Guards "at once" for a process whose threads cannot serve.
 
     Seen to fail, with "failed" after 3,000 attempts, without Options.veto.
@@ -339,16 +339,16 @@ def test_kill_switch_ends_attempts_that_are_under_way(padded, start, container, 
         yield from ()
 
     monkeypatch.setattr(borrow.Borrower, "_ask", refuse)
-    result = dispatch(container, PATCH, Selection((victim.pid,)), Options(), Policy(kill_switch=str(switch)))
+    result = dispatch(livepatch, PATCH, Selection((victim.pid,)), Options(), Policy(kill_switch=str(switch)))
     (row,) = result.rows
     assert (row.outcome, result.stopped, len(calls)) == ("excluded", True, 3)
     assert str(switch) in row.reason
 
 
-def test_empty_signer_does_not_let_in_everybody(run, victim, container, signed):
+def test_empty_signer_does_not_let_in_everybody(run, victim, livepatch, signed):
     """Seen to fail, with "patched", when an empty name counted as none."""
     policy, key = signed
-    sign(container, key)
+    sign(livepatch, key)
     with pytest.raises(UlpError, match="empty name"):
         run(PATCH, policy._replace(identity=""))
     assert victim.ask("answer") == OLD
@@ -357,7 +357,7 @@ def test_empty_signer_does_not_let_in_everybody(run, victim, container, signed):
 # ----------------------------------------------------------------- ledger
 
 
-def test_ledger(run, victim, container, tmp_path):
+def test_ledger(run, victim, livepatch, tmp_path):
     ledger = tmp_path / "ledger.jsonl"
     policy = Policy(ledger=str(ledger))
     run(PATCH, policy, check=True)
@@ -369,7 +369,7 @@ def test_ledger(run, victim, container, tmp_path):
     first, second = read_last(ledger, 50)
     assert (first["operation"], first["outcome"], first["pid"]) == ("patch", "patched", victim.pid)
     assert (second["operation"], second["outcome"], second["name"]) == ("revert", "reverted", "app")
-    assert first["patch_id"] == read_container(container).patch_id
+    assert first["patch_id"] == read_livepatch(livepatch).patch_id
     assert first["held_us"] > 0
     victim.kill()
     assert run(PATCH, policy)[0].outcome == "failed"
@@ -385,7 +385,7 @@ def test_ledger_that_cannot_be_written_is_a_warning(run, victim, tmp_path):
     assert (row.outcome, result.warnings) == ("reverted", [])
 
 
-def test_ledger_of_an_interrupted_run(padded, start, container, tmp_path, monkeypatch):
+def test_ledger_of_an_interrupted_run(padded, start, livepatch, tmp_path, monkeypatch):
     """Guards that what was done before an interrupt is written down."""
     victims = [start(padded) for _index in range(2)]
     ledger = tmp_path / "ledger.jsonl"
@@ -396,7 +396,7 @@ def test_ledger_of_an_interrupted_run(padded, start, container, tmp_path, monkey
     monkeypatch.setattr(dispatching._Work, "wait", interrupt)
     with pytest.raises(KeyboardInterrupt):
         dispatch(
-            container, PATCH, Selection(tuple(victim.pid for victim in victims)), Options(),
+            livepatch, PATCH, Selection(tuple(victim.pid for victim in victims)), Options(),
             Policy(ledger=str(ledger)),
         )
     assert sorted(entry["pid"] for entry in read_last(ledger, 50)) == sorted(victim.pid for victim in victims)

@@ -79,14 +79,14 @@ def test_file_that_the_process_does_not_see(padded, start_apart, trigger, tmp_pa
     """The livepatch lies in a directory that is mounted over in the victim's mount namespace: it gets the bytes."""
     here = tmp_path / "here"
     here.mkdir()
-    container = here / "victim.ulp"
-    shutil.copy(padded.container, container)
+    livepatch = here / "victim.ulp"
+    shutil.copy(padded.livepatch, livepatch)
     # The victim's own shell mounts an empty file system there, then becomes the victim.
     first = ("sh", "-c", f'mount -t tmpfs none {here} && exec "$@"', "sh")
-    patch = trigger(padded._replace(container=container))
+    patch = trigger(padded._replace(livepatch=livepatch))
     victim = start_apart(padded, "--mount", first=first)
     before = os.listdir(f"/proc/{victim.pid}/fd")
-    assert not namespaces.can_load(victim.pid, str(container))
+    assert not namespaces.can_load(victim.pid, str(livepatch))
     assert patch.apply(victim.pid).outcome == "patched"
     assert victim.ask("answer") == "5001"
     assert os.listdir(f"/proc/{victim.pid}/fd") == before

@@ -290,14 +290,14 @@ STEPS = ("SEIZE", "INTERRUPT", "GETREGS", "GETREGSET", "GETSIGMASK", "write", "S
 INJECTOR = """
 import os, signal, sys
 sys.path[:0] = {path!r}
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.interruption import interruption, make_again
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
-step, number, container, pid = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+step, number, livepatch, pid = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 send, write = requests.send, diversion.process_vm_writev
 def sending(request, *arguments):
     result = send(request, *arguments)
@@ -311,7 +311,7 @@ def writing(*arguments):
     return result
 requests.send, diversion.process_vm_writev = sending, writing
 borrow.candidates = lambda pid, round_number=0: [pid]
-print(Trigger(read_container(container), MappedFiles(), Options()).apply(pid).outcome)
+print(Trigger(read_livepatch(livepatch), MappedFiles(), Options()).apply(pid).outcome)
 """
 
 
@@ -327,7 +327,7 @@ def test_injector_dies_after(step, mode, number, padded, start, trigger):
     victim = start(padded, mode)
     script = INJECTOR.format(path=sys.path)
     injector = subprocess.run(
-        [sys.executable, "-c", script, step, str(int(number)), str(padded.container), str(victim.pid)],
+        [sys.executable, "-c", script, step, str(int(number)), str(padded.livepatch), str(victim.pid)],
         check=False, capture_output=True, text=True, timeout=60,
     )
     if number == signal.SIGINT:

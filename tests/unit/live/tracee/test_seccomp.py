@@ -256,10 +256,10 @@ def test_worker_that_a_filter_kills(padded, start, trigger, tmp_path):
         "int new_answer(int value) { return value + 5000; }\n", encoding="utf-8"
     )
     compiled("-fPIC", "-shared", "-Wl,--build-id", source, "-o", library)
-    description, container = tmp_path / "fatal.dsc", tmp_path / "fatal.ulp"
+    description, livepatch = tmp_path / "fatal.dsc", tmp_path / "fatal.ulp"
     description.write_text(f"{library}\n@{padded.library}\nanswer:new_answer\n", encoding="utf-8")
-    pack(parse_description(description), container)
-    layout = padded._replace(container=container)
+    pack(parse_description(description), livepatch)
+    layout = padded._replace(livepatch=livepatch)
     victim = start(layout, "commands", GETITIMER, KILL_THREAD)
     assert trigger(layout, timeout=2).apply(victim.pid).outcome == "pending"
     row = trigger(layout).apply(victim.pid)

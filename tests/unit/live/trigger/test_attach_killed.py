@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
@@ -40,7 +40,7 @@ INJECTOR = """
 import os, signal, sys
 sys.path[:0] = {path!r}
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.bootstrap import Bootstrap
@@ -49,7 +49,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import a
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
-step, container, pid, runtime = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+step, livepatch, pid, runtime = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 
 def dies(*_arguments):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -131,7 +131,7 @@ elif step == "half the bytes":
     half("write", lambda data: True)
 elif step == "sealed":
     then_dies(Delivery, "deliver")
-print(Trigger(read_container(container), MappedFiles(), Options(attach=True, runtime=runtime)).apply(pid))
+print(Trigger(read_livepatch(livepatch), MappedFiles(), Options(attach=True, runtime=runtime)).apply(pid))
 """
 
 
@@ -217,7 +217,7 @@ def kill_and_try_again(step, victim, padded, path, trigger):
     code = code_of_c_library(victim)
 
     tool = subprocess.run(
-        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.container), str(victim.pid), path],
+        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.livepatch), str(victim.pid), path],
         check=False, capture_output=True, text=True, timeout=60,
     )
 
@@ -259,7 +259,7 @@ def test_next_tool_comes_at_once(step, mode, padded, runtime, start, trigger):
     victim = start(padded, mode, preload=False)
     path = str(runtime / "libpulp.so")
     tool = subprocess.run(
-        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.container), str(victim.pid), path],
+        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.livepatch), str(victim.pid), path],
         check=False, capture_output=True, text=True, timeout=60,
     )
     assert tool.returncode == -signal.SIGKILL, tool.stdout + tool.stderr
@@ -282,7 +282,7 @@ def test_another_runtime_comes_next(step, padded, runtime, start, trigger, tmp_p
     shutil.copy(runtime / "libpulp.so", other)
     injector = INJECTOR.format(path=sys.path)
     tool = subprocess.run(
-        [sys.executable, "-c", injector, step, str(padded.container), str(victim.pid), str(other)],
+        [sys.executable, "-c", injector, step, str(padded.livepatch), str(victim.pid), str(other)],
         check=False, capture_output=True, text=True, timeout=60,
     )
     assert tool.returncode == -signal.SIGKILL, tool.stdout + tool.stderr
@@ -325,7 +325,7 @@ def test_claim_is_seen_before_its_stage(stage, padded, runtime, start, trigger, 
 def test_another_tool_holds_the_lock(padded, runtime, start, files):
     """Whoever waits for it lets the other processes of the same worker go on.  Seen to fail with a pause in between."""
     victim = start(padded, preload=False)
-    job = Job(Source(read_container(padded.container)), files, Options(runtime=str(runtime / "libpulp.so")))
+    job = Job(Source(read_livepatch(padded.livepatch)), files, Options(runtime=str(runtime / "libpulp.so")))
     lock = os.open(f"/proc/{victim.pid}", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

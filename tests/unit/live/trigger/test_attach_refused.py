@@ -167,7 +167,7 @@ def test_rule_forbids(padded, start, refused):
 
 @needs_root
 def test_unknown_filter_that_came_after_rseq(padded, start, runtime, trigger, refused, monkeypatch):
-    """In a container nobody can examine filters: the bootstrap asks the kernel before it starts a thread.
+    """In a livepatch nobody can examine filters: the bootstrap asks the kernel before it starts a thread.
 
     Seen to fail (the victim aborts) without rseq_is_denied() in bootstrap.c.
     """

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attach
@@ -23,7 +23,7 @@ def test_data_of_the_program_is_no_claim(data, padded, runtime, start, files, tr
     """Seen to fail, the data overwritten, where any word was taken for an earlier attempt's claim."""
     victim = start(padded, preload=False)
     path = str(runtime / "libpulp.so")
-    job = Job(Source(read_container(padded.container)), files, Options(runtime=path))
+    job = Job(Source(read_livepatch(padded.livepatch)), files, Options(runtime=path))
     _runtime, layout, _reservation = attach._examined(job, examine(victim.pid, files, absent=True))
     write_memory(victim.pid, layout.words, data)
 

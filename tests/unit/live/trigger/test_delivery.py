@@ -179,13 +179,13 @@ STEPS = ("asked", "opened", "half", "written", "sealed")
 INJECTOR = """
 import os, signal, sys
 sys.path[:0] = {path!r}
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import source
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
-step, container, pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
+step, livepatch, pid = sys.argv[1], sys.argv[2], int(sys.argv[3])
 source.can_load = lambda pid, path: False
 def dies(*_arguments):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -202,7 +202,7 @@ elif step == "written":
     Delivery._fill = then_dies(Delivery._fill)
 else:
     Delivery.deliver = then_dies(Delivery.deliver)
-Trigger(read_container(container), MappedFiles(), Options()).apply(pid)
+Trigger(read_livepatch(livepatch), MappedFiles(), Options()).apply(pid)
 """
 
 
@@ -216,7 +216,7 @@ def test_tool_is_killed(step, padded, start, trigger):
     victim = start(padded)
     before = descriptors(victim)
     tool = subprocess.run(
-        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.container), str(victim.pid)],
+        [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.livepatch), str(victim.pid)],
         check=False, capture_output=True, text=True, timeout=60,
     )
     assert tool.returncode == -signal.SIGKILL, tool.stderr

@@ -23,8 +23,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import hooks
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
@@ -306,15 +306,15 @@ def test_livepatch_that_depends_on_one_that_was_undone(padded, tmp_path, start, 
     """What was undone in another domain is not put back by the way, so that somebody has to do it first."""
     description = padded.directory / "victim.dsc"
     second = tmp_path / "second.ulp"
-    pack(parse_description(description), second, dependencies=[read_container(padded.container).patch_id])
+    pack(parse_description(description), second, dependencies=[read_livepatch(padded.livepatch).patch_id])
     victim = start(padded)
     assert trigger(padded).apply(victim.pid).outcome == "patched"
     LikeUprobe(place_at(victim, "answer")).remove()
     with pytest.raises(UlpError, match="depends on the livepatch victim.ulp, .* its old code is back"):
-        require_dependencies(look(victim), read_container(second), files, domain=None)
-    require_dependencies(look(victim), read_container(second), files, domain=0)
+        require_dependencies(look(victim), read_livepatch(second), files, domain=None)
+    require_dependencies(look(victim), read_livepatch(second), files, domain=0)
     assert trigger(padded).apply(victim.pid).outcome == "patched"
-    require_dependencies(look(victim), read_container(second), files, domain=None)
+    require_dependencies(look(victim), read_livepatch(second), files, domain=None)
     assert victim.end() == 0
 
 

@@ -118,11 +118,11 @@ def fixture_crowd(program, runtime):
 @pytest.fixture(name="tools")
 def fixture_tools(program, files):
     """The Trigger of the livepatch."""
-    from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
     from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
     from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
-    return Trigger(read_container(program / "many.ulp"), files, Options())
+    return Trigger(read_livepatch(program / "many.ulp"), files, Options())
 
 
 @pytest.fixture(name="readings")

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from conftest import CHECKOUT, LayoutVictim
-from test_stock import NEW, fixture_container, fixture_packed, only, python_of, saving
+from test_stock import NEW, fixture_livepatch, fixture_packed, only, python_of, saving
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import SHORT
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -22,7 +22,7 @@ PUNS_SINCE, GAPS_SINCE, SAVED_SINCE = 5, 6, 7
 
 
 # pytest finds them by this module's names.
-stock_container = fixture_container
+stock_livepatch = fixture_livepatch
 stock_packed = fixture_packed
 
 
@@ -63,7 +63,7 @@ def test_read_checked_reverted(older, padded, trigger, look):
         victim.kill()
 
 
-def test_stock_functions(older, container, files):
+def test_stock_functions(older, livepatch, files):
     """Of a kind of site that it does not know it is never told: seen to take a gap's jump for that of a wide site."""
     version, build = older
     if version < PUNS_SINCE:
@@ -72,10 +72,10 @@ def test_stock_functions(older, container, files):
     try:
         old = victim.ask("?")
         if version < GAPS_SINCE:
-            row = Trigger(only(SHORT, container), files, Options()).apply(victim.pid)
+            row = Trigger(only(SHORT, livepatch), files, Options()).apply(victim.pid)
             assert row.outcome == "not_patchable" and not row.changed
             assert "of an older version, cannot go by way of a gap" in row.reason
-        trigger = Trigger(container, files, Options())
+        trigger = Trigger(livepatch, files, Options())
         row = trigger.apply(victim.pid)
         assert (row.outcome, row.reason) == ("patched", "")
         assert victim.ask("?") == NEW
@@ -86,13 +86,13 @@ def test_stock_functions(older, container, files):
         victim.kill()
 
 
-def test_what_it_lacks_is_said(older, container, files):
+def test_what_it_lacks_is_said(older, livepatch, files):
     version, build = older
     if version >= PUNS_SINCE:
         pytest.skip("it lacks nothing that this livepatch needs")
     victim = python_of(build)
     try:
-        row = Trigger(container, files, Options()).apply(victim.pid)
+        row = Trigger(livepatch, files, Options()).apply(victim.pid)
         assert row.outcome == "not_patchable" and not row.changed
         assert f"(interface {version}), which cannot replace functions without padding" in row.reason
     finally:
@@ -104,10 +104,10 @@ def test_saved_registers(older, packed, files):
     version, build = older
     if not PUNS_SINCE <= version < SAVED_SINCE:
         pytest.skip("it cannot replace functions without padding at all")
-    container = saving(packed)
+    livepatch = saving(packed)
     victim = python_of(build)
     try:
-        row = Trigger(container, files, Options()).apply(victim.pid)
+        row = Trigger(livepatch, files, Options()).apply(victim.pid)
         assert row.outcome == "not_patchable" and not row.changed
         assert "change a saved register" in row.reason and "of an older version" in row.reason
     finally:

@@ -17,8 +17,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.code import JUMP_SIZE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import PUN, SHORT, WIDE
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.hooks import hooks_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.landings import GOOD, AddressSpaceRoom
@@ -75,7 +75,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", name="packed")
 def fixture_packed(tmp_path_factory):
-    """A function that packs {old: new} functions of libz into a Container."""
+    """A function that packs {old: new} functions of libz into a Livepatch."""
     directory = tmp_path_factory.mktemp("stock")
     source = directory / "patch.c"
     source.write_text(PATCH, encoding="utf-8")
@@ -88,13 +88,13 @@ def fixture_packed(tmp_path_factory):
         description.write_text(f"{patch}\n@{LIBZ.resolve()}\n{lines}", encoding="utf-8")
         path = directory / f"{'-'.join(pairs)}.ulp"
         pack(parse_description(description), path)
-        return read_container(path)
+        return read_livepatch(path)
 
     return packed
 
 
-@pytest.fixture(scope="module", name="container")
-def fixture_container(packed):
+@pytest.fixture(scope="module", name="livepatch")
+def fixture_livepatch(packed):
     return packed(PAIRS)
 
 
@@ -123,9 +123,9 @@ def text_of(state):
     return read_memory(state.pid, library.text_start, library.text_end - library.text_start)
 
 
-def test_applied_checked_reverted(python, container, files):
+def test_applied_checked_reverted(python, livepatch, files):
     old = python.ask("?")
-    trigger = Trigger(container, files, Options())
+    trigger = Trigger(livepatch, files, Options())
     for _each in range(3):
         row = trigger.apply(python.pid)
         assert (row.outcome, row.reason) == ("patched", "")
@@ -149,9 +149,9 @@ def test_applied_checked_reverted(python, container, files):
 
 @pytest.mark.parametrize("kind", [PUN, WIDE, SHORT])
 @pytest.mark.parametrize("piece", ["landing", "cell", "start"])
-def test_what_a_hook_needs_is_verified(python, container, files, piece, kind):
+def test_what_a_hook_needs_is_verified(python, livepatch, files, piece, kind):
     """All of it: seen to say ``already_patched`` of a landing and a cell that had been overwritten, without that."""
-    trigger = Trigger(only(kind, container), files, Options())
+    trigger = Trigger(only(kind, livepatch), files, Options())
     assert trigger.apply(python.pid).outcome == "patched"
     new = python.ask("?")
     state = examine(python.pid, files).state
@@ -170,12 +170,12 @@ def test_what_a_hook_needs_is_verified(python, container, files, piece, kind):
 
 
 @pytest.mark.parametrize("kind", [PUN, WIDE, SHORT])
-def test_breakpoint_that_is_there_before(python, container, files, kind):
+def test_breakpoint_that_is_there_before(python, livepatch, files, kind):
     """Of a probe or a debugger: nothing is written, and once it is gone all is well."""
-    container = only(kind, container)
-    (target,) = container.targets
+    livepatch = only(kind, livepatch)
+    (target,) = livepatch.targets
     pair = target.functions[0]
-    trigger = Trigger(container, files, Options())
+    trigger = Trigger(livepatch, files, Options())
     old = python.ask("?")
     base = min(mapping.start for mapping in parse_maps(MemoryMap(python.pid).data) if "libz.so" in mapping.path)
     address = base + pair.old_offset
@@ -190,22 +190,22 @@ def test_breakpoint_that_is_there_before(python, container, files, kind):
     assert python.ask("?") != old
 
 
-def only(kind, container):
-    """The container with no sites but those of one kind, and without the functions that have none of these."""
-    (target,) = container.targets
+def only(kind, livepatch):
+    """The livepatch with no sites but those of one kind, and without the functions that have none of these."""
+    (target,) = livepatch.targets
     functions = [pair._replace(sites=tuple(site for site in pair.sites if site.kind == kind))
                  for pair in target.functions]
-    return container._replace(targets=[target._replace(functions=[pair for pair in functions if pair.sites])])
+    return livepatch._replace(targets=[target._replace(functions=[pair for pair in functions if pair.sites])])
 
 
 def saving(packed):
-    """A container whose guards can be hooked only where the instruction changes a register that was pushed before."""
-    container = packed({"zlibVersion": "new_version"}, ["deflateInit2_", "deflateReset", "uncompress2"])
-    (target,) = container.targets
+    """A livepatch whose guards can be hooked only where the instruction changes a register that was pushed before."""
+    livepatch = packed({"zlibVersion": "new_version"}, ["deflateInit2_", "deflateReset", "uncompress2"])
+    (target,) = livepatch.targets
     guards = tuple(
         guard._replace(sites=tuple(site for site in guard.sites if site.overwrites)) for guard in target.guards)
     assert all(guard.sites for guard in guards), "the libz of this distribution has other sites: choose other functions"
-    return container._replace(targets=[target._replace(guards=guards)])
+    return livepatch._replace(targets=[target._replace(guards=guards)])
 
 
 def test_where_a_saved_register_changes(python, packed, files):
@@ -223,12 +223,12 @@ def test_where_a_saved_register_changes(python, packed, files):
         assert python.ask("compress") == old
 
 
-def test_by_way_of_a_gap(python, container, files):
+def test_by_way_of_a_gap(python, livepatch, files):
     """Seen to be refused, with ``no jump at its start would lead to free memory``."""
-    container = only(SHORT, container)
-    count = len(container.targets[0].functions)
+    livepatch = only(SHORT, livepatch)
+    count = len(livepatch.targets[0].functions)
     assert count > 1
-    trigger = Trigger(container, files, Options())
+    trigger = Trigger(livepatch, files, Options())
     old = python.ask("?")
     for _each in range(3):
         row = trigger.apply(python.pid)
@@ -258,11 +258,11 @@ def test_two_livepatches_that_want_one_gap(python, packed, files, order):
 
     Seen to be refused, with *no jump at its start would lead to free memory*.
     """
-    containers = [only(SHORT, packed({"zlibVersion": "new_version"})),
+    livepatches = [only(SHORT, packed({"zlibVersion": "new_version"})),
                   only(SHORT, packed({"zlibCompileFlags": "new_flags"}))]
-    first, second = ({site.gap.offset for site in container.targets[0].functions[0].sites} for container in containers)
+    first, second = ({site.gap.offset for site in livepatch.targets[0].functions[0].sites} for livepatch in livepatches)
     assert first & second, "the libz of this distribution has other gaps: choose two functions that share some"
-    triggers = [Trigger(container, files, Options()) for container in containers]
+    triggers = [Trigger(livepatch, files, Options()) for livepatch in livepatches]
     old = python.ask("flags").split()
     new = ["patched", "7"]
     for back in (order, order[::-1]):
@@ -284,23 +284,23 @@ def test_two_livepatches_that_want_one_gap(python, packed, files, order):
     assert len(gaps) == len(set(gaps)) == 2
 
 
-def test_landing_that_is_taken_meanwhile(python, container, files, monkeypatch):
+def test_landing_that_is_taken_meanwhile(python, livepatch, files, monkeypatch):
     """The function is named: seen to say ``function at 0x2a30 of libz.so.1``."""
-    container = only(PUN, container)
-    site = next(pair.sites[0] for pair in container.targets[0].functions if pair.old == "compressBound")
+    livepatch = only(PUN, livepatch)
+    site = next(pair.sites[0] for pair in livepatch.targets[0].functions if pair.old == "compressBound")
     base = min(mapping.start for mapping in parse_maps(MemoryMap(python.pid).data) if "libz.so" in mapping.path)
     landing = base + site.offset + JUMP_SIZE + int.from_bytes(site.original[1:JUMP_SIZE], "little", signed=True)
     assert python.ask(f"map {landing & -4096}") == "mapped"
     # As if it had not been there yet when the tool looked.
     monkeypatch.setattr(AddressSpaceRoom, "judge", lambda _self, _address: GOOD)
-    row = Trigger(container, files, Options()).apply(python.pid)
+    row = Trigger(livepatch, files, Options()).apply(python.pid)
     assert (row.outcome, row.changed) == ("failed", False)
     assert "would lead to free memory (the function compressBound of libz.so.1" in row.reason
 
 
-def test_no_room_in_the_address_space(python, container, files):
+def test_no_room_in_the_address_space(python, livepatch, files):
     """However little the process may map (RLIMIT_AS): refused in words and nothing is changed, or patched."""
-    trigger = Trigger(container, files, Options())
+    trigger = Trigger(livepatch, files, Options())
     old = python.ask("?")
     outcomes = set()
     for room in range(0x70000, 0x100000, 0x8000):
@@ -321,8 +321,8 @@ def test_no_room_in_the_address_space(python, container, files):
     assert python.ask("?") == NEW
 
 
-def test_a_gap_is_verified(python, container, files):
-    trigger = Trigger(only(SHORT, container), files, Options())
+def test_a_gap_is_verified(python, livepatch, files):
+    trigger = Trigger(only(SHORT, livepatch), files, Options())
     assert trigger.apply(python.pid).outcome == "patched"
     state = examine(python.pid, files).state
     hook = hooks_of(python.pid, state, state.libraries[0])[0]
@@ -374,7 +374,7 @@ def test_functions_of_a_program(runtime, tmp_path, files, options):
     pairs = "inner:new_inner\nrelative:new_relative\n"
     (tmp_path / "program.dsc").write_text(f"{tmp_path}/patch.so\n@{program}\n{pairs}", encoding="utf-8")
     pack(parse_description(tmp_path / "program.dsc"), tmp_path / "program.ulp")
-    trigger = Trigger(read_container(tmp_path / "program.ulp"), files, Options())
+    trigger = Trigger(read_livepatch(tmp_path / "program.ulp"), files, Options())
     victim = Victim([program], preload=[runtime / "libpulp.so"])
     try:
         for _each in range(2):

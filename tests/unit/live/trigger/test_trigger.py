@@ -21,8 +21,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NotPatchable
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import read_container
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import parse_description
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import suspended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
@@ -44,11 +44,11 @@ NO_PID = 2 ** 22 + 1
 ASKS_AGAIN = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from plugins.module_utils.livepatch.container import read_container
+from plugins.module_utils.livepatch.livepatch import read_livepatch
 from plugins.module_utils.process.mapped import MappedFiles
 from plugins.module_utils.trigger.options import Options
 from plugins.module_utils.trigger.trigger import Trigger
-trigger = Trigger(read_container(sys.argv[2]), MappedFiles(), Options())
+trigger = Trigger(read_livepatch(sys.argv[2]), MappedFiles(), Options())
 outcomes = [trigger.check(int(sys.argv[3])).outcome, trigger.apply(int(sys.argv[3])).outcome]
 print(json.dumps([outcomes, list(sys.modules)]))
 """
@@ -77,7 +77,7 @@ def test_process_that_has_it_waits_for_no_import(layout, start, trigger):
     victim = start(layout)
     assert trigger(layout).apply(victim.pid).outcome == "patched"
     done = subprocess.run(
-        [sys.executable, "-c", ASKS_AGAIN, CHECKOUT, layout.container, str(victim.pid)],
+        [sys.executable, "-c", ASKS_AGAIN, CHECKOUT, layout.livepatch, str(victim.pid)],
         check=True, capture_output=True, text=True,
     )
     outcomes, modules = json.loads(done.stdout)
@@ -416,9 +416,9 @@ def fixture_dependent(padded, tmp_path):
     description = tmp_path / "second.dsc"
     text = padded.directory.joinpath("victim.dsc").read_text(encoding="utf-8")
     description.write_text(text.replace("answer:", "increment:"), encoding="utf-8")
-    container = tmp_path / "second.ulp"
-    pack(parse_description(description), container, dependencies=[read_container(padded.container).patch_id])
-    return padded._replace(container=container)
+    livepatch = tmp_path / "second.ulp"
+    pack(parse_description(description), livepatch, dependencies=[read_livepatch(padded.livepatch).patch_id])
+    return padded._replace(livepatch=livepatch)
 
 
 def test_dependency(padded, dependent, start, trigger):
@@ -446,7 +446,7 @@ def fixture_resolved(layout, start, files, look):
     library = next(found for found in files.libraries(victim.pid, subject.mappings) if found.name == "libvictim.so")
     image = files.image(victim.pid, library.mapping)
     return ResolvedLibrary(
-        read_container(layout.container).targets[0], library, image, patchable_functions(image),
+        read_livepatch(layout.livepatch).targets[0], library, image, patchable_functions(image),
         layout.name == "posted", None,
     )
 
@@ -498,14 +498,14 @@ def test_entries_that_cannot_be_tracked(resolved):
 
 
 def test_request_layout(resolved, layout):
-    container = read_container(layout.container)
-    data = build_request(abi.APPLY, 77, container, "/path/to/patch", [resolved], Settled(5, 9))
+    livepatch = read_livepatch(layout.livepatch)
+    data = build_request(abi.APPLY, 77, livepatch, "/path/to/patch", [resolved], Settled(5, 9))
     assert (abi.REQUEST.unpack(data).settled, abi.REQUEST.unpack(data).settled_keeps) == (5, 9)
     header = abi.REQUEST.unpack(data)
     assert header.size == len(data)
     assert header.nonce == 77
     assert header.checksum == zlib.crc32(data[abi.REQUEST.size:])
-    assert header.patch_id.hex() == container.patch_id
+    assert header.patch_id.hex() == livepatch.patch_id
     assert data[header.patch_path:].split(b"\0")[0] == b"/path/to/patch"
     assert data[header.patch_name:].split(b"\0")[0] == b"victim.ulp"
     (library,) = abi.REQUEST_LIBRARY.unpack_array(data, header.libraries, header.library_count)
@@ -513,9 +513,9 @@ def test_request_layout(resolved, layout):
     assert bool(library.trm) == (layout.name == "posted")
     assert library.build_id[:library.build_id_size] == resolved.image.build_id
     found = abi.REQUEST_SITE.unpack_array(data, library.sites, library.site_count)
-    assert [(site.function, site.flags) for site in found] == sites(resolved, container.jumps)
+    assert [(site.function, site.flags) for site in found] == sites(resolved, livepatch.jumps)
     (replacement,) = abi.REQUEST_REPLACEMENT.unpack_array(data, library.replacements, library.replacement_count)
-    pair = container.targets[0].functions[0]
+    pair = livepatch.targets[0].functions[0]
     assert (replacement.function, replacement.replacement) == (pair.old_offset, pair.new_offset)
     assert header.libraries % 8 == library.sites % 8 == library.replacements % 8 == 0
 
@@ -525,15 +525,15 @@ def test_refused_thread_names_itself():
     assert (error.pid, error.tid, str(error)) == (5, 6, "thread 6 of process 5 is odd")
 
 
-def test_container_that_is_gone(padded, start, trigger, tmp_path):
+def test_livepatch_that_is_gone(padded, start, trigger, tmp_path):
     victim = start(padded)
-    container = tmp_path / "gone.ulp"
-    shutil.copy(padded.container, container)
-    patch = trigger(padded._replace(container=container))
-    os.unlink(container)
+    livepatch = tmp_path / "gone.ulp"
+    shutil.copy(padded.livepatch, livepatch)
+    patch = trigger(padded._replace(livepatch=livepatch))
+    os.unlink(livepatch)
     row = patch.apply(victim.pid)
     assert row.outcome == "failed"
-    assert str(container) in row.reason
+    assert str(livepatch) in row.reason
 
 
 def test_kernel_that_forbids_tracing_is_not_asked_for_ever(padded, start, trigger, monkeypatch):

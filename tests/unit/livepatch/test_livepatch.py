@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packing: what a container holds, that it loads like any library, and that no damaged one is believed."""
+"""Packing: what a livepatch holds, that it loads like any library, and that no damaged one is believed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import post_process
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.section import append_section
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import (
-    BadContainer,
     BadDescription,
     BadElf,
+    BadLivepatch,
     NotPatchable,
     UlpError,
-)
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
-    parse_container,
-    read_container,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import (
     describe,
     parse_description,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import dump
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import (
+    parse_livepatch,
+    read_livepatch,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.metadata import canonical_json
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import default_destination, pack
 
@@ -84,7 +84,7 @@ def symbol_value(path, name):
 
 
 @pytest.mark.parametrize("processed", [False, True])
-def test_a_container_says_what_it_replaces(written, target, patch, processed):
+def test_a_livepatch_says_what_it_replaces(written, target, patch, processed):
     hidden, visible = symbol_value(target, "hidden"), symbol_value(target, "visible")
     if processed:
         # bare and odd are in the way of post: a target without them.
@@ -98,12 +98,12 @@ def test_a_container_says_what_it_replaces(written, target, patch, processed):
         post_process(target)
     result = pack(parse_description(written("visible:new_visible", "hidden:new_hidden")), labels={"cve": ["CVE-1"]})
     assert result.changed and result.path == str(target.parent / "fix.ulp")
-    container = read_container(result.path)
-    assert container.patch_id == result.patch_id
-    assert container.patch_build_id == ElfImage.open(patch).build_id.hex()
-    assert container.image_text == ElfImage.open(patch).text_range
-    assert container.jumps == frozenset()
-    (found,) = container.targets
+    livepatch = read_livepatch(result.path)
+    assert livepatch.patch_id == result.patch_id
+    assert livepatch.patch_build_id == ElfImage.open(patch).build_id.hex()
+    assert livepatch.image_text == ElfImage.open(patch).text_range
+    assert livepatch.jumps == frozenset()
+    (found,) = livepatch.targets
     assert (found.soname, found.path) == ("libtarget.so.1", str(target))
     assert found.build_id == ElfImage.open(target).build_id.hex()
     pairs = {pair.old: pair for pair in found.functions}
@@ -116,7 +116,7 @@ def test_a_container_says_what_it_replaces(written, target, patch, processed):
     assert json.loads(json.dumps(metadata))["targets"][0]["functions"][0]["old"] in pairs
 
 
-def test_a_container_loads_like_the_library_it_was_made_from(compile_library, tmp_path):
+def test_a_livepatch_loads_like_the_library_it_was_made_from(compile_library, tmp_path):
     target = compile_library("int f(int x) { return x; }", name="target.so")
     patch = compile_library("int g(int x) { return x + 40; }", name="patch.so", padding=())
     result = pack(describe(str(patch), str(target), {"f": "g"}))
@@ -163,7 +163,7 @@ def test_the_destination_and_its_mode(written, patch, tmp_path):
     assert default_destination(description._replace(source="/d/no-extension")) == "/d/no-extension.ulp"
     patch.chmod(0o755)
     assert stat.S_IMODE((tmp_path / "fix.ulp").stat().st_mode if pack(description).changed else 0) == 0o755
-    for path in (description.livepatch, description.targets[0].path, description.source):
+    for path in (description.patch_library, description.targets[0].path, description.source):
         with pytest.raises(BadDescription, match="one of the files it is made from"):
             pack(description, path)
     with pytest.raises(BadDescription, match="it is a directory"):
@@ -297,19 +297,19 @@ def test_dependencies_and_labels_are_checked(written):
     with pytest.raises(BadDescription, match="cannot be written as JSON"):
         pack(description, labels={"a": {1, 2}})
     result = pack(description, dependencies=["ab" * 32, "00" * 32])
-    assert read_container(result.path).dependencies == ["00" * 32, "ab" * 32]
+    assert read_livepatch(result.path).dependencies == ["00" * 32, "ab" * 32]
 
 
-def test_a_container_cannot_be_packed_again(written, tmp_path):
+def test_a_livepatch_cannot_be_packed_again(written, tmp_path):
     result = pack(parse_description(written("visible:new_visible")))
     target = parse_description(tmp_path / "fix.dsc").targets[0].path
     with pytest.raises(BadElf, match=r"already has a section \.ulp"):
         pack(describe(result.path, target, {"visible": "new_visible"}), tmp_path / "twice.ulp")
 
 
-@pytest.fixture(scope="module", name="container")
-def fixture_container(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("container")
+@pytest.fixture(scope="module", name="livepatch")
+def fixture_livepatch(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("livepatch")
     (directory / "target.c").write_text("int f(int x) { return x; }", encoding="utf-8")
     (directory / "patch.c").write_text("int g(int x) { return x + 1; }", encoding="utf-8")
     for name in ("target", "patch"):
@@ -323,28 +323,28 @@ def fixture_container(tmp_path_factory):
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_any_change_of_a_container_is_found(container, data):
-    damaged = bytearray(container)
-    position = data.draw(st.integers(0, len(container) - 1))
+def test_any_change_of_a_livepatch_is_found(livepatch, data):
+    damaged = bytearray(livepatch)
+    position = data.draw(st.integers(0, len(livepatch) - 1))
     damaged[position] ^= data.draw(st.integers(1, 255))
     with pytest.raises(UlpError) as caught:
-        parse_container(bytes(damaged), "fix.ulp")
+        parse_livepatch(bytes(damaged), "fix.ulp")
     assert "fix.ulp" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_a_truncated_container_is_found(container, data):
-    length = data.draw(st.integers(0, len(container) - 1))
+def test_a_truncated_livepatch_is_found(livepatch, data):
+    length = data.draw(st.integers(0, len(livepatch) - 1))
     with pytest.raises(UlpError, match=r"fix\.ulp"):
-        parse_container(container[:length], "fix.ulp")
+        parse_livepatch(livepatch[:length], "fix.ulp")
 
 
-def forge(container, change):
-    """The container with other metadata and a patch ID that is right for them."""
-    image = ElfImage.parse(container, "fix.ulp")
+def forge(livepatch, change):
+    """The livepatch with other metadata and a patch ID that is right for them."""
+    image = ElfImage.parse(livepatch, "fix.ulp")
     metadata = json.loads(image.section_data(image.section(".ulp")))
-    bare = ElfImage.parse(container.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
+    bare = ElfImage.parse(livepatch.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
     metadata["patch_id"] = "0" * 64
     change(metadata)
     patch_id = hashlib.sha256(append_section(bare, ".ulp", canonical_json(metadata))).hexdigest()
@@ -370,22 +370,22 @@ def replacing(*patterns):
     return change
 
 
-def test_what_it_replaces(container):
-    found = parse_container(forge(container, replacing("0" * 64, "fix*")), "fix.ulp")
+def test_what_it_replaces(livepatch):
+    found = parse_livepatch(forge(livepatch, replacing("0" * 64, "fix*")), "fix.ulp")
     assert found.format_version == 2
     assert found.is_replacement_of("0" * 64, "x") and found.is_replacement_of("1" * 64, "fix2.ulp")
     assert not found.is_replacement_of("1" * 64, "other.ulp")
-    assert not parse_container(container, "fix.ulp").is_replacement_of("1" * 64, "fix2.ulp")
+    assert not parse_livepatch(livepatch, "fix.ulp").is_replacement_of("1" * 64, "fix2.ulp")
 
 
 @pytest.mark.parametrize("patterns", [("b", "a"), ("a", "a"), ("",), (1,), ("a\nb",), ("x" * 300,), ([],)])
-def test_what_it_replaces_is_well_formed(container, patterns):
-    with pytest.raises(BadContainer, match="what it replaces is malformed"):
-        parse_container(forge(container, replacing(*patterns)), "fix.ulp")
+def test_what_it_replaces_is_well_formed(livepatch, patterns):
+    with pytest.raises(BadLivepatch, match="what it replaces is malformed"):
+        parse_livepatch(forge(livepatch, replacing(*patterns)), "fix.ulp")
 
 
-def test_an_honest_forgery_is_read(container):
-    assert parse_container(forge(container, lambda metadata: None), "fix.ulp").labels == {"note": "x"}
+def test_an_honest_forgery_is_read(livepatch):
+    assert parse_livepatch(forge(livepatch, lambda metadata: None), "fix.ulp").labels == {"note": "x"}
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -411,17 +411,17 @@ def test_an_honest_forgery_is_read(container):
     (lambda metadata: metadata["targets"][0]["functions"].append(metadata["targets"][0]["functions"][0]),
      "the functions of target.so are not in order"),
 ])
-def test_malformed_metadata_are_refused(container, change, message):
-    with pytest.raises(BadContainer, match=message):
-        parse_container(forge(container, change), "fix.ulp")
+def test_malformed_metadata_are_refused(livepatch, change, message):
+    with pytest.raises(BadLivepatch, match=message):
+        parse_livepatch(forge(livepatch, change), "fix.ulp")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100000, b'{"format_version":1e999}', b"NaN",
                                      b'{"format_version": 1}'])
-def test_metadata_that_are_not_an_object_are_refused(container, content):
-    bare = ElfImage.parse(container.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
-    with pytest.raises(BadContainer):
-        parse_container(append_section(bare, ".ulp", content), "fix.ulp")
+def test_metadata_that_are_not_an_object_are_refused(livepatch, content):
+    bare = ElfImage.parse(livepatch.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
+    with pytest.raises(BadLivepatch):
+        parse_livepatch(append_section(bare, ".ulp", content), "fix.ulp")
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -435,11 +435,11 @@ def test_metadata_that_are_not_an_object_are_refused(container, content):
     (b'{"format_version":"\xed\xa0\x80"}', "cannot be read as JSON"),
     (b" " * ((1 << 24) + 1), "bytes long, and may have"),
 ])
-def test_metadata_of_absurd_sizes_are_refused(container, content, message):
+def test_metadata_of_absurd_sizes_are_refused(livepatch, content, message):
     """Guards against a traceback, or minutes of work. Seen to fail with ``RecursionError``."""
-    bare = ElfImage.parse(container.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
-    with pytest.raises(BadContainer, match=message):
-        parse_container(append_section(bare, ".ulp", content), "fix.ulp")
+    bare = ElfImage.parse(livepatch.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
+    with pytest.raises(BadLivepatch, match=message):
+        parse_livepatch(append_section(bare, ".ulp", content), "fix.ulp")
 
 
 def nested(depth):
@@ -450,30 +450,30 @@ def nested(depth):
 
 
 def test_labels_are_refused_that_no_reader_would_take(written, tmp_path):
-    """Guards that pack writes nothing that it would not read. Seen to fail with a container that could not be read."""
+    """Guards that pack writes nothing that it would not read. Seen to fail with a livepatch that could not be read."""
     description = parse_description(written("visible:new_visible"))
     for labels, why in ((nested(64), "nested more than 64 deep"), (nested(100000), "nested too deep"),
                         ({"a": 10 ** 30}, "a number of 31 digits")):
         with pytest.raises(BadDescription, match=f"the labels cannot be written as JSON: .*{why}"):
             pack(description, tmp_path / "fix.ulp", labels=labels)
     result = pack(description, tmp_path / "fix.ulp", labels=nested(62))
-    assert read_container(result.path).labels == nested(62)
+    assert read_livepatch(result.path).labels == nested(62)
 
 
-def test_duplicate_keys_and_numbers_that_json_does_not_have(container):
+def test_duplicate_keys_and_numbers_that_json_does_not_have(livepatch):
     for before, after in ((b'"labels":{"note":"x"}', b'"labels":{"a":1,"a":2}'),
                           (b'"labels":{"note":"x"}', b'"labels":{"notes":NaN}')):
-        image = ElfImage.parse(container, "fix.ulp")
+        image = ElfImage.parse(livepatch, "fix.ulp")
         contents = image.section_data(image.section(".ulp")).replace(before, after)
-        bare = ElfImage.parse(container.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
-        with pytest.raises(BadContainer, match="not in canonical form|hold what JSON cannot"):
-            parse_container(append_section(bare, ".ulp", contents), "fix.ulp")
+        bare = ElfImage.parse(livepatch.replace(b"\0.ulp\0", b"\0.old\0"), "fix.ulp")
+        with pytest.raises(BadLivepatch, match="not in canonical form|hold what JSON cannot"):
+            parse_livepatch(append_section(bare, ".ulp", contents), "fix.ulp")
 
 
-def test_other_files_are_not_containers(target, tmp_path):
-    with pytest.raises(BadContainer, match=r"is not a livepatch: it has no section \.ulp"):
-        read_container(target)
+def test_other_files_are_not_livepatches(target, tmp_path):
+    with pytest.raises(BadLivepatch, match=r"is not a livepatch: it has no section \.ulp"):
+        read_livepatch(target)
     text = tmp_path / "text.ulp"
     text.write_text("text", encoding="utf-8")
     with pytest.raises(BadElf, match="is not an ELF file"):
-        read_container(text)
+        read_livepatch(text)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The file of a livepatch: the patch library with a section ``.ulp`` that says what it replaces.
 
-The patch ID is the SHA-256 over the whole container with the 64 digits of the
+The patch ID is the SHA-256 over the whole livepatch with the 64 digits of the
 patch ID itself replaced by zeros, so it covers the patch library and every
 word of the metadata.
 """
@@ -19,7 +19,7 @@ from ..abi import PATCH_ID_SIZE
 from ..elf.image import SHF_ALLOC, ElfImage, Section
 from ..elf.jumps import jumped_imports
 from ..elf.section import append_section
-from ..errors import BadContainer, BadElf
+from ..errors import BadElf, BadLivepatch
 from ..named_tuple import NamedTuple
 from .members import (
     FORMAT_VERSION,
@@ -53,7 +53,7 @@ _MEMBERS = Members(
 )
 
 
-class Container(NamedTuple):
+class Livepatch(NamedTuple):
     """A livepatch, as its file holds it.
 
     ``patch_id``, ``patch_build_id`` and ``dependencies`` (patch IDs) are hex; ``image_text`` is the (start, end) of
@@ -87,11 +87,11 @@ def is_replaceable(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_PATTERN and value.isprintable()
 
 
-def build_container(
+def make_livepatch(
     image: ElfImage, targets: list[Target], dependencies: Iterable[str] = (), labels: dict[str, object] | None = None,
     replaces: Iterable[str] = (),
 ) -> tuple[bytes, str]:
-    """Make the bytes of a container.
+    """Make the bytes of a livepatch.
 
     :param image: ElfImage of the patch library.
     :param targets: list of Target.
@@ -119,26 +119,26 @@ def build_container(
     return append_section(image, SECTION_NAME, canonical_json(metadata)), patch_id
 
 
-def read_container(path: str | os.PathLike[str]) -> Container:
-    """Read and check the container at ``path``.
+def read_livepatch(path: str | os.PathLike[str]) -> Livepatch:
+    """Read and check the livepatch at ``path``.
 
-    :return: Container.
+    :return: Livepatch.
     :raises FileProblem: it cannot be read.
     :raises BadElf: it is not a sound ELF file.
-    :raises BadContainer: it has no metadata, or they are malformed or do not belong to this file.
+    :raises BadLivepatch: it has no metadata, or they are malformed or do not belong to this file.
     """
     return _read(ElfImage.open(path), path)
 
 
-def parse_container(data: bytes | FileContents, name: str) -> Container:
-    """Check ``data``, all bytes of a file that messages are to call ``name``; otherwise as read_container."""
+def parse_livepatch(data: bytes | FileContents, name: str) -> Livepatch:
+    """Check ``data``, all bytes of a file that messages are to call ``name``; otherwise as read_livepatch."""
     return _read(ElfImage.parse(data, name), name)
 
 
-def _read(image: ElfImage, path: object) -> Container:
+def _read(image: ElfImage, path: object) -> Livepatch:
     section = image.section(SECTION_NAME)
     if section is None:
-        raise BadContainer(
+        raise BadLivepatch(
             f"{path} is not a livepatch: it has no section {SECTION_NAME}; make one with ulp pack")
     if image.type != "ET_DYN" or section.flags & SHF_ALLOC:
         raise damaged(path, f"it is not a shared library with a separate section {SECTION_NAME}")
@@ -153,12 +153,12 @@ def _read(image: ElfImage, path: object) -> Container:
     if version is None or not is_integer(version):
         raise damaged(path, "its metadata have no format version")
     if not FORMAT_VERSION <= version <= LATEST_FORMAT_VERSION:
-        raise BadContainer(
+        raise BadLivepatch(
             f"{path} has livepatch format {version}, but this version of ulp reads formats {FORMAT_VERSION} and"
             f" {LATEST_FORMAT_VERSION}")
-    container = _decode(path, metadata, image)
+    livepatch = _decode(path, metadata, image)
     _check_patch_id(image, section, contents, metadata)
-    return container
+    return livepatch
 
 
 def _check_patch_id(image: ElfImage, section: Section, contents: bytes, metadata: dict[str, Any]) -> None:
@@ -176,7 +176,7 @@ def _check_patch_id(image: ElfImage, section: Section, contents: bytes, metadata
         raise damaged(image.name, "its contents do not match its patch ID")
 
 
-def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Container:
+def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Livepatch:
     version = metadata["format_version"]
     fields = decode_members(path, metadata, _MEMBERS, version)
     if not is_patch_id(fields["patch_id"]):
@@ -201,7 +201,7 @@ def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Containe
         image_text = image.text_range
     except BadElf as error:
         raise damaged(path, "its library has no code") from error
-    return Container(
+    return Livepatch(
         path=str(path),
         format_version=version,
         patch_id=fields["patch_id"],

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sites and guards in a container: format 2, written where it is needed, and read with suspicion."""
+"""Sites and guards in a livepatch: format 2, written where it is needed, and read with suspicion."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.command.report i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.section import append_section
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.site import Gap, Site
-from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadContainer
-from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.container import (
-    build_container,
-    parse_container,
-)
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadLivepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.dump import metadata_fields
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import (
+    make_livepatch,
+    parse_livepatch,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.metadata import canonical_json
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.site import decode_site, site_fields
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import FunctionPair, Guard, Target
@@ -53,8 +53,8 @@ def metadata_of(data):
 
 
 def test_what_is_written_is_read(image):
-    data, _patch_id = build_container(image, targets(image))
-    found = parse_container(data, "fix.ulp")
+    data, _patch_id = make_livepatch(image, targets(image))
+    found = parse_livepatch(data, "fix.ulp")
     assert found.format_version == 2
     assert found.targets == targets(image)
     lines = dump_lines(dict(metadata_fields(found), path="fix.ulp"))
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(image):
 
 def test_what_needs_nothing_of_format_2_is_of_format_1(image):
     """The members are those that a reader of format 1 demands, and no other."""
-    metadata = metadata_of(build_container(image, targets(image, sites=(), guards=()))[0])
+    metadata = metadata_of(make_livepatch(image, targets(image, sites=(), guards=()))[0])
     assert metadata["format_version"] == 1
     assert set(metadata["targets"][0]) == {"soname", "path", "build_id", "functions"}
     assert set(metadata["targets"][0]["functions"][0]) == {"old", "new", "old_offset", "old_size", "new_offset"}
@@ -134,8 +134,8 @@ def test_what_is_no_site_is_refused(value):
 
 
 def forge(image, change):
-    """A container with other metadata and a patch ID that is right for them."""
-    metadata = metadata_of(build_container(image, targets(image))[0])
+    """A livepatch with other metadata and a patch ID that is right for them."""
+    metadata = metadata_of(make_livepatch(image, targets(image))[0])
     change(metadata["targets"][0], metadata)
     metadata["patch_id"] = "0" * 64
     patch_id = hashlib.sha256(append_section(image, ".ulp", canonical_json(metadata))).hexdigest()
@@ -157,7 +157,7 @@ def without_anything_new(target, _metadata):
 
 
 def test_an_honest_forgery_is_read(image):
-    assert parse_container(forge(image, lambda *_parts: None), "fix.ulp").targets == targets(image)
+    assert parse_livepatch(forge(image, lambda *_parts: None), "fix.ulp").targets == targets(image)
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -185,5 +185,5 @@ def test_an_honest_forgery_is_read(image):
     (lambda target, _metadata: target.update(guards=target["guards"] * 2), "the guards of libf.so.1 are not in order"),
 ])
 def test_malformed_sites_and_guards_are_refused(image, change, message):
-    with pytest.raises(BadContainer, match=message):
-        parse_container(forge(image, change), "fix.ulp")
+    with pytest.raises(BadLivepatch, match=message):
+        parse_livepatch(forge(image, change), "fix.ulp")
