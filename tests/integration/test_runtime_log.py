@@ -27,7 +27,7 @@ def victim():
     process = subprocess.Popen([{program!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                env=dict(os.environ, LD_PRELOAD={runtime!r}, LD_LIBRARY_PATH={libraries!r}))
     assert process.stdout.readline() == b"ready\\n"
-    subprocess.run([sys.executable, {command!r}, "trigger", "-p", str(process.pid), {livepatch!r}], check=True)
+    subprocess.run([sys.executable, {command!r}, "trigger", "-p", str(process.pid), {ulp_file!r}], check=True)
     yield process
     process.kill()
     process.wait()
