@@ -111,7 +111,7 @@ struct ulp_bytes ulp_bytes_part(struct ulp_bytes *bytes, uint64_t size)
 	return part;
 }
 
-static struct ulp_bytes bytes_at(const struct ulp_image *image, uint64_t address)
+struct ulp_bytes ulp_bytes_at(const struct ulp_image *image, uint64_t address)
 {
 	uint64_t end = ulp_image_readable_to(image, address);
 
@@ -135,7 +135,7 @@ static struct ulp_bytes next_entry(struct ulp_bytes *table)
 static bool read_common(const struct ulp_image *image, uint64_t address,
 			struct ulp_frame_description *description, bool *augmented)
 {
-	struct ulp_bytes table = bytes_at(image, address), entry = next_entry(&table), data;
+	struct ulp_bytes table = ulp_bytes_at(image, address), entry = next_entry(&table), data;
 	const char *augmentation;
 	uint64_t version;
 
@@ -192,7 +192,7 @@ static bool read_common(const struct ulp_image *image, uint64_t address,
 static bool read_function(const struct ulp_image *image, uint64_t address, uint64_t instruction,
 			  struct ulp_frame_description *description)
 {
-	struct ulp_bytes table = bytes_at(image, address), entry = next_entry(&table);
+	struct ulp_bytes table = ulp_bytes_at(image, address), entry = next_entry(&table);
 	uint64_t place = (uint64_t)entry.at, distance = ulp_bytes_fixed(&entry, 4);
 	bool augmented;
 
@@ -233,7 +233,7 @@ static uint64_t find_by_table(const struct row *rows, uint64_t count, uint64_t b
 static bool find_one_by_one(const struct ulp_image *image, uint64_t frames, uint64_t instruction,
 			    struct ulp_frame_description *description)
 {
-	struct ulp_bytes table = bytes_at(image, frames);
+	struct ulp_bytes table = ulp_bytes_at(image, frames);
 
 	for (unsigned i = 0; i < MOST_ENTRIES && !table.over; i++) {
 		uint64_t address = (uint64_t)table.at;
@@ -254,7 +254,7 @@ bool ulp_frame_describe(const struct ulp_image *image, uint64_t address,
 
 	if (!image->frame_table)
 		return false;
-	header = bytes_at(image, image->frame_table);
+	header = ulp_bytes_at(image, image->frame_table);
 	if (ulp_bytes_fixed(&header, 1) != 1)
 		return false;
 	for (unsigned i = 0; i < 3; i++)

@@ -15,6 +15,9 @@ struct ulp_bytes {
 	bool over; /* more was asked for than there is; what was read since is 0 */
 };
 
+/* From `address` to the end of what can be read there; none, and `over`, where nothing can. */
+struct ulp_bytes ulp_bytes_at(const struct ulp_image *image, uint64_t address);
+
 /* A number of 1, 2, 4 or 8 bytes. Inlined, as the next two: a walk spends most of its time here. */
 static inline uint64_t ulp_bytes_fixed(struct ulp_bytes *bytes, unsigned size)
 {

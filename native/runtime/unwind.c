@@ -254,8 +254,9 @@ __attribute__((noinline)) static bool find_rules(const struct ulp_frame_descript
 {
 	struct program program;
 
-	/* All else is written before it is read. */
+	/* All else is written before it is read. What others wrote may restore what has not been set yet. */
 	program.rules = (struct rules){.cfa_register = ULP_UNWIND_REGISTERS};
+	program.initial = program.rules;
 	program.depth = 0;
 	program.location = description->start;
 	if (!execute(&program, description, description->common, UINT64_MAX))
@@ -273,9 +274,7 @@ __attribute__((noinline)) static bool find_rules(const struct ulp_frame_descript
 static bool compute(struct ulp_unwinder *unwinder, uint64_t address, const uint64_t *initial,
 		    uint64_t *result)
 {
-	uint64_t end = ulp_image_readable_to(unwinder->image, address);
-	struct ulp_bytes bytes = {(const unsigned char *)address, (const unsigned char *)end,
-				  end == 0};
+	struct ulp_bytes bytes = ulp_bytes_at(unwinder->image, address);
 	struct ulp_bytes operations = ulp_bytes_part(&bytes, ulp_bytes_uleb(&bytes));
 
 	return !bytes.over && ulp_unwind_evaluate(unwinder, operations, initial, result);
