@@ -6,8 +6,10 @@
 It runs the real compiler first, with the arguments as they are, so that the build gets what it would get without it.
 Then it writes one record, a JSON file:
 
-- for each source file that was compiled, how, and where its *shadow object* is: the same file compiled again with a
-  section for each function and each variable (``-ffunction-sections -fdata-sections``), and beside it what was read;
+- for each source file that was compiled, how, and where its *shadow object* goes: the same file compiled again with a
+  section for each function and each variable (``-ffunction-sections -fdata-sections``).  Few are ever needed, and each
+  takes as long as the object itself, so for now the file is only preprocessed: from its text, the shadow object can be
+  compiled at any time, whatever the build does to its files meanwhile.  What was read is kept beside the text;
 - for each file that was linked, which object files went into it, as the linker itself tells (``--trace``).
 
 A linker that the build calls itself is recorded in the same way.  Where a file loses its symbols, since it is linked
@@ -39,7 +41,10 @@ COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++", "c99", "c89")
 LINKERS = ("ld", "ld.bfd", "ld.gold", "ld.lld", "ld.mold")
 STRIPPERS = ("strip",)
 
-C_FAMILY = (".c", ".i", ".cc", ".cp", ".cxx", ".cpp", ".CPP", ".c++", ".C", ".ii")
+# Their text needs no preprocessor.
+_PREPROCESSED = (".i", ".ii")
+_PREPROCESSED_LANGUAGES = {"c": "cpp-output", "c++": "c++-cpp-output"}
+C_FAMILY = (".c", ".cc", ".cp", ".cxx", ".cpp", ".CPP", ".c++", ".C", *_PREPROCESSED)
 ASSEMBLY = (".S", ".s", ".sx", ".asm")
 _INPUTS = (".o", ".lo", ".obj", ".a", ".so")
 
@@ -78,6 +83,8 @@ _PROBE = re.compile(r"conftest|CMakeScratch|CMakeTmp|CMakeTests|meson-private|Tr
 # In a rule of make: a file's name, with spaces behind backslashes.
 _NAME = re.compile(r"(?:\\.|[^\s\\])+")
 _MEMBER = re.compile(r"\(?([^()]+)\)?\(?([^()]*)\)?$")
+# Names that a source may no longer use, but that what macros stand for still may.
+_POISON = re.compile(rb"^[ \t]*#[ \t]*pragma[ \t]+(?:GCC|clang)[ \t]+poison\b.*$", re.MULTILINE)
 
 
 def expanded(arguments, depth=0):
@@ -216,14 +223,81 @@ def shadow_options(compiler):
     return [*_SHADOW, _ALL_CLASSES[kind]]
 
 
-def compile_shadow(compiler, arguments, shadow, **options):
-    """Compile a shadow object, and what was read for it, as a rule of make, into ``shadow`` + ``.d``.
+def text_of(shadow):
+    """Where the preprocessed text is that a shadow object is compiled from."""
+    return shadow + ".i"
 
-    :param options: for subprocess.run(), which gives the result.
+
+def preprocess(compiler, arguments, source, directory, shadow, environment):
+    """Write the text that ``shadow`` can be compiled from, and what was read for it, as a rule of make, into ``.d``.
+
+    :param arguments: that compile ``source``, an absolute path, in ``directory``.
+    :return: that of subprocess.run().
     """
-    return subprocess.run([compiler, *arguments, *shadow_options(compiler), "-MD", "-MF", shadow + ".d", "-o", shadow],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-                          **options)
+    rule = shadow + ".d"
+    if os.path.splitext(source)[1] in _PREPROCESSED:
+        shutil.copyfile(source, text_of(shadow))
+        with open(rule, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write("object: " + re.sub(r"([\s\\])", r"\\\1", source).replace("$", "$$") + "\n")
+        return subprocess.CompletedProcess([], 0, b"")
+    return _captured([compiler, *arguments, *shadow_options(compiler), "-E", "-MD", "-MF", rule, "-o", text_of(shadow)],
+                     directory, environment)
+
+
+def compile_text(compiler, arguments, source, directory, shadow, output, more, environment):
+    """Compile ``output`` from the text of a source file, as the shadow object is, but with the arguments ``more``.
+
+    :return: that of subprocess.run().
+    """
+    words, language = _without_source(arguments, source, directory)
+    if language is None:
+        plus = "++" in (name_of_program(compiler) or "") or os.path.splitext(source)[1] not in (".c", ".i")
+        language = "c++" if plus else "c"
+    scratch = f"{output}.i"
+    with open(text_of(shadow), "rb") as stream:
+        text = _POISON.sub(b"", stream.read())
+    with open(scratch, "wb") as stream:
+        stream.write(text)
+    try:
+        # The build may have removed the directory.
+        return _captured([compiler, *words, *more, "-o", output, "-x", _PREPROCESSED_LANGUAGES.get(language, language),
+                          scratch], directory if os.path.isdir(directory) else os.path.dirname(shadow), environment)
+    finally:
+        os.unlink(scratch)
+
+
+def _without_source(arguments, source, directory):
+    """(the arguments without ``source`` and what is put before it, the language they name or None)."""
+    words = []
+    language = None
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        mine = arguments[position:position + (2 if word in _WITH_ARGUMENT else 1)]
+        position += len(mine)
+        if word.startswith("-x"):
+            language = mine[1] if len(mine) == 2 else word[2:]
+        elif word not in ("-include", "-imacros") and (
+                word.startswith("-") or os.path.normpath(os.path.join(directory, word)) != source):
+            words += mine
+    return words, None if language == "none" else language
+
+
+def compile_shadow(compiler, arguments, source, directory, shadow, environment):
+    """Compile a shadow object from its text; parameters and result as those of :func:`preprocess`.
+
+    An object that is there is whole, even if this is interrupted.
+    """
+    scratch = f"{shadow}.{os.getpid()}.o"
+    done = compile_text(compiler, arguments, source, directory, shadow, scratch, shadow_options(compiler), environment)
+    if done.returncode == 0:
+        os.replace(scratch, shadow)
+    return done
+
+
+def _captured(command, directory, environment):
+    return subprocess.run(command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
 
 
 def unstripped_name(sha):
@@ -334,7 +408,7 @@ def _shadow_of_before(key, fields):
 
 
 def _record_source(compiler, command, source, output):
-    """Compile a source file again, and write its record; returns (its key, its shadow object or None)."""
+    """Preprocess a source file, and write its record; returns (its key, where its shadow object goes or None)."""
     key = f"{output}\0{os.path.abspath(source)}"
     fields = {
         "source": os.path.normpath(os.path.join(os.getcwd(), source)),
@@ -350,7 +424,7 @@ def _record_source(compiler, command, source, output):
     fields["shadow"] = _shadow_of_before(key, fields)
     if os.path.splitext(source)[1] in C_FAMILY and fields["shadow"] is None:
         shadow = _shadow_name(key)
-        done = compile_shadow(compiler, fields["arguments"], shadow, env=_environment())
+        done = preprocess(compiler, fields["arguments"], fields["source"], fields["directory"], shadow, _environment())
         if done.returncode == 0:
             fields["shadow"] = shadow
         else:
@@ -365,7 +439,10 @@ def _record_link(compiler, command, output):
     for source in command.sources:
         key, shadow = _record_source(compiler, command, source, output)
         keys.append(key)
-        if shadow:
+        # Their objects are gone by now: to tell what else is linked, the linker is run on these.
+        if shadow and (os.path.exists(shadow) or compile_shadow(
+                compiler, command.shadow_arguments(source), os.path.normpath(os.path.join(os.getcwd(), source)),
+                os.getcwd(), shadow, _environment()).returncode == 0):
             shadows[source] = shadow
     _keep_symbols_of_link(compiler, command, output)
     _record("link", output, {

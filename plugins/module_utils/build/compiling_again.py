@@ -19,10 +19,11 @@ from difflib import SequenceMatcher
 from ..atomic_file import read_file
 from ..errors import FileProblem
 from ..named_tuple import NamedTuple
-from .compiler_wrapper import compile_shadow, names_read
+from .compiler_wrapper import names_read, preprocess
 from .composition import composition
 from .errors import BuildFailed
 from .recording import Records, Unit
+from .shadows import compiling_environment, with_shadow
 
 # What tells how a library is built, or is made into what compilers read.
 _GENERATING = re.compile(
@@ -130,9 +131,12 @@ def _again(unit: Unit, directory: str) -> Unit:
         # Refused, where it belongs to a target.
         return unit._replace(digest=None)
     shadow = os.path.join(directory, os.path.basename(unit.shadow))
-    done = compile_shadow(unit.compiler, unit.arguments, shadow, cwd=unit.directory,
-                          env={"PATH": os.environ.get("PATH", os.defpath), **unit.environment})
-    if done.returncode:
-        raise BuildFailed(f"cannot compile {unit.name} after the diff: "
-                          + done.stdout.decode("utf-8", "replace").strip()[-1500:])
-    return unit._replace(shadow=shadow, digest=None)
+    done = preprocess(unit.compiler, unit.arguments, unit.source, unit.directory, shadow, compiling_environment(unit))
+    again = unit._replace(shadow=shadow, digest=None)
+    messages = done.stdout.decode("utf-8", "replace")
+    if not done.returncode:
+        again = with_shadow(again)
+        messages = again.messages
+    if done.returncode or again.shadow is None:
+        raise BuildFailed(f"cannot compile {unit.name} after the diff: {messages.strip()[-1500:]}")
+    return again

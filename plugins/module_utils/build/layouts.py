@@ -23,6 +23,7 @@ from .debug_types import Aggregate, DebugTypes, Enumeration, Field, Prototype
 from .objects import ObjectFile
 from .recording import Unit
 from .refusals import LAYOUT, SIGNATURE, Refusals
+from .shadows import mentions, with_shadows
 
 _COMPARED = (".debug_info", ".debug_abbrev", ".debug_str", ".rela.debug_info")
 # The variants of constructors and destructors: what debug information describes is one for all.
@@ -82,10 +83,11 @@ def check_layouts(units: Iterable[Compared], replaced: Iterable[str], exported: 
     changed: dict[_Key, _Changed] = {}
     where: dict[_Key, list[str]] = {}
     types: dict[str, DebugTypes] = {}
-    for before, after in units:
-        if before is None or after is None or before.shadow is None or after.shadow is None:
+    for pair in units:
+        if pair.before is None or pair.after is None or pair.before.shadow == pair.after.shadow:
             continue
-        if _same_debug_information(before.shadow, after.shadow):
+        before, after = with_shadows((pair.before, pair.after))
+        if before.shadow is None or after.shadow is None or _same_debug_information(before.shadow, after.shadow):
             continue
         try:
             old, new = DebugTypes(before.shadow), DebugTypes(after.shadow)
@@ -101,9 +103,12 @@ def check_layouts(units: Iterable[Compared], replaced: Iterable[str], exported: 
     if not changed:
         return []
     users = _Users(changed, names, visible)
-    for before, after in units:
-        if before is not None and before.shadow is not None:
-            users.search(before, after is not None, types)
+    tokens = [_token(name) for name, _old in changed]
+    # What does not name a type has no debug information on it, and need not be compiled to know that.
+    named = [(before, after is not None) for before, after in units
+             if before is not None and before.shadow is not None and mentions(before, tokens)]
+    for unit, (_before, again) in zip(with_shadows(before for before, _again in named), named):
+        users.search(unit, again, types)
     found = []
     for key, each in sorted(changed.items(), key=lambda item: item[0][0]):
         change = LayoutChange(each.kind, each.old.name, each.differences, where[key], users.left[key],
@@ -142,6 +147,10 @@ class _Users:
         :param known: {key: what is known of a unit already}.
         """
         types = known.get(unit.key)
+        if unit.shadow is None:
+            for key in self.changed:
+                _add(self.left[key], f"{unit.name} perhaps, which could not be compiled a second time")
+            return
         if types is None:
             data = read_file(str(unit.shadow))
             if not any(_token(name) in data for name, _old in self.changed):

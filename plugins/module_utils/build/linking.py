@@ -17,6 +17,7 @@ from .errors import BuildFailed
 from .extraction import Extracted
 from .recording import Link, Unit
 from .refusals import NEEDED, REFERENCE, Refusals
+from .shadows import compile_otherwise
 from .slots import Slots
 from .target_library import TargetLibrary
 
@@ -46,11 +47,9 @@ def compile_medium(unit: Unit, directory: str) -> str:
     what = f"compile {unit.name} with the medium code model"
     try:
         # Compilers that do not know the threshold take all data for large.
-        run([unit.compiler, *unit.arguments, *options, "-mlarge-data-threshold=0", "-o", path], what,
-            directory=unit.directory, environment=unit.environment)
+        compile_otherwise(unit, path, [*options, "-mlarge-data-threshold=0"], what)
     except BuildFailed:
-        run([unit.compiler, *unit.arguments, *options, "-o", path], what, directory=unit.directory,
-            environment=unit.environment)
+        compile_otherwise(unit, path, options, what)
     return path
 
 

@@ -31,9 +31,9 @@ _AUTOTOOLS = "AUTOMAKE=: AUTOCONF=: ACLOCAL=: AUTOHEADER=: MAKEINFO=:"
 class Unit(NamedTuple):
     """One source file that was compiled.
 
-    ``key`` is the same for the same file in both builds; ``shadow`` is the path of its shadow object, None for assembly
-    or where the second compilation failed (``messages`` says why); ``digest`` is the SHA-256 of the object itself, None
-    where that is not known; ``environment``, what of it compilers heed.
+    ``key`` is the same for the same file in both builds; ``shadow`` is the path of its shadow object, which
+    shadows.with_shadow() compiles, None for assembly or where that fails (``messages`` says why); ``digest`` is the
+    SHA-256 of the object itself, None where that is not known; ``environment``, what of it compilers heed.
     ``left_out``: the build did not make it again, and object and digest are those of before.
     """
 

@@ -34,6 +34,7 @@ from .recording import Link, Records, Unit
 from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, STRIPPED, UNRECORDED, Refusals
 from .replacing import RELIANT, Replaced, UnitChange, functions_to_replace
 from .running import differing_functions, layout_difference
+from .shadows import with_shadow, with_shadows
 from .slots import Slots
 from .target_library import Ambiguous, TargetLibrary
 from .work_tree import Built, WorkTree
@@ -74,18 +75,33 @@ def candidates(tree: WorkTree, built: Built, refusals: Refusals) -> list[Candida
     :param refusals: takes units that cannot be compared.
     """
     after = built.before.followed_by(built.after)
-    found = []
-    compared: dict[str, UnitChange | None] = {}
+    made = []
     for output, how in sorted(after.links.items()):
         if output not in built.before.links or _is_foreign(tree, output):
             continue
         old = composition(built.before.links[output], built.before)
-        new = composition(how, after) if output in built.after.links else old.with_units_of(after)
+        made.append((output, old, composition(how, after) if output in built.after.links
+                     else old.with_units_of(after)))
+    _compile_shadows(made, built)
+    found = []
+    compared: dict[str, UnitChange | None] = {}
+    for output, old, new in made:
         changes = [change for key, unit in new.units.items()
                    if (change := _compared(key, unit, built, compared, refusals)) is not None]
         if _others_differ(tree, old, new, refusals) or changes:
             found.append(Candidate(built.before.links[output], old, new, changes))
     return found
+
+
+def _compile_shadows(made: list[tuple[str, Composition, Composition]], built: Built) -> None:
+    """Compile at once the shadow objects that will be compared: there are several processors."""
+    wanted = {}
+    for _output, _old, new in made:
+        for key in new.units.keys() & built.after.units.keys():
+            before, unit = built.before.units.get(key), new.units[key]
+            if not _is_the_same(before, unit):
+                wanted.update((each.shadow, each) for each in (before, unit) if each is not None)
+    with_shadows(wanted.values())
 
 
 def foreign_targets(tree: WorkTree, built: Built) -> list[str]:
@@ -116,8 +132,10 @@ def _compared(key: str, unit: Unit, built: Built, compared: dict[str, UnitChange
 
 
 def _compare(key: str, unit: Unit, before: Unit | None, refusals: Refusals) -> UnitChange | None:
-    if before is not None and before.digest is not None and before.digest == unit.digest and not unit.left_out:
+    if _is_the_same(before, unit):
         return None
+    unit = with_shadow(unit)
+    before = with_shadow(before) if before is not None else None
     for each in (before, unit):
         if each is None:
             continue
@@ -132,6 +150,11 @@ def _compare(key: str, unit: Unit, before: Unit | None, refusals: Refusals) -> U
             return None
     difference = compare(ObjectFile(str(before.shadow)) if before is not None else None, ObjectFile(str(unit.shadow)))
     return None if difference.is_empty else UnitChange(unit.name, key, difference)
+
+
+def _is_the_same(before: Unit | None, after: Unit) -> bool:
+    """Whether the build has made the same object again."""
+    return before is not None and before.digest is not None and before.digest == after.digest and not after.left_out
 
 
 def _others_differ(tree: WorkTree, old: Composition, new: Composition, refusals: Refusals) -> bool:
@@ -272,7 +295,9 @@ class _Unchanged(Iterable[UnitChange]):
     def __iter__(self) -> Iterator[UnitChange]:
         if self._read is None:
             self._read = []
-            for unit in self._units:
+            for unit in with_shadows(self._units):
+                if unit.shadow is None:
+                    continue
                 file = ObjectFile(str(unit.shadow))
                 self._read.append(UnitChange(unit.name, unit.key, compare(file, file)))
         return iter(self._read)

@@ -8,7 +8,7 @@
     tree/            the source; the build runs here, so that both builds have the same paths
     before/          the same after the first build, to begin from with another diff
     bin/             the compilers that record
-    records.before/  what they recorded, and shadow objects; records.after/ for the second build
+    records.before/  what they recorded, and what shadow objects are compiled from; records.after/ for the second build
     objects/         what the patch libraries are linked from
     *.log            what the commands printed
 """
@@ -34,7 +34,7 @@ from .source_diff import Applied, apply_diffs
 
 _FIRST = "first-build.json"
 # Raised when what is recorded of a build changes.
-_FORMAT = 3
+_FORMAT = 4
 
 
 class Recipe(NamedTuple):

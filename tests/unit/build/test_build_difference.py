@@ -22,6 +22,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.build.recording 
     write_wrappers,
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.running import layout_difference
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.shadows import with_shadow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.source_diff import apply_diffs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 
@@ -225,7 +226,7 @@ def recorded(commands, tree, directory):
 def test_what_a_build_does_is_recorded(tree, tmp_path, commands):
     """Seen to fail with no records for compilers that are called by a path."""
     records = recorded(commands, tree, tmp_path)
-    (unit,) = records.units.values()
+    unit = with_shadow(*records.units.values())
     assert unit.source == str(tree / "unit.c")
     assert {"share", "checked"} <= set(compare(None, ObjectFile(unit.shadow)).new)
     link = records.links[str(tree / "libunit.so")]

@@ -9,10 +9,14 @@ import subprocess
 
 import pytest
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.build.compiler_wrapper import shadow_options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.compiler_wrapper import preprocess
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.layouts import Compared, check_layouts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.recording import Unit
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.refusals import Refusals
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.shadows import (
+    compiling_environment,
+    with_shadow,
+)
 
 SOURCE = """\
 #include <stdarg.h>
@@ -56,13 +60,17 @@ def fixture_compiled(tmp_path_factory):
         if (command, source) not in done:
             compiler, *options = command.split()
             compiler = {"gcc": "g++", "clang": "clang++"}[compiler] if suffix == ".cc" else compiler
-            file = directory / f"{len(done)}{suffix}"
-            file.write_text(source)
-            subprocess.run([compiler, "-O2", "-fPIC", *shadow_options(compiler), *options, "-c", file.name, "-o",
-                            f"{file.stem}.o"], cwd=directory, check=True)
-            done[command, source] = Unit(
-                key="unit", source=f"unit{suffix}", directory=str(directory), compiler=compiler, arguments=[],
-                environment={}, output="unit.o", digest=None, shadow=str(directory / f"{file.stem}.o"), messages="")
+            place = directory / str(len(done))
+            place.mkdir()
+            (place / f"unit{suffix}").write_text(source)
+            unit = Unit(
+                key="unit", source=str(place / f"unit{suffix}"), directory=str(place), compiler=compiler,
+                arguments=["-O2", "-fPIC", *options, "-c", f"unit{suffix}"], environment={}, output="unit.o",
+                digest=None, shadow=str(place / "unit.o"), messages="")
+            answer = preprocess(compiler, unit.arguments, unit.source, unit.directory, unit.shadow,
+                                compiling_environment(unit))
+            assert answer.returncode == 0, answer.stdout
+            done[command, source] = with_shadow(unit)
         return done[command, source]
 
     return compiled
