@@ -99,6 +99,14 @@ options:
     type: list
     elements: str
     default: []
+  anew:
+    description:
+      - New variables, names or patterns as in a shell, that start anew in each process.
+      - Where an earlier livepatch has brought a variable of the same name, size and type into a process, that one goes
+        on otherwise.
+    type: list
+    elements: str
+    default: []
   labels:
     description: CVE numbers, say, for the metadata.
     type: list
@@ -197,6 +205,12 @@ targets:
           is replaced.
       type: list
       elements: str
+    variables:
+      description:
+        - The variables that the livepatch brings along, each with C(name), C(size) in bytes, C(start), which is V(anew)
+          for one of O(anew), and C(obstacle), why one that an earlier livepatch has brought cannot go on.
+      type: list
+      elements: dict
     layouts:
       description: The types that are laid out anew.
       type: list
@@ -281,6 +295,7 @@ def build_livepatch(module):
         target=tuple(params["targets"]),
         allow=tuple(params["allow"]),
         guard=tuple(params["guards"]),
+        anew=tuple(params["anew"]),
         label=tuple(params["labels"]),
         work=params["work"],
         runtime=params["runtime"] if params["proof"] else None,
@@ -316,6 +331,7 @@ def main():
             "dest": {"type": "path", "required": True},
             "allow": {"type": "list", "elements": "str", "default": []},
             "guards": {"type": "list", "elements": "str", "default": []},
+            "anew": {"type": "list", "elements": "str", "default": []},
             "labels": {"type": "list", "elements": "str", "default": []},
             "work": {"type": "path"},
             "build_timeout": {"type": "float", "default": 3600},

@@ -151,6 +151,14 @@ targets:
           description: The SHA-256 of the function's bytes, in hexadecimal.
           type: str
           sample: ""
+    variables:
+      description:
+        - The variables that the livepatch brings along.
+        - Each has C(name), C(address) in the patch library, C(size) in bytes, C(type), a digest or empty, C(words),
+          through which the code reaches it, C(obstacle), why one that an earlier livepatch has brought cannot go on,
+          and C(start), which is V(anew) where it should not.
+      type: list
+      elements: dict
 dependencies:
   description: The patch IDs of livepatches that must be applied before this one.
   returned: success

@@ -36,7 +36,8 @@ class Request(NamedTuple):
 
     ``diffs`` are paths, ``strip`` as for ``patch -p``; ``targets``, names of linked files or sonames (empty: all shared
     libraries that change, or all programs where there is none); ``running``, the file that runs, for one target;
-    ``allow``, names or patterns of what may be refused; ``runtime``, libpulp.so for the proof, None: no proof;
+    ``allow``, names or patterns of what may be refused; ``anew``, such of new variables that do not go on with those of
+    an earlier livepatch; ``runtime``, libpulp.so for the proof, None: no proof;
     ``output``, a directory, or a file ``*.ulp`` for one target; ``origin``, what the metadata say of a source package;
     ``test``, a command to run under the livepatch; ``check``: build, and write nothing to ``output``; ``tell_apart``:
     there are livepatches for other builds of the targets, so that each is called by its target's build ID, too.
@@ -51,6 +52,7 @@ class Request(NamedTuple):
     running: str | None = None
     allow: tuple[str, ...] = ()
     guards: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     runtime: str | None = None
     origin: Mapping[str, str] = MappingProxyType({})
@@ -208,7 +210,7 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
         stem += f"-{running.build_id.hex()[:_DIGITS]}" if running.build_id else "-without-build-id"
     progress(f"make the livepatch for {name}")
     made = make(candidate, tree, built, running, _labels(request, built.applied.files, candidate),
-                request.guards, refusals)
+                request.guards, request.anew, refusals)
     if made is None:
         return TargetResult(name, stem, None, None, refusals, None)
     output = _output(request, stem, several)
@@ -349,6 +351,8 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
             copied=made.copied,
             medium=made.medium,
             guards=[guard.name for guard in made.target.guards],
+            variables=[{"name": variable.name, "size": variable.size, "start": variable.start,
+                        "obstacle": variable.obstacle} for variable in made.target.variables],
             layouts=[{"kind": change.kind, "name": change.name, "differences": change.differences,
                       "sources": change.units, "harmless": change.harmless, "users": change.users,
                       "outliving": change.outliving} for change in made.layouts],

@@ -9,6 +9,7 @@ and earlier have in other attributes is noted where it is read.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Any, Iterator
 
@@ -166,6 +167,20 @@ class DebugTypes:
             objects = self._within([die for die in local if die.tag == "DW_TAG_variable"])
             for each in direct | handed:
                 found.setdefault(each, []).append(Use(name, False, each in direct, each in objects, each in handed))
+        return found
+
+    def fingerprints(self) -> dict[str, str]:
+        """{name as in ``variables``: SHA-256 in hex of its type, and of all structures that it leads to}."""
+        found = {}
+        for scope, die in self._variables:
+            name = scope + _symbol_name(die)
+            if name not in self.variables:
+                continue
+            direct, leading = self._reach([die])
+            described = [
+                (each.kind, each.name, each.size, sorted(map(tuple, each.fields)))
+                for each in (self.aggregates[name] for name in sorted(direct | leading) if name in self.aggregates)]
+            found[name] = hashlib.sha256(repr((self.variables[name], described)).encode()).hexdigest()
         return found
 
     # -------------------------------------------------------------- walking

@@ -18,7 +18,10 @@ call, jump, conditional jump              to a thunk that jumps through the word
 an address in data                        a word that the runtime fills in
 ========================================  =================================================
 
-Other instructions that access the target's variables directly have no room for it.  Their unit is compiled once more
+New variables are reached in the same ways, by words that lead to the patch library's own until the runtime makes them
+lead to those of an earlier livepatch (livepatch.new_data).
+
+Other instructions that access variables directly have no room for it.  Their unit is compiled once more
 with the medium code model, where each such access first loads a distance from the GOT's address
 (``movabs $x@GOTOFF, %r``).  The base is made 0 and the distance a word with the whole address.
 
@@ -67,9 +70,11 @@ from ..named_tuple import NamedTuple
 from .comparison import Difference, parent_of_cold
 from .meaning import Meaning, Place, is_made
 from .objects import (
+    SHN_COMMON,
     STB_LOCAL,
     STT_FUNC,
     STT_GNU_IFUNC,
+    STT_OBJECT,
     STT_SECTION,
     STT_TLS,
     STV_DEFAULT,
@@ -105,15 +110,30 @@ class Source(NamedTuple):
 class Extracted(NamedTuple):
     """The edited objects, {key of the unit: bytes}; ``names``, {name of a new function: its Replaced}.
 
-    ``copied`` are the names of functions and constants that the patch library has for itself.  ``direct`` are the keys
-    of units that access the target's variables directly, and have to be compiled with the medium code model: unless
-    that is empty, the rest is worth nothing.
+    ``copied`` are the names of functions and constants that the patch library has for itself; ``brought``, what new
+    variables it brings along.  ``direct`` are the keys of units that access variables directly, and have to be compiled
+    with the medium code model: unless that is empty, the rest is worth nothing.
     """
 
     objects: dict[str, bytes]
     names: dict[str, Replaced]
     copied: list[str]
     direct: list[str]
+    brought: list[Brought]
+
+
+class Brought(NamedTuple):
+    """A variable that is new in the unit ``key``: its ``symbol`` there, and the ``label`` that stands where it lies.
+
+    ``words`` are {symbol of a word that leads to it: bytes added to its address}; ``obstacles`` are why code refers to
+    it in a way that cannot be led elsewhere.
+    """
+
+    key: str
+    symbol: Symbol
+    label: str
+    words: dict[str, int]
+    obstacles: list[str]
 
 
 class _Extraction:
@@ -129,6 +149,7 @@ class _Extraction:
         self.seen: set[tuple[str, int]] = set()
         self.copied: set[str] = set()
         self.direct: set[str] = set()
+        self.brought: dict[tuple[str, str], Brought] = {}
         # Who defines what only the new code has.
         self.defined: dict[str, tuple[str, Symbol]] = {}
         for key, source in self.sources.items():
@@ -221,6 +242,9 @@ class _Extraction:
             # Switch tables, and exception tables: distances within the patch library.
             if place.section is not None:
                 self.need(key, place.section)
+                variable = self.new_variable(key, source, place)
+                if variable is not None:
+                    variable.obstacles.append("data refer to it by a distance")
             elif self.of_target(source, place) is not None:
                 self.refuse(source, section, relocation, place.name)
             return
@@ -254,11 +278,90 @@ class _Extraction:
             other, symbol = self.defined[place.name]
             self.need(other, symbol.section)
             self.copied.add(place.name)
+        variable = self.new_variable(key, source, place)
+        if variable is not None and self.edit_new_variable(key, source, section, relocation, place, variable):
+            return
         if relocation.kind == FROM_GOT:
             self.load_whole_address(key, source, section, relocation, self.slots.own_slot(
                 self.label(key, relocation, place)))
         elif relocation.kind in (*SHORT_ADDRESSES, *LARGE):
             self.refuse(source, section, relocation, place.name)
+
+    def new_variable(self, key: str, source: Source, place: Place) -> Brought | None:
+        """The Brought of the new variable that a Place of the patch library's own is in; None where it is in none."""
+        name = place.name
+        symbol = place.symbol
+        if place.section is not None and not place.section.is_code and (name is None or symbol.type == STT_SECTION):
+            # Somewhere before or behind it, as in a loop that counts down: each variable has a section of its own.
+            inside = [each for each in place.section.symbols if each.type in (STT_OBJECT, STT_TLS)]
+            if len(inside) != 1:
+                return None
+            symbol = inside[0]
+            name = symbol.name
+        if name is None or name.startswith("DW.ref.") or is_made(name):
+            return None
+        if symbol.section == SHN_COMMON:
+            return self.brought.setdefault((key, name), Brought(key, symbol, "", {}, []))
+        if place.section is None:
+            if name not in self.defined:
+                return None
+            key, symbol = self.defined[name]
+            source = self.sources[key]
+        if symbol.type not in (STT_OBJECT, STT_TLS):
+            return None
+        # Asked of the first object: with the medium code model constants may stand among what is writable.
+        first = source.change.difference.after
+        known = first.variables.get(name)
+        was_constant = known is not None and known.defined and first.section_of(known).is_constant
+        if was_constant or source.meaning.section_of(symbol).is_constant:
+            return None
+        if (key, name) not in self.brought:
+            label = f"__ulp_new_data_{len(self.brought)}"
+            if symbol.type != STT_TLS:
+                self.editors[key].symbol(label, symbol.section, symbol.value, symbol.size, STT_OBJECT)
+            self.brought[key, name] = Brought(key, symbol, label, {}, [])
+        return self.brought[key, name]
+
+    def edit_new_variable(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place,
+                          variable: Brought) -> bool:
+        """Have a reference go through a word; False where nothing can be done, or it has to be done as for others."""
+        kind = relocation.kind
+        editor = self.editors[key]
+        data = source.meaning.file.data
+        at = section.offset + relocation.offset
+        if variable.symbol.type == STT_TLS or variable.symbol.section == SHN_COMMON:
+            return False
+        distance = place.offset
+        if place.name is None and place.section is not None:
+            # Counted from the start of its section.
+            distance -= variable.symbol.value
+        if kind in THROUGH_GOT:
+            editor.relocate(relocation, editor.symbol(self.word_for(variable, 0)), R_DISTANCE)
+        elif kind == FROM_GOT:
+            self.load_whole_address(key, source, section, relocation, self.word_for(variable, distance))
+        elif kind == WORD:
+            number = list(self.sources).index(key)
+            label = f"__ulp_word_{number}_{section.index}_{relocation.offset}"
+            editor.symbol(label, section.index, relocation.offset)
+            variable.words[label] = distance
+        elif kind in NEAR and section.is_code:
+            if load_instead(data, at):
+                editor.relocate(
+                    relocation, editor.symbol(self.word_for(variable, distance)), R_DISTANCE, FROM_END)
+            else:
+                self.direct.add(key)
+        elif kind in SHORT_ADDRESSES:
+            self.direct.add(key)
+        else:
+            return False
+        return True
+
+    def word_for(self, variable: Brought, offset: int) -> str:
+        """The name of a word that leads to a new variable, ``offset`` bytes from its start."""
+        symbol = variable.label if not offset else f"{variable.label} + {offset}"
+        slot = self.slots.own_slot(symbol)
+        variable.words[slot] = offset
+        return slot
 
     def label(self, key: str, relocation: Relocation, place: Place) -> str:
         """The name of a new symbol at a place of the patch library's own, with the relocation's addend."""
@@ -485,6 +588,7 @@ def extract(
         names,
         sorted(extraction.copied - replaced_names),
         sorted(extraction.direct),
+        list(extraction.brought.values()),
     )
 
 

@@ -37,6 +37,7 @@ class Order(NamedTuple):
     running: str | None = None
     allow: tuple[str, ...] = ()
     guard: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     work: str | None = None
     runtime: str | None = None
@@ -72,6 +73,7 @@ def request_for(order: Order, progress: Callable[[str], None], check: bool = Fal
         running=installed_library(order.running, list(order.target)) if order.running else None,
         allow=order.allow,
         guards=order.guard,
+        anew=order.anew,
         labels=order.label,
         runtime=order.runtime,
         origin=origin,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any, Iterable
 
+from .new_variables import what_becomes
+
 _STYLE = """\
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -51,6 +53,10 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
             ("Name", "How"), sorted({(binding["name"], _HOW[binding["kind"]]) for binding in target["bindings"]}))]
     if target["copied"]:
         parts += ["<h2>What the livepatch has itself</h2>\n", _table(("Name",), [(name,) for name in target["copied"]])]
+    if target["variables"]:
+        parts += ["<h2>New variables</h2>\n", _table(
+            ("Name", "What becomes of it"), [
+                (variable["name"], what_becomes(variable)) for variable in target["variables"]])]
     if target["medium"]:
         parts.append("<p class=\"note\">Compiled once more with the medium code model, because they access the"
                      f" library's variables directly: {escape(', '.join(target['medium']))}.</p>\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..counted import counted
+from .new_variables import what_becomes
 from .variants import label
 
 
@@ -36,6 +37,7 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
         lines.extend(f"  binds      {name}" for name in sorted({binding["name"] for binding in target["bindings"]}))
         if target["copied"]:
             lines.append(f"  has itself {', '.join(target['copied'])}")
+        lines.extend(f"  brings     {variable['name']}: {what_becomes(variable)}" for variable in target["variables"])
         if target["medium"]:
             lines.append(f"  compiled with the medium code model: {', '.join(target['medium'])}")
         lines.extend(f"  lays out   the {layout['kind']} {layout['name']} anew: {'; '.join(layout['differences'])}"

@@ -44,7 +44,10 @@ class Slots:
         return self._slots[reference]
 
     def own_slot(self, symbol: str) -> str:
-        """The name of a word with the address of something that the patch library itself has under that name."""
+        """The name of a word with the address of something that the patch library itself has.
+
+        :param symbol: its name; a distance may follow, as ``name + 8``.
+        """
         return self._own.setdefault(symbol, f"__ulp_own_{len(self._own)}")
 
     def thunk(self, reference: Reference) -> str:

@@ -29,6 +29,7 @@ from .composition import Composition, composition
 from .extraction import Extracted, Source, extract
 from .layouts import Compared, LayoutChange, check_layouts
 from .linking import compile_medium, link, without_debug_information
+from .new_variables import new_variables
 from .objects import STB_LOCAL, ObjectFile
 from .recording import Link, Records, Unit
 from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, STRIPPED, UNRECORDED, Refusals
@@ -172,13 +173,14 @@ def _others_differ(tree: WorkTree, old: Composition, new: Composition, refusals:
 
 def make(
     candidate: Candidate, tree: WorkTree, built: Built, running: ElfImage, labels: dict[str, object],
-    guards: Sequence[str], refusals: Refusals,
+    guards: Sequence[str], anew: Sequence[str], refusals: Refusals,
 ) -> Made | None:
     """Make the livepatch for one target; None where something is refused.
 
     :param running: elf.image.ElfImage of the library that runs.
     :param labels: for the metadata.
     :param guards: names of functions to hook without replacing them, as far as the target has them.
+    :param anew: names of new variables, or patterns, that do not go on with those of earlier livepatches.
     """
     after = built.before.followed_by(built.after)
     product = ElfImage.open(tree.product_before(candidate.link.output))
@@ -224,7 +226,8 @@ def make(
     described_guards = tuple(Guard(name, *olds[address]) for address, name in sorted(guarded.items()))
     described = Target(
         running.soname or os.path.basename(running.name), os.path.abspath(running.name),
-        running.require_build_id().hex(), pairs, described_guards, tuple(slots.bindings(addresses)))
+        running.require_build_id().hex(), pairs, described_guards, tuple(slots.bindings(addresses)),
+        new_variables(extracted.brought, _sources(candidate.changes, replaced), after.units, addresses, anew))
     if refusals.allowed:
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
     data, patch_id = make_livepatch(patch, [described], (), labels)

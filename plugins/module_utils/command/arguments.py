@@ -155,6 +155,9 @@ def _build(verb):
     build.add_argument("--guard", metavar="NAME", action="append", default=[],
                        help="hook this function of a target without padding, too, but do not replace it: what it calls,"
                        " itself or through others, is all old or all new; may be given several times")
+    build.add_argument("--anew", metavar="NAME", action="append", default=[],
+                       help="a new variable, by name or pattern, that starts anew where a process has it from an"
+                       " earlier livepatch already; else that one goes on; may be given several times")
     build.add_argument("--label", metavar="TEXT", action="append", default=[],
                        help="a CVE number, say, for the metadata; may be given several times")
     build.add_argument("--work", metavar="DIR",

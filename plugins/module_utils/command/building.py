@@ -30,6 +30,7 @@ def _build(arguments):
         target=tuple(arguments.target),
         allow=tuple(arguments.allow),
         guard=tuple(arguments.guard),
+        anew=tuple(arguments.anew),
         label=tuple(arguments.label),
         work=arguments.work,
         runtime=None if arguments.no_proof else arguments.runtime,

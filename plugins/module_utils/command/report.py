@@ -92,6 +92,7 @@ def dump_lines(metadata):
             lines.append(f"    {pair['old']} is replaced by {pair['new']}{_diverted(pair['sites'])}")
         lines.extend(f"    {guard['name']} is a guard{_diverted(guard['sites'])}" for guard in target["guards"])
         lines.extend(f"    {_bound(binding)}" for binding in target["bindings"])
+        lines.extend(f"    {_brought(variable)}" for variable in target["variables"])
     lines.extend(f"  needs the livepatch {patch_id}" for patch_id in metadata["dependencies"])
     lines.extend(f"  replaces the livepatch {which}" for which in metadata["replaces"])
     lines.extend(f"  {key}: {_listed(value)}" for key, value in sorted(metadata["labels"].items()))
@@ -102,6 +103,12 @@ def _diverted(sites):
     """Where a function without padding is diverted, from the ``sites`` that a livepatch has for it."""
     places = [f"{site['kind']} at {site['offset']:#x}" for site in sites]
     return f", diverted by {' or '.join(places)}" if places else ""
+
+
+def _brought(variable):
+    """One of the ``variables`` of a livepatch, in words."""
+    start = ", and has it start anew in each process" if variable["start"] else ""
+    return f"brings {variable['name']} along, {variable['size']} bytes{start}"
 
 
 def _bound(binding):

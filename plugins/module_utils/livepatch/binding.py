@@ -10,7 +10,7 @@ target itself would call, and needs no constructor.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterable
 
 from .. import abi
 from ..arch.address_space import END_OF_LINKED_SPACE
@@ -83,10 +83,18 @@ def fault_of(binding: Binding, image: ElfImage) -> str | None:
     return None
 
 
-def overlap_of(bindings: list[Binding]) -> str | None:
-    """What two of ``bindings``, in any order, fill one word; a sentence, or None."""
-    ordered = sorted(bindings, key=lambda binding: binding.slot)
+class Filled(NamedTuple):
+    """Words of a patch library that are filled for ``name``: ``size`` bytes at the link-time address ``slot``."""
+
+    slot: int
+    size: int
+    name: str
+
+
+def overlap_of(filled: Iterable[Binding | Filled]) -> str | None:
+    """What two of ``filled``, in any order, fill one word; a sentence, or None."""
+    ordered = sorted(filled, key=lambda each: each.slot)
     for one, other in zip(ordered, ordered[1:]):
         if other.slot < one.slot + one.size:
-            return f"the bindings {one.name} and {other.name} fill the same word"
+            return f"{one.name} and {other.name} fill the same word"
     return None

@@ -19,7 +19,8 @@ def dump(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Keys: ``path``, ``format_version``, ``patch_id``, ``patch_build_id``, ``targets`` (each with ``soname``, ``path``,
     ``build_id``, ``functions``: ``old``, ``new``, ``old_offset``, ``old_size``, ``new_offset``, ``sites``,
-    ``old_digest``, ``guards``, and ``bindings``: the fields of binding.Binding), ``dependencies``, ``replaces``,
+    ``old_digest``, ``guards``, ``bindings``: the fields of binding.Binding, and ``variables``: those of
+    new_data.NewVariable), ``dependencies``, ``replaces``,
     ``labels``.
 
     :raises FileProblem: it cannot be read.

@@ -23,6 +23,7 @@ from ..errors import BadElf, BadLivepatch
 from ..named_tuple import NamedTuple
 from .members import (
     FORMAT_VERSION,
+    LATER_FORMAT_VERSION,
     LATEST_FORMAT_VERSION,
     Members,
     damaged,
@@ -87,6 +88,11 @@ def is_replaceable(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_PATTERN and value.isprintable()
 
 
+def _needed_format(targets: list[Target], replaces: list[str]) -> int:
+    """The oldest format that can say what there is to say."""
+    return max(needed_format(targets), LATER_FORMAT_VERSION if replaces else FORMAT_VERSION)
+
+
 def make_livepatch(
     image: ElfImage, targets: list[Target], dependencies: Iterable[str] = (), labels: dict[str, object] | None = None,
     replaces: Iterable[str] = (),
@@ -103,7 +109,7 @@ def make_livepatch(
     """
     replaces = sorted(set(replaces))
     metadata: dict[str, Any] = {
-        "format_version": LATEST_FORMAT_VERSION if replaces else needed_format(targets),
+        "format_version": _needed_format(targets, replaces),
         "patch_id": _NO_PATCH_ID,
         "patch_build_id": image.require_build_id().hex(),
         "targets": [encode_target(target) for target in targets],
@@ -154,7 +160,7 @@ def _read(image: ElfImage, path: object) -> Livepatch:
         raise damaged(path, "its metadata have no format version")
     if not FORMAT_VERSION <= version <= LATEST_FORMAT_VERSION:
         raise BadLivepatch(
-            f"{path} has livepatch format {version}, but this version of ulp reads formats {FORMAT_VERSION} and"
+            f"{path} has livepatch format {version}, but this version of ulp reads formats {FORMAT_VERSION} to"
             f" {LATEST_FORMAT_VERSION}")
     livepatch = _decode(path, metadata, image)
     _check_patch_id(image, section, contents, metadata)
@@ -195,7 +201,7 @@ def _decode(path: object, metadata: dict[str, Any], image: ElfImage) -> Livepatc
     if len({target.build_id for target in targets}) < len(targets):
         raise damaged(path, "it names a target library twice")
     require_separate_words(path, targets)
-    if version != (LATEST_FORMAT_VERSION if replaces else needed_format(targets)):
+    if version != _needed_format(targets, replaces):
         raise damaged(path, f"it has format {version}, but nothing of that format")
     try:
         image_text = image.text_range

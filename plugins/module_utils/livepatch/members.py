@@ -11,15 +11,28 @@ from ..errors import BadLivepatch
 from ..named_tuple import NamedTuple
 
 FORMAT_VERSION = 1
-LATEST_FORMAT_VERSION = 2
+# Of a livepatch with members of Members.later, and with those of Members.newest.
+LATER_FORMAT_VERSION = 2
+LATEST_FORMAT_VERSION = 3
 
 
 class Members(NamedTuple):
-    """The members of an object, with their types; ``later`` are those of format 2, which are left out if empty."""
+    """The members of an object, with their types.
+
+    ``later`` are those of format 2, and ``newest`` those of format 3, which are left out if empty.
+    """
 
     what: str
     always: dict[str, type]
     later: dict[str, type]
+    newest: dict[str, type] = {}
+
+    def optional(self, version: int) -> dict[str, type]:
+        """Those that may be left out in a livepatch of format ``version``."""
+        return {
+            **(self.later if version >= LATER_FORMAT_VERSION else {}),
+            **(self.newest if version >= LATEST_FORMAT_VERSION else {}),
+        }
 
 
 def decode_members(path: object, value: object, members: Members, version: int) -> dict[str, Any]:
@@ -29,7 +42,7 @@ def decode_members(path: object, value: object, members: Members, version: int) 
     :param version: its format version.
     :raises BadLivepatch: it is something else.
     """
-    later = members.later if version >= LATEST_FORMAT_VERSION and isinstance(value, dict) else {}
+    later = members.optional(version) if isinstance(value, dict) else {}
     present = {key: kind for key, kind in later.items() if key in value}  # type: ignore[operator]
     fields = dict(require_fields(path, value, members.what, {**members.always, **present}))
     for key in present:
@@ -54,8 +67,8 @@ def damaged(path: object, what: str) -> BadLivepatch:
 
 
 def leave_out_empty(fields: dict[str, Any], members: Members) -> None:
-    """Remove what is empty of the ``later`` members from ``fields``, as a livepatch holds them."""
-    for key in members.later:
+    """Remove what is empty of the members that may be left out from ``fields``, as a livepatch holds them."""
+    for key in members.optional(LATEST_FORMAT_VERSION):
         if not fields[key]:
             del fields[key]
 

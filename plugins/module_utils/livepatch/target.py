@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The targets of a livepatch: which functions of which libraries it replaces, as its metadata say so.
 
-Format 2 has members that format 1 has not.  Each is left out where it would be empty, and a livepatch without any of
-them is of format 1, which older tools read.
+Formats 2 and 3 have members that format 1 has not.  Each is left out where it would be empty, and a livepatch is of the
+oldest format that can say what there is to say, so that older tools read it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,17 @@ from ..abi import BUILD_ID_SIZE, LARGEST_OFFSET
 from ..elf.site import Site
 from ..named_tuple import NamedTuple
 from .binding import MEMBERS as BINDING_MEMBERS
-from .binding import Binding, fault_of, overlap_of
-from .members import FORMAT_VERSION, LATEST_FORMAT_VERSION, Members, damaged, decode_members, leave_out_empty
+from .binding import Binding, Filled, fault_of, overlap_of
+from .members import (
+    FORMAT_VERSION,
+    LATER_FORMAT_VERSION,
+    LATEST_FORMAT_VERSION,
+    Members,
+    damaged,
+    decode_members,
+    leave_out_empty,
+)
+from .new_data import NewVariable, decode_variable, variable_fields
 from .site import MOST_SITES, decode_site, site_fields
 
 if TYPE_CHECKING:
@@ -61,7 +70,8 @@ class Target(NamedTuple):
     """A library whose functions are replaced.
 
     ``build_id`` in hex; ``functions`` ascending by old offset; ``guards`` ascending by offset; ``bindings``, what words
-    of the patch library stand for in this target, ascending by slot.
+    of the patch library stand for in this target, ascending by slot; ``variables``, those that the livepatch brings
+    along for this target, by name.
     """
 
     soname: str
@@ -70,6 +80,7 @@ class Target(NamedTuple):
     functions: list[FunctionPair]
     guards: tuple[Guard, ...] = ()
     bindings: tuple[Binding, ...] = ()
+    variables: tuple[NewVariable, ...] = ()
 
     @property
     def has_sites(self) -> bool:
@@ -78,7 +89,8 @@ class Target(NamedTuple):
 
 
 _TARGET_MEMBERS = Members(
-    "a target", {"soname": str, "path": str, "build_id": str, "functions": list}, {"guards": list, "bindings": list})
+    "a target", {"soname": str, "path": str, "build_id": str, "functions": list}, {"guards": list, "bindings": list},
+    {"variables": list})
 _FUNCTION_MEMBERS = Members(
     "a function", {"old": str, "new": str, "old_offset": int, "old_size": int, "new_offset": int},
     {"sites": list, "old_digest": str})
@@ -87,8 +99,10 @@ _GUARD_MEMBERS = Members("a guard", {"name": str, "offset": int, "size": int, "s
 
 def needed_format(targets: list[Target]) -> int:
     """The oldest format that can say what there is to say."""
+    if any(target.variables for target in targets):
+        return LATEST_FORMAT_VERSION
     needed = any(target.has_sites or target.guards or target.bindings for target in targets)
-    return LATEST_FORMAT_VERSION if needed else FORMAT_VERSION
+    return LATER_FORMAT_VERSION if needed else FORMAT_VERSION
 
 
 def target_fields(target: Target) -> dict[str, Any]:
@@ -98,6 +112,7 @@ def target_fields(target: Target) -> dict[str, Any]:
         functions=[pair_fields(pair) for pair in target.functions],
         guards=[dict(guard._asdict(), sites=_all_site_fields(guard.sites)) for guard in target.guards],
         bindings=[binding._asdict() for binding in target.bindings],
+        variables=[variable_fields(variable) for variable in target.variables],
     )
 
 
@@ -144,7 +159,11 @@ def decode_target(path: object, value: object, image: ElfImage, version: int) ->
     bindings = tuple(_decode_binding(path, binding, image, version) for binding in fields.get("bindings", ()))
     if list(bindings) != sorted(bindings, key=lambda binding: binding.slot):
         raise damaged(path, f"the bindings of {fields['soname']} are not in order")
-    target = Target(fields["soname"], fields["path"], fields["build_id"], functions, guards, bindings)
+    variables = tuple(decode_variable(path, variable, image, version) for variable in fields.get("variables", ()))
+    names = [variable.name for variable in variables]
+    if names != sorted(set(names)):
+        raise damaged(path, f"the new variables of {fields['soname']} are not in order")
+    target = Target(fields["soname"], fields["path"], fields["build_id"], functions, guards, bindings, variables)
     if target.has_sites != all(pair.sites for pair in functions) or (guards and not target.has_sites):
         raise damaged(path, f"only some functions of {fields['soname']} have sites")
     _check_overlaps(path, target)
@@ -182,8 +201,11 @@ def _decode_binding(path: object, value: object, image: ElfImage, version: int) 
 
 
 def require_separate_words(path: object, targets: list[Target]) -> None:
-    """Make sure that no two bindings of a livepatch fill the same word; raises BadLivepatch."""
-    overlap = overlap_of([binding for target in targets for binding in target.bindings])
+    """Make sure that no two bindings or new variables of a livepatch fill the same word; raises BadLivepatch."""
+    overlap = overlap_of([
+        *(binding for target in targets for binding in target.bindings),
+        *(Filled(word.slot, word.size, variable.name)
+          for target in targets for variable in target.variables for word in variable.words)])
     if overlap is not None:
         raise damaged(path, overlap)
 

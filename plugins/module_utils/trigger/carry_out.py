@@ -18,6 +18,7 @@ from .reapply import reapply, require_repeatable
 from .replacing import in_place_of, require_replaceable
 from .request import sites
 from .seccomp_check import require_no_strict_thread, seccomp_reservation
+from .taking_over import taken_over
 from .untouched import require_untouched
 
 
@@ -38,6 +39,7 @@ def carry_out(job, subject, resolution, found):
     libraries = [resolved_library(job, subject, match) for match in resolution.matches]
     for library in libraries:
         yield from require_untouched(subject, library, sites(library, job.livepatch.jumps), job.options.timeout)
+    libraries, shared = taken_over(job, subject, libraries)
     anew = found.applied and not found.covered
     if anew:
         yield from require_repeatable(job, subject, libraries)
@@ -50,7 +52,9 @@ def carry_out(job, subject, resolution, found):
         row = yield from _first_time(job, subject, libraries, None if by_path else job.source.contents())
     # An apply anew takes the hooks off and puts them back whoever had undone them.
     repaired = found.undone.repaired if found.undone is not None and (job.options.check or not anew) else ""
-    return _with_reason(_with_reason(row, repaired), in_place_of(found.replaced))
+    for reason in (repaired, in_place_of(found.replaced), shared):
+        row = _with_reason(row, reason)
+    return row
 
 
 def _rehearsed(job, subject):

@@ -23,10 +23,20 @@ def neighbours(subject, livepatch):
     for patch in subject.state.patches:
         if not patch.applied or patch.patch_id == livepatch.patch_id:
             continue
-        mapping = mapping_at(subject.mappings, patch.text_start)
-        if mapping is None:
-            continue
-        yield patch, parse_livepatch(FileContents(open_mapped(subject.proc_tid, mapping), mapping.path), mapping.path)
+        other = livepatch_of(subject, patch)
+        if other is not None:
+            yield patch, other
+
+
+def livepatch_of(subject, patch):
+    """The livepatch.livepatch.Livepatch of a process.runtime.LoadedPatch; None where it is not mapped any more.
+
+    :raises UlpError: its file cannot be read any more.
+    """
+    mapping = mapping_at(subject.mappings, patch.text_start)
+    if mapping is None:
+        return None
+    return parse_livepatch(FileContents(open_mapped(subject.proc_tid, mapping), mapping.path), mapping.path)
 
 
 def replaced_functions(livepatch):

@@ -389,7 +389,7 @@ def test_an_honest_forgery_is_read(livepatch):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (set_item(["format_version"], 3), "has livepatch format 3, but this version of ulp reads formats 1 and 2"),
+    (set_item(["format_version"], 4), "has livepatch format 4, but this version of ulp reads formats 1 to 3"),
     (set_item(["format_version"], 2), "it has format 2, but nothing of that format"),
     (set_item(["format_version"], "1"), "no format version"),
     (set_item(["patch_id"], "xyz"), "its patch ID is malformed"),

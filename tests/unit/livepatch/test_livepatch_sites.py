@@ -161,7 +161,7 @@ def test_an_honest_forgery_is_read(image):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda _target, metadata: metadata.update(format_version=3), "has livepatch format 3, but .* formats 1 and 2"),
+    (lambda _target, metadata: metadata.update(format_version=4), "has livepatch format 4, but .* formats 1 to 3"),
     (lambda _target, metadata: metadata.update(format_version=1), "should have exactly the keys"),
     (without_anything_new, "it has format 2, but nothing of that format"),
     (with_function(sites=[]), "sites of a function is empty"),

@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the metadata say of the variables that a livepatch brings along: a name that lasts, and the type.
+
+gcc calls the variable ``count`` of a function ``count.5``, and the number is another one in the next build; clang calls
+it ``function.count``.  Its lasting name, ``parser.c/function()::count``, comes from the debug information.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any, Sequence
+
+from ..errors import UlpError
+from ..livepatch.new_data import ANEW, NewVariable, Word
+from ..livepatch.reference import FILE_SEPARATOR
+from .debug_types import DebugTypes
+from .extraction import Brought
+from .numbered import users_of_variables
+from .objects import SHN_COMMON, STB_LOCAL, STT_TLS
+from .recording import Unit
+from .replacing import UnitChange
+
+_NUMBERED = re.compile(r"(.+)\.\d+")
+_OF_FUNCTION = "()::"
+_THREAD_LOCAL = "it is thread-local"
+_COMMON = "it is a common symbol, which -fno-common avoids"
+_SEVERAL = "several variables have that name"
+
+
+def new_variables(
+    brought: Sequence[Brought], changes: Sequence[UnitChange], units: dict[str, Unit], addresses: dict[str, int],
+    anew: Sequence[str],
+) -> tuple[NewVariable, ...]:
+    """What the metadata hold, by name.
+
+    :param brought: as they were extracted.
+    :param changes: the units that they are from.
+    :param units: {key: recording.Unit}.
+    :param addresses: {symbol: its link-time address in the patch library}.
+    :param anew: names, or patterns of them, of those that are to start anew in each process.
+    """
+    found: dict[str, NewVariable] = {}
+    by_key = {change.key: change for change in changes}
+    types: dict[str, dict[str, str]] = {}
+    for each in brought:
+        if each.key not in types:
+            types[each.key] = _types_of(units[each.key])
+        variable = _described(each, by_key[each.key], types[each.key], addresses)
+        if any(fnmatchcase(variable.name, pattern) or fnmatchcase(_plain(variable.name), pattern) for pattern in anew):
+            variable = variable._replace(start=ANEW)
+        if variable.name in found:
+            variable = variable._replace(words=(), obstacle=_SEVERAL)
+        found[variable.name] = variable
+    return tuple(found[name] for name in sorted(found))
+
+
+def what_becomes(variable: dict[str, Any]) -> str:
+    """What becomes of a new variable, of ``variables`` in the report, where an earlier livepatch has brought it."""
+    if variable["start"] == ANEW:
+        return "a new variable, which starts anew in each process"
+    if variable["obstacle"]:
+        return f"a new variable; refused where an earlier livepatch has brought it ({variable['obstacle']})"
+    return "a new variable; goes on where an earlier livepatch has brought it"
+
+
+def _plain(name: str) -> str:
+    """The name as the source has it."""
+    return name.rpartition(FILE_SEPARATOR)[2].rpartition(_OF_FUNCTION)[2]
+
+
+def _types_of(unit: Unit) -> dict[str, str]:
+    try:
+        return DebugTypes(str(unit.shadow)).fingerprints()
+    except UlpError:
+        # Built without debug information: names and sizes have to do.
+        return {}
+
+
+def _described(
+    brought: Brought, change: UnitChange, types: dict[str, str], addresses: dict[str, int],
+) -> NewVariable:
+    symbol = brought.symbol
+    name = symbol.name
+    is_local = symbol.binding == STB_LOCAL
+    ambiguous = False
+    if is_local:
+        name, ambiguous = _lasting(name, change, types)
+    words = tuple(sorted(Word(addresses[word], addend) for word, addend in brought.words.items() if word in addresses))
+    obstacles = list(brought.obstacles)
+    if symbol.type == STT_TLS:
+        obstacles.append(_THREAD_LOCAL)
+    elif symbol.section == SHN_COMMON:
+        obstacles.append(_COMMON)
+    if ambiguous:
+        obstacles.append(_SEVERAL)
+    if obstacles:
+        words = ()
+    elif not words:
+        obstacles.append("no code that was linked refers to it")
+    return NewVariable(
+        f"{change.source}{FILE_SEPARATOR}{name}" if is_local else name, addresses.get(brought.label, 0), symbol.size,
+        types.get(name, ""), words, "; ".join(obstacles))
+
+
+def _lasting(name: str, change: UnitChange, types: dict[str, str]) -> tuple[str, bool]:
+    """(the name of a static variable that the next build has as well, whether it may be that of another one)."""
+    meaning = change.difference.after
+    if name in types:
+        return name, False
+    function, _dot, rest = name.partition(".")
+    if rest and f"{function}{_OF_FUNCTION}{rest}" in types:
+        return f"{function}{_OF_FUNCTION}{rest}", False
+    match = _NUMBERED.fullmatch(name)
+    if match is None:
+        return name, False
+    stem = match.group(1)
+    known = [each for each in types if each.endswith(f"{_OF_FUNCTION}{stem}")]
+    if len(known) == 1:
+        return known[0], False
+    users = users_of_variables(meaning).get(name, frozenset())
+    used = [each for each in known if each.partition(_OF_FUNCTION)[0] in users]
+    if len(used) == 1:
+        return used[0], False
+    alike = [other for other in meaning.variables if _NUMBERED.fullmatch(other) and other.rpartition(".")[0] == stem]
+    return stem, len(alike) > 1

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One livepatch after another: the second goes on with the variables that the first has brought into a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from harness.command import Ulp
+from harness.paths import RUNTIME
+
+SOURCE = """\
+@NEW@
+static int calls;
+int fix(int v)
+{
+    calls++;
+    return v;
+}
+int other(int v)
+{
+    return v + calls;
+}
+"""
+MAKEFILE = """\
+libagain.so: again.o
+\t@COMPILER@ -shared -Wl,--build-id -Wl,-soname,libagain.so -o $@ again.o
+again.o: again.c
+\t@COMPILER@ -O2 -g -fPIC @PADDING@ -c again.c
+"""
+PADDING = "-fpatchable-function-entry=16,14"
+PROGRAM = """\
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+print("loaded", flush=True)
+for line in sys.stdin:
+    name, value = line.split()
+    print(getattr(library, name)(int(value)), flush=True)
+"""
+# Static, exported, of a function, an array that is counted from before its start, and a pointer to one of them.
+FIRST = {
+    "@NEW@": "static int seen;\nint visible = 100;\nstatic int table[4];\nstatic int *volatile where = &seen;",
+    "    calls++;\n": "    static int inner = 40;\n    calls++;\n    seen += v;\n    visible++;\n    inner++;\n"
+                       "    for (int i = 1; i <= 4; i++)\n        table[i - 1] += i;\n"
+                       "    return *where * 100000 + inner * 1000 + visible + table[v & 3];\n",
+}
+# What the first one has, and more; a static variable more makes the compiler number the others anew.
+SECOND = {
+    "@NEW@": FIRST["@NEW@"] + "\nstatic int late;",
+    "    calls++;\n": "    static int before = 1;\n    before++;\n" + FIRST["    calls++;\n"],
+    "    return v + calls;\n": "    static int inner;\n    late++;\n    inner--;\n"
+                               "    return seen * 100 + late * 10 + inner + v;\n",
+}
+
+
+class Process:
+    """A program that has loaded the library; ``ask`` calls one of its functions."""
+
+    def __init__(self, library):
+        self.program = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(library)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "LD_PRELOAD": str(RUNTIME)})
+        assert self.program.stdout.readline() == "loaded\n"
+        self.pid = self.program.pid
+
+    def ask(self, name, value):
+        self.program.stdin.write(f"{name} {value}\n")
+        self.program.stdin.flush()
+        return int(self.program.stdout.readline())
+
+
+class Maker:
+    """Builds livepatches of SOURCE with some text replaced; ``library`` is what they are for."""
+
+    def __init__(self, directory, compiler="gcc", padding=PADDING):
+        self.directory = directory
+        self.tree = directory / "source"
+        self.tree.mkdir()
+        (self.tree / "Makefile").write_text(MAKEFILE.replace("@COMPILER@", compiler).replace("@PADDING@", padding))
+        (self.tree / "again.c").write_text(SOURCE.replace("@NEW@", ""))
+        self.library = directory / "work" / "before" / "libagain.so"
+
+    def build(self, changes, *options):
+        """The report on the livepatch that makes ``changes``, {old text: new text}; it stays where it is."""
+        text = SOURCE
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        (self.directory / "new.c").write_text(text.replace("@NEW@", ""))
+        done = subprocess.run(["diff", "-u", "--label", "a/again.c", "--label", "b/again.c", "source/again.c", "new.c"],
+                              cwd=self.directory, stdout=subprocess.PIPE, check=False)
+        (self.directory / "fix.patch").write_bytes(done.stdout)
+        output = self.directory / f"fix-{len(list(self.directory.glob('fix-*.ulp')))}.ulp"
+        answer = Ulp().run(
+            "build", "--source", self.tree, "--build", "make", "--diff", self.directory / "fix.patch", "--work",
+            self.directory / "work", "--runtime", RUNTIME, "--as-root", "--no-proof", "--json", "-o", output, *options)
+        assert answer.status == 0, str(answer)
+        (target,) = answer.json()["targets"]
+        return target
+
+
+@pytest.fixture(name="start")
+def fixture_start():
+    """A function that starts a Process."""
+    started = []
+
+    def start(library):
+        started.append(Process(library))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.program.kill()
+        process.program.communicate()
+
+
+@pytest.mark.parametrize("compiler, padding", [("gcc", ""), ("clang", PADDING)])
+def test_a_later_livepatch_goes_on_with_the_variables_of_an_earlier_one(tmp_path, start, compiler, padding):
+    """Beside it, and in its place; whichever stays, and whoever comes back, all use the variables of the first.
+
+    Seen to fail with the initial values after the second apply.
+    """
+    maker = Maker(tmp_path, compiler, padding)
+    first = maker.build(FIRST)["path"]
+    target = maker.build(SECOND)
+    second = target["path"]
+    assert [(each["name"], each["size"], each["obstacle"]) for each in target["variables"]] == [
+        ("again.c/fix()::before", 4, ""), ("again.c/fix()::inner", 4, ""), ("again.c/late", 4, ""),
+        ("again.c/other()::inner", 4, ""), ("again.c/seen", 4, ""), ("again.c/table", 16, ""),
+        ("again.c/where", 8, ""), ("visible", 4, "")]
+    process = start(maker.library)
+    ulp = Ulp()
+    assert process.ask("fix", 3) == 3
+    ulp.succeed("trigger", "-p", process.pid, first)
+    assert process.ask("fix", 3) == 3 * 100000 + 41 * 1000 + 101 + 4
+    expected = ulp.succeed("dispatch", "--json", "patch", second, process.pid, "--dry-run").json()
+    (row,) = ulp.succeed("dispatch", "--json", "patch", second, process.pid).json()
+    assert row["reason"] == expected[0]["reason"]
+    assert row["reason"].startswith("goes on with again.c/fix()::inner and again.c/seen and again.c/table and ")
+    assert process.ask("fix", 2) == 5 * 100000 + 42 * 1000 + 102 + 6
+    # What only the second has, and one of another function that has the name of one of the first.
+    assert process.ask("other", 7) == 500 + 10 - 1 + 7
+    # The first goes; what it brought stays.
+    ulp.succeed("trigger", "-p", process.pid, first, "--revert")
+    assert process.ask("fix", 1) == 6 * 100000 + 43 * 1000 + 103 + 6
+    ulp.succeed("trigger", "-p", process.pid, second, "--revert")
+    assert process.ask("fix", 1) == 1
+    ulp.succeed("trigger", "-p", process.pid, first)
+    assert process.ask("fix", 1) == 7 * 100000 + 44 * 1000 + 104 + 8
+    ulp.succeed("dispatch", "patch", second, process.pid, "--replace")
+    assert process.ask("fix", 1) == 8 * 100000 + 45 * 1000 + 105 + 10
+    assert process.ask("other", 0) == 800 + 20 - 2
+
+
+def test_a_variable_that_cannot_go_on_is_refused_or_starts_anew(tmp_path, start):
+    """By size, by type, and where it is thread-local; nothing is changed.  Seen to fail with exit status 0."""
+    maker = Maker(tmp_path)
+    body = "    calls++;\n    seen += v;\n    return seen;\n"
+    first = maker.build({"@NEW@": "static int seen;\nstatic __thread int mine;",
+                         "    calls++;\n": "    mine++;\n" + body})["path"]
+    process = start(maker.library)
+    ulp = Ulp()
+    ulp.succeed("trigger", "-p", process.pid, first)
+    assert process.ask("fix", 5) == 5
+    for new, line, why in (
+        ("static long seen;", "", "it has 4 bytes there, and 8 here"),
+        ("static float seen;", "", "it is of another type there"),
+        ("static int seen;\nstatic __thread int mine;", "    mine += 2;\n", "it is thread-local"),
+    ):
+        changes = {"@NEW@": new, "    calls++;\n": line + body.replace("+=", "+= 10 *")}
+        later = maker.build(changes)["path"]
+        for options in (("--dry-run",), ()):
+            answer = ulp.run("dispatch", "--json", "patch", later, process.pid, *options)
+            (row,) = answer.json()
+            assert (answer.status, row["outcome"]) == (1, "failed")
+            assert why in row["reason"] and "has from the livepatch fix-0.ulp already" in row["reason"]
+        assert process.ask("fix", 0) == 5
+        anew = maker.build(changes, "--anew", "again.c/*")["path"]
+        ulp.succeed("trigger", "-p", process.pid, anew)
+        assert process.ask("fix", 1) == 10
+        ulp.succeed("trigger", "-p", process.pid, anew, "--revert")
+
+
+def test_a_livepatch_that_does_not_tell_of_its_variables(tmp_path, start):
+    """As those from before, and those packed by hand: they are found by name and size.  Seen to fail with 1."""
+    maker = Maker(tmp_path)
+    body = "    calls++;\n    seen += v;\n    return seen;\n"
+    code = tmp_path / "again.c"
+    code.write_text("static int seen;\nint fixed(int v) { seen += v; return seen; }\n")
+    later = maker.build({"@NEW@": "static int seen;", "    calls++;\n": body})["path"]
+    subprocess.run(["gcc", "-O2", "-fPIC", "-shared", "-Wl,--build-id", "-o", "hand.so", "again.c"], cwd=tmp_path,
+                   check=True)
+    (tmp_path / "hand.dsc").write_text(f"{tmp_path / 'hand.so'}\n@{maker.library}\nfix:fixed\n")
+    process = start(maker.library)
+    ulp = Ulp()
+    ulp.succeed("pack", tmp_path / "hand.dsc")
+    ulp.succeed("trigger", "-p", process.pid, tmp_path / "hand.ulp")
+    assert process.ask("fix", 5) == 5
+    ulp.succeed("trigger", "-p", process.pid, later)
+    assert process.ask("fix", 1) == 6
