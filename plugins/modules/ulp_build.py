@@ -76,11 +76,27 @@ options:
       - Or several, as a list. There is a livepatch for each, and of several O(build) that is found which has built it.
       - Without it, the one that is built here.
     type: raw
+  roots:
+    description:
+      - Directory trees of other systems, as C(mmdebstrap) or C(debootstrap) make them. The source is built in each,
+        with its compiler and its libraries, and there are livepatches for each. The trees stay as they are.
+      - A root has to have Python, binutils, patch, diffutils, a compiler, and what the source is built with. It is
+        entered in namespaces of its own, so that an ordinary user can build, where ordinary users may have user
+        namespaces.
+      - O(running) then names files and packages of the root. All other paths are those of the host.
+    type: list
+    elements: path
+    default: []
+  images:
+    description: Container images that podman has, used as O(roots).
+    type: list
+    elements: str
+    default: []
   dest:
     description:
       - The directory to write the livepatches to, or one file if the name ends in C(.ulp).
-      - Where there are several O(build) or O(running), a directory. The names of livepatches then have the first digits
-        of the build ID that each is for.
+      - Where there are several O(build), O(running), O(roots) or O(images), a directory. The names of livepatches then
+        have the first digits of the build ID that each is for.
     type: path
     required: true
   allow:
@@ -165,6 +181,16 @@ EXAMPLES = r"""
       - /usr/local/src/cve-2026-0003.patch
     dest: /usr/local/lib/livepatch/cve-2026-0003
 
+- name: Build one for each release of the distribution
+  libpulp.livepatch.ulp_build:
+    debian: /usr/local/src/expat-2.5.0
+    roots:
+      - /srv/bookworm
+      - /srv/trixie
+    diffs:
+      - /usr/local/src/cve-2026-0004.patch
+    dest: /usr/local/lib/livepatch/cve-2026-0004
+
 - name: Build one for the library that Debian ships
   libpulp.livepatch.ulp_build:
     debian: nghttp2
@@ -235,12 +261,17 @@ refused:
   sample: []
 builds:
   description:
-    - Where there are several O(build) or O(running), what came of each, with C(build), C(running), C(error) (why
-      nothing came of it, or null), and the same fields as this result. What is refused for one keeps nobody from the
-      others, but the module fails.
+    - Where there are several O(build), O(running), O(roots) or O(images), what came of each, with C(build),
+      C(running), C(root), C(image), C(error) (why nothing came of it, or null), and the same fields as this result.
+      What is refused for one keeps nobody from the others, but the module fails.
   returned: where there are several
   type: list
   elements: dict
+built_in:
+  description: The root or image that it was built in, and what the system there calls itself; null on the host itself.
+  returned: where there are not several
+  type: str
+  sample: the root /srv/bookworm (Debian GNU/Linux 12 (bookworm))
 left:
   description:
     - Where something is refused, livepatches of an earlier build that lie in its place. They stay there, and are not
@@ -267,7 +298,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.libpulp.livepatch.plugins.module_utils.ansible_module import run_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.left_behind import sentence_on
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.ordering import Order
-from ansible_collections.libpulp.livepatch.plugins.module_utils.build.variants import build_variants
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.places import Places, build_livepatches
 
 
 def _words(module, name):
@@ -302,7 +333,8 @@ def build_livepatch(module):
         as_root=params["as_root"],
         test=params["test"],
     )
-    result = build_variants(order, _words(module, "build"), _words(module, "running"), module.debug, module.check_mode)
+    result = build_livepatches(order, _words(module, "build"), _words(module, "running"),
+                               Places(params["roots"], params["images"]), module.debug, module.check_mode)
     warnings = [*result.fields["warnings"],
                 *(warning for target in result.fields["targets"] for warning in target.get("warnings", ()))]
     fields = dict(result.fields, changed=result.changed, warnings=warnings,
@@ -328,6 +360,8 @@ def main():
             "strip": {"type": "int", "default": 1},
             "targets": {"type": "list", "elements": "str", "default": []},
             "running": {"type": "raw"},
+            "roots": {"type": "list", "elements": "path", "default": []},
+            "images": {"type": "list", "elements": "str", "default": []},
             "dest": {"type": "path", "required": True},
             "allow": {"type": "list", "elements": "str", "default": []},
             "guards": {"type": "list", "elements": "str", "default": []},

@@ -40,7 +40,8 @@ class Request(NamedTuple):
     an earlier livepatch; ``runtime``, libpulp.so for the proof, None: no proof;
     ``output``, a directory, or a file ``*.ulp`` for one target; ``origin``, what the metadata say of a source package;
     ``test``, a command to run under the livepatch; ``check``: build, and write nothing to ``output``; ``tell_apart``:
-    there are livepatches for other builds of the targets, so that each is called by its target's build ID, too.
+    there are livepatches for other builds of the targets, so that each is called by its target's build ID, too;
+    ``built_in`` says where it is built, None: on the build host itself.
     """
 
     recipe: Recipe
@@ -59,6 +60,7 @@ class Request(NamedTuple):
     test: str | None = None
     check: bool = False
     tell_apart: bool = False
+    built_in: str | None = None
 
 
 class TargetResult(NamedTuple):
@@ -108,8 +110,8 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     if state is not None and state["fingerprint"] == fingerprint and _stands(state["report"]):
         progress("nothing has changed since the last run")
         last = state["report"]
-        shown = "".join(_shown(target["path"]) for target in last["targets"])
-        return BuildResult(last, _write_pages(last, request), shown, shown)
+        same = "".join(shown(target["path"]) for target in last["targets"])
+        return BuildResult(last, _write_pages(last, request), same, same)
     last = state["report"] if state is not None else None
     try:
         return _build(request, tree, fingerprint, last, progress)
@@ -142,16 +144,17 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
     before = after = ""
     for result in results:
         if result.path is not None and result.made is not None:
-            before += _shown(result.path)
+            before += shown(result.path)
             after += shown_livepatch(result.made.data, result.path)
-            changed = _write(result.path, result.made.data, request) or changed
+            changed = write_output(result.path, result.made.data, request.check) or changed
     if not request.check:
         with open(tree.path(_state_file(request)), "w", encoding="utf-8") as stream:
             json.dump({"fingerprint": fingerprint, "report": fields}, stream)
     return BuildResult(fields, changed, before, after)
 
 
-def _shown(path: str) -> str:
+def shown(path: str) -> str:
+    """The metadata of the livepatch at a path as text; empty where there is none yet."""
     return shown_livepatch(read_file(path) if os.path.isfile(path) else None, path)
 
 
@@ -179,16 +182,20 @@ def _write_pages(fields: dict[str, Any], request: Request) -> bool:
     changed = False
     for target in fields["targets"]:
         if target["path"] is not None:
-            path = os.path.splitext(target["path"])[0] + ".html"
-            changed = _write(path, page(fields, target).encode(), request) or changed
+            changed = write_output(page_path(target["path"]), page(fields, target).encode(), request.check) or changed
     return changed
 
 
-def _write(path: str, data: bytes, request: Request) -> bool:
-    """Write a file, unless that changes nothing; whether it changes."""
+def page_path(path: str) -> str:
+    """The path of the page about the livepatch at ``path``."""
+    return os.path.splitext(path)[0] + ".html"
+
+
+def write_output(path: str, data: bytes, check: bool) -> bool:
+    """Write a file, unless that changes nothing, or this is a check; whether it changes, or would."""
     if os.path.isfile(path) and read_file(path) == data:
         return False
-    if not request.check:
+    if not check:
         try:
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         except OSError as error:
@@ -318,6 +325,7 @@ def _report(request: Request, files: list[str], warnings: list[str], results: li
         "refused": [_refusal_fields(refusal) for refusal in refused],
         "targets": [_target_fields(result) for result in results],
         "left": [],
+        "built_in": request.built_in,
     }
 
 

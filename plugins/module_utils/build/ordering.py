@@ -21,6 +21,7 @@ class Order(NamedTuple):
     """The options of ``ulp build`` and of the module ulp_build, under their names.
 
     ``runtime`` is the path of libpulp.so for the proof, None for no proof; ``build_timeout`` is in seconds.
+    ``built_in`` says which root it is built in, if any, and ``system``, by a digest, what is installed there.
     """
 
     output: str
@@ -43,6 +44,24 @@ class Order(NamedTuple):
     runtime: str | None = None
     as_root: bool = False
     test: str | None = None
+    built_in: str | None = None
+    system: str = ""
+
+
+def require_user(order: Order) -> None:
+    """See that whoever builds may.
+
+    :raises UlpError: it is root, and the order does not say that it may be.
+    """
+    if os.geteuid() == 0 and not order.as_root:
+        raise UlpError(
+            "a build runs whatever commands the source has, and should not run as root; run it as another user, or say"
+            " --as-root where that is meant, in a container made for it, say")
+
+
+def work_directory(order: Order) -> str:
+    """Where an order is built."""
+    return order.work or default_work_directory(str(order.source or order.debian or order.srpm))
 
 
 def request_for(order: Order, progress: Callable[[str], None], check: bool = False) -> Request:
@@ -51,20 +70,17 @@ def request_for(order: Order, progress: Callable[[str], None], check: bool = Fal
     :param check: write no livepatch.
     :raises UlpError: something is missing, or does not go together.
     """
-    if os.geteuid() == 0 and not order.as_root:
-        raise UlpError(
-            "a build runs whatever commands the source has, and should not run as root; run it as another user, or say"
-            " --as-root where that is meant, in a container made for it, say")
+    require_user(order)
     if order.runtime is not None and not os.path.isfile(order.runtime):
         raise UlpError(
             f"the runtime {order.runtime} does not exist, and without it no livepatch can be proved; name another with"
             " --runtime, or leave the proof out with --no-proof")
     if order.test is not None and order.runtime is None:
         raise UlpError("a test runs under the livepatch, which needs the runtime: leave out --no-proof")
-    work = order.work or default_work_directory(str(order.source or order.debian or order.srpm))
+    work = work_directory(order)
     recipe, diffs, origin = _source(order, work, progress)
     return Request(
-        recipe=recipe,
+        recipe=recipe._replace(system=order.system),
         diffs=diffs,
         output=order.output,
         work=work,
@@ -79,6 +95,7 @@ def request_for(order: Order, progress: Callable[[str], None], check: bool = Fal
         origin=origin,
         test=order.test,
         check=check,
+        built_in=order.built_in,
     )
 
 

@@ -35,6 +35,7 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
         _table(("", ""), [
             ("Patch ID", target["patch_id"]), ("SHA-256 of the file", target["sha256"]),
             ("Build ID of the library", target["build_id"]), ("Sources changed", ", ".join(fields["sources"])),
+            *([("Built in", fields["built_in"])] if fields.get("built_in") else []),
             ("Proved on a trial process", ", ".join(target["proof"]) if target["proof"] else "no"),
             ("Own test under the livepatch", f"{test['command']}: passed, {test['patched']} of {test['processes']}"
              " processes patched" if test else "none was named"),

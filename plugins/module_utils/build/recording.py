@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import sys
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -89,8 +90,7 @@ def write_wrappers(directory: str) -> None:
     # The command itself may be an archive, or a part of a collection: the wrappers stand on their own.
     own = os.path.join(directory, _OWN)
     os.makedirs(own, exist_ok=True)
-    for file, source in (("__init__", ""), ("archives", _source(archives)),
-                         ("compiler_wrapper", _source(compiler_wrapper))):
+    for file, source in (("__init__", ""), *wrapper_sources().items()):
         with open(os.path.join(own, f"{file}.py"), "w", encoding="utf-8") as stream:
             stream.write(source)
     run = (f"import sys; sys.path.insert(0, {directory!r});"
@@ -109,6 +109,12 @@ def _write_script(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
         stream.write(text)
     os.chmod(path, stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+
+
+@lru_cache(maxsize=None)
+def wrapper_sources() -> dict[str, str]:
+    """{module: its text} of what wrappers run; read once."""
+    return {"archives": _source(archives), "compiler_wrapper": _source(compiler_wrapper)}
 
 
 def _source(module: ModuleType) -> str:

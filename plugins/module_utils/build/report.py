@@ -20,7 +20,8 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
     """
     lines = []
     for part in fields.get("builds", ()):
-        lines.append(f"{label(part['build'], part['running'])}:")
+        place = {kind: part[kind] for kind in ("root", "image") if part[kind] is not None}
+        lines.append(f"{label(part['build'], part['running'], place)}:")
         lines += [f"  {line}" for line in report_lines(part, part["changed"])] or ["  nothing was built"]
     if lines:
         return lines

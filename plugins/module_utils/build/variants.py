@@ -11,25 +11,36 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any, Callable, Sequence
+from types import MappingProxyType
+from typing import Any, Callable, Mapping, Sequence
 
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
-from .build import BuildResult, build, default_work_directory
-from .ordering import Order, request_for
+from .build import BuildResult, build
+from .ordering import Order, request_for, work_directory
 from .refusals import MISMATCH
 
 # The kind of what is refused since a build failed.
 FAILED = "failed build"
 
 
-class _Part(NamedTuple):
-    """What came of one variant: ``result``, or why there is none."""
+class Part(NamedTuple):
+    """What came of one variant: ``result``, or why there is none.
+
+    ``place`` is the root or the image that it was built in, as {"root": PATH} or {"image": NAME}, empty where that is
+    the build host itself.
+    """
 
     command: str | None
     running: str | None
     result: BuildResult | None
     error: str | None
+    place: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def where(self) -> str:
+        """How a sentence about it begins: with the root or image; empty where that is the build host itself."""
+        return "".join(f"in the {kind} {name}: " for kind, name in self.place.items())
 
     @property
     def is_other_build(self) -> bool:
@@ -51,45 +62,61 @@ def build_variants(order: Order, commands: Sequence[str], running: Sequence[str]
         its own report.
     :raises UlpError: as build(); where there are several variants, only if none can be built, for the same reason.
     """
-    ways: list[str | None] = [*dict.fromkeys(commands)] or [None]
-    files: list[str | None] = [*dict.fromkeys(running)] or [None]
-    if len(ways) == len(files) == 1:
-        return build(request_for(order._replace(build=ways[0], running=files[0]), progress, check), progress)
+    if len({*commands}) < 2 and len({*running}) < 2:
+        way, file = next(iter(commands), None), next(iter(running), None)
+        return build(request_for(order._replace(build=way, running=file), progress, check), progress)
+    require_directory(order)
+    return together(variants(order, commands, running, progress, check))
+
+
+def require_directory(order: Order) -> None:
+    """See that several livepatches can be written to where the order wants them.
+
+    :raises UlpError: it is one file.
+    """
     if order.output.endswith(".ulp") and not os.path.isdir(order.output):
         raise UlpError(f"there are several builds to make a livepatch for; name a directory instead of {order.output}")
-    work = order.work or default_work_directory(str(order.source or order.debian or order.srpm))
+
+
+def variants(order: Order, commands: Sequence[str], running: Sequence[str], progress: Callable[[str], None],
+             check: bool = False, tell_apart: bool = True) -> list[Part]:
+    """What came of each variant; arguments as for build_variants().
+
+    :param tell_apart: have the build ID in the names of livepatches even if there is one variant alone.
+    """
+    ways: list[str | None] = [*dict.fromkeys(commands)] or [None]
+    files: list[str | None] = [*dict.fromkeys(running)] or [None]
+    work = work_directory(order)
+    tell_apart = tell_apart or len(ways) > 1 or len(files) > 1
     parts = []
     for file in files:
         tried = []
         for way in ways:
-            tried.append(_part(order, work, way, file, len(ways) > 1, progress, check))
+            tried.append(_part(order, work, way, file, len(ways) > 1, tell_apart, progress, check))
             if file is not None and not tried[-1].is_other_build and tried[-1].error is None:
                 break
         parts += tried if file is None else [_best(tried)]
-    errors = {part.error for part in parts}
-    if len(errors) == 1 and None not in errors:
-        raise UlpError(str(errors.pop()))
-    return _together(parts)
+    return parts
 
 
-def _part(order: Order, work: str, command: str | None, running: str | None, separate: bool,
-          progress: Callable[[str], None], check: bool) -> _Part:
+def _part(order: Order, work: str, command: str | None, running: str | None, separate: bool, tell_apart: bool,
+          progress: Callable[[str], None], check: bool) -> Part:
     if separate:
         work = os.path.join(work, f"build-{hashlib.sha256(str(command).encode()).hexdigest()[:12]}")
     of = label(command if separate else None, running)
     order = order._replace(build=command, running=running, work=work)
 
     def say(step: str) -> None:
-        progress(f"{of}: {step}")
+        progress(f"{of}: {step}" if separate or running is not None else step)
 
     try:
-        request = request_for(order, say, check)._replace(tell_apart=True)
-        return _Part(command, running, build(request, say), None)
+        request = request_for(order, say, check)._replace(tell_apart=tell_apart)
+        return Part(command, running, build(request, say), None)
     except UlpError as error:
-        return _Part(command, running, None, str(error))
+        return Part(command, running, None, str(error))
 
 
-def _best(tried: list[_Part]) -> _Part:
+def _best(tried: list[Part]) -> Part:
     """The part that counts for a file that runs: that of the command which has built it.
 
     Where there is none, a command that failed counts before those that have built something else: it may be the one.
@@ -97,23 +124,34 @@ def _best(tried: list[_Part]) -> _Part:
     return min(tried, key=lambda part: (part.is_other_build, part.result is None))
 
 
-def label(command: str | None, running: str | None) -> str:
-    """What to call a variant."""
-    return " for ".join(filter(None, (command, running))) or "the build"
+def label(command: str | None, running: str | None, place: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What to call a variant; ``place`` as of a Part."""
+    where = "".join(f"the {kind} {name}" for kind, name in place.items())
+    return ": ".join(filter(None, (where, " for ".join(filter(None, (command, running)))))) or "the build"
 
 
-def _together(parts: list[_Part]) -> BuildResult:
+def together(parts: Sequence[Part]) -> BuildResult:
+    """One result of several variants.
+
+    :raises UlpError: none could be built, all for the same reason.
+    """
+    errors = {part.where + str(part.error) if part.error is not None else None for part in parts}
+    if len(errors) == 1 and None not in errors:
+        raise UlpError(str(errors.pop()))
     fields: dict[str, Any] = {"sources": [], "warnings": [], "refused": [], "targets": [], "left": [], "builds": []}
     for part in parts:
         its = part.result.fields if part.result is not None else {
             "sources": [], "warnings": [], "targets": [], "left": [],
-            "refused": [{"kind": FAILED, "name": label(part.command, part.running), "reason": part.error,
+            "refused": [{"kind": FAILED, "name": label(part.command, part.running, part.place), "reason": part.error,
                          "can_be_allowed": False}]}
         changed = part.result is not None and part.result.changed
         fields["builds"].append(
-            {"build": part.command, "running": part.running, "error": part.error, "changed": changed, **its})
-        for key in ("sources", "warnings", "refused", "targets", "left"):
-            fields[key] += [each for each in its[key] if each not in fields[key]]
+            {"build": part.command, "running": part.running, "root": part.place.get("root"),
+             "image": part.place.get("image"), "error": part.error, "changed": changed, **its})
+        refused = [dict(refusal, reason=part.where + str(refusal["reason"])) for refusal in its["refused"]]
+        for key, values in {**its, "refused": refused}.items():
+            if key in fields:
+                fields[key] += [each for each in values if each not in fields[key]]
     fields["test"] = None
     results = [part.result for part in parts if part.result is not None]
     return BuildResult(

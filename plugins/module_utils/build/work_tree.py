@@ -43,7 +43,8 @@ class Recipe(NamedTuple):
     ``prepare`` runs once, before the first build; ``command`` runs before and after the diff; both in the shell, in the
     source's directory.  ``seconds`` is how long each may take.  With ``once``, the command always begins from scratch,
     so that after the diff it runs only if need be: else what the diff reaches is compiled again as it was before.
-    Diffs apply in the directory ``inside`` of the source.
+    Diffs apply in the directory ``inside`` of the source.  ``system`` tells, by a digest, what is installed where it is
+    built; empty: nobody asks.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Recipe(NamedTuple):
     seconds: float = 3600.0
     once: bool = False
     inside: str = ""
+    system: str = ""
 
 
 class Built(NamedTuple):
@@ -183,7 +185,8 @@ class WorkTree:
     def _fingerprint(self) -> str:
         """A digest of the source and of how it is built: the first build is made again when it differs."""
         digest = hashlib.sha256(repr((
-            _FORMAT, self.recipe.command, self.recipe.prepare, sorted(relevant_environment().items()))).encode())
+            _FORMAT, self.recipe.command, self.recipe.prepare, self.recipe.system,
+            sorted(relevant_environment().items()))).encode())
         digest.update(source_digest(self.recipe.source).encode())
         return digest.hexdigest()
 

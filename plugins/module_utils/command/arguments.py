@@ -146,6 +146,12 @@ def _build(verb):
                        help="the library as it is installed where it runs, or the name of the Debian package that is"
                        " installed and has it; may be given several times, and there is a livepatch for each; default:"
                        " the one that is built here")
+    build.add_argument("--root", metavar="DIR", action="append", default=[],
+                       help="build in this directory tree of another system, as mmdebstrap makes it, with its compiler"
+                       " and libraries, and leave it as it is; may be given several times, and there are livepatches"
+                       " for each; --running is then a file or a package of the root")
+    build.add_argument("--image", metavar="NAME", action="append", default=[],
+                       help="the same for a container image that podman has; may be given several times")
     build.add_argument("-o", "--output", metavar="DIR", required=True,
                        help="write the livepatches here, or to this file if its name ends in .ulp")
     build.add_argument("--allow", metavar="NAME", action="append", default=[],

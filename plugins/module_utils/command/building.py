@@ -10,14 +10,14 @@ import time
 
 from ..build.left_behind import sentence_on
 from ..build.ordering import Order
+from ..build.places import Places, build_livepatches
 from ..build.report import report_lines
-from ..build.variants import build_variants
 from .output import DONE, REFUSED, complain, show
 
 
 def _build(arguments):
     progress = _Progress()
-    result = build_variants(Order(
+    result = build_livepatches(Order(
         output=arguments.output,
         build_timeout=arguments.build_timeout,
         source=arguments.source,
@@ -36,7 +36,7 @@ def _build(arguments):
         runtime=None if arguments.no_proof else arguments.runtime,
         as_root=arguments.as_root,
         test=arguments.test,
-    ), arguments.build, arguments.running, progress)
+    ), arguments.build, arguments.running, Places(arguments.root, arguments.image), progress)
     fields = result.fields
     for target in fields["targets"]:
         for warning in target.get("warnings", ()):
