@@ -15,7 +15,12 @@ from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 from harness.paths import COMMAND
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import settle
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.settle import LOOK_SECONDS
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 PAIRS = {"version": "patched_version", "hidden_version": "jumping_hidden_version"}
 
@@ -109,6 +114,28 @@ def test_others_are_settled_while_one_is_inside(applied):
     assert victim.numbers("release 0")[:4] == [2, 2, 2, 2]
     assert victim.numbers("release 1")[:2] == [2, 2]
     assert patch.check(victim) == NOT_APPLIED
+
+
+def test_settled_although_threads_enter_between_the_look_and_the_request(applied, monkeypatch):
+    """Threads that keep their numbers after they were looked at make the look void; another one is taken.
+
+    Seen to fail (pending, and for ever: "revert it again") where the runtime was told once.
+    """
+    victim, patch = applied
+    seen_by_threads = []
+    look = settle.look
+
+    def look_and_enter(*arguments):
+        seen = yield from look(*arguments)
+        if not seen_by_threads and not seen.settled.excepted:
+            seen_by_threads.append(victim.numbers("ask"))
+        return seen
+
+    monkeypatch.setattr(settle, "look", look_and_enter)
+    row = Trigger(read_livepatch(patch.ulp_file), MappedFiles(), Options()).revert(victim.pid)
+    assert seen_by_threads == [[2, 2]]
+    assert (row.outcome, row.threads_pending) == ("reverted", 0), row
+    assert victim.numbers("ask") == [1, 1]
 
 
 @pytest.mark.parametrize("entered", [False, True], ids=["idle", "entered"])

@@ -32,6 +32,8 @@ LOOK_PAUSE = 0.01
 # Threads that compute all the time are asked themselves: how many of them, and how often each.
 MOST_ASKED = 16
 ASKED_TIMES = 3
+# How often the runtime is told what was seen, while threads keep their numbers between the look and that.
+TOLD_TIMES = 5
 
 
 class Settling(NamedTuple):
@@ -92,13 +94,20 @@ def settling(subject, patch, livepatch, files, options):
         held_us = yield from _asking(subject, files, livepatch, seen, patient)
         subject = yield from renewed(subject)
         seen = yield from look(subject, patch.domain, files, options.sample)
-    if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
-        return Settling(False, held_us, asked=held_us is not None)
-    answer = yield from Borrower(subject, files, _saying(subject, livepatch, seen.settled), patient).run()
-    held_us = max(held_us or 0.0, answer.held_us or 0.0) or None
-    result = answer.result
-    told = result is not None and result.stage == abi.STAGE_DONE and result.universe >= seen.settled.universe
-    return Settling(told and not seen.settled.excepted, held_us, asked=True)
+    for _time in range(TOLD_TIMES):
+        if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
+            break
+        answer = yield from Borrower(subject, files, _saying(subject, livepatch, seen.settled), patient).run()
+        held_us = max(held_us or 0.0, answer.held_us or 0.0) or None
+        result = answer.result
+        if result is None or result.stage != abi.STAGE_DONE:
+            return Settling(False, held_us, asked=True)
+        if result.universe >= seen.settled.universe:
+            return Settling(not seen.settled.excepted, held_us, asked=True)
+        # A thread has kept its number since the look, which makes that void.
+        subject = yield from renewed(subject)
+        seen = yield from look(subject, patch.domain, files, options.sample)
+    return Settling(False, held_us, asked=held_us is not None)
 
 
 def _saying(subject, livepatch, settled):
