@@ -446,7 +446,7 @@ def test_harm_of_every_kind_is_seen_and_taken_back(fleet, tmp_path):
     # Once the livepatch is gone the page is well again.
     assert [gate["reverted"] for gate in gates] == [False, True, False, False, True, False]
     assert "welcome" in gates[0]["said"]
-    assert not list(tmp_path.glob("canary/livepatches/*")), "the ulp_file was left on a host that has no use for it"
+    assert not list(tmp_path.glob("canary/livepatches/*")), "the livepatch was left on a host that has no use for it"
     assert [row["outcome"] for row in report["still_vulnerable"]] == ["reverted"]
     Page((done.directory / "report.html").read_text())
 

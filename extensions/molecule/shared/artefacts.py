@@ -63,7 +63,7 @@ def digest() -> str:
 
 
 def key(path: Path) -> None:
-    """An ssh key without a passphrase, which nothing outside the livepatches trusts."""
+    """An ssh key without a passphrase, which nothing outside the containers trusts."""
     if not path.exists():
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", path])
 
