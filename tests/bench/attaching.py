@@ -26,11 +26,11 @@ import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from plugins.module_utils.process.mapped import MappedFiles
 from plugins.module_utils.process.subject import examine
-from plugins.module_utils.trigger.attach import attach
+from plugins.module_utils.trigger.attaching.attach import attach
 from plugins.module_utils.trigger.drive import drive
 from plugins.module_utils.trigger.job import Job
 from plugins.module_utils.trigger.options import Options
-from plugins.module_utils.trigger.runtime_file import read_runtime_file
+from plugins.module_utils.trigger.attaching.runtime_file import read_runtime_file
 class Source:
     def runtime(self, path):
         return read_runtime_file(path)

@@ -369,7 +369,7 @@ sys.path.insert(0, sys.argv[1])
 from plugins.module_utils.process import migration
 from plugins.module_utils.process.mapped import MappedFiles
 from plugins.module_utils.process.subject import examine
-from plugins.module_utils.trigger.progress import look
+from plugins.module_utils.trigger.judgement.progress import look
 # As if the runtime had not been told yet of what was seen: then no thread has to be looked at.
 migration._all_settled = lambda domain, universe: False
 files = MappedFiles()

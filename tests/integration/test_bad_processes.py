@@ -258,8 +258,8 @@ def test_stopped_by_a_signal(build, ulp_file, start, ulp):
     """A process in a job-control stop is refused with the reason, and never set going by us.
 
     Seen to fail without the look at the state in require_available(): no thread can be borrowed then, and nobody hears
-    of the stop.  Not seen to be set going, even with the looks in trigger/threads.py and tracee/custody.py taken out,
-    too: the kernel keeps it stopped, and the request is taken back.
+    of the stop.  Not seen to be set going, even with the looks in trigger/borrowing/threads.py and tracee/custody.py
+    taken out, too: the kernel keeps it stopped, and the request is taken back.
     """
     victim = start(build)
     os.kill(victim.pid, signal.SIGSTOP)
@@ -283,7 +283,7 @@ def test_stopped_by_a_signal(build, ulp_file, start, ulp):
 def test_ends_meanwhile(build, ulp_file, ulp, start):
     """Guards every step of a trigger against a process that is killed just then: a sentence, and no hang.
 
-    Not seen to fail with UlpError not caught in trigger.attempt: then command/main.py says the sentence.
+    Not seen to fail with UlpError not caught in trigger.operations.attempt: then command/main.py says the sentence.
     """
     begin = time.monotonic()
     ulp.succeed("trigger", "-p", start(build).pid, ulp_file)

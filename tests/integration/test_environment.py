@@ -205,7 +205,7 @@ def test_every_call_but_those_that_are_looked_for_kills(seen, launch, patched, u
     is unseen, without memfd_create.
     """
     from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.system_calls import NUMBERS
-    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import seccomp_check
 
     listed = seccomp_check.NEEDED + seccomp_check.TOLERATED + (() if seen else seccomp_check.NEEDED_FOR_MEMORY_FILE)
     numbers = sorted({NUMBERS[name] for name, _arguments in listed}.union(ITS_OWN))
@@ -345,7 +345,7 @@ def test_file_that_landlock_shuts_out(launch, patched, ulp_file):
 def test_file_that_landlock_shuts_out_and_no_other_way(launch, preforked, ulp_file):
     """The reason of the first attempt is the one to tell; the second one is given up before the process is touched.
 
-    Seen to fail, with "denies the system call memfd_create", without that exception in trigger.exchange.
+    Seen to fail, with "denies the system call memfd_create", without that exception in trigger.operations.exchange.
     """
     victim = launch()
     victim.ask(f"deny {MEMFD_CREATE} {KILL:#x}")
@@ -514,7 +514,7 @@ def mdwe_of_systemd(victim):
 def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, launch_as_nobody, preforked, ulp_file):
     """Neither way to write code is left: not patchable, which stops no rollout, with the reason.
 
-    Seen to fail, with the outcome "failed", without the question for TEXT_UNWRITABLE in trigger.verdict.
+    Seen to fail, with the outcome "failed", without the question for TEXT_UNWRITABLE in trigger.judgement.verdict.
     """
     victim = launch_as_nobody()
     victim.ask("undumpable")
@@ -530,7 +530,7 @@ def test_program_that_the_kernel_protects_and_memory_deny_write_execute(deny, la
 def test_revert_in_a_program_that_has_shut_itself_in_since(launch_as_nobody, preforked, ulp_file):
     """What is patched is not called impossible to patch: the revert has failed, and the livepatch stays applied.
 
-    Seen to fail with the question for TEXT_UNWRITABLE in trigger.verdict put for a revert, too.
+    Seen to fail with the question for TEXT_UNWRITABLE in trigger.judgement.verdict put for a revert, too.
     """
     victim = launch_as_nobody()
     preforked.succeed("trigger", "-p", victim.pid, ulp_file)

@@ -27,10 +27,10 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.symbols impo
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.sites import SiteFinder
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import exchange
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.progress import NOTHING_SETTLED
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import NOTHING_SETTLED
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import build_request
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.request import build_request
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 FOLDER = TARGETS / "stock_load"

@@ -17,9 +17,9 @@ from harness.paths import COMMAND
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import settle
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import settle
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations.settle import LOOK_SECONDS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.settle import LOOK_SECONDS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 PAIRS = {"version": "patched_version", "hidden_version": "jumping_hidden_version"}

@@ -17,8 +17,9 @@ from .recording import wrapper_sources
 OWN = (
     "abi", "elf.bodies", "elf.frames", "elf.patchable", "livepatch.metadata", "process.subject", "process.suspended",
     "stock.code", "stock.common_callers", "stock.needed", "stock.reliance", "stock.sites", "tracee.requests",
-    "trigger.aftermath", "trigger.apply", "trigger.carry_out", "trigger.check", "trigger.cut_off", "trigger.revert",
-    "trigger.seccomp_check", "trigger.settle", "trigger.stock",
+    "trigger.attaching.cut_off", "trigger.borrowing.seccomp_check", "trigger.operations.aftermath",
+    "trigger.operations.apply", "trigger.operations.carry_out", "trigger.operations.check",
+    "trigger.operations.revert", "trigger.operations.settle", "trigger.resolution.stock",
 )
 OF_OTHERS = {
     "capstone": "python3-capstone", "elftools.common.exceptions": "python3-pyelftools",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..livepatch.livepatch import Livepatch
-from ..trigger.revert_all import RevertAll
+from ..trigger.operations.revert_all import RevertAll
 from .hold import read_hold
 from .policy import held
 

@@ -12,7 +12,7 @@ from ..process.errors import ProcessDead, ProcessError, ProcessForbidden, Proces
 from ..process.procfs import execution
 from ..process.subject import alive, has_ended
 from ..trigger import outcome
-from ..trigger.aftermath import credited
+from ..trigger.operations.aftermath import credited
 from ..trigger.outcome import Row
 from ..trigger.trigger import Trigger
 from .result import CHECK, PATCH, REVERT

@@ -29,17 +29,17 @@ from ..process.procfs import process_name, read_system_call, thread_ids
 from ..process.runtime import NO_RUNTIME
 from ..process.subject import alive, examining, require_available
 from ..trigger import outcome
-from ..trigger.applicability import examine_concerned, resolution_in, resolutions_in
-from ..trigger.apply import domain_of
+from ..trigger.borrowing.seccomp_check import require_no_strict_thread, seccomp_reservation
 from ..trigger.job import Job
-from ..trigger.libraries import resolved_library
-from ..trigger.neighbours import require_dependencies
-from ..trigger.request import sites
-from ..trigger.seccomp_check import require_no_strict_thread, seccomp_reservation
+from ..trigger.judgement.applicability import examine_concerned, resolution_in, resolutions_in
+from ..trigger.judgement.neighbours import require_dependencies
+from ..trigger.judgement.undone import undoing
+from ..trigger.judgement.untouched import require_untouched
+from ..trigger.operations.apply import domain_of
+from ..trigger.resolution.libraries import resolved_library
+from ..trigger.resolution.request import sites
 from ..trigger.source import Source
 from ..trigger.trigger import Trigger
-from ..trigger.undone import undoing
-from ..trigger.untouched import require_untouched
 from .facts import lagging, padded
 from .hold import read_hold
 from .policy import Guard, held, stopped

@@ -178,7 +178,7 @@ def _cut_off(subject, files):
     if not subject.state.attached:
         return None
     # Few processes have had the runtime loaded: the others need not wait for this.
-    from ..trigger.cut_off import left_behind, stays
+    from ..trigger.attaching.cut_off import left_behind, stays
 
     place = left_behind(subject, files)
     return stays(place) if place is not None else None
@@ -209,7 +209,7 @@ def _undone(subject, files):
     if not domains:
         return {}
     # Who asks for a list where nothing is patched does not wait for this, nor for what lagging() needs.
-    from ..trigger.undone import undoing
+    from ..trigger.judgement.undone import undoing
 
     found = {domain: undoing(subject, domain, files) for domain in domains}
     return {domain: undone for domain, undone in found.items() if undone is not None}
@@ -219,7 +219,7 @@ def lagging(subject, files):
     """TIDs of the threads that lag behind the newest universe of any library; a generator."""
     newest: dict[int, LoadedPatch] = {}
     if subject.state.patches:
-        from ..trigger.progress import migration
+        from ..trigger.judgement.progress import migration
     for patch in subject.state.patches:
         if patch.domain not in newest or patch.universe > newest[patch.domain].universe:
             newest[patch.domain] = patch

@@ -15,7 +15,7 @@ from ..process.errors import ProcessError
 from ..process.procfs import execution
 from ..process.random_bytes import random_bytes
 from ..process.subject import alive
-from ..trigger.applicability import resolutions_in
+from ..trigger.judgement.applicability import resolutions_in
 from .deal import DEAL, FIND_OUT, Found
 from .policy import Guard
 from .result import CHECK, PATCH, REVERT

@@ -53,7 +53,7 @@ def row_of(answer, seconds):
     if not answer.task.touched:
         return row
     # Whoever only looks, as a list does, never comes here.
-    from ..trigger.aftermath import unknown
+    from ..trigger.operations.aftermath import unknown
 
     return unknown(row)
 

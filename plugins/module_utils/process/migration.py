@@ -8,7 +8,7 @@ thread table, which leads to its own number.  A thread with an older number, or
 without a record, is judged by its stack: if no word from the stack pointer up
 to the end of the stack lies in the library's code, it is outside the library.
 That it takes the newest number at its next entry is certain only once the
-runtime was told (trigger.settle), since not every entry can prove by itself
+runtime was told (trigger.operations.settle), since not every entry can prove by itself
 where it comes from.  Until then it is pending too.
 
 That is sound, not exact: an old word that lies about on the stack looks like a

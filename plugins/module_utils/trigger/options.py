@@ -9,7 +9,7 @@ from typing import Callable
 
 from ..defaults import ATTACH, EXAMINE, EXAMINE_SECONDS, RETRIES, RUNTIME, TIMEOUT_SECONDS
 from ..named_tuple import NamedTuple
-from .progress import SAMPLE_SECONDS
+from .judgement.progress import SAMPLE_SECONDS
 
 
 class Options(NamedTuple):

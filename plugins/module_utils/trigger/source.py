@@ -14,8 +14,8 @@ from ..livepatch.livepatch import parse_livepatch
 from ..process.errors import ProcessUnpatchable
 from ..process.maps import mapping_at
 from ..process.namespaces import can_load, sees_itself_in_proc
-from .delivery import MAPPED_AS
-from .runtime_file import read_runtime_file
+from .attaching.runtime_file import read_runtime_file
+from .borrowing.delivery import MAPPED_AS
 
 
 class Source:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from ..process.subject import examine
 from . import outcome
-from .applicability import resolution_in
-from .attempt import attempt
 from .drive import drive
 from .job import Job
+from .judgement.applicability import resolution_in
+from .operations.attempt import attempt
 from .source import Source
 
 
@@ -66,19 +66,19 @@ class Trigger:
 
         :param presumed: in a dry run, the IDs of the livepatches that would have been applied to the process by then.
         """
-        from .apply import apply
+        from .operations.apply import apply
 
         return attempt(apply, self._job._replace(presumed=presumed), pid, outcome.PATCHED)
 
     def reverting(self, pid, presumed=frozenset()):
         """As revert(), but a generator for trigger.drive; ``presumed`` are those that would have been reverted."""
-        from .revert import revert
+        from .operations.revert import revert
 
         return attempt(revert, self._job._replace(presumed=presumed), pid, outcome.REVERTED)
 
     def checking(self, pid, _presumed=frozenset()):
         """As check(), but a generator for trigger.drive."""
-        from .check import check
+        from .operations.check import check
 
         return attempt(check, self._job, pid)
 
@@ -89,12 +89,12 @@ class Trigger:
 
         :raises UlpError: that cannot be told.
         """
-        from .aftermath import aftermath
+        from .operations.aftermath import aftermath
 
         return aftermath(self._job, pid, success)
 
     def looking_and_settling(self, pid):
         """As checking(), but threads that only have to be settled are; whatever the process has stays."""
-        from .check import check_and_settle
+        from .operations.check import check_and_settle
 
         return attempt(check_and_settle, self._job, pid)

@@ -74,7 +74,7 @@ def numbered(line, pairs):
 
 @pytest.mark.parametrize("path", PYTHON, ids=[str(path.relative_to(CORE)) for path in PYTHON])
 def test_the_core_knows_no_architecture(path):
-    """Seen to fail with the opcode of a jump in trigger/stock.py, 1 << 47 in livepatch/binding.py, the field
+    """Seen to fail with the opcode of a jump in trigger/resolution/stock.py, 1 << 47 in livepatch/binding.py, the field
     x86_Thread_features in process/procfs.py, rax in stock/reliance.py, and GOTPCREL in build/extraction.py.
     """
     found = [f"{path.relative_to(CORE)}:{line}: {what}"

@@ -13,7 +13,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.bodies impor
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NotPatchable
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.stock import code_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.stock import code_of
 
 SOURCE = """
 #define OPAQUE __attribute__((noipa))

@@ -12,7 +12,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.jumps import jumped_imports
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.patchable import patchable_functions
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.target import Target
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import Beside, ResolvedLibrary, sites
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.request import (
+    Beside,
+    ResolvedLibrary,
+    sites,
+)
 
 LIBRARY = r"""
 __attribute__((noipa)) int plain(int k) { return k + 1; }

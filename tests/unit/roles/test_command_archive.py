@@ -185,7 +185,10 @@ def test_verb_imports_only_what_it_needs(sources, tmp_path):
     assert "cannot read" in done.stderr
     for imported in (listed, checked):
         own = {name.partition(".")[2] for name in imported if name.startswith("libpulp_livepatch.")}
-        assert not own & {"trigger.apply", "trigger.attach", "trigger.revert_all", "dispatch.all_of", "stock.sites"}
+        assert not own & {
+            "trigger.operations.apply", "trigger.operations.revert_all", "trigger.attaching.attach", "dispatch.all_of",
+            "stock.sites",
+        }
         assert not imported & {"site", "shutil", "elftools", "ptrace", "psutil"}
     assert not {"hashlib", "libpulp_livepatch.livepatch.livepatch"} & listed
 

@@ -11,7 +11,7 @@ from collections import Counter
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.words import words_in
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.stock import code_of
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.stock import code_of
 
 FUNCTIONS = 100
 # Each jumps to the one before it, so that what belongs to one is all that lies before.

@@ -14,7 +14,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import SystemCall
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import StrangeStack
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import refusals
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import refusals
 
 FUTEX = 202
 MOST = 3000

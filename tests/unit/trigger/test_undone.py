@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.hooks import BREAKPOINT, ORIGINAL, UNMAPPED
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.undone import Undoing
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.undone import Undoing
 
 OTHER = "another"
 KINDS = [BREAKPOINT, ORIGINAL, UNMAPPED, OTHER]

@@ -36,8 +36,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, carry_out
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import carry_out
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 NO_PID = 2 ** 22 + 1
@@ -207,7 +208,7 @@ def test_process_that_ends_while_it_is_attached_to(padded, start, monkeypatch, r
 def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_path, calls):
     """Guards a process that has not served yet: it goes on as it was, and the ledger says so.
 
-    Seen to fail, with 20 attempts instead of one, without the question for a signal in trigger.borrow.
+    Seen to fail, with 20 attempts instead of one, without the question for a signal in trigger.borrowing.borrow.
     """
     victim = start(padded)
     # So its runtime refuses every request: it holds that it carries out another one.

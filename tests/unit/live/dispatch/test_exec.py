@@ -19,8 +19,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_bytes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.random_bytes import random_bytes
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attempt, borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import attempt
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 PAGE = 4096
@@ -64,7 +65,7 @@ def _has_state(pid, address):
 
 @pytest.fixture(name="at")
 def fixture_at(monkeypatch, look):
-    """A function that calls ``become`` at one moment: before ``what`` of trigger.borrow."""
+    """A function that calls ``become`` at one moment: before ``what`` of trigger.borrowing.borrow."""
 
     def at(victim, what, become):
         state = look(victim).state

@@ -28,7 +28,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs i
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.random_bytes import random_bytes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import applicability, borrow, exchange
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement import applicability
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 

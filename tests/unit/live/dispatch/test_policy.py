@@ -22,7 +22,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadSignature, UlpError, Untrusted
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.signature import sign
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 OLD, NEW = "20", "5001"

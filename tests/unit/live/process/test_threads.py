@@ -10,7 +10,10 @@ import os
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.threads import PATIENT_ROUNDS, candidates
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing.threads import (
+    PATIENT_ROUNDS,
+    candidates,
+)
 
 PAUSE = 34
 

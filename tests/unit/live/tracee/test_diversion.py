@@ -26,7 +26,8 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import cu
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadEnded, ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.interruption import interruption, make_again
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, settle
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import settle
 
 NO_PID = 2 ** 22 + 1
 EPOLL_WAIT = NUMBERS["epoll_wait"]
@@ -294,7 +295,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepa
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.interruption import interruption, make_again
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 step, number, livepatch, pid = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])

@@ -23,7 +23,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import se
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import seccomp_check
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import seccomp_check
 
 ALLOW, ERRNO_EPERM, KILL_PROCESS, KILL_THREAD = "0x7fff0000", "0x50001", "0x80000000", "0"
 MEMBARRIER, CLONE3, GETITIMER, RSEQ, RESTART_SYSCALL, COPY = "324", "435", "36", "334", "219", "310"

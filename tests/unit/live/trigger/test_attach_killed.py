@@ -22,7 +22,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepa
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attach
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.job import Job
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.source import Source
@@ -45,8 +45,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import diversion, requests
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.bootstrap import Bootstrap
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.custody import Custody
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attach, carry_out
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import carry_out
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing.delivery import Delivery
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 step, livepatch, pid, runtime = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]

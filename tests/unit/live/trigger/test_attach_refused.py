@@ -20,7 +20,8 @@ from test_attach_killed import code_of_c_library, runtimes
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import cut_off, seccomp_check
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import cut_off
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import seccomp_check
 
 KILL_PROCESS, ERRNO_EPERM = "0x80000000", "0x50001"
 CLONE3, MEMBARRIER, RSEQ, GETITIMER = "435", "324", "334", "36"

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import attach
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.job import Job
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.source import Source

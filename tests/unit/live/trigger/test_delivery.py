@@ -17,8 +17,9 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import delivery, source
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import source
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import delivery
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing.delivery import Delivery
 
 CONTENTS = bytes(range(256)) * 40
 GET_SEALS = 1034
@@ -182,7 +183,7 @@ sys.path[:0] = {path!r}
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import source
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.delivery import Delivery
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing.delivery import Delivery
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 step, livepatch, pid = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -31,7 +31,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_code_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.neighbours import require_dependencies
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.neighbours import require_dependencies
 
 # What the function gives before and after.
 OLD, NEW = 20, 5001

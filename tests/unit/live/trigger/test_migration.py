@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import migration, procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.migration import Inside, first_inside
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.settle import LOOK_SECONDS
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations.settle import LOOK_SECONDS
 
 READ, PAUSE = 0, 34
 
@@ -51,7 +51,7 @@ def test_pointers_count_where_nothing_else_can_be_told(layout, start, trigger, f
     victim = start(layout)
     victim.start_thread("outside", PAUSE)
     from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
-    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import progress
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement import progress
 
     def unreadable(pid, *_arguments):
         raise StateUnreadable(pid, "no")
@@ -340,7 +340,7 @@ def test_main_thread_that_has_ended(layout, start, trigger, look):
 
 def test_a_universe_is_settled_only_when_no_thread_is_behind_it(layout, start, trigger, look, files):
     from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
-    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import (
+    from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.progress import (
         NOTHING_SETTLED,
         settled_universe,
     )

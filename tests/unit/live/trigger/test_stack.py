@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.address_space import PAGE_SIZE
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 
 READ, PAUSE = 0, 34
 TINY, SMALL, LARGE = 1 << 14, 1 << 15, 1 << 20

@@ -30,9 +30,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import borrow, source, untouched
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.progress import Settled
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.request import (
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import source
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement import untouched
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.progress import Settled
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.request import (
     ResolvedLibrary,
     build_request,
     sites,
@@ -83,10 +85,11 @@ def test_process_that_has_it_waits_for_no_import(layout, start, trigger):
     outcomes, modules = json.loads(done.stdout)
     assert outcomes == ["already_patched", "already_patched"]
     own = {name.partition("module_utils.")[2] for name in modules}
-    assert "trigger.as_asked" in own
+    assert "trigger.operations.as_asked" in own
     assert not own & {
-        "elf.bodies", "elf.patchable", "trigger.attach", "trigger.borrow", "trigger.carry_out", "trigger.cut_off",
-        "trigger.request", "trigger.settle", "trigger.stock", "tracee.requests",
+        "elf.bodies", "elf.patchable", "trigger.attaching.attach", "trigger.attaching.cut_off",
+        "trigger.borrowing.borrow", "trigger.operations.carry_out", "trigger.operations.settle",
+        "trigger.resolution.request", "trigger.resolution.stock", "tracee.requests",
     }
     assert not {"elftools", "ptrace", "psutil"} & set(modules)
 

@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is said of threads that do not have the livepatch yet: what they wait for, and whether that will ever come."""
+
+from __future__ import annotations
+
+from ...counted import counted
+from ...errors import UlpError
+from ...process.maps import is_loader, mapping_at, read_code_maps
+from ...process.procfs import read_system_call
+from ...process.unwinder import unwind
+
+# How many to look at: their frames are read one by one.
+MOST_LOOKED_AT = 64
+_C_LIBRARY = "libc.so.6"
+
+
+def about_pending(subject, found, patch, files):
+    """A sentence, without a full stop.
+
+    :param subject: process.subject.Subject.
+    :param found: process.migration.Migration, with threads that are pending.
+    :param patch: process.runtime.LoadedPatch, of that process.
+    :param files: process.mapped.MappedFiles.
+    """
+    change = "livepatch" if patch.applied else "revert"
+    who = f"{len(found.pending)} of {counted(found.threads, 'thread')} of process {subject.pid} ({subject.name})"
+    if found.unsettled:
+        again = "apply the livepatch again" if patch.applied else "revert it again"
+        return f"{who} may not take the {change} on the next entry, although outside the library; {again}"
+    if len(found.running) == len(found.pending):
+        return (
+            f"{who} kept running whenever we looked, so nobody can tell whether they are inside the library; they"
+            f" take the {change} when they next enter it from outside"
+        )
+    said = f"{who} may still be inside the library; they take the {change} when they have left it and enter it again"
+    if found.running:
+        said += f"; {len(found.running)} of them kept running whenever we looked"
+    held = len(_called_back(subject, found, patch, files))
+    if held:
+        said += (
+            f"; {held} of them will never take it while the call lasts in which the library has called the program"
+            " back, as a main loop or start code does; restart the process unless that call ends"
+        )
+    return said
+
+
+def _called_back(subject, found, patch, files):
+    """The TIDs of those pending threads which the library has called back: the caller's code is also farther in."""
+    inside = [
+        extent for library in subject.state.libraries if library.domain == patch.domain for extent in library.inside
+    ]
+    held = []
+    for tid in found.pending[:MOST_LOOKED_AT]:
+        try:
+            where = read_system_call(subject.pid, tid)
+            frames = unwind(subject.proc_tid, where, files) if where is not None else None
+            if frames and _is_between(frames, inside, read_code_maps(subject.proc_tid)):
+                held.append(tid)
+        except UlpError:
+            # It has ended, or is not to be seen: what is known is said.
+            continue
+    return held
+
+
+def _is_between(frames, inside, mappings):
+    """Whether code of one file, not the C library's, is both farther in and farther out than the library's frames."""
+    def place(address):
+        mapping = mapping_at(mappings, address)
+        if mapping is None or not mapping.inode or is_loader(mapping) or mapping.path.endswith(_C_LIBRARY):
+            return None
+        return mapping.path
+
+    library = [
+        index for index, address in enumerate(frames) if any(start <= address < end for start, end in inside)
+    ]
+    if not library:
+        return False
+    farther_in = {place(address) for address in frames[:library[0]]}
+    farther_out = {place(address) for address in frames[library[0] + 1:]}
+    return bool((farther_in & farther_out) - {None})
