@@ -12,6 +12,8 @@ import os
 
 from ..arch.elf_format import NAME
 from ..named_tuple import NamedTuple
+from ..printable import printable
+from .control_group import frozen_group
 from .errors import (
     KernelThread,
     ProcessDead,
@@ -265,7 +267,7 @@ def require_available(pid, proc_tid):
 
     :param proc_tid: a thread of it that has not ended.
 
-    :raises ProcessUnavailable: it is stopped, or a debugger holds it, or this user may not.
+    :raises ProcessUnavailable: it is stopped or frozen, or a debugger holds it, or this user may not.
     :raises ProcessUnpatchable: its kernel protects return addresses in a way that diversion would break.
     """
     stat = read_stat(pid)
@@ -276,6 +278,13 @@ def require_available(pid, proc_tid):
         )
     if stat.state in _STOPPED:
         raise ProcessUnavailable(pid, f"process {pid} ({stat.name}) {_STOPPED[stat.state]}")
+    frozen = frozen_group(proc_tid)
+    if frozen is not None:
+        raise ProcessUnavailable(
+            pid,
+            f"process {pid} ({stat.name}) is frozen, with all of the control group {printable(frozen)}; thaw that first"
+            " (systemctl thaw UNIT, podman unpause or docker unpause)",
+        )
     if status.shadow_stack:
         raise ProcessUnpatchable(
             pid,

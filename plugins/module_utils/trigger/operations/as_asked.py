@@ -26,6 +26,7 @@ def looking_and_settling(job, subject, success):
     # In most processes no thread is pending: these need not wait for what borrows one.
     from ...process.subject import require_available
     from ...tracee.requests import require_binding
+    from ..borrowing.room import require_memory
     from ..borrowing.seccomp_check import require_no_strict_thread
     from .settle import settle_threads
 
@@ -33,6 +34,7 @@ def looking_and_settling(job, subject, success):
         require_binding()
         require_available(subject.pid, subject.proc_tid)
         require_no_strict_thread(subject.pid)
+        require_memory(subject)
     except UlpError:
         # No thread can be borrowed: what was found stands.
         return row

@@ -10,6 +10,7 @@ from ...process.runtime import NO_RUNTIME
 from ...process.subject import require_available
 from .. import outcome
 from ..attaching.attach import attach, rehearse
+from ..borrowing.room import require_memory
 from ..borrowing.seccomp_check import require_no_strict_thread, seccomp_reservation
 from ..judgement.neighbours import require_dependencies
 from ..judgement.replacing import in_place_of, require_replaceable
@@ -35,6 +36,7 @@ def carry_out(job, subject, resolution, found):
     require_dependencies(subject, job.livepatch, job.files, found.domain, job.presumed)
     require_replaceable(job, subject, found.replaced)
     require_available(subject.pid, subject.proc_tid)
+    require_memory(subject, job.livepatch)
     require_no_strict_thread(subject.pid)
     libraries = [resolved_library(job, subject, match) for match in resolution.matches]
     for library in libraries:

@@ -10,6 +10,7 @@ from ...errors import NotPatchable
 from ...process.errors import ProcessUnpatchable
 from ...process.subject import require_available
 from .. import outcome
+from ..borrowing.room import require_memory
 from ..borrowing.seccomp_check import require_no_strict_thread
 from ..judgement.applicability import examine_concerned, with_leftovers, with_origin
 from ..judgement.neighbours import require_independence
@@ -50,6 +51,7 @@ def _revert_in(job, subject):
         else:
             require_independence(subject, job.livepatch, job.presumed)
         require_available(pid, proc_tid)
+        require_memory(subject)
         require_no_strict_thread(pid)
         if job.options.check:
             return Row(pid, subject.name, outcome.REVERTED, changed=True)

@@ -46,6 +46,16 @@ for line in sys.stdin:
         got = libc.mmap(page, ctypes.c_size_t(4096), 1, 0x100022, -1, ctypes.c_long(0))
         print("mapped" if got == page.value else "not mapped", flush=True)
         continue
+    if line.startswith("processes "):
+        import resource
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        resource.setrlimit(resource.RLIMIT_NPROC, (hard if line == "processes more\n" else 1, hard))
+        print("limited", flush=True)
+        continue
+    if line == "lock memory\n":
+        # MCL_FUTURE
+        print("refused" if ctypes.CDLL(None).mlockall(2) else "locked", flush=True)
+        continue
     if line == "compress\n":
         text = b"compressed and back again " * 40
         size, again = ctypes.c_ulong(2000), ctypes.c_ulong(2000)
