@@ -56,6 +56,18 @@ bool ulp_hooks_go(uint32_t domain)
 	return undoing.needed;
 }
 
+/* Whether every step behind `step` was taken back. */
+static bool is_next(const struct ulp_site_layout *layout, unsigned step,
+		    const unsigned char original[ULP_HOOK_CODE])
+{
+	uint32_t behind = 0;
+
+	for (unsigned i = step + 1; i < layout->step_count; i++)
+		behind |= layout->step[i].bytes;
+	return !ulp_site_differing(layout, behind, original);
+}
+
+/* A function whose hook can't be taken back keeps it, and the others lose theirs. */
 static bool take_step_back(struct ulp_function *function, void *argument)
 {
 	struct undoing *undoing = argument;
@@ -67,11 +79,13 @@ static bool take_step_back(struct ulp_function *function, void *argument)
 	layout = ulp_site_of(function)->layout(function);
 	/* Where somebody else's code stands by now, it is that which is to be taken off first. */
 	if (undoing->step >= layout.step_count ||
+	    !is_next(&layout, undoing->step, hook->original) ||
 	    ulp_site_differing(&layout, layout.step[undoing->step].bytes, hook->code))
 		return true;
-	undoing->failed = !ulp_site_write_step(undoing->text, &layout, undoing->step,
-					       layout.step[undoing->step].bytes, hook->original);
-	return !undoing->failed;
+	if (!ulp_site_write_step(undoing->text, &layout, undoing->step,
+				 layout.step[undoing->step].bytes, hook->original))
+		undoing->failed = true;
+	return true;
 }
 
 static bool note_undone(struct ulp_function *function, void *argument)
@@ -94,7 +108,7 @@ static enum ulp_error undo(struct undoing *undoing)
 {
 	bool barred = false;
 
-	for (undoing->step = ULP_SITE_STEPS; undoing->step-- > 0 && !undoing->failed && !barred;) {
+	for (undoing->step = ULP_SITE_STEPS; undoing->step-- > 0 && !barred;) {
 		ulp_function_each(take_step_back, undoing);
 		barred = !ulp_text_barrier();
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Hooks that can't be taken away stay: they are shown as they are, old functions run, and the next
- * time that everybody is outside they go.  Seen to fail with hooks shown as gone that are there.
+ * time that everybody is outside those go that can.  Seen to fail with hooks shown as gone that are
+ * there, and with hooks that are gone taken for hooked as long as another one stays.
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -15,27 +16,63 @@
 #include "stock.h"
 #include "target.h"
 
-static unsigned char original[sizeof stock_functions / sizeof *stock_functions - 1];
+/* Those with a pun that changes one byte, and last one of which several bytes change at once. */
+#define ALONE (sizeof stock_functions / sizeof *stock_functions - 1)
+static const void *functions[ALONE + 2];
+static struct pair pairs[sizeof stock_pairs / sizeof *stock_pairs + 1];
+static unsigned char original[ALONE + 1];
 
-static void are_hooked(bool hooked)
+static const unsigned char *site_of(const void *function)
 {
-	for (unsigned i = 0; i < sizeof original; i++) {
-		const struct stock_site *site = stock_sites;
-		const unsigned char *code = stock_functions[i];
+	const struct stock_site *site = stock_sites;
 
-		while (site->function != code)
-			site++;
-		CHECK(code[site->offset] == (hooked ? 0xe9 : original[i]));
+	while (site->function != function)
+		site++;
+	return (const unsigned char *)function + site->offset;
+}
+
+static void take_all(void)
+{
+	memcpy(functions, stock_functions, ALONE * sizeof *functions);
+	functions[ALONE] = stock_wide;
+	memcpy(pairs, stock_pairs, sizeof stock_pairs);
+	pairs[sizeof stock_pairs / sizeof *stock_pairs - 1] =
+		(struct pair){stock_wide, "new_answer"};
+	for (unsigned i = 0; i <= ALONE; i++)
+		original[i] = *site_of(functions[i]);
+}
+
+static void is_shown(const void *function, bool hooked)
+{
+	const struct ulp_hooks *table = (const void *)STATE->libraries[0].hooks;
+	const struct ulp_hook *hook = (const void *)(table + 1);
+
+	CHECK(STATE->libraries[0].hooks_count == ALONE + 1);
+	while (hook->function != (uint64_t)function)
+		hook++;
+	CHECK(!hook->relied == !hooked);
+}
+
+/* So it is in the code, and in what the core reads. */
+static void are_hooked(bool alone, bool wide)
+{
+	for (unsigned i = 0; i <= ALONE; i++) {
+		bool hooked = i < ALONE ? alone : wide;
+
+		CHECK(*site_of(functions[i]) == (hooked ? 0xe9 : original[i]));
+		is_shown(functions[i], hooked);
 	}
 }
 
-/* What the core reads says the same. */
-static void are_shown(bool hooked)
+static void run_old_functions(void)
 {
-	const struct ulp_hooks *table = (const void *)STATE->libraries[0].hooks;
+	CHECK(stock_plain(10) == 11 && stock_wide(10) == 16);
+	CHECK(STATE->patches[0].status == ULP_PATCH_REVERTED);
+}
 
-	for (uint64_t i = 0; i < STATE->libraries[0].hooks_count; i++)
-		CHECK(!((const struct ulp_hook *)(table + 1))[i].relied == !hooked);
+static void run_new_functions(void)
+{
+	CHECK(stock_plain(10) == 1010 && stock_wide(10) == 1010);
 }
 
 /* No page of code becomes writable. */
@@ -76,37 +113,43 @@ static struct ulp_result settle_all(void)
 	return send(request);
 }
 
+static void settling_fails(void)
+{
+	struct ulp_result result = settle_all();
+
+	CHECK(result.stage == ULP_STAGE_FAILED && result.error == ULP_TEXT_UNWRITABLE);
+	run_old_functions();
+}
+
 int main(void)
 {
-	struct ulp_result result;
-
 	stock = stock_sites;
 	/* The patch library needs that library, which is none of the livepatch's targets. */
 	CHECK(answer(1) == 2);
-	for (unsigned i = 0; i < sizeof original; i++)
-		for (const struct stock_site *site = stock_sites; site->function; site++)
-			if (site->function == stock_functions[i])
-				original[i] = ((const unsigned char *)site->function)[site->offset];
-	apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
-	CHECK(stock_plain(10) == 1010);
+	take_all();
+	apply(1, PATCH_PATH, false, functions, pairs);
+	run_new_functions();
 	revert(1);
 	deny_mprotect();
 	for (int i = 0; i < 2; i++) {
 		allow_descriptors(false);
-		result = settle_all();
+		settling_fails();
 		allow_descriptors(true);
-		CHECK(result.stage == ULP_STAGE_FAILED && result.error == ULP_TEXT_UNWRITABLE);
-		CHECK(stock_plain(10) == 11 && STATE->patches[0].status == ULP_PATCH_REVERTED);
-		are_hooked(true);
-		are_shown(true);
+		are_hooked(true, true);
 	}
 	/* They serve the next apply as well. */
-	apply(1, PATCH_PATH, false, stock_functions, stock_pairs);
-	CHECK(stock_plain(10) == 1010);
+	apply(1, PATCH_PATH, false, functions, pairs);
+	run_new_functions();
 	revert(1);
-	CHECK(settle_all().stage == ULP_STAGE_DONE);
-	are_hooked(false);
-	are_shown(false);
-	CHECK(stock_plain(10) == 11);
+	/* Where some can be taken away and others not, each is as it is shown, and is hooked where it is not. */
+	for (int i = 0; i < 2; i++) {
+		settling_fails();
+		are_hooked(false, true);
+		apply(1, PATCH_PATH, false, functions, pairs);
+		are_hooked(true, true);
+		run_new_functions();
+		revert(1);
+		run_old_functions();
+	}
 	return 0;
 }
