@@ -19,7 +19,7 @@ from ..errors import BadElf
 LARGEST_OFFSET = (1 << 63) - 1
 # Bytes: more than the code of any library, and less than what the whole tool may use.
 LARGEST_PIECE = 1 << 27
-# Bytes read of one file altogether; the code of a large library is read several times.
+# Bytes read of one file for one process; the code of a large library is read several times.
 MOST_BYTES = 1 << 30
 # Short pieces come from one longer piece, which is kept.
 _KEPT = 1 << 16
@@ -53,11 +53,21 @@ class FileContents:
         self._name = name
         self._size = os.fstat(descriptor).st_size
         self._left = MOST_BYTES
+        self._reader: object = None
         self._kept = 0, b""
 
     # Taken now: at the interpreter's end the module may have been emptied before.
     def __del__(self, _close: Callable[[int], None] = os.close) -> None:
         _close(self._descriptor)
+
+    def read_for(self, reader: object) -> None:
+        """What is read from now on is read for ``reader``, which another one's reads do not count against.
+
+        Most processes share their libraries: what one makes us read of them must not leave the others without.
+        """
+        if reader != self._reader:
+            self._reader = reader
+            self._left = MOST_BYTES
 
     def __len__(self) -> int:
         return self._size

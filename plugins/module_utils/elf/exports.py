@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from ..named_tuple import NamedTuple
 
@@ -25,6 +26,8 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _STT_FUNC = 2
 # No table has so many symbols of one hash.
 _LONGEST_CHAIN = 1 << 12
+# {image: {name: what it exports by that name}}: the same names are looked up for each process that has the file.
+_known: WeakKeyDictionary = WeakKeyDictionary()
 
 
 class ExportedFunction(NamedTuple):
@@ -41,6 +44,13 @@ def exported_functions(image: ElfImage, name: str) -> list[ExportedFunction]:
 
     :raises BadElf: the tables are damaged.
     """
+    known = _known.setdefault(image, {})
+    if name not in known:
+        known[name] = _exported(image, name)
+    return known[name]
+
+
+def _exported(image: ElfImage, name: str) -> list[ExportedFunction]:
     table, symbols, strings = (image.dynamic_value(tag) for tag in (_DT_GNU_HASH, _DT_SYMTAB, _DT_STRTAB))
     if table is None or symbols is None or strings is None:
         return []

@@ -145,8 +145,9 @@ class _Opened:
     What reads it is imported then: of most files nobody asks more than which they are.
     """
 
-    def __init__(self, image):
-        self.image = image
+    def __init__(self, contents, name):
+        self.contents = contents
+        self.image = ElfImage.parse(contents, name)
         self.bodies = {}
         self._functions = self._post_processed = self._frames = None
 
@@ -221,12 +222,12 @@ class MappedFiles:
         try:
             with _found(pid, mapping) as found:
                 key = _key(found)
-                if key in self._opened:
-                    return self._opened[key]
-                contents = FileContents(found.open(), mapping.path)
+                known = self._opened.get(key)
+                contents = FileContents(found.open(), mapping.path) if known is None else known.contents
         except OSError as error:
             raise _unreadable(pid, mapping, error) from error
-        return self._opened.remember(key, _Opened(ElfImage.parse(contents, mapping.path)))
+        contents.read_for(pid)
+        return self._opened.remember(key, _Opened(contents, mapping.path)) if known is None else known
 
     def image(self, pid, mapping):
         """The ElfImage of the file behind ``mapping``.

@@ -12,9 +12,13 @@ import tracemalloc
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import contents
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import mapped, maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.safe_point import survey_grounds
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.survey import UNREACHABLE, survey
 
 
@@ -149,3 +153,38 @@ def test_survey_of_a_foreign_file(padded, tmp_path):
     foreign.write_bytes(data)
     with open(foreign, "rb") as stream:
         assert not survey(stream.fileno()).native
+
+
+def test_what_one_makes_us_read_leaves_the_others_enough(padded, start, files, monkeypatch):
+    """Guards the limit for one file, which processes share.
+
+    Seen to fail (after 49 processes that were given the runtime, the C library *makes us read more than*) with one
+    limit for all processes.
+    """
+    monkeypatch.setattr(contents, "MOST_BYTES", 1 << 20)
+    for _process in range(3):
+        pid = start(padded).pid
+        library = next(library for library in files.libraries(pid, maps.read_maps(pid)) if library.name == "libc.so.6")
+        image = files.image(pid, library.mapping)
+        for _time in range(8):
+            assert len(image.data[0:1 << 16]) == 1 << 16
+        with pytest.raises(BadElf, match="makes us read more than"):
+            for _time in range(9):
+                assert image.data[0:1 << 16]
+
+
+def test_the_same_names_are_looked_up_once(padded, start, files, monkeypatch):
+    """Guards what each process without the runtime costs: seen to fail with 19 MB read of the C library for each."""
+    pieces = []
+
+    def read_piece(descriptor, offset, size):
+        pieces.append(size)
+        return os.pread(descriptor, size, offset)
+
+    def survey_of(pid):
+        survey_grounds(examine(pid, files, absent=True), files)
+        return sum(pieces)
+
+    monkeypatch.setattr(contents, "read_piece", read_piece)
+    first, second = start(padded, preload=False), start(padded, preload=False)
+    assert survey_of(first.pid) == survey_of(second.pid) > 0
