@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 
 import pytest
@@ -63,39 +62,6 @@ def test_tool_that_changed_the_library(change, last, tmp_path, preforked, start,
     assert (victim.number("version"), victim.number("fresh"), patch.check(victim)) == (2, 2, APPLIED)
     patch.revert(victim)
     assert victim.number("version") == 1
-
-
-TWICE = r"""
-#include <dlfcn.h>
-#include <stdio.h>
-#include <unistd.h>
-int main(int count, char **paths)
-{
-    for (int i = 1; i < count; i++)
-        if (!dlopen(paths[i], RTLD_NOW))
-            return 1;
-    puts("ready");
-    fflush(stdout);
-    return read(0, &count, 1) < 0;
-}
-"""
-
-
-def test_one_build_from_two_paths(build, ulp_file, ulp, tmp_path):
-    """Both paths are named; seen to fail with one."""
-    source = tmp_path / "twice.c"
-    source.write_text(TWICE)
-    run(["gcc", "-o", tmp_path / "twice", source])
-    second = tmp_path / "copy.so"
-    shutil.copy(build.library, second)
-    victim = Victim([tmp_path / "twice", build.library, second])
-    try:
-        answer = ulp.run("trigger", "-p", victim.pid, ulp_file)
-        assert answer.status == 1
-        assert "more than once" in answer.errors
-        assert str(build.library) in answer.errors and str(second) in answer.errors
-    finally:
-        victim.kill()
 
 
 def test_program_under_valgrind(build, ulp_file, ulp, tmp_path):

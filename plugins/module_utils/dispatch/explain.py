@@ -141,7 +141,7 @@ class _Inquiry:
     def _take_its_own(self):
         """Of several livepatches, ask about the one that is for the process, or at least for its library."""
         resolutions = resolutions_in(self._proc_tid, self._livepatches, self._files)
-        for fits in (lambda each: each.matches, lambda each: each.concerned):
+        for fits in (lambda each: each.matches or each.loaded_repeatedly, lambda each: each.concerned):
             found = [number for number, resolution in enumerate(resolutions) if fits(resolution)]
             if found:
                 self._take(found[0])
@@ -253,7 +253,7 @@ class _Inquiry:
     def _target(self):
         yield from ()
         resolution = resolution_in(self._proc_tid, self._livepatch, self._files, self._job.companions)
-        if self._subject is not None or not resolution.matches:
+        if self._subject is not None or not (resolution.matches or resolution.copies):
             subject, resolution, row = examine_concerned(
                 self._job, self._pid, self._proc_tid, self._name, self._options.attach
             )
@@ -262,12 +262,12 @@ class _Inquiry:
             self._subject, self._resolution = subject, resolution
         return "; ".join(
             f"it runs {printable(match.library.path)} with build ID {match.target.build_id}, which the livepatch is for"
-            for match in resolution.matches
+            for match in (*resolution.matches, *resolution.copies)
         )
 
     def _functions(self):
         said = []
-        for match in self._resolution.matches:
+        for match in (*self._resolution.matches, *self._resolution.copies):
             library = resolved_library(self._job, self._subject, match)
             places = sites(library, self._livepatch.jumps)
             yield from require_untouched(self._subject, library, places, self._options.timeout)

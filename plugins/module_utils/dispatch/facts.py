@@ -169,7 +169,10 @@ def describe(subject, files, libraries):
         "threads": subject.threads,
         "threads_pending": len(pending),
         "libraries": _libraries(subject, files, libraries, undone),
-        "patches": [_patch(subject, files, patch, undone.get(patch.domain)) for patch in subject.state.patches],
+        "patches": [
+            _patch(subject, files, subject.state.instances(patch_id), undone)
+            for patch_id in dict.fromkeys(patch.patch_id for patch in subject.state.patches)
+        ],
     }
 
 
@@ -275,17 +278,24 @@ def _labels(subject, files, patch):
         return {}
 
 
-def _patch(subject, files, patch, undone):
-    """The facts of one livepatch; ``undone`` is the undone.Undoing of its domain, or None."""
-    status = "applied" if patch.applied else "reverted"
+def _patch(subject, files, instances, undone):
+    """The facts of one livepatch.
+
+    :param instances: list of process.runtime.LoadedPatch, one for each copy of its target.
+    :param undone: what _undone() gave.
+    """
+    # What one copy has not, the process has not.
+    patch = min(instances, key=lambda its: (its.applied, its.domain not in undone))
+    its_undone = undone.get(patch.domain) if patch.applied else None
+    domains = {its.domain for its in instances}
     return {
         "patch_id": patch.patch_id,
         "name": patch.name,
-        "status": "undone" if patch.applied and undone is not None else status,
-        "undone": f"{undone.reason}; {undone.remedy}" if patch.applied and undone is not None else "",
+        "status": "undone" if its_undone is not None else "applied" if patch.applied else "reverted",
+        "undone": f"{its_undone.reason}; {its_undone.remedy}" if its_undone is not None else "",
         "universe": patch.universe,
         "functions": patch.functions,
         "labels": _labels(subject, files, patch),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(patch.loaded_ns // 10**9)),
-        "libraries": [library.name for library in subject.state.libraries if library.domain == patch.domain],
+        "libraries": [library.name for library in subject.state.libraries if library.domain in domains],
     }

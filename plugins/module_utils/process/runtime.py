@@ -18,6 +18,7 @@ from ..named_tuple import NamedTuple
 from ..printable import printable
 from .claims import Claims, require_header
 from .errors import ProcessStarting, StateUnreadable, StateUnsettled
+from .instances import livepatches_of
 from .mapped import with_remedy
 from .memory import read_memory, read_ranges
 from .procfs import text_lines
@@ -91,9 +92,10 @@ class PatchedLibrary(NamedTuple):
 
 
 class LoadedPatch(NamedTuple):
-    """A livepatch that the runtime has loaded; a reverted one stays loaded."""
+    """A livepatch that the runtime has loaded, for one copy of its target; a reverted one stays loaded."""
 
-    patch_id: str  # hexadecimal
+    patch_id: str  # hexadecimal; the same for all copies
+    instance_id: str  # hexadecimal; of the first copy the patch ID, see process.instances
     applied: bool
     applied_universe: int
     reverted_universe: int
@@ -137,11 +139,12 @@ class RuntimeState(NamedTuple):
     patches: tuple[LoadedPatch, ...]
 
     def patch(self, patch_id):
-        """The LoadedPatch with this ID (hexadecimal), or None."""
-        for patch in self.patches:
-            if patch.patch_id == patch_id:
-                return patch
-        return None
+        """The LoadedPatch with this ID (hexadecimal), or None; that of the first copy, where there are several."""
+        return next(iter(self.instances(patch_id)), None)
+
+    def instances(self, patch_id):
+        """The LoadedPatch with this ID (hexadecimal) of each copy of its target, the first one first."""
+        return [patch for patch in self.patches if patch.patch_id == patch_id]
 
 
 # Of a process that has none.
@@ -319,6 +322,8 @@ def _decoded(pid, address, header, interface, domains, libraries, patches, attac
         room -= len(all_bodies[-1] or ())
     raw_domains = interface.domain.unpack_array(domains, 0, header.domain_count)
     hooked_again = {index: raw.hooked_again for index, raw in enumerate(raw_domains)}
+    raw_patches = abi.PATCH.unpack_array(patches, 0, header.patch_count)
+    patch_ids = livepatches_of([raw.id.hex() for raw in raw_patches])
     return RuntimeState(
         pid=pid,
         address=address,
@@ -354,11 +359,11 @@ def _decoded(pid, address, header, interface, domains, libraries, patches, attac
         ),
         patches=tuple(
             LoadedPatch(
-                raw.id.hex(), raw.status == abi.PATCH_APPLIED, raw.applied_universe, raw.reverted_universe,
+                patch_id, raw.id.hex(), raw.status == abi.PATCH_APPLIED, raw.applied_universe, raw.reverted_universe,
                 raw.loaded_ns, raw.text_start, raw.text_end, raw.domain, raw.functions, abi.text(raw.name),
                 hooked_again.get(raw.domain, 0),
             )
-            for raw in abi.PATCH.unpack_array(patches, 0, header.patch_count)
+            for patch_id, raw in zip(patch_ids, raw_patches)
         ),
     )
 

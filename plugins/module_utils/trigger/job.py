@@ -38,5 +38,8 @@ class Job(NamedTuple):
         return self._replace(options=self.options.resolute)
 
     def patch_in(self, subject):
-        """What the runtime of a process (process.subject.Subject) knows of the livepatch: LoadedPatch, or None."""
-        return subject.state.patch(self.livepatch.patch_id)
+        """What the runtime of a process (process.subject.Subject) knows of the livepatch: LoadedPatch, or None.
+
+        Where the process has loaded the target several times, that is for the copy that this Job is about.
+        """
+        return self.source.patch_in(subject)

@@ -120,3 +120,21 @@ class Row(NamedTuple):
         fields = self._asdict()
         del fields["changed"], fields["unsettled"]
         return fields
+
+
+def combined(rows) -> Row:
+    """The Row of a process by those of the copies of a library in it: all must have what was asked for."""
+    (word,) = by_process((row.pid, row.outcome) for row in rows).values()
+    worst = [row for row in rows if row.outcome == word]
+    return worst[0]._replace(
+        reason="; ".join(dict.fromkeys(row.reason for row in rows if row.reason)),
+        threads=max(row.threads for row in rows),
+        # One thread may be inside of several.
+        threads_pending=max(row.threads_pending for row in rows),
+        held_us=max((row.held_us for row in rows if row.held_us is not None), default=None),
+        changed=any(row.changed for row in rows),
+        coroutines=max(row.coroutines for row in rows),
+        attached=any(row.attached for row in rows),
+        attached_now=any(row.attached_now for row in rows),
+        unsettled=all(row.unsettled for row in worst),
+    )

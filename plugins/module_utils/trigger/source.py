@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 
 from .. import abi
 from ..atomic_file import read_file
@@ -28,8 +29,23 @@ class Source:
         """
         self.livepatch = livepatch
         self.path = os.path.realpath(livepatch.path)
+        self.instance_id = livepatch.patch_id  # what the runtime knows it by
         self._contents = contents
         self._runtimes = {}
+
+    def as_instance(self, instance_id):
+        """The same, as a process has it for one of several copies of the target.
+
+        :param instance_id: as process.instances.instance_id() makes it, or the patch ID for the first copy.
+        """
+        source = copy(self)
+        source.instance_id = instance_id
+        return source
+
+    def patch_in(self, subject):
+        """What the runtime of a process (process.subject.Subject) knows of this instance: LoadedPatch, or None."""
+        instances = subject.state.instances(self.livepatch.patch_id)
+        return next((patch for patch in instances if patch.instance_id == self.instance_id), None)
 
     def runtime(self, path):
         """The runtime_file.RuntimeFile at ``path``, read once; raises UlpError as read_runtime_file()."""
@@ -61,9 +77,19 @@ class Source:
         :raises ProcessUnpatchable: neither is possible.
         """
         # One that has been reverted is still loaded.
-        if subject.state.patch(self.livepatch.patch_id) is not None or can_load(subject.proc_tid, self.path):
+        if self.patch_in(subject) is not None:
+            return True
+        # To the loader, the same file is the same library.
+        is_first = self.instance_id == self.livepatch.patch_id
+        if is_first and can_load(subject.proc_tid, self.path):
             return True
         if not sees_itself_in_proc(subject.proc_tid):
+            if not is_first:
+                raise ProcessUnpatchable(
+                    subject.pid,
+                    f"process {subject.pid} ({subject.name}) has loaded the library several times, so that it has to be"
+                    " given the bytes of the livepatch for each, and has no /proc for that; mount proc there",
+                )
             raise ProcessUnpatchable(
                 subject.pid,
                 f"process {subject.pid} ({subject.name}) cannot load the file {self.path}, which it does not see or"
@@ -79,7 +105,7 @@ class Source:
 
         :param result: process.runtime.Result of a request to load the file by its path, or None.
         """
-        if result is None or result.error != abi.LOAD_FAILED or subject.state.patch(self.livepatch.patch_id):
+        if result is None or result.error != abi.LOAD_FAILED or self.patch_in(subject):
             return False
         # The loader's words are in the process's own language, but begin with the path; the runtime may cut them off.
         concerns_file = result.detail.startswith(f"{self.path}: ") or self.path.startswith(result.detail)
@@ -87,6 +113,6 @@ class Source:
 
     def was_given_to(self, subject):
         """Whether a process was given the bytes, instead of loading them from the file."""
-        patch = subject.state.patch(self.livepatch.patch_id)
+        patch = self.patch_in(subject)
         mapping = mapping_at(subject.mappings, patch.text_start) if patch is not None else None
         return mapping is not None and mapping.path.startswith(MAPPED_AS)

@@ -4,6 +4,11 @@
 
 #include "../shapes.h"
 
+/* By which one livepatch is told from another. */
+#ifndef MORE
+#define MORE 0
+#endif
+
 int *copied_word, *hidden_word;
 static int (*volatile interposed_word)(void), (*volatile hidden_function_word)(void);
 size_t per_thread_index[2], static_per_thread_index[2];
@@ -20,5 +25,5 @@ EXPORTED OPAQUE int new_sum(void)
 	++*per_thread;
 	++*static_per_thread;
 	return -(*copied_word + *hidden_word + *per_thread + *static_per_thread +
-		 interposed_word() + hidden_function_word());
+		 interposed_word() + hidden_function_word() + MORE);
 }

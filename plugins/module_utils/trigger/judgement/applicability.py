@@ -27,7 +27,13 @@ def resolution_in(proc_tid, livepatch, files, companions=()):
     """
     mappings = read_code_maps(proc_tid)
     libraries, unidentified = files.loaded(proc_tid, mappings)
-    return resolve(livepatch, libraries, unidentified, companions)
+    resolution = resolve(livepatch, libraries, unidentified, companions)
+    if resolution.loaded_repeatedly:
+        # Few processes have that.
+        from ...process.link_maps import namespaces
+
+        resolution = resolution._replace(namespaces=namespaces(proc_tid))
+    return resolution
 
 
 def resolutions_in(proc_tid, livepatches, files):
@@ -39,13 +45,14 @@ def resolutions_in(proc_tid, livepatches, files):
     ]
 
 
-def examine_concerned(job, pid, proc_tid, name, absent=False):
+def examine_concerned(job, pid, proc_tid, name, absent=False, takes_back=False):
     """Look at a process, if the livepatch is for it.
 
     :param job: job.Job.
     :param proc_tid: the thread through which /proc shows the process.
     :param name: what messages call it.
     :param absent: as for process.subject.examine().
+    :param takes_back: nothing is to be patched: the runtime knows what it has to take back.
     :return: (process.subject.Subject, resolve.Resolution, None), or (None, None, Row) when there is nothing to do.
     :raises ProcessUnpatchable: it is, or may be, and the process cannot be patched.
     :raises: as process.subject.examine().
@@ -76,12 +83,12 @@ def examine_concerned(job, pid, proc_tid, name, absent=False):
         why = _other_build(job, pid, name, resolution.other_builds[0])
         return None, None, Row(pid, name, outcome.ALREADY_FIXED_ON_DISK, why)
     subject = examine(pid, job.files, absent)
-    if resolution.loaded_repeatedly:
-        raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution.loaded_repeatedly))
+    if resolution.loaded_repeatedly and not resolution.copies and not takes_back:
+        raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution))
     if resolution.other_builds:
         raise ProcessUnpatchable(pid, _other_build(job, pid, name, resolution.other_builds[0]))
     hooked = {library.base for library in subject.state.libraries}
-    for match in resolution.matches:
+    for match in (*resolution.matches, *resolution.copies):
         # Where it was hooked before, the hooks themselves tell what has become of them.
         if match.library.moved and match.library.base not in hooked:
             raise ProcessUnpatchable(pid, moved_away(pid, name, match.library))
@@ -127,11 +134,18 @@ def _build_id(library):
     return f"with build ID {found}" if found else "without build ID"
 
 
-def _loaded_twice(pid, name, repeated):
-    """The sentence on a process that has loaded one build several times (list of resolve.Match)."""
-    paths = sorted({match.library.path for match in repeated if match.target.build_id == repeated[0].target.build_id})
-    if len(paths) == 1:
-        return (f"process {pid} ({name}) has loaded {paths[0]} more than once (dlmopen), and can only be patched where"
-                " it is loaded once")
-    return (f"process {pid} ({name}) has loaded the same build of {repeated[0].target.soname} more than once, from"
-            f" {some(paths)}, and can only be patched where it is loaded once: restart it so that it finds one of them")
+def _loaded_twice(pid, name, resolution):
+    """The sentence on a process that has loaded one build several times, in a way that cannot be patched."""
+    repeated = resolution.loaded_repeatedly
+    first = repeated[0].target
+    paths = some(sorted(dict.fromkeys(
+        printable(match.library.path) for match in repeated if match.target.build_id == first.build_id)))
+    if resolution.in_namespaces:
+        return (f"process {pid} ({name}) has loaded {first.soname} more than once, from {paths}, and not all of them"
+                " into the namespace of the program (dlmopen), so that they cannot be patched; restart it without that,"
+                " or with the fixed library")
+    others = dict.fromkeys(
+        match.target.soname for match in (*resolution.matches, *repeated) if match.target.build_id != first.build_id)
+    return (f"process {pid} ({name}) has loaded the same build of {first.soname} more than once, from {paths}, and"
+            f" nobody can tell which of them works with {some(list(others))}, which the livepatch is for as well;"
+            " restart it so that it finds one of them")

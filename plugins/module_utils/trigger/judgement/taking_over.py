@@ -62,7 +62,7 @@ def taken_over(job, subject, libraries):
     shared = {}
     for library in libraries:
         wanted = [variable for variable in library.target.variables if variable.start != ANEW]
-        earlier = list(_earlier(job, subject, library.target)) if wanted else []
+        earlier = list(_earlier(job, subject, library)) if wanted else []
         bindings = list(library.target.bindings)
         for variable in wanted:
             for each in earlier:
@@ -80,9 +80,17 @@ def taken_over(job, subject, libraries):
         f"goes on with {' and '.join(names)} of {name}" for name, names in shared.items()))
 
 
-def _earlier(job, subject, target):
-    """The _Earlier for a target: first those that are applied, then those that were reverted, the newest first."""
+def _earlier(job, subject, library):
+    """The _Earlier for a library: first those that are applied, then those that were reverted, the newest first."""
+    target = library.target
+    # Where the process has loaded the library several times, each copy has variables of its own.
+    elsewhere = {
+        hooked.domain for hooked in subject.state.libraries
+        if hooked.build_id == target.build_id and hooked.base != library.library.base
+    }
     for patch in sorted(subject.state.patches, key=lambda patch: (patch.applied, patch.universe), reverse=True):
+        if patch.domain in elsewhere:
+            continue
         other = livepatch_of(subject, patch)
         if other is None:
             raise UlpError(

@@ -14,7 +14,9 @@ from ...faults import unexpected
 from ...process.errors import ProcessGone, ProcessUnpatchable
 from ...process.subject import at_rest, examine
 from .. import outcome
+from ..judgement.applicability import resolution_in
 from ..judgement.verdict import verdict_by_reading
+from ..outcome import combined
 
 UNKNOWN = "it was sent a request before, and whether it has carried that out cannot be told; check it later"
 
@@ -33,11 +35,18 @@ def aftermath(job, pid, success):
 
 def _look_at(job, pid, success):
     subject = examine(pid, job.files)
-    patch = job.patch_in(subject)
-    if patch is None or patch.applied != (success == outcome.PATCHED):
+    instances = subject.state.instances(job.livepatch.patch_id)
+    if not instances or any(patch.applied != (success == outcome.PATCHED) for patch in instances):
         return None
-    row = yield from verdict_by_reading(job, subject, success)
-    return row._replace(changed=True)
+    if success == outcome.PATCHED:
+        resolution = resolution_in(subject.proc_tid, job.livepatch, job.files, job.companions)
+        if len(instances) < len(resolution.copies):
+            return None
+    rows = []
+    for patch in instances:
+        its = job._replace(source=job.source.as_instance(patch.instance_id))
+        rows.append((yield from verdict_by_reading(its, subject, success)))
+    return combined(rows)._replace(changed=True)
 
 
 def as_found(job, row, success):

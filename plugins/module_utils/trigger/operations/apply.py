@@ -43,18 +43,36 @@ def apply(job, pid, proc_tid, name):
     subject, resolution, row = examine_concerned(job, pid, proc_tid, name, job.options.attach)
     if row is not None:
         return row
-    found = _found(job, subject, resolution)
-    if found.is_all_there:
-        row = yield from looking_and_settling(job, subject, outcome.ALREADY_PATCHED)
-    elif found.undone is not None and not found.undone.repairable:
-        raise UlpError(f"process {pid} ({subject.name}): {found.undone.reason}; {found.undone.remedy}")
-    else:
-        # A process that has the livepatch need not wait for this to be imported.
-        from .carry_out import carry_out
+    if resolution.copies:
+        # Few processes need this.
+        from .copies import apply_to_copies
 
-        row = yield from carry_out(job, subject, resolution, found)
+        row = yield from apply_to_copies(job, subject, resolution)
+    else:
+        row = yield from apply_to(job, subject, resolution)
     row = with_origin(with_sessions(with_additional_builds(row, resolution)), subject)
     return (yield from with_leftovers(job, subject, row))
+
+
+def apply_to(job, subject, resolution):
+    """Apply it to the libraries of a process, no one of which is there twice; a generator, as trigger.drive wants it.
+
+    :param job: job.Job.
+    :param subject: process.subject.Subject.
+    :param resolution: resolve.Resolution.
+    :return: Row.
+    :raises UlpError: it cannot be applied; why.
+    """
+    pid = subject.pid
+    found = _found(job, subject, resolution)
+    if found.is_all_there:
+        return (yield from looking_and_settling(job, subject, outcome.ALREADY_PATCHED))
+    if found.undone is not None and not found.undone.repairable:
+        raise UlpError(f"process {pid} ({subject.name}): {found.undone.reason}; {found.undone.remedy}")
+    # A process that has the livepatch need not wait for this to be imported.
+    from .carry_out import carry_out
+
+    return (yield from carry_out(job, subject, resolution, found))
 
 
 def _found(job, subject, resolution):

@@ -28,12 +28,25 @@ def _look_at(job, pid, proc_tid, name, judge):
     """The Row of a process; ``judge`` gives it where the livepatch is loaded."""
     subject, resolution, row = examine_concerned(job, pid, proc_tid, name)
     if row is None:
-        row = with_additional_builds((yield from _check_state(job, subject, resolution, judge)), resolution)
+        if resolution.copies:
+            from .copies import check_copies
+
+            row = yield from check_copies(job, subject, resolution, judge)
+        else:
+            row = yield from check_state(job, subject, resolution, judge)
+        row = with_additional_builds(row, resolution)
         row = with_origin(with_sessions(row), subject)
     return row
 
 
-def _check_state(job, subject, resolution, judge):
+def check_state(job, subject, resolution, judge):
+    """The Row of a process that has loaded no library of the livepatch twice; a generator, as trigger.drive wants it.
+
+    :param job: job.Job.
+    :param subject: process.subject.Subject.
+    :param resolution: resolve.Resolution.
+    :param judge: as verdict.verdict_by_reading().
+    """
     pid, name = subject.pid, subject.name
     patch = job.patch_in(subject)
     if patch is not None and patch.applied and not resolution.is_covered(patch):

@@ -60,12 +60,13 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
     settled = yield from settled_universe(subject, domain, job.files)
     replaced = []
     if operation == abi.APPLY or job.options.replace:
-        replaced = [other.patch_id for other in replaced_patches(job, subject, domain)]
+        replaced = [other.instance_id for other in replaced_patches(job, subject, domain)]
 
     def build(nonce):
         path = job.source.path if contents is None else ""
         return build_request(
-            operation, nonce, job.livepatch, path, libraries, settled, suspended, replaced, subject.state.interface)
+            operation, nonce, job.livepatch, path, libraries, settled, suspended, replaced, subject.state.interface,
+            job.source.instance_id)
 
     size = len(build(1))
     if size > subject.state.request_capacity:

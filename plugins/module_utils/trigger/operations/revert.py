@@ -25,9 +25,17 @@ DORMANT = "the runtime, which was loaded into it while it ran, stays there, dorm
 
 def revert(job, pid, proc_tid, name):
     """Revert the livepatch in process ``pid``; a generator, as trigger.operations.attempt wants it."""
-    subject, _resolution, row = examine_concerned(job, pid, proc_tid, name)
+    subject, _resolution, row = examine_concerned(job, pid, proc_tid, name, takes_back=True)
     if row is None:
-        row = with_origin((yield from _revert_in(job, subject)), subject)
+        instances = subject.state.instances(job.livepatch.patch_id)
+        if len(instances) > 1:
+            # Few processes need this.
+            from .copies import revert_instances
+
+            row = yield from revert_instances(job, subject, instances)
+        else:
+            row = yield from revert_instance(job, subject)
+        row = with_origin(row, subject)
         if row.attached and row.changed:
             # What was done to load it is not undone.
             row = row._replace(reason="; ".join(filter(None, (row.reason, DORMANT))))
@@ -35,7 +43,13 @@ def revert(job, pid, proc_tid, name):
     return row
 
 
-def _revert_in(job, subject):
+def revert_instance(job, subject):
+    """Revert it in one copy of its target; a generator, as trigger.drive wants it.
+
+    :param job: job.Job.
+    :param subject: process.subject.Subject.
+    :return: Row.
+    """
     pid, proc_tid, name = subject.pid, subject.proc_tid, subject.name
     patch = job.patch_in(subject)
     if patch is None:

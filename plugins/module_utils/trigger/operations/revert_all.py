@@ -119,8 +119,8 @@ class RevertAll:
                 (patch for patch in subject.state.patches if patch.domain == domain and (patch.applied or not applied)),
                 key=lambda patch: patch.universe)
             if patches:
-                job = Job(Source(self._livepatch(subject, patches[-1])), self.files, self.options)
-                jobs.append((job, [patch for patch in patches[:-1] if patch.applied]))
+                source = Source(self._livepatch(subject, patches[-1])).as_instance(patches[-1].instance_id)
+                jobs.append((Job(source, self.files, self.options), [patch for patch in patches[:-1] if patch.applied]))
         return subject, jobs
 
     @staticmethod

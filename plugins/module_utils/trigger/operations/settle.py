@@ -91,13 +91,13 @@ def settling(subject, patch, livepatch, files, options):
     held_us = None
     # A program with coroutines may be inside the library on another stack than that of the thread.
     if seen.running and seen.settled.universe and not domain.coroutines:
-        held_us = yield from _asking(subject, files, livepatch, seen, patient)
+        held_us = yield from _asking(subject, patch, files, livepatch, seen, patient)
         subject = yield from renewed(subject)
         seen = yield from look(subject, patch.domain, files, options.sample)
     for _time in range(TOLD_TIMES):
         if not _is_worth_telling(seen, subject.state.domains[patch.domain]):
             break
-        answer = yield from Borrower(subject, files, _saying(subject, livepatch, seen.settled), patient).run()
+        answer = yield from Borrower(subject, files, _saying(subject, patch, livepatch, seen.settled), patient).run()
         held_us = max(held_us or 0.0, answer.held_us or 0.0) or None
         result = answer.result
         if result is None or result.stage != abi.STAGE_DONE:
@@ -110,13 +110,14 @@ def settling(subject, patch, livepatch, files, options):
     return Settling(False, held_us, asked=held_us is not None)
 
 
-def _saying(subject, livepatch, settled):
+def _saying(subject, patch, livepatch, settled):
     """The function of a nonce that gives the bytes of a request which says what is settled."""
     return lambda nonce: build_request(
-        abi.SETTLE, nonce, livepatch, livepatch.path, [], settled, interface=subject.state.interface)
+        abi.SETTLE, nonce, livepatch, livepatch.path, [], settled, interface=subject.state.interface,
+        instance_id=patch.instance_id)
 
 
-def _asking(subject, files, livepatch, seen, options):
+def _asking(subject, patch, files, livepatch, seen, options):
     """Borrow threads that never rest themselves: each looks at its own stack, and catches up if it is outside.
 
     :return: the longest time that one was held, in microseconds, or None.
@@ -124,7 +125,7 @@ def _asking(subject, files, livepatch, seen, options):
     held_us = 0.0
     for tid in seen.running[:MOST_ASKED]:
         borrower = Borrower(
-            subject, files, _saying(subject, livepatch, seen.settled), options._replace(retries=ASKED_TIMES - 1),
+            subject, files, _saying(subject, patch, livepatch, seen.settled), options._replace(retries=ASKED_TIMES - 1),
             only=tid,
         )
         answer = yield from borrower.run()

@@ -218,6 +218,7 @@ _NEWEST = abi.INTERFACES[abi.ABI_VERSION]
 
 def build_request(
     operation, nonce, livepatch, path, libraries, settled, suspended=0, replaced=(), interface=_NEWEST,
+    instance_id="",
 ):
     """The bytes of a request.
 
@@ -228,8 +229,9 @@ def build_request(
     :param libraries: list of ResolvedLibrary; may be empty for a revert.
     :param settled: progress.Settled, of the domain concerned.
     :param suspended: how many stacks are suspended inside.
-    :param replaced: patch IDs in hex of those that are taken back in the same publish.
+    :param replaced: instance IDs in hex of those that are taken back in the same publish.
     :param interface: the abi.Interface that the runtime speaks.
+    :param instance_id: in hex, as process.instances makes it; "": the livepatch's own ID.
     :raises NotPatchable: a function that is to be replaced cannot be hooked, or the runtime is too old for it.
     """
     _require_able(interface, libraries, replaced)
@@ -252,7 +254,7 @@ def build_request(
         nonce=nonce,
         checksum=zlib.crc32(writer.data),
         operation=operation,
-        patch_id=bytes.fromhex(livepatch.patch_id),
+        patch_id=bytes.fromhex(instance_id or livepatch.patch_id),
         patch_build_id=build_id,
         patch_build_id_size=len(build_id),
         patch_path=patch_path,

@@ -25,15 +25,40 @@ class Resolution(NamedTuple):
 
     matches: list[Match]
     other_builds: list[Match]  # the library's name is right, its build ID is not
-    loaded_repeatedly: list[Match]  # loaded more than once: from two paths, or by dlmopen(3)
+    loaded_repeatedly: list[Match]  # loaded more than once: from two files, or by dlmopen(3)
     # Called like a target, of a file of which nobody can tell what it is, and why not: as MappedFiles.loaded().
     unidentified: list[tuple[Mapping, str]]
     additional_builds: list[Match]  # as other_builds, of a target that the process has loaded in the right build, too
+    # Of what is loaded repeatedly: {load bias: number of the loader's namespace}; as process.link_maps.namespaces().
+    namespaces: dict[int, int] | None = None
 
     @property
     def concerned(self):
         """Whether the process has any library that the livepatch is about."""
         return bool(self.matches or self.other_builds or self.loaded_repeatedly or self.unidentified)
+
+    @property
+    def copies(self):
+        """The Match of each copy of a target that is loaded repeatedly, in the order of loading, or ().
+
+        Which copy of one library belongs to which of another one nobody can tell, so it has to be the only target that
+        the process has loaded.  And the runtime finds no copy that was loaded by dlmopen(3).
+        """
+        several = len({match.target.build_id for match in self.loaded_repeatedly}) > 1
+        if self.matches or several or self.in_namespaces:
+            return ()
+        order = list(self.namespaces or ())
+        return tuple(sorted(self.loaded_repeatedly, key=lambda match: order.index(match.library.base)))
+
+    @property
+    def in_namespaces(self):
+        """Whether dlmopen(3) may have loaded a copy into a namespace of its own."""
+        known = self.namespaces or {}
+        return any(known.get(match.library.base) != 0 for match in self.loaded_repeatedly)
+
+    def for_copy(self, match):
+        """The Resolution as it is for one of ``copies``."""
+        return self._replace(matches=[match], loaded_repeatedly=[])
 
     def is_covered(self, patch):
         """Whether an applied ``patch`` (process.runtime.LoadedPatch) is in all libraries of the process that it is for.
@@ -63,14 +88,13 @@ def resolve(livepatch, libraries, unidentified=(), companions=()):
     wanted = {target.build_id for its in (livepatch, *companions) for target in its.targets}
     for target in livepatch.targets:
         same_build = [library for library in libraries if library.survey.build_id == target.build_id]
-        if len(same_build) == 1:
-            resolution.matches.append(Match(target, same_build[0]))
+        if same_build:
+            found = resolution.matches if len(same_build) == 1 else resolution.loaded_repeatedly
+            found.extend(Match(target, library) for library in same_build)
             resolution.additional_builds.extend(
                 Match(target, library) for library in libraries
                 if library.survey.build_id not in wanted and is_called(library, target.soname)
             )
-        elif same_build:
-            resolution.loaded_repeatedly.extend(Match(target, library) for library in same_build)
         else:
             resolution.other_builds.extend(
                 Match(target, library) for library in libraries if is_called(library, target.soname)

@@ -1,0 +1,236 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A process that has loaded its target several times: each copy gets new functions that use that copy's data."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+
+import pytest
+from harness.library import Hazard
+from harness.livepatch import APPLIED, NOT_APPLIED
+from harness.paths import RUNTIME
+from harness.variant import PADDING_ONLY, POST, STOCK, Variant
+
+REFERENCES = {
+    "#copied": "copied_word",
+    "#hidden": "hidden_word",
+    "#interposed": "interposed_word",
+    "#library.c/hidden_function": "hidden_function_word",
+    "#%per_thread": "per_thread_index",
+    "#%static_per_thread": "static_per_thread_index",
+}
+# So many are open while the livepatch is loaded from its own file: the program's three, the code, and that file.
+FILES = 5
+# What a copy adds up to that nobody has changed.
+UNTOUCHED = 1 + 20 + 300 + 4000 + 50000 + 700000
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory, preforked):
+    hazard = Hazard("bindings", tmp_path_factory.mktemp("copies"))
+    return lambda mode: hazard.build(Variant(mode), preforked)
+
+
+@pytest.fixture(params=[POST, PADDING_ONLY, STOCK])
+def build(library, request):
+    return library(request.param)
+
+
+@pytest.fixture
+def patch(build, livepatch):
+    return livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
+
+
+@pytest.fixture
+def paths(build, tmp_path):
+    """The library under two further names: files of the same build."""
+    found = [tmp_path / name for name in ("first.so", "second.so")]
+    for path in found:
+        shutil.copy(build.library, path)
+    return found
+
+
+def launched(start, build, paths=(), **options):
+    """A program that has loaded these."""
+    victim = start(build, "copies.c", ("-Wl,--as-needed",), **options)
+    for number, path in enumerate(paths):
+        assert victim.number(f"load {path}") == number
+    return victim
+
+
+def sums(victim, count):
+    return [victim.number(f"sum {number}") for number in range(count)]
+
+
+def new(calls):
+    """What the new function returns when it is called for the last of so many times: it counts in four variables."""
+    return -(UNTOUCHED + 4 * calls)
+
+
+def listed(patch, victim):
+    """What ``ulp list`` says of the livepatch in the process: (patch ID, status, names of libraries)."""
+    (process,) = patch.ulp.succeed("list", "--json", "-p", victim.pid).json()["processes"]
+    return [(its["patch_id"], its["status"], its["libraries"]) for its in process["patches"]]
+
+
+def test_two_copies(build, patch, paths, start):
+    """Guards that each copy is patched, with its own data, and that all are reverted.
+
+    Seen to fail with "has loaded the same build ... more than once"; with the instance loaded from the livepatch's own
+    file, the second copy's sum counted in the first one's variables.
+    """
+    victim = launched(start, build, paths)
+    (row,) = patch.ulp.succeed("dispatch", "patch", patch.ulp_file, victim.pid, "--dry-run", "--json").json()
+    assert row["outcome"] == "patched"
+    assert sums(victim, 2) == [UNTOUCHED, UNTOUCHED]
+    patch.apply(victim)
+    assert [victim.number("sum 0") for _each in range(3)] == [new(1), new(2), new(3)]
+    assert sums(victim, 2) == [new(4), new(1)]
+    assert patch.check(victim) == APPLIED
+    (row,) = patch.ulp.succeed("dispatch", "patch", patch.ulp_file, victim.pid, "--json").json()
+    assert row["outcome"] == "already_patched"
+    ((patch_id, status, libraries),) = listed(patch, victim)
+    assert (status, libraries) == ("applied", [build.library.name] * 2)
+    assert patch.ulp.succeed("dump", patch.ulp_file, "--json").json()["patch_id"] == patch_id
+    patch.revert(victim)
+    assert sums(victim, 2) == [UNTOUCHED + 4 * 4, UNTOUCHED + 4]
+    assert patch.check(victim) == NOT_APPLIED
+    patch.apply(victim)
+    assert sums(victim, 2) == [new(5), new(2)]
+
+
+def test_a_copy_that_comes_later(build, patch, paths, start):
+    """Guards that a copy which was loaded after the apply counts, is reached, and is reverted like the first.
+
+    Seen to fail with check at "already patched" where check_copies() did not compare the copies, and with the second
+    copy patched for good where revert() looked for the patch ID alone.
+    """
+    victim = launched(start, build, paths[:1])
+    patch.apply(victim)
+    assert victim.number(f"load {paths[1]}") == 1
+    assert sums(victim, 2) == [new(1), UNTOUCHED]
+    answer = patch.ulp.run("check", "-p", victim.pid, patch.ulp_file)
+    assert answer.status == NOT_APPLIED
+    assert f"{paths[0]} has the livepatch and {paths[1]} has not" in answer.output + answer.errors
+    (row,) = patch.ulp.succeed("dispatch", "patch", patch.ulp_file, victim.pid, "--dry-run", "--json").json()
+    assert row["outcome"] == "patched"
+    patch.apply(victim)
+    assert sums(victim, 2) == [new(2), new(1)]
+    assert patch.check(victim) == APPLIED
+    (row,) = patch.ulp.succeed("dispatch", "revert", patch.ulp_file, victim.pid, "--json").json()
+    assert row["outcome"] == "reverted"
+    assert sums(victim, 2) == [UNTOUCHED + 4 * 2, UNTOUCHED + 4]
+
+
+@pytest.mark.parametrize("build", [STOCK], indirect=True)
+def test_livepatches_on_top_of_each_other(build, paths, start, livepatch):
+    """Guards that order and replacement hold in each copy, and that ``--all-of`` takes off what each has.
+
+    Seen to fail with the second copy at the older livepatch's sum.
+    """
+    below = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
+    above = livepatch(build.patch("above", {"sum": "new_sum", **REFERENCES}, flags=("-DMORE=1000000",)))
+    victim = launched(start, build, paths)
+    below.apply(victim)
+    above.apply(victim)
+    assert sums(victim, 2) == [new(1) - 1000000, new(1) - 1000000]
+    above.revert(victim)
+    assert sums(victim, 2) == [new(2), new(2)]
+    above.ulp.succeed("dispatch", "patch", above.ulp_file, victim.pid, "--replace")
+    assert [status for _id, status, _libraries in listed(above, victim)] == ["reverted", "applied"]
+    assert sums(victim, 2) == [new(3) - 1000000, new(3) - 1000000]
+    below.apply(victim)
+    above.ulp.succeed("dispatch", "revert", "--all-of", build.library.name, victim.pid)
+    assert sums(victim, 2) == [UNTOUCHED + 4 * 3, UNTOUCHED + 4 * 3]
+    assert [status for _id, status, _libraries in listed(above, victim)] == ["reverted", "reverted"]
+
+
+def test_nothing_is_patched_where_one_copy_cannot_be(build, patch, paths, start):
+    """Guards that every copy is asked before the first is touched.
+
+    Seen to fail with the first copy patched, where the copies were not looked at beforehand.
+    """
+    victim = launched(start, build, paths)
+    place = victim.number("at 1")
+    with open(f"/proc/{victim.pid}/mem", "r+b", buffering=0) as memory:
+        memory.seek(place)
+        before = memory.read(1)
+        memory.seek(place)
+        memory.write(b"\xcc")
+        refused = patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, naming=victim.pid)
+        assert "breakpoint" in refused.errors
+        memory.seek(place)
+        memory.write(before)
+    assert sums(victim, 2) == [UNTOUCHED, UNTOUCHED]
+    assert listed(patch, victim) == []
+
+
+@pytest.mark.parametrize("build", [POST], indirect=True)
+def test_one_copy_fails_after_the_other_was_patched(build, paths, start, livepatch):
+    """Guards the truth about what is half done, and that the next apply does the rest.
+
+    The instance for the second copy needs one more open file than the process may have.  Seen to fail with an empty
+    table of livepatches, "changed" false, and without the words on which copy has it.
+    """
+    patch = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
+    victim = launched(start, build, paths)
+    limits = resource.prlimit(victim.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, (FILES, limits[1]))
+    answer = patch.ulp.run("dispatch", "patch", patch.ulp_file, victim.pid, "--json")
+    (row,) = answer.json()
+    assert (answer.status, row["outcome"]) == (NOT_APPLIED, "failed")
+    assert f"{paths[0]} has the livepatch and {paths[1]} has not" in row["reason"]
+    assert sums(victim, 2) == [new(1), UNTOUCHED]
+    assert patch.check(victim) == NOT_APPLIED
+    resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, limits)
+    patch.apply(victim)
+    assert sums(victim, 2) == [new(2), new(1)]
+
+
+@pytest.mark.parametrize("build", [STOCK], indirect=True)
+def test_a_process_that_was_started_without_the_runtime(build, paths, start, livepatch):
+    """Guards an apply that loads the runtime first, and then patches both copies.
+
+    Seen to fail with a state block that was read before the runtime was there.
+    """
+    patch = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
+    victim = launched(start, build, paths, preload=())
+    (row,) = patch.ulp.succeed(
+        "dispatch", "patch", patch.ulp_file, victim.pid, "--runtime", RUNTIME, "--json").json()
+    assert (row["outcome"], row["attached_now"]) == ("patched", True)
+    assert sums(victim, 2) == [new(1), new(1)]
+    assert patch.check(victim) == APPLIED
+
+
+def test_two_targets_of_which_one_is_loaded_twice(target, livepatch, start, tmp_path):
+    """Guards that nobody guesses which copy works with which other library: the refusal names both files.
+
+    Seen to fail with one copy patched without that look in Resolution.copies.
+    """
+    pair = target("two_libraries", Variant(POST))
+    both = livepatch(pair.both_patch(2))
+    copy = tmp_path / "copy.so"
+    shutil.copy(pair.library, copy)
+    victim = start(pair, "late.c")
+    assert victim.ask(f"load upper {copy}") == "loaded"
+    refused = both.ulp.refuse("trigger", "-p", victim.pid, both.ulp_file, naming=victim.pid)
+    assert str(pair.library) in refused.errors and str(copy) in refused.errors
+    assert f"nobody can tell which of them works with {pair.lower.name}" in refused.errors
+
+
+@pytest.mark.parametrize("build", [POST], indirect=True)
+def test_copy_in_a_namespace_of_its_own(build, paths, start, livepatch):
+    """Guards that nothing is patched where the runtime does not find all copies.
+
+    Seen to fail with the first copy patched, whenever the other one was of another file.
+    """
+    patch = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
+    victim = launched(start, build, paths[:1])
+    assert victim.number(f"apart {paths[1]}") == 1
+    refused = patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, naming=victim.pid)
+    assert "dlmopen" in refused.errors
+    assert all(str(path) in refused.errors for path in paths)
+    assert sums(victim, 2) == [UNTOUCHED, UNTOUCHED]
