@@ -20,7 +20,8 @@
  * user space end),
  * ULP_REGISTERS (words of the registers as PTRACE_GETREGS gives them), ULP_UNWIND_REGISTERS,
  * ULP_UNWIND_STACK_POINTER and ULP_UNWIND_RETURN_ADDRESS (registers as frame descriptions number
- * them), ULP_SIGNAL_RETURN_SIZE (bytes that ulp_signal_return() compares), ULP_SIGNAL_FRAME_SEGMENTS
+ * them), ULP_LONGEST_CALL (bytes), ULP_SIGNAL_RETURN_SIZE (bytes that ulp_signal_return() compares),
+ * ULP_SIGNAL_FRAME_SEGMENTS
  * (a word by which a signal's frame is recognized), ULP_LOADER_NAME (of the dynamic loader's file),
  * struct ulp_kernel_action (struct sigaction as rt_sigaction(2) has it).
  *
@@ -197,7 +198,7 @@ void ulp_code_landing(uint64_t cell, unsigned char code[ULP_LANDING_SIZE]);
  */
 uint64_t ulp_callsite_target(uint64_t return_address);
 
-/* Whether the bytes before `address` may be a call; all of the 7 before it must be readable. */
+/* Whether the bytes before `address` may be a call; ULP_LONGEST_CALL of them must be readable. */
 bool ulp_callsite_before(uint64_t address);
 
 /* ---- callsite.c: the registers of a diverted thread, in its block */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "runtime/address_space.h"
 #include "runtime/bodies.h"
 #include "runtime/entering.h"
 #include "runtime/function.h"
@@ -153,6 +154,8 @@ struct search {
 	const struct entry *entry;
 	bool past_entry; /* frames before are the runtime's own, of this very entry */
 	bool found;
+	bool elsewhere;        /* the frames lead to another stack, or back */
+	struct ulp_frame last; /* that was looked at; only with past_entry */
 };
 
 static bool look_for_frame(const struct ulp_frame *frame, void *argument)
@@ -162,6 +165,10 @@ static bool look_for_frame(const struct ulp_frame *frame, void *argument)
 	/* The caller's stack pointer after the return. */
 	if (frame->cfa_of_callee == (uint64_t)(search->entry->return_address + 1))
 		search->past_entry = true;
+	if (search->past_entry) {
+		search->elsewhere |= frame->cfa_of_callee < search->last.cfa_of_callee;
+		search->last = *frame;
+	}
 	if (search->past_entry && (inside_or_entering(search->entry, frame->instruction) ||
 				   bound_by(search->entry, frame->function)))
 		search->found = true;
@@ -181,6 +188,22 @@ static bool look_for_word(uint64_t word, void *argument)
 	return !search->found;
 }
 
+/*
+ * Where the stack begins of which no frame description tells anything.  Up to there all frames
+ * are known, so other words are none, however large the arrays are in which they lie.  That the last
+ * description was right shows where it leads: behind a call.
+ */
+static uint64_t untold_from(const struct search *search)
+{
+	const struct ulp_frame *last = &search->last;
+	bool told = search->past_entry && !search->elsewhere &&
+		    (last->interrupted ||
+		     (ulp_readable(last->instruction - ULP_LONGEST_CALL, ULP_LONGEST_CALL) &&
+		      ulp_callsite_before(last->instruction)));
+
+	return told ? last->cfa_of_callee : (uint64_t)search->entry->return_address;
+}
+
 static enum proof prove_by_stack(const struct entry *entry)
 {
 	struct search search = {.entry = entry};
@@ -193,11 +216,10 @@ static enum proof prove_by_stack(const struct entry *entry)
 	if (search.found)
 		return INSIDE;
 	/*
-	 * A caller without frame description.  If no word from here on points into
+	 * A caller without frame description.  If no word from there on points into
 	 * the library, none of its frames can be there.
 	 */
-	if (ulp_stack_scan((uint64_t)entry->return_address, look_for_word, &search) &&
-	    !search.found)
+	if (ulp_stack_scan(untold_from(&search), look_for_word, &search) && !search.found)
 		return OUTSIDE;
 	return NO_PROOF;
 }

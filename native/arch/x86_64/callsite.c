@@ -75,16 +75,13 @@ uint64_t ulp_callsite_target(uint64_t return_address)
 	return 0;
 }
 
-/* ff /2 takes 2 to 7 bytes, by its addressing form. */
-#define LONGEST_CALL 7
-
 bool ulp_callsite_before(uint64_t address)
 {
 	const unsigned char *end = (const unsigned char *)address;
 
 	if (end[-5] == 0xe8)
 		return true;
-	for (int size = 2; size <= LONGEST_CALL; size++)
+	for (int size = 2; size <= ULP_LONGEST_CALL; size++)
 		if (end[-size] == 0xff && (end[1 - size] & 0x38) == 0x10)
 			return true;
 	return false;

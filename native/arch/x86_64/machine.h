@@ -16,6 +16,9 @@
 /* Bytes; Intel SDM volume 2, 2.3.11. */
 #define ULP_LONGEST_INSTRUCTION 15
 
+/* ff /2 takes 2 to 7 bytes, by its addressing form. */
+#define ULP_LONGEST_CALL 7
+
 /* endbr64 and the two nops. */
 #define ULP_LONGEST_ENTRY 6
 

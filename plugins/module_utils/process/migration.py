@@ -13,8 +13,8 @@ where it comes from.  Until then it is pending too.
 
 That is sound, not exact: an old word that lies about on the stack looks like a
 return address.  So where there is one, the stack is unwound (unwinder), which
-tells the frames from the rest.  A thread whose stack cannot be unwound to its
-end counts as pending until the word is overwritten.
+tells the frames from the rest.  Where that does not lead to the end of the stack,
+the words beyond decide, and the thread counts as pending until they are overwritten.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from .procfs import (
     thread_ids,
     times_run,
 )
+from .unwinder import Unwound
 from .words import lies_in, words_in
 
 # A thread that runs is looked at again after so many seconds.
@@ -111,9 +112,8 @@ class Inside(NamedTuple):
 
     ranges: tuple[tuple[int, int], ...]
     entry_points: Callable[[], frozenset]  # asked only when such a word turns up
-    # Gives the addresses of the frames, as unwinder.unwind(), of a thread blocked at a procfs.SystemCall, by the
-    # executable mappings.
-    frames: Callable[[SystemCall, list], list | None] = lambda _where, _mappings: None
+    # Gives the unwinder.Unwound of a thread blocked at a procfs.SystemCall, by the executable mappings.
+    frames: Callable[[SystemCall, list], Unwound | None] = lambda _where, _mappings: None
 
 
 def inside_domain(state, domain, entry_points, frames, way_in=()):
@@ -293,21 +293,30 @@ class _Census:
         return not found
 
     def unwound(self, where, memory_map, seen):
-        """Whether the frames of a thread blocked at ``where`` (procfs.SystemCall) show it outside."""
+        """Whether the frames of a thread blocked at ``where`` (procfs.SystemCall) show it outside.
+
+        Up to where they can be told other words are none, in whatever arrays they lie.
+        """
         seen.code = memory_map.code
-        frames = self.inside.frames(where, memory_map.code)
-        return frames is not None and not any(lies_in(address, self.inside.ranges) for address in frames)
+        told = self.inside.frames(where, memory_map.code)
+        if told is None or any(lies_in(address, self.inside.ranges) for address in told.frames):
+            return False
+        return told.untold is None or (
+            told.untold > where.stack_pointer and not self.search_from(told.untold, memory_map, seen)
+        )
 
     def search(self, where, memory_map, seen):
         """Whether a thread blocked at ``where`` (procfs.SystemCall) may be inside."""
-        if counts(where.instruction_pointer, self.inside):
-            return True
+        return counts(where.instruction_pointer, self.inside) or self.search_from(where.stack_pointer, memory_map, seen)
+
+    def search_from(self, stack_pointer, memory_map, seen):
+        """Whether a word from there to the end of the stack may be an address to return to inside."""
         lines = memory_map.lines
-        if end_of_mapping(lines, where.stack_pointer) is None:
+        if end_of_mapping(lines, stack_pointer) is None:
             return True
         lowest: dict[int, int] = {}  # {end of a mapping: the lowest address in it that was searched}
         room = STACK_LIMIT
-        pointers = [where.stack_pointer]
+        pointers = [stack_pointer]
         while pointers:
             start = pointers.pop() & ~7
             end = end_of_mapping(lines, start)

@@ -17,7 +17,6 @@ number is of what may be there, and 0 is certain only if all could be searched.
 
 from __future__ import annotations
 
-from ..arch.code import LONGEST_CALL, looks_like_call
 from ..elf.ranges import joined
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
@@ -27,7 +26,7 @@ from .maps import mapping_at, read_maps, runtime_mapping
 from .memory import read_memory
 from .procfs import read_system_call, thread_ids
 from .touched import touched
-from .unwinder import caller_of
+from .unwinder import caller_of, is_behind_call
 from .words import words_in
 
 # Bytes: so much of a process is searched, the smallest mappings first, for stacks are small; and read at once.
@@ -161,7 +160,7 @@ def _matches(proc_tid, mapping, ranges):
 
 def _caller(proc_tid, address, return_address, mappings, files):
     """(return address, stack pointer) of the frame that the word at ``address`` leads to, if it is one; or None."""
-    if not _is_behind_call(proc_tid, return_address):
+    if not is_behind_call(proc_tid, return_address):
         return None
     try:
         found = caller_of(proc_tid, return_address, address, mappings, files)
@@ -171,7 +170,7 @@ def _caller(proc_tid, address, return_address, mappings, files):
         return None
     outer, _pointer = found
     mapping = mapping_at(mappings, outer)
-    return found if mapping is not None and mapping.executable and _is_behind_call(proc_tid, outer) else None
+    return found if mapping is not None and mapping.executable and is_behind_call(proc_tid, outer) else None
 
 
 def _top(proc_tid, frame, mappings, files):
@@ -183,11 +182,3 @@ def _top(proc_tid, frame, mappings, files):
             break
         outer, pointer = found
     return pointer
-
-
-def _is_behind_call(proc_tid, address):
-    try:
-        code = read_memory(proc_tid, address - LONGEST_CALL, LONGEST_CALL)
-    except UlpError:
-        return False
-    return looks_like_call(code)

@@ -15,6 +15,7 @@ Source: DWARF 5, section 6.4.4 (call frame unwinding); arch.frames has the regis
 
 from __future__ import annotations
 
+from ..arch.code import LONGEST_CALL, looks_like_call
 from ..arch.frames import (
     CALLEE_SAVED,
     FRAME_POINTER,
@@ -25,6 +26,7 @@ from ..arch.frames import (
     interrupted_registers,
 )
 from ..errors import UlpError
+from ..named_tuple import NamedTuple
 from .maps import is_loader, mapping_at, read_code_maps
 from .memory import read_memory
 
@@ -38,6 +40,21 @@ class _Lost(Exception):
 
 class _Unseen(_Lost):
     """It hangs on a register of which nothing is known."""
+
+
+class Unwound(NamedTuple):
+    """The frames of a thread, as far as they can be told."""
+
+    frames: list  # as of unwind()
+    untold: int | None  # from this address of the stack on, which is within it, nothing is known; None: all is told
+
+
+class _Place(NamedTuple):
+    """Where a function is being executed."""
+
+    address: int  # as of unwind()
+    interrupted: bool  # by a signal, or blocked: not at a call
+    registers: dict
 
 
 def unwind(pid, where, files, mappings=None, registers=None):
@@ -60,6 +77,43 @@ def unwind(pid, where, files, mappings=None, registers=None):
         return None
 
 
+def unwind_as_far_as_told(pid, where, files, mappings):
+    """The frames of a thread up to code without unwind information, or to a frame that hangs on an unknown register.
+
+    :param pid: as for unwind(), like the others; raises the same.
+    :return: Unwound.
+    """
+    known = {STACK_POINTER: where.stack_pointer, RETURN_ADDRESS: where.instruction_pointer}
+    places = []
+    try:
+        for place in _walk(pid, known, files, mappings):
+            places.append(place)
+    except _Lost:
+        return Unwound([place.address for place in places], _untold(pid, places, mappings))
+    return Unwound([place.address for place in places], None)
+
+
+def _untold(pid, places, mappings):
+    """Where the stack begins of which nothing is known, if the unwinding was lost at the last of the _Places.
+
+    That what was used until there was right shows where it has led: up the stack, and to code behind a call.
+    """
+    pointers = [place.registers[STACK_POINTER] for place in places]
+    last = places[-1]
+    mapping = mapping_at(mappings, last.address)
+    told = pointers == sorted(pointers) and mapping is not None and mapping.executable and (
+        last.interrupted or is_behind_call(pid, last.registers[RETURN_ADDRESS]))
+    return pointers[-1] if told else pointers[0]
+
+
+def is_behind_call(pid, address):
+    """Whether the instruction before ``address`` may be a call; ``pid`` as for unwind()."""
+    try:
+        return looks_like_call(read_memory(pid, address - LONGEST_CALL, LONGEST_CALL))
+    except UlpError:
+        return False
+
+
 def hangs_on_register(pid, where, files, mappings):
     """Whether unwind() ends where only a register leads on that cannot be seen of a blocked thread.
 
@@ -75,15 +129,19 @@ def hangs_on_register(pid, where, files, mappings):
 
 
 def _frames(pid, registers, files, mappings):
+    return [place.address for place in _walk(pid, registers, files, mappings)]
+
+
+def _walk(pid, registers, files, mappings):
+    """Each _Place on a stack, innermost first; raises _Lost behind the last that can be told."""
     interrupted = True
-    found: list[int] = []
-    while len(found) < _MOST_FRAMES:
+    for _frame in range(_MOST_FRAMES):
         # What follows a call may belong to another function: the call itself does not.
-        address = registers[RETURN_ADDRESS] - (not interrupted)
-        found.append(address)
-        frame = _frame_at(pid, mappings, address, files)
+        place = _Place(registers[RETURN_ADDRESS] - (not interrupted), interrupted, registers)
+        yield place
+        frame = _frame_at(pid, mappings, place.address, files)
         if frame.outermost:
-            return found
+            return
         interrupted = frame.signal
         registers = _caller(pid, registers, frame)
     raise _Lost

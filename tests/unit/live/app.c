@@ -145,6 +145,31 @@ wait_with_frame_pointer(void *unused)
 	return words[0] ? unused : NULL;
 }
 
+/* Code without unwind information, as it is compiled at run time. */
+void *call_undescribed(void *(*function)(void *), void *argument);
+__asm__(".pushsection .text\n"
+	"call_undescribed:\n"
+	"	push %rax\n"
+	"	mov %rdi, %rax\n"
+	"	mov %rsi, %rdi\n"
+	"	call *%rax\n"
+	"	pop %rcx\n"
+	"	ret\n"
+	".popsection");
+
+static void *wait_with_stale_word_below(void *unused)
+{
+	return call_undescribed(wait_with_stale_word, unused);
+}
+
+static void *wait_with_stale_word_above(void *unused)
+{
+	volatile unsigned long words[] = {STALE, STALE, STALE};
+
+	call_undescribed(wait_outside, unused);
+	return words[0] ? unused : NULL;
+}
+
 static void *spin(void *unused)
 {
 	for (volatile long i = 0;; i++)
@@ -455,6 +480,13 @@ static int obey(char *command)
 							    : spin;
 
 		if (pthread_create(&thread, NULL, body, NULL))
+			_exit(2);
+		say("started\n", 0);
+	} else if (!strcmp(command, "below undescribed") || !strcmp(command, "above undescribed")) {
+		if (pthread_create(&thread, NULL,
+				   *command == 'b' ? wait_with_stale_word_below
+						   : wait_with_stale_word_above,
+				   NULL))
 			_exit(2);
 		say("started\n", 0);
 	} else if (!strcmp(command, "handler elsewhere") || !strcmp(command, "handler above") ||

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from ...counted import counted
+from ...elf.ranges import joined
 from ...errors import UlpError
 from ...process.maps import is_loader, mapping_at, read_code_maps
 from ...process.procfs import read_system_call
-from ...process.unwinder import unwind
+from ...process.unwinder import unwind_as_far_as_told
+from ...process.words import lies_in
 
 # How many to look at: their frames are read one by one.
 MOST_LOOKED_AT = 64
@@ -37,7 +39,13 @@ def about_pending(subject, found, patch, files):
     said = f"{who} may still be inside the library; they take the {change} when they have left it and enter it again"
     if found.running:
         said += f"; {len(found.running)} of them kept running whenever we looked"
-    held = len(_called_back(subject, found, patch, files))
+    held, untold = _looked_at(subject, found, patch, files)
+    if untold:
+        said += (
+            f"; the frames of {untold} of them cannot all be told, as those of code compiled at run time, so a word"
+            " that an earlier call left on the stack may count: check again while the program works, and restart the"
+            " process if they stay"
+        )
     if held:
         said += (
             f"; {held} of them will never take it while the call lasts in which the library has called the program"
@@ -46,22 +54,30 @@ def about_pending(subject, found, patch, files):
     return said
 
 
-def _called_back(subject, found, patch, files):
-    """The TIDs of those pending threads which the library has called back: the caller's code is also farther in."""
-    inside = [
+def _looked_at(subject, found, patch, files):
+    """How many of the pending threads the library has called back: the caller's code is also farther in.
+
+    And of how many it cannot be told whether they are inside.
+    """
+    inside = tuple(joined(
         extent for library in subject.state.libraries if library.domain == patch.domain for extent in library.inside
-    ]
-    held = []
+    ))
+    held = untold = 0
     for tid in found.pending[:MOST_LOOKED_AT]:
         try:
             where = read_system_call(subject.pid, tid)
-            frames = unwind(subject.proc_tid, where, files) if where is not None else None
-            if frames and _is_between(frames, inside, read_code_maps(subject.proc_tid)):
-                held.append(tid)
+            if where is None:
+                continue
+            mappings = read_code_maps(subject.proc_tid)
+            told = unwind_as_far_as_told(subject.proc_tid, where, files, mappings)
         except UlpError:
             # It has ended, or is not to be seen: what is known is said.
             continue
-    return held
+        if told.untold is None:
+            held += _is_between(told.frames, inside, mappings)
+        elif not any(lies_in(address, inside) for address in told.frames):
+            untold += 1
+    return held, untold
 
 
 def _is_between(frames, inside, mappings):
@@ -73,7 +89,7 @@ def _is_between(frames, inside, mappings):
         return mapping.path
 
     library = [
-        index for index, address in enumerate(frames) if any(start <= address < end for start, end in inside)
+        index for index, address in enumerate(frames) if lies_in(address, inside)
     ]
     if not library:
         return False

@@ -16,7 +16,7 @@ from ...process.random_bytes import require_same_program
 from ...process.runtime import read_state
 from ...process.sites import kind_of
 from ...process.subject import at_rest
-from ...process.unwinder import unwind
+from ...process.unwinder import unwind_as_far_as_told
 
 # How long a running thread is watched until it can be judged, in seconds.
 SAMPLE_SECONDS = 0.05
@@ -126,6 +126,6 @@ def _inside(subject, patch, files):
             return frozenset()
 
     def frames(where, mappings):
-        return unwind(subject.proc_tid, where, files, mappings)
+        return unwind_as_far_as_told(subject.proc_tid, where, files, mappings)
 
     return inside_domain(subject.state, patch.domain, pointers, frames, way_in)

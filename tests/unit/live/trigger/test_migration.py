@@ -57,7 +57,7 @@ def test_pointers_count_where_nothing_else_can_be_told(layout, start, trigger, f
         raise StateUnreadable(pid, "no")
 
     monkeypatch.setattr(progress, "entry_points", unreadable)
-    monkeypatch.setattr(progress, "unwind", lambda *_arguments: None)
+    monkeypatch.setattr(progress, "unwind_as_far_as_told", lambda *_arguments: None)
     assert trigger(layout).apply(victim.pid).outcome == "pending"
     row = once_alone(trigger(layout), victim, 2)
     assert (row.outcome, row.threads_pending) == ("pending", 1)
@@ -126,6 +126,28 @@ def test_stale_words_count_where_the_frames_cannot_be_told(layout, start, trigge
     assert trigger(layout).apply(victim.pid).outcome == "pending"
     row = once_alone(trigger(layout), victim, 2)
     assert (row.outcome, row.threads, row.threads_pending) == ("pending", 2, 1)
+
+
+def test_stale_words_where_the_frames_are_known(layout, start, trigger):
+    """A large array in a frame that code without unwind information has called: what lies in it is known to be none.
+
+    Seen to fail (pending, for as long as the thread waits) with all words of such a stack searched.
+    """
+    victim = start(layout)
+    victim.start_thread("below undescribed", PAUSE)
+    assert trigger(layout).apply(victim.pid).outcome == "patched"
+    row = once_alone(trigger(layout), victim, 2)
+    assert (row.outcome, row.threads, row.threads_pending) == ("already_patched", 2, 0)
+
+
+def test_stale_words_beyond_code_without_unwind_information(layout, start, trigger):
+    """They count, and the row says what they are."""
+    victim = start(layout)
+    victim.start_thread("above undescribed", PAUSE)
+    assert trigger(layout).apply(victim.pid).outcome == "pending"
+    row = once_alone(trigger(layout), victim, 2)
+    assert (row.outcome, row.threads, row.threads_pending) == ("pending", 2, 1)
+    assert "the frames of 1 of them cannot all be told" in row.reason
 
 
 def test_signal_frames_across_two_pieces(layout, start, trigger, monkeypatch):
