@@ -175,7 +175,7 @@ check-playbooks: packages-check-build venv build collection-path ## playbooks an
 
 # What a normal check chooses from is in tests/integration/harness/variant.py.
 .PHONY: check-every-variant
-check-every-variant: packages-check-build venv build collection-path ## each hazard in all 36 variants: three hours
+check-every-variant: packages-check-build venv build collection-path ## each hazard in all 50 variants: four hours
 	$(APART) $(PYTEST) $(HAZARDS) --every-variant --cycles 20
 
 # What check does in hundreds of cycles: it says, now and then, where it is and how long that test will take.

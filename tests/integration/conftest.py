@@ -21,7 +21,8 @@ from harness.library import Build, Hazard
 from harness.livepatch import Livepatch, Repeated
 from harness.pair import Pair
 from harness.paths import COMMAND, RUNTIME, TRM
-from harness.variant import STOCK_HAZARDS, USUAL, Variant, chosen, every_variant
+from harness.ran import Ran
+from harness.variant import USUAL, Variant, chosen, every_variant, of_nobody_prepared
 from harness.victim import Victim
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.defaults import DEBUG_LOG
@@ -33,6 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--counted", action="store_true", help="run only the tests that count cycles")
     parser.addoption("--cycles", type=int, default=150,
                      help="apply/revert cycles of the stress test in each mode; other tests make a part of that")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Ran())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,15 +67,14 @@ def choose_variants(config: pytest.Config, items: list[pytest.Item]) -> None:
         for path, tests in hazards.items()
         for position, variants in enumerate(tests.values())
         for item in variants
-        if item.callspec.params["variant"] not in chosen(position, len(tests)) | stock(path, position)
+        if item.callspec.params["variant"] not in chosen(position, len(tests)) | in_stock_mode(path, position)
     }
     keep(config, items, lambda item: item not in left_out)
 
 
-def stock(path: Path, position: int) -> set[Variant]:
+def in_stock_mode(path: Path, position: int) -> set[Variant]:
     """The variant in stock mode of the test at ``position`` of a hazard's file, if it has one in a normal run."""
-    variant = STOCK_HAZARDS.get(path.stem.partition("hazard_")[2])
-    return {variant} if variant is not None and position == 0 else set()
+    return {of_nobody_prepared(path.stem.partition("hazard_")[2])} if position == 0 else set()
 
 
 def keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
@@ -207,6 +211,7 @@ def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Victim]]:
 
     def launch(build: Build, source: str = "app.c", flags: Sequence[str] = (), wrap: Sequence[object] = (),
                **options) -> Victim:
+        options.setdefault("preload", build.variant.preload)
         victim = Victim([*wrap, build.program(source, flags)], libraries=[build.directory], **options)
         victims.append(victim)
         return victim

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import pytest
 from harness.livepatch import APPLIED, NOT_APPLIED
-from harness.paths import RUNTIME
 from harness.polling import DEADLINE
 
 KINDS = ("malloc", "loader", "fork", "vfork", "spawn", "printf", "stdio_lock", "qsort", "threads", "signals")
@@ -73,7 +72,7 @@ def test_busy_with_another_malloc(kind, variant, cycles, target, start, repeated
     """
     build = target("contract", variant)
     patch = repeated(build.patch("layout", PAIRS))
-    victim = start(build, SOURCE, wrap=YIELDING, preload=(RUNTIME, JEMALLOC))
+    victim = start(build, SOURCE, wrap=YIELDING, preload=(*variant.preload, JEMALLOC))
     assert JEMALLOC.name in victim.mapped()
     apply_and_revert(victim, patch, kind, cycles.part(40, least=3))
 

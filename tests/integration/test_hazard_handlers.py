@@ -56,6 +56,7 @@ def test_program_that_lives_in_a_handler_with_a_lock_held(prepared, preforked):
     Seen to fail (after 3001 attempts) without Refusals.are_known_from_outside().
     """
     victim, patch = prepared
+    patch.attach(victim)
     assert victim.ask("live stdio") == "ready"
     answer = preforked.run("trigger", "-p", victim.pid, patch.ulp_file)
     assert answer.status == 1

@@ -115,6 +115,7 @@ def test_nothing_is_done_while_a_thread_is_held_that_could_be_done_before(varian
     build = target("contract", variant)
     patch = livepatch(build.patch("layout", PAIRS))
     victim = start(build)
+    patch.attach(victim)
     trace = tmp_path / "trace"
     traced = Ulp(("strace", "-f", "-qq", "-o", trace, sys.executable, str(COMMAND)))
     traced.succeed("trigger", "-p", victim.pid, patch.ulp_file)

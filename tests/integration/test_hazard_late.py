@@ -28,7 +28,7 @@ def victim(pair, variant, tmp_path):
     program = tmp_path / "late"
     run([variant.compilers[0], *WARNINGS, *variant.flags, "-pthread", "-o", program,
          TARGETS / "two_libraries" / "late.c"])
-    victim = Victim([program], libraries=[pair.directory])
+    victim = Victim([program], libraries=[pair.directory], preload=variant.preload)
     assert victim.ask(f"load lower {pair.lower}") == "loaded"
     yield victim
     if not victim.process.stdin.closed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from harness.library import WARNINGS, run
 from harness.livepatch import APPLIED, NOT_APPLIED
-from harness.paths import TARGETS
+from harness.paths import RUNTIME, TARGETS
 from harness.victim import Victim
 
 PAIRS = {"make": "make_new", "use": "use_new"}
@@ -29,15 +29,15 @@ def victim(variant, tmp_path):
     """A program that is not linked against the library; it must end well."""
     program = tmp_path / "loading"
     run([variant.compilers[0], *WARNINGS, *variant.flags, "-pthread", "-o", program, TARGETS / "loading" / "app.c"])
-    victim = Victim([program])
+    victim = Victim([program], preload=variant.preload)
     yield victim
     if not victim.process.stdin.closed:
         victim.finish()
 
 
-def refused(patch, victim, *options):
+def refused(patch, victim):
     """Trigger must say in one sentence that the library is not there, and change nothing."""
-    patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, *options, naming=victim.pid)
+    patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, "--runtime", RUNTIME, naming=victim.pid)
 
 
 def test_loaded_before(build, patch, victim):
@@ -109,7 +109,7 @@ def test_loaded_and_unloaded_during(build, patch, victim):
     assert victim.ask(f"churn {build.library}") == "churning"
     statuses = []
     while 0 not in statuses:
-        answer = patch.ulp.run("trigger", "-p", victim.pid, patch.ulp_file, "--timeout", 20)
+        answer = patch.attempt(victim)
         assert answer.status in (0, 1), str(answer)
         assert victim.process.poll() is None, str(answer)
         statuses.append(answer.status)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pytest
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
+from harness.paths import RUNTIME
 from harness.program import KINDS, ProgramBuild
 from harness.victim import Victim
 
@@ -32,7 +33,7 @@ def program(request, tmp_path, variant, preforked):
 
 @pytest.fixture
 def victim(program):
-    victim = Victim([program.path])
+    victim = Victim([program.path], preload=program.variant.preload)
     yield victim
     if not victim.process.stdin.closed:
         try:
@@ -127,7 +128,7 @@ def test_pair_switches_together_in_a_tight_loop(program, livepatch, request):
     Seen to fail with stubs that compare with 1 instead of the patch's own number.
     """
     patch = livepatch(program.patch("pair", 2, PAIR))
-    victim = Victim([*YIELDING, program.path])
+    victim = Victim([*YIELDING, program.path], preload=program.variant.preload)
     assert victim.ask("start 4") == "4"
     assert victim.ask("round") == "round"
     for _cycle in range(max(request.config.getoption("--cycles") // 10, 5)):
@@ -146,7 +147,7 @@ def test_stripped_program(program, livepatch):
     Seen to fail (nobody inside) with elf/bodies.py following no jump and adding no code without a name.
     """
     program.strip()
-    victim = Victim([program.path])
+    victim = Victim([program.path], preload=program.variant.preload)
     try:
         patch = livepatch(program.patch("new", 2, FUNCTIONS))
         assert victim.ask("park moved") == "parked"
@@ -165,8 +166,10 @@ def test_dispatch_finds_the_processes_of_the_program(program, victim, ulp):
     Seen to fail (no process found) when what has no soname is no target.
     """
     ulp_file = program.patch("new", 2, FUNCTIONS)
-    assert f"not applied to process {victim.pid} " in ulp.run("dispatch", "check", ulp_file).errors
-    rows = ulp.succeed("dispatch", "patch", ulp_file, "--json").json()
+    said = ulp.run("dispatch", "check", ulp_file).errors
+    assert f"process {victim.pid} (victim-program) " in said
+    assert ("was started without the livepatch runtime" if program.variant.attached else "not applied to") in said
+    rows = ulp.succeed("dispatch", "patch", ulp_file, "--runtime", RUNTIME, "--json").json()
     assert [(row["pid"], row["outcome"], row["threads_pending"]) for row in rows] == [(victim.pid, "patched", 0)]
     assert victim.number("version") == 2
     (process,) = ulp.succeed("list", "-p", victim.pid, "--json").json()["processes"]

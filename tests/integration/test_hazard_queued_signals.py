@@ -106,7 +106,7 @@ SENT = ((3, 0), (1, 1), (2, 2), (1, 3), (0, 4), (3, 5), (2, 6))
 
 
 @pytest.mark.parametrize("how", ["pause", "read", "mixed"])
-def test_in_the_order_of_the_kernel(how, victim):
+def test_in_the_order_of_the_kernel(how, victim, patch):
     """Guards the order between numbers: of those that came meanwhile, the lowest first, as after any other stop.
 
     The signals are queued while the thread is held in the middle of its diversion. With "mixed", every other number has
@@ -117,6 +117,7 @@ def test_in_the_order_of_the_kernel(how, victim):
         for number, value in SENT:
             queue(victim.pid, number, value)
 
+    patch.attach(victim)
     in_order = sorted(SENT)
     assert victim.ask("start " + how) == "started"
     os.kill(victim.pid, signal.SIGSTOP)
@@ -138,6 +139,7 @@ def test_cancelled_while_diverted(how, victim, patch):
 
     It must not get lost: the call would be made again, and wait for ever. Seen to fail with the mask not put back.
     """
+    patch.attach(victim)
     for _round in range(5):
         thread = victim.number("block " + how)
         wait_until(lambda: victim.system_call(thread) == READ, "blocked in read")  # noqa: B023 - called at once

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from .command import TIMEOUT, Answer, Ulp
-from .paths import COMMAND
+from .paths import COMMAND, RUNTIME
 from .polling import DEADLINE, wait_until
 from .stacks import stacks
 from .victim import Victim
@@ -42,7 +42,7 @@ class Livepatch:
         return self._trigger(victim, tries, "--revert")
 
     def _trigger(self, victim: Victim, tries: int, *options: str) -> Answer:
-        answer = self._once(victim, *options)
+        answer = self.attempt(victim, *options)
         if answer.status and tries > 1 and "was not at a point where it could be borrowed" in answer.errors:
             # Nothing has changed; the message says so, and to try again is all that there is to do.
             return self._trigger(victim, tries - 1, *options)
@@ -51,8 +51,16 @@ class Livepatch:
             raise AssertionError(f"{answer}\n{messages}\n{victim.process.poll()}")
         return answer
 
-    def _once(self, victim: Victim, *options: str) -> Answer:
-        return self.ulp.run("trigger", "-p", victim.pid, self.ulp_file, "--timeout", PATIENCE, *options)
+    def attach(self, victim: Victim) -> None:
+        """Have a victim that was started without the runtime get it, for a test that needs it before any livepatch."""
+        if RUNTIME.name not in victim.mapped():
+            self.apply(victim)
+            self.revert(victim)
+
+    def attempt(self, victim: Victim, *options: str) -> Answer:
+        """Apply it once, or do what ``options`` say: what came of it."""
+        return self.ulp.run("trigger", "-p", victim.pid, self.ulp_file, "--timeout", PATIENCE,
+                            "--runtime", RUNTIME, *options)
 
     def check(self, victim: Victim) -> int:
         """The exit status of ``ulp check``."""
@@ -79,10 +87,10 @@ class Repeated(Livepatch):
     def __init__(self, ulp: Ulp, ulp_file: Path) -> None:
         super().__init__(ulp, ulp_file)
         self.server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("repeat.py")), str(COMMAND), str(ulp_file)],
+            [sys.executable, str(Path(__file__).with_name("repeat.py")), str(COMMAND), str(ulp_file), str(RUNTIME)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def _once(self, victim: Victim, *options: str) -> Answer:
+    def attempt(self, victim: Victim, *options: str) -> Answer:
         words = ("revert" if options else "apply", str(victim.pid))
         self.server.stdin.write(" ".join(words) + "\n")
         self.server.stdin.flush()

@@ -17,7 +17,7 @@ import sys
 from byte_code import find_core
 
 
-def serve(command, ulp_file):
+def serve(command, ulp_file, runtime):
     """Answer until the input ends."""
     find_core(command)
     from libpulp_livepatch.livepatch.livepatch import read_livepatch
@@ -25,7 +25,7 @@ def serve(command, ulp_file):
     from libpulp_livepatch.trigger.options import Options
     from libpulp_livepatch.trigger.trigger import Trigger
 
-    trigger = Trigger(read_livepatch(ulp_file), MappedFiles(), Options(timeout=60))
+    trigger = Trigger(read_livepatch(ulp_file), MappedFiles(), Options(timeout=60, runtime=runtime))
     operations = {"apply": trigger.apply, "revert": trigger.revert, "check": trigger.check}
     for line in sys.stdin:
         operation, pid = line.split()
@@ -35,4 +35,4 @@ def serve(command, ulp_file):
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    serve(*sys.argv[1:])

@@ -4,7 +4,9 @@
 """The ways in which a hazard's victim can be built, and which of them a test sees in a normal run.
 
 A variant is a mode (post-processed, padding only, or stock), an optimisation level, with or without control-flow
-protection, and a compiler: 36 in all.  ``--every-variant`` runs every test in each.  A normal run chooses, by position
+protection, and a compiler: 36 in all.  Fourteen of them, all in stock mode and the usual one of each other, are there a
+second time with the runtime attached: the victim is started without it, and the first apply loads it.
+``--every-variant`` runs every test in each.  A normal run chooses, by position
 alone and so always the same: the six pairs of level and compiler are the rows of a covering array, in which
 control-flow protection is set so that each of its values also meets each level and each compiler.  The tests of one
 hazard (one file) take the rows in turn, each test one row post-processed and the opposite one with padding only.  Thus
@@ -15,12 +17,15 @@ hazard (one file) take the rows in turn, each test one row post-processed and th
 A hazard of fewer than three tests gives each test more rows, until that is so.
 
 In stock mode the library is built as distributions do, and all its functions are guards, so that the same is promised.
-A normal run takes the first test of a few hazards, in one variant each.
+A normal run takes the first test of every hazard so, in one variant, and attached: nobody has prepared such a process.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
+
+from .paths import RUNTIME
 
 # What makes a function patchable: 14 bytes before it and 2 at its entry.
 PADDING = "-fpatchable-function-entry=16,14"
@@ -40,6 +45,7 @@ class Variant(NamedTuple):
     compiler: str = "gcc"
     level: str = "-O2"
     protection: bool = False
+    attached: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -63,7 +69,8 @@ class Variant(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.mode}-{self.compiler}{self.level}" + ("-cf" if self.protection else "")
+        return "-".join([f"{self.mode}-{self.compiler}{self.level}", *(["cf"] if self.protection else []),
+                         *(["attached"] if self.attached else [])])
 
     @property
     def post_processed(self) -> bool:
@@ -73,6 +80,11 @@ class Variant(NamedTuple):
     def stock(self) -> bool:
         """As distributions build: without padding, and nothing of ours is linked in."""
         return self.mode == STOCK
+
+    @property
+    def preload(self) -> tuple[Path, ...]:
+        """What the victim is started with."""
+        return () if self.attached else (RUNTIME,)
 
 
 # As people build: for the tests that are about something else than how the library was built.
@@ -89,35 +101,32 @@ ROWS = (
 )
 
 
-# What a normal run sees in stock mode: {hazard: its variant}.
-STOCK_HAZARDS = {
-    "blocked": Variant(STOCK),
-    "async_cancel": Variant(STOCK),
-    "bad_moments": Variant(STOCK),
-    "blocking": Variant(STOCK),
+# How a normal run builds the stock library of a hazard, where not as most distributions do: {hazard: its variant}.
+STOCK_BUILDS = {
     "callback": Variant(STOCK, protection=True),
     "descriptors": Variant(STOCK, level="-O3"),
-    "exceptions": Variant(STOCK),
-    "interruptions": Variant(STOCK),
     "late": Variant(STOCK, "clang"),
     "leaving": Variant(STOCK, "clang"),
-    "noreturn": Variant(STOCK),
     "registers": Variant(STOCK, "clang"),
     "rewritten": Variant(STOCK, protection=True),
-    "stress": Variant(STOCK),
-    "text": Variant(STOCK),
 }
 
 
+def of_nobody_prepared(hazard: str) -> Variant:
+    """What a normal run takes of a hazard in stock mode."""
+    return STOCK_BUILDS.get(hazard, Variant(STOCK))._replace(attached=True)
+
+
 def every_variant() -> list[Variant]:
-    """Three modes, three levels, with and without control-flow protection, two compilers."""
-    return [
+    """Three modes, three levels, with and without control-flow protection, two compilers; and what is attached."""
+    built = [
         Variant(mode, compiler, level, protection)
         for mode in (*MODES, STOCK)
         for compiler in PLUS_PLUS
         for level in ("-O0", "-O2", "-O3")
         for protection in (False, True)
     ]
+    return built + [variant._replace(attached=True) for variant in built if variant.stock or variant in USUAL]
 
 
 def chosen(position: int, tests: int) -> set[Variant]:
