@@ -21,10 +21,19 @@ from .errors import BuildFailed
 from .left_behind import left_behind, output_path, sentence_on
 from .page import page
 from .refusals import HOOK, Refusal, Refusals
-from .target_build import Candidate, Made, candidates, contents_digest, foreign_targets, make
+from .target_build import (
+    Candidate,
+    Made,
+    Reached,
+    candidates,
+    contents_digest,
+    foreign_targets,
+    make,
+    reached_targets,
+)
 from .trial import NotApplied, Proof, prove
 from .under_test import run_under
-from .work_tree import Recipe, WorkTree, relevant_environment, source_digest
+from .work_tree import Built, Recipe, WorkTree, relevant_environment, source_digest
 
 _STATE = "last.json"
 # So many digits of a build ID tell builds apart.
@@ -130,7 +139,7 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
     os.makedirs(tree.path("objects", "taken"), exist_ok=True)
     progress("compare the objects")
     common = Refusals(request.allow)
-    chosen, left = _chosen(candidates(tree, built, common), request, tree, common)
+    chosen, left = _chosen(request, tree, built, common)
     left += [f"{name} of the same build is for another machine, and gets no livepatch" for name in foreign_targets(
         tree, built)]
     results = []
@@ -259,43 +268,50 @@ def _output(request: Request, name: str, several: bool) -> str:
     return path
 
 
-def _chosen(found: list[Candidate], request: Request, tree: WorkTree, common: Refusals,
-            ) -> tuple[list[Candidate], list[str]]:
-    """(the targets to build livepatches for, warnings of others that change as well)."""
-    images: list[tuple[Candidate, ElfImage]] = []
-    seen = set()
-    for candidate in found:
-        try:
-            image = ElfImage.open(tree.product_before(candidate.link.output))
-        except (BadElf, FileProblem):
-            # An object that others were linked from, or something that the build has removed.
-            continue
-        # The same library may be linked twice: where it is built, and where it is to be installed.
-        identity = image.build_id or candidate.link.output.encode()
-        if identity not in seen:
-            seen.add(identity)
-            images.append((candidate, image))
+def _chosen(request: Request, tree: WorkTree, built: Built, common: Refusals) -> tuple[list[Candidate], list[str]]:
+    """(the targets to build livepatches for, warnings of others that may change as well)."""
+    images = _images(reached_targets(tree, built), tree)
     names = list(request.targets)
     if not names and request.running:
         running = ElfImage.open(request.running)
         names = [running.soname or os.path.basename(request.running)]
-    if names:
-        chosen = [candidate for candidate, image in images
-                  if {image.soname, os.path.basename(candidate.link.output)} & set(names)]
-        if not chosen and not common.refused:
-            have = ", ".join(sorted(os.path.basename(candidate.link.output) for candidate, _image in images))
+    # Comparing takes as long as compiling: what nobody asks for is not compared.
+    asked = [each for each, image in images if (
+        {image.soname, os.path.basename(each.link.output)} & set(names) if names else not image.is_program)]
+    others = [each for each, _image in images if each not in asked]
+    chosen = candidates(asked, tree, built, common)
+    if not chosen and not common.refused:
+        changed = candidates(others, tree, built, common)
+        if names and not common.refused:
+            have = ", ".join(sorted(os.path.basename(each.link.output) for each in changed))
             raise BuildFailed(f"the diff changes nothing in {', '.join(names)}"
                               + (f"; it changes {have}" if have else ""))
-    else:
-        libraries = [candidate for candidate, image in images if not image.is_program]
-        chosen = libraries or [candidate for candidate, _image in images]
-        if not chosen and not common.refused:
+        if not changed and not common.refused:
             raise BuildFailed("the diff changes no code or data of a library or program that was linked")
+        chosen, others = ([] if names else changed), []
     if request.running and len(chosen) > 1:
         raise BuildFailed("only one library can be built for with --running; name it with --target")
-    left = sorted(os.path.basename(candidate.link.output) for candidate, _image in images if candidate not in chosen)
-    return chosen, [f"the diff changes {name} as well, and no livepatch is made for it; name it with --target"
-                    for name in left if chosen]
+    left = sorted(os.path.basename(each.link.output) for each in others)
+    return chosen, [f"the diff changes files that {name} is made from as well, and no livepatch is made for it; name it"
+                    " with --target" for name in left if chosen]
+
+
+def _images(reached: list[Reached], tree: WorkTree) -> list[tuple[Reached, ElfImage]]:
+    """Linked files as they were before, each once."""
+    images: list[tuple[Reached, ElfImage]] = []
+    seen = set()
+    for each in reached:
+        try:
+            image = ElfImage.open(tree.product_before(each.link.output))
+        except (BadElf, FileProblem):
+            # An object that others were linked from, or something that the build has removed.
+            continue
+        # The same library may be linked twice: where it is built, and where it is to be installed.
+        identity = image.build_id or each.link.output.encode()
+        if identity not in seen:
+            seen.add(identity)
+            images.append((each, image))
+    return images
 
 
 def _labels(request: Request, files: list[str], candidate: Candidate) -> dict[str, object]:

@@ -23,7 +23,7 @@ from .compiler_wrapper import names_read, preprocess
 from .composition import composition
 from .errors import BuildFailed
 from .recording import Records, Unit
-from .shadows import compiling_environment, with_shadow
+from .shadows import compiling_environment
 
 # What tells how a library is built, or is made into what compilers read.
 _GENERATING = re.compile(
@@ -38,30 +38,27 @@ _LINE_ASIDE = re.compile(
     rb"(?:#.*|dnl .*|(?:[\w.-]+/)*(?:tests?|testing|testsuite|docs?|man|examples?|fuzz)/[\w./-]+\s*\\?)?")
 
 
-class CompiledAgain(NamedTuple):
-    """What was compiled again.
+class Reached(NamedTuple):
+    """What a diff reaches.
 
-    ``units``, {key: Unit}; ``unread``, the files of the diff that no compilation read; ``generating``, those of them
-    that something may be made from which is compiled.
+    ``units``, those to compile again; ``unread``, the files of the diff that no compilation read; ``generating``, those
+    of them that something may be made from which is compiled.
     """
 
-    units: dict[str, Unit]
+    units: list[Unit]
     unread: list[str]
     generating: list[str]
 
 
-def compile_again(records: Records, tree: str, before: str, source: str, files: list[str], directory: str,
-                  ) -> CompiledAgain:
-    """Compile again what reads one of ``files``.
+def reached_by(records: Records, tree: str, before: str, source: str, files: list[str]) -> Reached:
+    """Find what has to be compiled again, since it reads one of ``files``.
 
     :param records: of the first build, which ran in ``tree``.
     :param before: the tree as it was after the first build; ``source``, as it was before.
     :param files: what the diff has changed, as paths within ``tree``; copies that the build has made of them, to
         compile in another directory, say, are changed as well.
-    :param directory: for the new shadow objects.
-    :raises BuildFailed: what was compiled before cannot be after the diff.
+    :raises BuildFailed: what was read is not recorded.
     """
-    os.makedirs(directory, exist_ok=True)
     root = os.path.realpath(tree)
     read_by = {key: _read_by(unit) for key, unit in records.units.items()}
     made: dict[str, list[str]] = {}
@@ -86,8 +83,6 @@ def compile_again(records: Records, tree: str, before: str, source: str, files: 
     # What is compiled is no longer what it was, where the diff takes a source file away.
     vanished = {unit.source for unit in reached if not os.path.lexists(os.path.join(unit.directory, unit.source))}
     reached = [unit for unit in reached if unit.source not in vanished]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        again = list(pool.map(lambda unit: _again(unit, directory), reached))
     read = {changed[path] for paths in read_by.values() for path in changed.keys() & paths}
     unread = [name for name in files if name not in read]
     generating = [name for name in unread if name in altered or (
@@ -95,7 +90,17 @@ def compile_again(records: Records, tree: str, before: str, source: str, files: 
         and not (_DESCRIPTIONS.fullmatch(os.path.basename(name)) and changes_aside(
             _contents(os.path.join(before, name)) or b"", _contents(os.path.join(tree, name)) or b"")))]
     generating += [changed[path] for path in map(os.path.realpath, sorted(vanished)) if path in changed]
-    return CompiledAgain({unit.key: unit for unit in again}, unread, generating)
+    return Reached(reached, unread, generating)
+
+
+def after_diff(units: list[Unit], directory: str) -> dict[str, Unit]:
+    """Preprocess units again, now that the diff is applied; {key: Unit}, whose shadow objects go to ``directory``.
+
+    :raises BuildFailed: one cannot be.
+    """
+    os.makedirs(directory, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return {unit.key: unit for unit in pool.map(lambda unit: _preprocessed(unit, directory), units)}
 
 
 def changes_aside(old: bytes, new: bytes) -> bool:
@@ -126,17 +131,13 @@ def _read_by(unit: Unit) -> set[str]:
     return {os.path.realpath(os.path.join(unit.directory, name)) for name in names}
 
 
-def _again(unit: Unit, directory: str) -> Unit:
+def _preprocessed(unit: Unit, directory: str) -> Unit:
     if unit.shadow is None:
         # Refused, where it belongs to a target.
         return unit._replace(digest=None)
     shadow = os.path.join(directory, os.path.basename(unit.shadow))
     done = preprocess(unit.compiler, unit.arguments, unit.source, unit.directory, shadow, compiling_environment(unit))
-    again = unit._replace(shadow=shadow, digest=None)
-    messages = done.stdout.decode("utf-8", "replace")
-    if not done.returncode:
-        again = with_shadow(again)
-        messages = again.messages
-    if done.returncode or again.shadow is None:
-        raise BuildFailed(f"cannot compile {unit.name} after the diff: {messages.strip()[-1500:]}")
-    return again
+    if done.returncode:
+        raise BuildFailed(f"cannot compile {unit.name} after the diff: "
+                          + done.stdout.decode("utf-8", "replace").strip()[-1500:])
+    return unit._replace(shadow=shadow, digest=None)

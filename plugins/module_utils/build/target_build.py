@@ -26,6 +26,7 @@ from ..named_tuple import NamedTuple
 from ..printable import some
 from .comparison import compare
 from .composition import Composition, composition
+from .errors import BuildFailed
 from .extraction import Extracted, Source, extract
 from .layouts import Compared, LayoutChange, check_layouts
 from .linking import compile_medium, link, without_debug_information
@@ -70,34 +71,51 @@ class Made(NamedTuple):
     warnings: list[str]
 
 
-def candidates(tree: WorkTree, built: Built, refusals: Refusals) -> list[Candidate]:
-    """The linked files of a build whose code or data the diff changes.
+class Reached(NamedTuple):
+    """A file of the build that the diff may change: how it was linked, and what it is made of before and after."""
 
-    :param refusals: takes units that cannot be compared.
-    """
+    link: Link
+    before: Composition
+    after: Composition
+
+
+def reached_targets(tree: WorkTree, built: Built) -> list[Reached]:
+    """The linked files of a build of which a unit, or another object, may not be what it was."""
     after = built.before.followed_by(built.after)
-    made = []
+    found = []
     for output, how in sorted(after.links.items()):
         if output not in built.before.links or _is_foreign(tree, output):
             continue
         old = composition(built.before.links[output], built.before)
-        made.append((output, old, composition(how, after) if output in built.after.links
-                     else old.with_units_of(after)))
-    _compile_shadows(made, built)
-    found = []
-    compared: dict[str, UnitChange | None] = {}
-    for output, old, new in made:
-        changes = [change for key, unit in new.units.items()
-                   if (change := _compared(key, unit, built, compared, refusals)) is not None]
-        if _others_differ(tree, old, new, refusals) or changes:
-            found.append(Candidate(built.before.links[output], old, new, changes))
+        new = composition(how, after) if output in built.after.links else old.with_units_of(after)
+        again = new.units.keys() & built.after.units.keys()
+        if new.others != old.others or any(
+                not _is_the_same(built.before.units.get(key), new.units[key]) for key in again):
+            found.append(Reached(built.before.links[output], old, new))
     return found
 
 
-def _compile_shadows(made: list[tuple[str, Composition, Composition]], built: Built) -> None:
-    """Compile at once the shadow objects that will be compared: there are several processors."""
+def candidates(reached: list[Reached], tree: WorkTree, built: Built, refusals: Refusals) -> list[Candidate]:
+    """Those of some linked files whose code or data the diff changes.
+
+    :param refusals: takes units that cannot be compared.
+    :raises BuildFailed: what was compiled before cannot be after the diff.
+    """
+    _compile_shadows(reached, built)
+    found = []
+    compared: dict[str, UnitChange | None] = {}
+    for how, old, new in reached:
+        changes = [change for key, unit in new.units.items()
+                   if (change := _compared(key, unit, built, compared, refusals)) is not None]
+        if _others_differ(tree, old, new, refusals) or changes:
+            found.append(Candidate(how, old, new, changes))
+    return found
+
+
+def _compile_shadows(reached: list[Reached], built: Built) -> None:
+    """Compile the shadow objects that will be compared, as many at a time as there are processors."""
     wanted = {}
-    for _output, _old, new in made:
+    for _how, _old, new in reached:
         for key in new.units.keys() & built.after.units.keys():
             before, unit = built.before.units.get(key), new.units[key]
             if not _is_the_same(before, unit):
@@ -135,7 +153,10 @@ def _compared(key: str, unit: Unit, built: Built, compared: dict[str, UnitChange
 def _compare(key: str, unit: Unit, before: Unit | None, refusals: Refusals) -> UnitChange | None:
     if _is_the_same(before, unit):
         return None
-    unit = with_shadow(unit)
+    recorded, unit = unit, with_shadow(unit)
+    if recorded.shadow and not unit.shadow and unit.digest is None:
+        # The package's own build did not get that far.
+        raise BuildFailed(f"cannot compile {unit.name} after the diff: {unit.messages.strip()[-1500:]}")
     before = with_shadow(before) if before is not None else None
     for each in (before, unit):
         if each is None:

@@ -27,7 +27,7 @@ from ..errors import FileProblem
 from ..named_tuple import NamedTuple
 from . import compiler_wrapper
 from .commands import last_lines, run, run_logged
-from .compiling_again import CompiledAgain, compile_again
+from .compiling_again import Reached, after_diff, reached_by
 from .errors import BuildFailed
 from .recording import Records, read_records, recording_environment, write_wrappers
 from .source_diff import Applied, apply_diffs
@@ -110,12 +110,12 @@ class WorkTree:
         os.makedirs(self.path("objects"), exist_ok=True)
         if self.recipe.once:
             progress("compile what the diff reaches")
-            again = self._again(before, applied.files)
-            if not again.generating:
-                warnings = [f"{name} changes, and nothing that was compiled reads it" for name in again.unread]
-                return Built(before, Records(again.units, {}), applied._replace(
-                    warnings=[*applied.warnings, *warnings]))
-            progress(f"begin anew, since {', '.join(again.generating)} may change what else is compiled")
+            reached = self._reached(before, applied.files)
+            if not reached.generating:
+                warnings = [f"{name} changes, and nothing that was compiled reads it" for name in reached.unread]
+                return Built(before, Records(after_diff(reached.units, self.path("records.after")), {}),
+                             applied._replace(warnings=[*applied.warnings, *warnings]))
+            progress(f"begin anew, since {', '.join(reached.generating)} may change what else is compiled")
             self._remove("tree", "records.after")
             self._copy(self.recipe.source, self.path("tree"))
             apply_diffs(self.path("tree", self.recipe.inside), diffs, strip)
@@ -134,17 +134,17 @@ class WorkTree:
         self._remove("tree")
         self._copy(self.path("before"), self.path("tree"))
 
-    def _again(self, records: Records, files: list[str]) -> CompiledAgain:
+    def _reached(self, records: Records, files: list[str]) -> Reached:
         inside = self.recipe.inside
-        return compile_again(records, self.path("tree", inside), self.path("before", inside),
-                             os.path.join(self.recipe.source, inside), files, self.path("records.after"))
+        return reached_by(records, self.path("tree", inside), self.path("before", inside),
+                          os.path.join(self.recipe.source, inside), files)
 
     def _left_out(self, before: Records, after: Records, files: list[str]) -> Records:
         """What includes a changed file, although the build did not compile it again: Makefiles may not know it."""
         left = Records({key: unit for key, unit in before.units.items() if key not in after.units}, {})
-        again = self._again(left, files)
+        again = after_diff(self._reached(left, files).units, self.path("records.after"))
         return Records({key: unit._replace(digest=before.units[key].digest, left_out=True)
-                        for key, unit in again.units.items()}, {})
+                        for key, unit in again.items()}, {})
 
     def _build_first(self, fingerprint: str, progress: Callable[[str], None]) -> None:
         self._remove("tree", "before", "records.before", "bin", _FIRST, "prepare.log", "build-before.log")
