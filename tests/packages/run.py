@@ -89,10 +89,10 @@ def read_fixes() -> list[Fix]:
 
 
 def read_own_tests() -> dict[str, str]:
-    """{package: command}."""
+    """{package: command}; ``{packages}`` in one stands for this directory."""
     lines = OWN_TESTS.read_text(encoding="utf-8").splitlines()
     rows = [line.split(None, 1) for line in lines if line.strip() and not line.startswith("#")]
-    return {package: command.strip() for package, command in rows}
+    return {package: command.strip().replace("{packages}", str(HERE)) for package, command in rows}
 
 
 def read_verdicts() -> dict[tuple[str, str, str], list[str]]:
