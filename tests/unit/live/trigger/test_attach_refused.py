@@ -8,6 +8,7 @@ Programs on musl, static ones and those of other users are in test_bad_processes
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import shutil
@@ -18,10 +19,18 @@ import pytest
 from conftest import compiled
 from test_attach_killed import code_of_c_library, runtimes
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import cut_off
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import custody, requests
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach, cut_off
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import seccomp_check
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.job import Job
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.source import Source
 
 KILL_PROCESS, ERRNO_EPERM = "0x80000000", "0x50001"
 CLONE3, MEMBARRIER, RSEQ, GETITIMER = "435", "324", "334", "36"
@@ -164,6 +173,59 @@ def test_shadow_stack(padded, start, refused, monkeypatch):
 def test_rule_forbids(padded, start, refused):
     victim = start(padded, preload=False)
     assert "a rule says so" in refused(victim, forbids_attaching=lambda pid: f"a rule says so of {pid}")
+
+
+def test_it_is_written_down_before_anything_is_touched(padded, start, refused, runtime, trigger, monkeypatch):
+    """PID, name and the runtime's hash, before the first seize; where that fails, no thread is seized at all."""
+    victim = start(padded, preload=False)
+    seized = []
+    request = custody.request
+
+    def noted(number, pid, tid, *rest):
+        if number == requests.SEIZE:
+            seized.append(tid)
+        return request(number, pid, tid, *rest)
+
+    monkeypatch.setattr(custody, "request", noted)
+
+    def full(pid, name, digest):
+        written.append((pid, name, digest, list(seized)))
+        raise UlpError("the ledger cannot be written")
+
+    written = []
+    assert refused(victim, "failed", record_attaching=full) == "the ledger cannot be written"
+    path = runtime / "libpulp.so"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert written == [(victim.pid, victim.name, digest, [])] and not seized
+
+    def kept(*what):
+        written.append((*what, list(seized)))
+
+    assert trigger(padded, runtime=str(path), record_attaching=kept).apply(victim.pid).outcome == "patched"
+    assert written[1] == written[0] and seized
+
+
+@pytest.mark.parametrize("words", ["other process", "worker has gone"])
+def test_claim_that_is_void(words, padded, start, files, runtime, trigger):
+    """A PID recurs: whose start time is another was made elsewhere, before a fork(2).  So is one without its worker.
+
+    Seen to wait for it until the time was over without _is_ours().
+    """
+    victim = start(padded, preload=False)
+    path = str(runtime / "libpulp.so")
+    subject = examine(victim.pid, files, absent=True)
+    job = Job(Source(read_livepatch(padded.livepatch)), files, Options(runtime=path))
+    _runtime, layout, _reservation = attach._examined(job, subject)
+    ticks = subject.identity.start_ticks & 0xFFFFFFFF
+    other = words == "other process"
+    claim = (ticks - 1 if other else ticks) << 32 | 4711
+    made = abi.BOOTSTRAP_WORDS.pack(
+        claim=claim, begun=4711, stage=abi.BOOTSTRAP_STARTED, thread=victim.pid,
+        worker=victim.pid if other else 4194303, error=0, descriptor=0, detail=b"")
+    write_memory(victim.pid, layout.words, made)
+    row = trigger(padded, runtime=path).apply(victim.pid)
+    assert (row.outcome, row.attached) == ("patched", True), row
+    assert victim.ask("answer") == "5001"
 
 
 @needs_root

@@ -38,6 +38,15 @@ z.zlibVersion.restype = ctypes.c_char_p
 z.zlibCompileFlags.restype = z.compressBound.restype = z.adler32_combine.restype = ctypes.c_ulong
 print("ready", flush=True)
 for line in sys.stdin:
+    if line.startswith("map over "):
+        page, protection = line.split()[2:]
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_void_p
+        # MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+        got = libc.mmap(ctypes.c_void_p(int(page)), ctypes.c_size_t(4096), int(protection == "zero"), 0x32, -1,
+                        ctypes.c_long(0))
+        print("mapped" if got == int(page) else "not mapped", flush=True)
+        continue
     if line.startswith("map "):
         page = ctypes.c_void_p(int(line.split()[1]))
         libc = ctypes.CDLL(None)
@@ -177,6 +186,45 @@ def test_what_a_hook_needs_is_verified(python, livepatch, files, piece, kind):
     overwrite(python.pid, address, kept)
     assert trigger.check(python.pid).outcome == "already_patched"
     assert python.ask("?") == new
+
+
+@pytest.mark.parametrize("protection", ["none", "zero"])
+def test_memory_that_is_mapped_over_a_landing(python, livepatch, files, protection):
+    """MAP_FIXED, as virtual machines and sanitizers do: ``check`` finds it, since who enters would crash."""
+    trigger = Trigger(livepatch, files, Options())
+    assert trigger.apply(python.pid).outcome == "patched"
+    state = examine(python.pid, files).state
+    landing = hooks_of(python.pid, state, state.libraries[0])[0].landing
+    assert python.ask(f"map over {landing & -4096} {protection}") == "mapped"
+    for row in (trigger.check(python.pid), trigger.apply(python.pid)):
+        assert row.outcome not in ("patched", "already_patched") and row.reason and not row.changed
+
+
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_every_byte_of_a_function_is_compared(python, livepatch, files, where):
+    """Not only those of its sites: patchelf and prelink keep the build ID.  Nothing is written; seen to be patched."""
+    pair = next(pair for pair in livepatch.targets[0].functions if pair.old == "adler32_combine")
+    last = pair.old_offset + pair.old_size - 1
+    assert all(not site.offset <= last < site.offset + len(site.original) for site in pair.sites)
+    base = min(mapping.start for mapping in parse_maps(MemoryMap(python.pid).data) if "libz.so" in mapping.path)
+    before = read_memory(python.pid, base + pair.old_offset, pair.old_size)
+    tried = livepatch
+    if where == "memory":
+        overwrite(python.pid, base + last, bytes([before[-1] ^ 1]))
+    else:
+        (target,) = livepatch.targets
+        functions = [each._replace(old_digest="0" * 64) if each is pair else each for each in target.functions]
+        tried = livepatch._replace(targets=[target._replace(functions=functions)])
+    row = Trigger(tried, files, Options()).apply(python.pid)
+    assert row.outcome in ("failed", "not_patchable") and not row.changed, row
+    assert "adler32_combine" in row.reason
+    if where == "memory":
+        overwrite(python.pid, base + last, before[-1:])
+    else:
+        assert "is not what the livepatch was made for, although the build ID is" in row.reason
+    assert read_memory(python.pid, base + pair.old_offset, pair.old_size) == before
+    assert Trigger(livepatch, files, Options()).apply(python.pid).outcome == "patched"
+    assert python.ask("?") == NEW
 
 
 @pytest.mark.parametrize("kind", [PUN, WIDE, SHORT])
