@@ -127,3 +127,39 @@ def test_apart_first_is_refused_together(pair, start, livepatch, preforked):
     upper.revert(victim)
     lower.revert(victim)
     assert victim.numbers("versions") == all_of(1)
+
+
+def test_replaced_by_one_for_more_libraries_or_fewer(pair, start, livepatch, preforked):
+    """What the new livepatch has no part in is the library's own again; a further library joins the others' number."""
+    upper, both = livepatch(pair.upper_patch(2)), livepatch(pair.both_patch(3))
+    victim = start(pair)
+    upper.apply(victim)
+    assert victim.numbers("versions") == [2, 1, 21]
+    preforked.succeed("dispatch", "patch", both.ulp_file, victim.pid, "--replace")
+    assert victim.numbers("versions") == all_of(3)
+    assert (upper.check(victim), both.check(victim)) == (NOT_APPLIED, APPLIED)
+    preforked.succeed("dispatch", "patch", upper.ulp_file, victim.pid, "--replace")
+    assert victim.numbers("versions") == [2, 1, 21]
+    assert (upper.check(victim), both.check(victim)) == (APPLIED, NOT_APPLIED)
+    upper.revert(victim)
+    assert victim.numbers("versions") == all_of(1)
+    # They switch together from now on, whichever comes.
+    assert victim.numbers("park 0 lower") == all_of(1)
+    both.apply(victim)
+    assert both.check(victim) == PENDING
+    assert victim.numbers("release 0") == all_of(1) + all_of(3)
+
+
+def test_apart_first_is_replaced_apart(pair, start, livepatch, preforked):
+    """Replacing makes no one domain of two: refused, with nothing changed.  A livepatch for each is the way."""
+    victim = start(pair)
+    for path in (pair.upper_patch(2), pair.lower_patch(3)):
+        livepatch(path).apply(victim)
+    answer = preforked.run("dispatch", "--json", "patch", pair.both_patch(4), victim.pid, "--replace")
+    (row,) = answer.json()
+    assert (answer.status, row["outcome"]) == (1, "failed")
+    assert "were first patched apart from each other; apply a livepatch for each of them" in row["reason"]
+    assert victim.numbers("versions") == [2, 3, 23]
+    for path in (pair.upper_patch(4), pair.lower_patch(4)):
+        preforked.succeed("dispatch", "patch", path, victim.pid, "--replace")
+    assert victim.numbers("versions") == all_of(4)
