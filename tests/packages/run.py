@@ -140,7 +140,9 @@ def attempt(fix: Fix) -> Outcome:
                               check=False, env={**os.environ, "DEB_BUILD_PROFILES": "nobiarch"})
     except subprocess.TimeoutExpired:
         return Outcome(f"failed: took longer than {SECONDS} s", [], SECONDS)
-    outcome = understood(done.returncode, done.stdout, done.stderr)
+    # The reason stands behind the command, which may be long.
+    errors = done.stderr.replace(repr(fix.tests), "of the package") if fix.tests else done.stderr
+    outcome = understood(done.returncode, done.stdout, errors)
     if not outcome.verdict.startswith(NOT_RUN):
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(outcome._asdict()), encoding="utf-8")

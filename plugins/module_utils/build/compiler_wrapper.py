@@ -83,8 +83,6 @@ _PROBE = re.compile(r"conftest|CMakeScratch|CMakeTmp|CMakeTests|meson-private|Tr
 # In a rule of make: a file's name, with spaces behind backslashes.
 _NAME = re.compile(r"(?:\\.|[^\s\\])+")
 _MEMBER = re.compile(r"\(?([^()]+)\)?\(?([^()]*)\)?$")
-# Names that a source may no longer use, but that what macros stand for still may.
-_POISON = re.compile(rb"^[ \t]*#[ \t]*pragma[ \t]+(?:GCC|clang)[ \t]+poison\b.*$", re.MULTILINE)
 
 
 def expanded(arguments, depth=0):
@@ -253,17 +251,9 @@ def compile_text(compiler, arguments, source, directory, shadow, output, more, e
     if language is None:
         plus = "++" in (name_of_program(compiler) or "") or os.path.splitext(source)[1] not in (".c", ".i")
         language = "c++" if plus else "c"
-    scratch = f"{output}.i"
-    with open(text_of(shadow), "rb") as stream:
-        text = _POISON.sub(b"", stream.read())
-    with open(scratch, "wb") as stream:
-        stream.write(text)
-    try:
-        # The build may have removed the directory.
-        return _captured([compiler, *words, *more, "-o", output, "-x", _PREPROCESSED_LANGUAGES.get(language, language),
-                          scratch], directory if os.path.isdir(directory) else os.path.dirname(shadow), environment)
-    finally:
-        os.unlink(scratch)
+    # The build may have removed the directory.
+    return _captured([compiler, *words, *more, "-o", output, "-x", _PREPROCESSED_LANGUAGES.get(language, language),
+                      text_of(shadow)], directory if os.path.isdir(directory) else os.path.dirname(shadow), environment)
 
 
 def _without_source(arguments, source, directory):
