@@ -24,18 +24,21 @@ from .source_package import SourcePackage, apply_patch, chosen_patches, equal_ti
 
 _PROFILES = "nocheck nodoc"
 _NAMED = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?:=([A-Za-z0-9.+:~-]+))?")
-_MISSING = re.compile(r"Unmet build (?:dependencies|conflicts): (.*)")
+# Releases of dpkg differ in the first letter.
+_MISSING = re.compile(r"[Uu]nmet build (?:dependencies|conflicts): (.*)")
 # What apt prints of a file: its address in quotes, its name, its size, its digest.
 _DSC = re.compile(r"^'[^']*' (\S+\.dsc) ", re.MULTILINE)
 _PATCHES = os.path.join("debian", "patches")
 
 
-def debian_package(what: str, leave_out: tuple[str, ...], work: str, progress: Callable[[str], None]) -> SourcePackage:
+def debian_package(what: str, leave_out: tuple[str, ...], work: str, progress: Callable[[str], None],
+                   in_root: bool = False) -> SourcePackage:
     """A source package of Debian, ready to be built.
 
     :param what: ``NAME`` or ``NAME=VERSION``, for apt; the path of a ``.dsc``; or an unpacked source package.
     :param leave_out: names of patches of its series to build it without.
     :param work: directory for what is fetched and unpacked.
+    :param in_root: whether this is a root that was entered, whose packages are installed from without.
     :raises BuildFailed: there is no such package or patch, a patch does not apply without another, or packages that
         it is built with are missing.
     """
@@ -51,7 +54,7 @@ def debian_package(what: str, leave_out: tuple[str, ...], work: str, progress: C
     directory = unpacked(os.path.join(work, "source"), repr((source, key, leave_out)),
                          lambda path: _unpack(source, path, leave_out, progress))
     name, version = _identity(directory)
-    _require_build_dependencies(directory, f"{name} {version}")
+    _require_build_dependencies(directory, f"{name} {version}", in_root)
     left_out = chosen_patches(leave_out, _series(directory + os.sep + _PATCHES, "series.before"), name)
     return SourcePackage(
         name, version, directory, _command(), [os.path.join(directory, _PATCHES, patch) for patch in left_out],
@@ -89,26 +92,21 @@ def _fetched(what: str, directory: str, progress: Callable[[str], None]) -> str:
         if os.path.isfile(path):
             return path
     progress(f"fetch the source package {what}")
-    try:
-        for each in ("lists/partial", "archives/partial"):
-            os.makedirs(os.path.join(directory, each), exist_ok=True)
-        with open(os.path.join(directory, "sources.list"), "w", encoding="utf-8") as stream:
-            stream.write("\n".join(_source_lines()) + "\n")
-    except OSError as error:
-        raise FileProblem("write", directory, error) from error
     options = {
         "Dir::Etc::sourcelist": os.path.join(directory, "sources.list"),
         "Dir::Etc::sourceparts": "/dev/null",
         "Dir::State::lists": os.path.join(directory, "lists"),
         "Dir::Cache": directory,
         "Dir::Cache::archives": os.path.join(directory, "archives"),
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
     }
-    if os.geteuid() == 0:
-        # The user _apt may not enter a private directory.
-        options["APT::Sandbox::User"] = "root"
-    apt = ["apt-get", "-q", *[word for option in options.items() for word in ("-o", "=".join(option))]]
+    apt = _apt(options)
+    try:
+        for each in ("lists/partial", "archives/partial"):
+            os.makedirs(os.path.join(directory, each), exist_ok=True)
+        with open(os.path.join(directory, "sources.list"), "w", encoding="utf-8") as stream:
+            stream.write("\n".join(_source_lines(os.path.join(directory, "lists.own"))) + "\n")
+    except OSError as error:
+        raise FileProblem("write", directory, error) from error
     run([*apt, "update"], "read the lists of source packages", "apt")
     listed = run([*apt, "source", "--download-only", "--print-uris", what], f"look for the source package {what}",
                  "apt", directory)
@@ -119,16 +117,39 @@ def _fetched(what: str, directory: str, progress: Callable[[str], None]) -> str:
     return os.path.join(directory, found[0])
 
 
-def _source_lines() -> list[str]:
-    """A line for each of Debian's archives that the machine gets packages from."""
-    output = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT) $(ORIGIN)",
-                  "Created-By: Packages"], "ask apt for its archives", "apt")
-    fields = [line.split(None, 3) for line in output.splitlines()]
-    lines = list(dict.fromkeys("deb-src " + " ".join(words[:3]) for words in fields if words[3:] == ["Debian"]))
+def _apt(options: dict[str, str]) -> list[str]:
+    """The first words of a command of apt-get."""
+    options = {**options, "Acquire::Languages": "none", "Acquire::Retries": "3"}
+    if os.geteuid() == 0:
+        # The user _apt may not enter a private directory.
+        options["APT::Sandbox::User"] = "root"
+    return ["apt-get", "-q", *[word for option in options.items() for word in ("-o", "=".join(option))]]
+
+
+def _source_lines(scratch: str) -> list[str]:
+    """A line for each of Debian's archives that the machine gets packages from.
+
+    :param scratch: a directory for the lists, where the machine has not kept its own, as images and new roots have not.
+        Without lists apt does not tell which archives are Debian's.
+    """
+    lines = _archives(["apt-get"])
+    if not lines:
+        apt = _apt({"Dir::State::lists": scratch})
+        os.makedirs(os.path.join(scratch, "partial"), exist_ok=True)
+        run([*apt, "update"], "ask the archives which are Debian's", "apt")
+        lines = _archives(apt)
+        shutil.rmtree(scratch)
     if not lines:
         raise BuildFailed("apt knows no archive of Debian to fetch a source package from; name a .dsc file or an"
                           " unpacked source package instead")
     return lines
+
+
+def _archives(apt: list[str]) -> list[str]:
+    output = run([*apt, "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT) $(ORIGIN)",
+                  "Created-By: Packages"], "ask apt for its archives", "apt")
+    fields = [line.split(None, 3) for line in output.splitlines()]
+    return list(dict.fromkeys("deb-src " + " ".join(words[:3]) for words in fields if words[3:] == ["Debian"]))
 
 
 # ------------------------------------------------------------------ unpack
@@ -202,7 +223,7 @@ def _series(patches: str, file: str) -> list[str]:
 # ------------------------------------------------------------------- build
 
 
-def _require_build_dependencies(directory: str, package: str) -> None:
+def _require_build_dependencies(directory: str, package: str, in_root: bool) -> None:
     # Those of the environment as well, which the build has.
     profiles = ",".join([*_PROFILES.split(), *os.environ.get("DEB_BUILD_PROFILES", "").split()])
     done = subprocess.run(["dpkg-checkbuilddeps", "-B", f"-P{profiles}",
@@ -214,7 +235,7 @@ def _require_build_dependencies(directory: str, package: str) -> None:
     if missing:
         raise BuildFailed(
             f"{package} cannot be built here, since packages that it is built with are not installed:"
-            f" {', '.join(missing)}; install them as root: apt-get --arch-only"
-            f" -P{profiles} build-dep {directory}")
+            f" {', '.join(missing)}; install them "
+            + ("there" if in_root else f"as root: apt-get --arch-only -P{profiles} build-dep {directory}"))
     if done.returncode:
         raise BuildFailed(f"cannot tell what {package} is built with: {output.strip()[-400:]}")

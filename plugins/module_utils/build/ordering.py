@@ -60,8 +60,8 @@ def require_user(order: Order) -> None:
 
 
 def work_directory(order: Order) -> str:
-    """Where an order is built."""
-    return order.work or default_work_directory(str(order.source or order.debian or order.srpm))
+    """Where an order is built, an absolute path: programs of the build have other working directories."""
+    return os.path.abspath(order.work or default_work_directory(str(order.source or order.debian or order.srpm)))
 
 
 def request_for(order: Order, progress: Callable[[str], None], check: bool = False) -> Request:
@@ -116,8 +116,10 @@ def _source(order: Order, work: str, progress: Callable[[str], None]) -> tuple[R
     if not order.diff and not order.without_patch:
         raise UlpError("the fix is missing: name it with --diff, or one of the package's own patches with"
                        " --without-patch")
-    take, what = (debian_package, order.debian) if order.srpm is None else (rpm_package, order.srpm)
-    package = take(str(what), tuple(order.without_patch), work, progress)
+    if order.srpm is not None:
+        package = rpm_package(order.srpm, order.without_patch, work, progress)
+    else:
+        package = debian_package(str(order.debian), order.without_patch, work, progress, order.built_in is not None)
     diffs = [package.patch(diff) for diff in order.diff] or package.left_out
     return Recipe(package.directory, package.command, "", order.build_timeout, once=True,
                   inside=package.inside), diffs, package.origin

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Iterator
 
@@ -21,6 +22,8 @@ def host_root(directory: Path, compiler: str = "gcc", name: str = "") -> Iterato
     (directory / "usr").mkdir(parents=True)
     subprocess.run(["mount", "--bind", "/usr", directory / "usr"], check=True)
     try:
+        # Whatever becomes of the test, nobody who clears up removes what is in there.
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory / "usr"], check=True)
         for each in MERGED:
             if os.path.islink(f"/{each}"):
                 (directory / each).symlink_to(os.readlink(f"/{each}"))
@@ -36,6 +39,17 @@ def host_root(directory: Path, compiler: str = "gcc", name: str = "") -> Iterato
         yield directory
     finally:
         subprocess.run(["umount", directory / "usr"], check=True)
+
+
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """A directory that ordinary users may enter; those of pytest they may not, once another run of it begins."""
+    directory = Path(tempfile.mkdtemp(prefix="ulp-root-"))
+    try:
+        directory.chmod(0o755)
+        yield directory
+    finally:
+        shutil.rmtree(directory)
 
 
 def own_files(root: Path) -> dict[str, object]:
