@@ -15,11 +15,12 @@ from .recording import wrapper_sources
 
 # Modules that are imported within functions: of this package's layers, of others, and of Python's library.
 OWN = (
-    "abi", "elf.bodies", "elf.frames", "elf.patchable", "livepatch.metadata", "process.subject", "process.suspended",
-    "stock.code", "stock.common_callers", "stock.needed", "stock.reliance", "stock.sites", "tracee.requests",
-    "trigger.attaching.cut_off", "trigger.borrowing.seccomp_check", "trigger.operations.aftermath",
+    "abi", "elf.bodies", "elf.frames", "elf.patchable", "livepatch.metadata", "process.link_maps",
+    "process.random_bytes", "process.subject", "process.suspended", "stock.code", "stock.common_callers",
+    "stock.needed", "stock.reliance", "stock.sites", "tracee.requests", "trigger.attaching.cut_off",
+    "trigger.borrowing.room", "trigger.borrowing.seccomp_check", "trigger.operations.aftermath",
     "trigger.operations.apply", "trigger.operations.carry_out", "trigger.operations.check",
-    "trigger.operations.revert", "trigger.operations.settle", "trigger.resolution.stock",
+    "trigger.operations.copies", "trigger.operations.revert", "trigger.operations.settle", "trigger.resolution.stock",
 )
 OF_OTHERS = {
     "capstone": "python3-capstone", "elftools.common.exceptions": "python3-pyelftools",
