@@ -271,7 +271,7 @@ def _labels(subject, files, patch):
     """The labels of a livepatch, {key: list of str}; none where its file can't be read."""
     mapping = mapping_at(subject.mappings, patch.text_start)
     try:
-        return shown_labels(files.image(subject.proc_tid, mapping)) if mapping is not None else {}
+        return shown_labels(files.named_image(subject.proc_tid, mapping)) if mapping is not None else {}
     except MissingDependency:
         raise
     except UlpError:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from .. import abi
 from .errors import FalseClaim
-from .maps import MemoryMap, covers, runtime_mapping
+from .maps import MemoryMap, extent_around, runtime_mapping
 
 # Bytes: what a request can name of a library, by 32 bits.
 _LARGEST_CODE = 1 << 32
@@ -39,6 +39,8 @@ class Claims:
         self._lines = memory_map.lines
         # Its .bss is anonymous memory.
         self._own = ((0, 0),) if mapping is None else ((0, 0), (mapping.device, mapping.inode))
+        # What was found last: as a rule the next piece lies there as well.
+        self._extents = {}
 
     def require_data(self, address, size, what):
         """Make sure that ``size`` bytes at ``address`` lie in the runtime's own data, not in that of some other file.
@@ -63,15 +65,24 @@ class Claims:
         self._require(end - 1, end, b"r.x.", None, what)
 
     def _require(self, start, end, permissions, files, what):
-        if covers(self._lines, start, end, permissions, files):
+        if self._lies_in(start, end, permissions, files):
             return
         if not self._fresh:
             # A library may have been loaded since.
             self._fresh = True
             self._take(MemoryMap(self.pid))
-            if covers(self._lines, start, end, permissions, files):
+            if self._lies_in(start, end, permissions, files):
                 return
         raise self.refused(what)
+
+    def _lies_in(self, start, end, permissions, files):
+        low, high = self._extents.get((permissions, files), (0, 0))
+        if low <= start < end <= high:
+            return True
+        found = extent_around(self._lines, start, end, permissions, files)
+        if found is not None:
+            self._extents[permissions, files] = found
+        return found is not None
 
     def refused(self, what):
         """The FalseClaim about ``what``, to be raised by the caller."""

@@ -183,27 +183,22 @@ class MappedFiles:
         self._surveys = _Remembered(_REMEMBERED)
         self._recent = _Remembered(_REMEMBERED)
         self._opened = _Remembered(_KEPT_OPEN)
+        self._recently_opened = _Remembered(_KEPT_OPEN)
 
     def survey(self, pid, mapping):
         """The Survey of the file behind ``mapping``; None when it is no ELF file."""
-        # An inode number that a live process has mapped is not given to another file in so short a time.
         now = time.monotonic()
-        everywhere = mapping.device, mapping.inode
-        here = pid, *everywhere
-        for known in (everywhere, here):
-            recent = self._recent.get(known)
-            if recent is not None and now - recent[0] < FRESH_SECONDS:
-                return recent[1]
+        recent = _recent(self._recent, pid, mapping, now)
+        if recent is not None:
+            return recent[1]
         try:
             with _found(pid, mapping) as found:
-                # What is mapped there may be another file by now than when the map was read; nobody else is to be
-                # judged by that. (On some file systems the map shows other numbers always.)
-                agrees = (found.status.st_dev, found.status.st_ino) == everywhere
+                key = _short_key(pid, mapping, found)
                 seen = self._surveyed(found)
         except OSError as error:
             # Another process may show the same file.
             return _obstacle(error)
-        self._recent.remember(everywhere if agrees else here, (now, seen))
+        self._recent.remember(key, (now, seen))
         return seen
 
     def _surveyed(self, found):
@@ -221,11 +216,15 @@ class MappedFiles:
         """The _Opened file behind ``mapping``; raises as image()."""
         try:
             with _found(pid, mapping) as found:
-                key = _key(found)
-                known = self._opened.get(key)
-                contents = FileContents(found.open(), mapping.path) if known is None else known.contents
+                return self._opened_file(pid, found, mapping)
         except OSError as error:
             raise _unreadable(pid, mapping, error) from error
+
+    def _opened_file(self, pid, found, mapping):
+        """The _Opened file of a foreign_file.FoundFile; OSError: it cannot be opened."""
+        key = _key(found)
+        known = self._opened.get(key)
+        contents = FileContents(found.open(), mapping.path) if known is None else known.contents
         contents.read_for(pid)
         return self._opened.remember(key, _Opened(contents, mapping.path)) if known is None else known
 
@@ -236,6 +235,25 @@ class MappedFiles:
         :raises BadElf: the file has been damaged since it was mapped, or asks for more than we read of one.
         """
         return self._open(pid, mapping).image
+
+    def named_image(self, pid, mapping):
+        """As image(), for looking something up by its name: for FRESH_SECONDS the file is not opened again.
+
+        Whoever has mapped a file and changes it in place may be shown what was there a moment ago.
+        """
+        now = time.monotonic()
+        recent = _recent(self._recently_opened, pid, mapping, now)
+        if recent is not None:
+            recent[1].contents.read_for(pid)
+            return recent[1].image
+        try:
+            with _found(pid, mapping) as found:
+                key = _short_key(pid, mapping, found)
+                opened = self._opened_file(pid, found, mapping)
+        except OSError as error:
+            raise _unreadable(pid, mapping, error) from error
+        self._recently_opened.remember(key, (now, opened))
+        return opened.image
 
     def functions(self, pid, mapping):
         """The patchable functions of the library behind ``mapping`` (elf.patchable.PatchableFunction).
@@ -321,6 +339,24 @@ class MappedFiles:
             base: library._replace(moved=any(holds(library.survey, base, mapping) for mapping in strange))
             for base, library in found.items()
         }
+
+
+def _recent(known, pid, mapping, now):
+    """What ``known``, {_short_key(): (time, anything)}, has that is not older than FRESH_SECONDS, or None."""
+    # An inode number that a live process has mapped is not given to another file in so short a time.
+    for key in ((mapping.device, mapping.inode), (pid, mapping.device, mapping.inode)):
+        found = known.get(key)
+        if found is not None and now - found[0] < FRESH_SECONDS:
+            return found
+    return None
+
+
+def _short_key(pid, mapping, found):
+    """By what a foreign_file.FoundFile behind ``mapping`` is known for FRESH_SECONDS: to all processes, or to one."""
+    numbers = mapping.device, mapping.inode
+    # What is mapped there may be another file by now than when the map was read; nobody else is to be judged by that.
+    # (On some file systems the map shows other numbers always.)
+    return numbers if (found.status.st_dev, found.status.st_ino) == numbers else (pid, *numbers)
 
 
 def _key(found):

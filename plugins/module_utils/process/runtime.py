@@ -168,7 +168,7 @@ def state_address(pid, mapping, files):
         raise StateUnreadable(pid, with_remedy(pid, what, found.obstacle))
     base = found.load_bias(mapping) if found and found.native else None
     try:
-        symbol = files.image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None
+        symbol = files.named_image(pid, mapping).find_dynamic_symbol(STATE_SYMBOL) if base is not None else None
     except BadElf as error:
         raise StateUnreadable(pid, f"the runtime in process {pid} is of a damaged file: {error}") from error
     if symbol is None:

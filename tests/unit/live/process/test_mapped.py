@@ -106,6 +106,18 @@ def test_library_is_read_once_for_all_processes(padded, start, files, monkeypatc
     assert files.image(second.pid, library_of(second, files).mapping) is image
 
 
+def test_file_is_not_opened_for_each_process(padded, start, files, monkeypatch):
+    """Seen to fail with image() in place of named_image(): each process's runtime and livepatch were found anew."""
+    first, second = start(padded), start(padded)
+    image = files.named_image(first.pid, library_of(first, files).mapping)
+    found = library_of(second, files).mapping
+    monkeypatch.setattr(mapped, "find", None)
+    assert files.named_image(second.pid, found) is image
+    monkeypatch.setattr(mapped, "FRESH_SECONDS", 0.0)
+    with pytest.raises(TypeError):
+        files.named_image(second.pid, found)
+
+
 @pytest.mark.parametrize("size", [0, 3, 63, 64, 200, 1000])
 def test_survey_of_damaged_files(padded, tmp_path, size):
     part = tmp_path / "part"
