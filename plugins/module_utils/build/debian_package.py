@@ -108,8 +108,9 @@ def _fetched(what: str, directory: str, progress: Callable[[str], None]) -> str:
     except OSError as error:
         raise FileProblem("write", directory, error) from error
     run([*apt, "update"], "read the lists of source packages", "apt")
+    # Where it lies already, apt does not name it.
     listed = run([*apt, "source", "--download-only", "--print-uris", what], f"look for the source package {what}",
-                 "apt", directory)
+                 "apt", os.path.join(directory, "archives"))
     found = _DSC.findall(listed)
     if len(found) != 1:
         raise BuildFailed(f"apt does not tell which .dsc file the source package {what} has: {listed.strip()[-400:]}")

@@ -51,7 +51,7 @@ def build_livepatches(order: Order, commands: Sequence[str], running: Sequence[s
             return build_variants(order, commands, running, progress, check)
         require_user(order)
         several = len(places.all) > 1
-        if several:
+        if several or len({*commands}) > 1 or len({*running}) > 1:
             require_directory(order)
         load()
         delivery = _Delivery(order.output, check)
@@ -93,7 +93,7 @@ def _in_place(place: Mapping[str, str], order: Order, commands: Sequence[str], r
 
     real = os.path.realpath(name) if kind == "root" else name
     work = os.path.join(
-        os.path.realpath(work_directory(order)), f"{kind}-{hashlib.sha256(real.encode()).hexdigest()[:12]}")
+        os.path.realpath(work_directory(order)), f"{kind}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}")
     staged = os.path.join(work, "work", _STAGED)
     parts: list[Part] = []
     try:
