@@ -19,9 +19,12 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
     :param changed: BuildResult.changed.
     """
     lines = []
-    for part in fields.get("builds", ()):
+    builds = fields.get("builds", ())
+    for part in builds:
         place = {kind: part[kind] for kind in ("root", "image") if part[kind] is not None}
-        lines.append(f"{label(part['build'], part['running'], place)}:")
+        # What is the same for all of them tells none from the others.
+        command = None if place and len({each["build"] for each in builds} - {None}) == 1 else part["build"]
+        lines.append(f"{label(command, part['running'], place)}:")
         lines += [f"  {line}" for line in report_lines(part, part["changed"])] or ["  nothing was built"]
     if lines:
         return lines
