@@ -11,15 +11,19 @@ import sys
 import time
 
 import pytest
+from harness import apart
 from harness.blocked import version_patch
 from harness.livepatch import APPLIED, NOT_APPLIED, PENDING
 from harness.paths import COMMAND
+from harness.variant import STOCK, Variant
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import settle
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations.settle import LOOK_SECONDS
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.request import build_request
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 PAIRS = {"version": "patched_version", "hidden_version": "jumping_hidden_version"}
@@ -136,6 +140,46 @@ def test_settled_although_threads_enter_between_the_look_and_the_request(applied
     assert seen_by_threads == [[2, 2]]
     assert (row.outcome, row.threads_pending) == ("reverted", 0), row
     assert victim.numbers("ask") == [1, 1]
+
+
+def test_settling_that_fails_is_told(applied, monkeypatch):
+    """The threads are looked at again, and the row says why. Seen to fail with nothing of it in the row."""
+    victim, patch = applied
+
+    def of_another_version(*arguments, **options):
+        request = bytearray(build_request(*arguments, **options))
+        request[abi.REQUEST.offsets["abi_version"]] ^= 0x80
+        return bytes(request)
+
+    monkeypatch.setattr(settle, "build_request", of_another_version)
+    row = Trigger(read_livepatch(patch.ulp_file), MappedFiles(), Options()).revert(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 3), row
+    why = abi.error_sentence(abi.BAD_VERSION)
+    assert row.reason.endswith(f"revert it again; this time that failed: {why}"), row
+    monkeypatch.undo()
+    patch.revert(victim)
+    assert patch.check(victim) == NOT_APPLIED
+    assert victim.numbers("ask") == [1, 1]
+
+
+def test_hooks_that_cannot_be_taken_back_are_told(target, start, livepatch):
+    """Since the livepatch was applied the process has denied itself what some hooks need to be written.
+
+    Seen to fail with nothing of it in the row.
+    """
+    build = target("blocked", Variant(STOCK))
+    victim, patch = apart.starter(start, build, "sandbox/app.c", ())(), livepatch(version_patch(build))
+    patch.apply(victim)
+    answer = victim.ask("mdwe")
+    if answer != "denied":
+        pytest.skip(f"this kernel has no PR_SET_MDWE: {answer}")
+    row = patch.ulp.succeed("trigger", "--json", "-p", victim.pid, patch.ulp_file, "--revert").json()
+    assert (row["outcome"], row["threads_pending"]) == ("reverted", 0), row
+    assert row["reason"].startswith("the hooks in process"), row
+    assert row["reason"].endswith("the process does not let its code be changed"), row
+    assert victim.number("version") == 1
+    patch.apply(victim)
+    assert victim.number("version") == 2
 
 
 @pytest.mark.parametrize("entered", [False, True], ids=["idle", "entered"])

@@ -17,9 +17,13 @@ import time
 from ... import abi
 from ...errors import UlpError
 from ...named_tuple import NamedTuple
+from ...process.errors import ProcessGone
+from ...process.hooks import hooks_of
 from ..borrowing.borrow import Borrower
+from ..borrowing.leave import Interrupted, Vetoed
 from ..judgement.progress import look, renewed
 from ..judgement.verdict import verdict_by_reading
+from ..outcome import REVERTED
 from ..resolution.request import build_request
 
 # Not worth more: what is missed here is told by the next look as pending.
@@ -42,6 +46,7 @@ class Settling(NamedTuple):
     for_all: bool  # every thread is settled, not all but those inside
     held_us: float | None  # the longest time that a thread was held
     asked: bool = False  # threads were borrowed, and may have caught up
+    failure: str = ""  # why the runtime could not be told, or could not do what follows from that; words
 
 
 def settle_threads(job, subject, row, success):
@@ -54,15 +59,51 @@ def settle_threads(job, subject, row, success):
     changed = row.changed
     try:
         subject = yield from renewed(subject)
-        settled = yield from settling(subject, job.patch_in(subject), job.livepatch, job.files, job.options)
+        settled = yield from _settled(job, subject)
         held_us = max(row.held_us or 0, settled.held_us or 0) or None
         # Otherwise the row says so already, and who is still inside has been waited for.
         if settled.for_all == bool(row.threads_pending) or (settled.asked and row.threads_pending):
             row = yield from verdict_by_reading(job, (yield from renewed(subject)), success)
-        return row._replace(held_us=held_us, changed=changed)
+        row = row._replace(held_us=held_us, changed=changed)
+        return (yield from _with_failure(job, subject, row, settled.failure)) if settled.failure else row
     except UlpError:
-        # The process has ended, or a veto or a signal came: what was done before stands.
+        # The process has ended: what was done before stands.
         return row
+
+
+def _settled(job, subject):
+    """The Settling of all threads; a generator."""
+    try:
+        return (yield from settling(subject, job.patch_in(subject), job.livepatch, job.files, job.options))
+    except (ProcessGone, Interrupted, Vetoed):
+        raise
+    except UlpError as error:
+        return Settling(False, None, failure=str(error))
+
+
+def _with_failure(job, subject, row, failure):
+    """``row``, which says what follows from it that settling came to nothing, if anything does; a generator."""
+    if row.unsettled:
+        return row._replace(reason=f"{row.reason}; this time that failed: {failure}")
+    subject = yield from renewed(subject)
+    if row.outcome == REVERTED and _has_idle_hooks(subject, job.patch_in(subject).domain):
+        who = f"process {subject.pid} ({subject.name})"
+        left = f"the hooks in {who} stay, which changes nothing but the way to its old functions: {failure}"
+        return row._replace(reason="; ".join(filter(None, (row.reason, left))))
+    return row
+
+
+def _has_idle_hooks(subject, domain):
+    """Whether there are hooks that are taken back once nothing is replaced any more, and nothing is."""
+    state = subject.state
+    return (
+        not state.domains[domain].suspended
+        and not any(patch.applied for patch in state.patches if patch.domain == domain)
+        and any(
+            hook.relied for library in state.libraries if library.domain == domain and library.stock
+            for hook in hooks_of(subject.proc_tid, state, library)
+        )
+    )
 
 
 def settling(subject, patch, livepatch, files, options):
@@ -101,13 +142,23 @@ def settling(subject, patch, livepatch, files, options):
         held_us = max(held_us or 0.0, answer.held_us or 0.0) or None
         result = answer.result
         if result is None or result.stage != abi.STAGE_DONE:
-            return Settling(False, held_us, asked=True)
+            return Settling(False, held_us, asked=True, failure=_failure(subject, answer))
         if result.universe >= seen.settled.universe:
             return Settling(not seen.settled.excepted, held_us, asked=True)
         # A thread has kept its number since the look, which makes that void.
         subject = yield from renewed(subject)
         seen = yield from look(subject, patch.domain, files, options.sample)
     return Settling(False, held_us, asked=held_us is not None)
+
+
+def _failure(subject, answer):
+    """Why ``answer`` (borrow.Answer) is not the one that was wanted, in words."""
+    if answer.result is None:
+        why = answer.refusal or "all its threads sleep in the kernel"
+        return f"no thread of process {subject.pid} ({subject.name}) could be borrowed: {why}"
+    if answer.result.stage in (abi.STAGE_STARTED, abi.STAGE_WAITS):
+        return f"the runtime was still at it after {TIMEOUT_SECONDS:g} seconds"
+    return abi.error_sentence(answer.result.error)
 
 
 def _saying(subject, patch, livepatch, settled):
