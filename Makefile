@@ -189,6 +189,10 @@ soak: packages-check-build venv build collection-path ## 10,000 applies and reve
 check-packages: packages-check-build venv build ## fixes of Debian's source packages, made into livepatches: hours; a run that was stopped goes on
 	$(BIN)/python tests/packages/run.py $(PACKAGES:%=--package %)
 
+.PHONY: check-roots
+check-roots: packages-check-build-containers venv build ## one fix for Debian 12 and 13 in one run, in their roots and images: ten minutes with the making of the roots
+	$(PYTEST) tests/packages/test_roots.py
+
 .PHONY: check-collection
 check-collection: venv collection-install ## the built artefact, installed into an empty path
 	tools/check-installed-collection.sh $(INSTALLED)
