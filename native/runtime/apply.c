@@ -48,7 +48,8 @@ static enum ulp_error load_patch(const struct ulp_taken *taken, uint32_t patch,
 		if (!ulp_loader_find(patch_base[patch], object))
 			return ULP_PATCH_MISMATCH;
 	} else {
-		error = ulp_loader_load(taken->patch_path, object, detail);
+		error = ulp_loader_load(taken->patch_path, taken->libraries[0].said->base, object,
+					detail);
 		if (error)
 			return error;
 		if (!ulp_object_has_build_id(object, taken->request->patch_build_id,

@@ -276,6 +276,66 @@ static void note_nearest(const struct link_map *map, uint32_t place, uint32_t sp
 	nearest->found = true;
 }
 
+/* ------------------------------------------------------------------ names */
+
+struct naming {
+	uint64_t base;
+	struct link_map head; /* of the namespace that is gone through */
+	uint32_t space;       /* number of that one */
+	bool wants_head;
+	bool found;
+	struct link_map named;
+};
+
+static void note_named(const struct link_map *map, uint32_t place, uint32_t space, void *argument)
+{
+	struct naming *naming = argument;
+
+	(void)place;
+	if (space == 0 || naming->found)
+		return;
+	if (space != naming->space)
+		naming->head = *map;
+	naming->space = space;
+	if (map->l_addr != naming->base)
+		return;
+	naming->named = naming->wants_head ? naming->head : *map;
+	naming->found = true;
+}
+
+/* No further than a page at a time: the next one may not be there. */
+static bool copy_string(char *into, uint64_t from, uint64_t size)
+{
+	while (size) {
+		uint64_t piece = ULP_PAGE - from % ULP_PAGE;
+
+		if (piece > size)
+			piece = size;
+		if (!ulp_copy(into, from, piece))
+			return false;
+		if (memchr(into, 0, piece))
+			return true;
+		into += piece;
+		from += piece;
+		size -= piece;
+	}
+	return false;
+}
+
+bool ulp_images_name(uint64_t base, uint64_t *first, char *name, uint64_t size, bool *settled)
+{
+	struct naming naming = {.base = base, .wants_head = first != NULL, .found = false};
+
+	*settled = !debug || consistent(debug);
+	walk_lists(note_named, &naming);
+	*settled = *settled && (!debug || consistent(debug));
+	if (!naming.found || !copy_string(name, (uint64_t)naming.named.l_name, size))
+		return false;
+	if (first)
+		*first = naming.named.l_addr;
+	return true;
+}
+
 /* ------------------------------------------------------------------ objects that stay */
 
 /* What an object needs goes no sooner than itself. */

@@ -34,6 +34,13 @@ const struct ulp_image *ulp_image_at(uint64_t address, struct ulp_image *room);
 /* Calls `visit` with each image of the list, in the loader's order, until it returns false. */
 void ulp_images_each(bool (*visit)(const struct ulp_image *image, void *argument), void *argument);
 
+/*
+ * The name that the loader has for the object at `base`, where that is in a namespace which dlmopen()
+ * made; NUL-terminated.  Unless `first` is NULL, the name and the base of what came first into that
+ * namespace.  Returns false if there is none, and then `*settled` says whether that is certain.
+ */
+bool ulp_images_name(uint64_t base, uint64_t *first, char *name, uint64_t size, bool *settled);
+
 /* The image that `address` lies in is never unloaded any more. */
 void ulp_images_keep(uint64_t address);
 

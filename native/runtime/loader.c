@@ -10,6 +10,7 @@
 #include "runtime/image_table.h"
 #include "runtime/loader.h"
 #include "runtime/memory_file.h"
+#include "runtime/namespace.h"
 #include "runtime/system_code.h"
 
 static const uint8_t *find_build_id(const char *notes, size_t size, uint32_t *id_size)
@@ -103,11 +104,54 @@ static uint64_t base_of(void *handle)
 	return map->l_addr;
 }
 
-bool ulp_loader_find(uint64_t base, struct ulp_object *object)
+/* The same of one that dl_iterate_phdr() does not show; its ELF header lies at its lowest address. */
+static bool describe_apart(void *handle, uint64_t base, struct ulp_object *object)
+{
+	const ElfW(Ehdr) *header = (const void *)base;
+	struct dl_phdr_info info = {.dlpi_addr = base};
+	size_t tls_module = 0;
+
+	if (!ulp_readable(base, sizeof *header) || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
+	    !ulp_readable(base + header->e_phoff, header->e_phnum * sizeof(ElfW(Phdr)) + 1))
+		return false;
+	info.dlpi_phdr = (const ElfW(Phdr) *)(base + header->e_phoff);
+	info.dlpi_phnum = header->e_phnum;
+	if (dlinfo(handle, RTLD_DI_TLS_MODID, &tls_module) == 0)
+		info.dlpi_tls_modid = tls_module;
+	describe(&info, object);
+	return object->text_end != 0;
+}
+
+/* In another namespace; the handle keeps it, and is for the caller to close. */
+static void *find_apart(uint64_t base, struct ulp_object *object, Lmid_t *space)
+{
+	void *handle = ulp_namespace_open(base, space);
+
+	if (handle && !describe_apart(handle, base, object)) {
+		dlclose(handle);
+		return NULL;
+	}
+	return handle;
+}
+
+static bool find_here(uint64_t base, struct ulp_object *object)
 {
 	struct wanted wanted = {.base = base, .object = object};
 
 	return dl_iterate_phdr(match, &wanted);
+}
+
+bool ulp_loader_find(uint64_t base, struct ulp_object *object)
+{
+	Lmid_t space;
+	void *handle;
+
+	if (find_here(base, object))
+		return true;
+	handle = find_apart(base, object, &space);
+	if (handle)
+		dlclose(handle);
+	return handle;
 }
 
 /* It stays, and so does what it needs: stacks that lead into it need no second look. */
@@ -117,15 +161,25 @@ static void keep(const struct ulp_object *object)
 	ulp_images_keep(object->text_start);
 }
 
-enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char *detail)
+/* Where the target is: what the patch library needs is what the target needs, a C library of its own even. */
+static void *open_beside(uint64_t target, const char *path)
+{
+	Lmid_t space = ulp_namespace_of(target);
+
+	if (space == LM_ID_BASE)
+		return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	return dlmopen(space, path, RTLD_NOW | RTLD_LOCAL);
+}
+
+enum ulp_error ulp_loader_load(const char *path, uint64_t target, struct ulp_object *object,
+			       char *detail)
 {
 	bool in_memory = !*path;
 	void *handle;
 
 	if (in_memory)
 		path = ulp_memory_file_path();
-	handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-
+	handle = open_beside(target, path);
 	if (!handle) {
 		const char *words = dlerror();
 
@@ -159,7 +213,9 @@ static void *open_found(uint64_t base)
 
 enum ulp_error ulp_loader_hold(uint64_t base, struct ulp_object *object)
 {
-	if (!ulp_loader_find(base, object) || !open_found(base))
+	Lmid_t space;
+
+	if (find_here(base, object) ? !open_found(base) : !find_apart(base, object, &space))
 		return ULP_LIBRARY_CHANGED;
 	keep(object);
 	return ULP_OK;
@@ -170,20 +226,28 @@ static uint64_t look_up(void *handle, const char *name, const char *version)
 	return (uint64_t)(*version ? dlvsym(handle, name, version) : dlsym(handle, name));
 }
 
+/* Closes the handle, which may be NULL. */
+static uint64_t look_up_once(void *handle, const char *name, const char *version)
+{
+	uint64_t address = handle ? look_up(handle, name, version) : 0;
+
+	if (handle)
+		dlclose(handle);
+	return address;
+}
+
 uint64_t ulp_loader_symbol(uint64_t base, const char *name, const char *version)
 {
 	struct ulp_object object;
-	uint64_t address = look_up(RTLD_DEFAULT, name, version);
-	void *handle;
+	uint64_t address;
+	Lmid_t space;
 
-	if (address || !ulp_loader_find(base, &object))
-		return address;
-	handle = open_found(base);
-	if (handle) {
-		address = look_up(handle, name, version);
-		dlclose(handle);
+	if (find_here(base, &object)) {
+		address = look_up(RTLD_DEFAULT, name, version);
+		return address ? address : look_up_once(open_found(base), name, version);
 	}
-	return address;
+	address = look_up_once(ulp_namespace_open_first(base, &space), name, version);
+	return address ? address : look_up_once(ulp_namespace_open(base, &space), name, version);
 }
 
 /* The word of the linkage table in which the loader leaves the address of its function, psABI, figure 5.2. */

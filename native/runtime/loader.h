@@ -23,10 +23,11 @@ struct ulp_object {
 };
 
 /*
- * Loads the patch library at `path`, for good; "" is the memory file that was received.
- * On failure `detail` (ULP_DETAIL_SIZE bytes) has the loader's words.
+ * Loads the patch library at `path`, for good; "" is the memory file that was received.  It comes
+ * into the namespace of the object at the load bias `target`, see namespace.h.  On failure `detail` (ULP_DETAIL_SIZE bytes) has the loader's words.
  */
-enum ulp_error ulp_loader_load(const char *path, struct ulp_object *object, char *detail);
+enum ulp_error ulp_loader_load(const char *path, uint64_t target, struct ulp_object *object,
+			       char *detail);
 
 /*
  * Finds the object that is loaded at `base`, and makes sure that it stays.  Returns

@@ -4,6 +4,7 @@
 #include "runtime/bodies.h"
 #include "runtime/format.h"
 #include "runtime/loader.h"
+#include "runtime/namespace.h"
 #include "runtime/request.h"
 #include "runtime/state.h"
 #include "runtime/target.h"
@@ -22,6 +23,22 @@ static bool trm_inside(const struct ulp_object *object, uint64_t address)
 		return false;
 	function = (uint64_t)&trm->locate + (uint64_t)trm->locate;
 	return trm->version != 1 || (function >= object->text_start && function < object->text_end);
+}
+
+/* One patch library cannot refer to what is in two. */
+static bool in_one_namespace(const struct ulp_taken *taken, char *detail)
+{
+	uint32_t count = taken->request->library_count;
+	Lmid_t first = count > 1 ? ulp_namespace_of(taken->libraries[0].said->base) : LM_ID_BASE;
+
+	for (uint32_t i = 1; i < count; i++) {
+		if (ulp_namespace_of(taken->libraries[i].said->base) == first)
+			continue;
+		ulp_format(detail, ULP_DETAIL_SIZE, "%s, which dlmopen() has kept apart from %s",
+			   taken->libraries[i].name, taken->libraries[0].name);
+		return false;
+	}
+	return true;
 }
 
 enum ulp_error ulp_targets_verify(const struct ulp_taken *taken, uint32_t *domain, char *detail)
@@ -64,6 +81,8 @@ enum ulp_error ulp_targets_verify(const struct ulp_taken *taken, uint32_t *domai
 			return error;
 		}
 	}
+	if (!in_one_namespace(taken, detail))
+		return ULP_LIBRARY_CHANGED;
 	if (ulp_state.library_count + added > ULP_LIBRARIES ||
 	    (*domain == ULP_NONE && ulp_state.domain_count == ULP_DOMAINS)) {
 		ulp_format(detail, ULP_DETAIL_SIZE, "more than %d patched libraries",

@@ -11,6 +11,7 @@
 	X(pthread_attr_setdetachstate)                                                             \
 	X(pthread_create)                                                                          \
 	X(dlopen)                                                                                  \
+	X(dlmopen)                                                                                 \
 	X(dlclose)                                                                                 \
 	X(dlerror)                                                                                 \
 	X(dlinfo)                                                                                  \

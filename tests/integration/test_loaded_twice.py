@@ -105,8 +105,8 @@ def test_two_copies(build, patch, paths, start):
 def test_a_copy_that_comes_later(build, patch, paths, start):
     """Guards that a copy which was loaded after the apply counts, is reached, and is reverted like the first.
 
-    Seen to fail with check at "already patched" where check_copies() did not compare the copies, and with the second
-    copy patched for good where revert() looked for the patch ID alone.
+    Seen to fail with words that name no copy where check() did not look at each, and with the second copy patched for
+    good where revert() looked for one instance.
     """
     victim = launched(start, build, paths[:1])
     patch.apply(victim)
@@ -221,16 +221,48 @@ def test_two_targets_of_which_one_is_loaded_twice(target, livepatch, start, tmp_
     assert f"nobody can tell which of them works with {pair.lower.name}" in refused.errors
 
 
-@pytest.mark.parametrize("build", [POST], indirect=True)
-def test_copy_in_a_namespace_of_its_own(build, paths, start, livepatch):
-    """Guards that nothing is patched where the runtime does not find all copies.
+@pytest.mark.parametrize("same_file", [False, True], ids=["another file", "the same file"])
+def test_copy_in_a_namespace_of_its_own(build, patch, paths, start, same_file):
+    """Guards a copy that dlmopen() has loaded: its instance is loaded beside it, and uses what it uses.
 
-    Seen to fail with the first copy patched, whenever the other one was of another file.
+    Seen to fail with "is no longer mapped where it was": the runtime had asked dl_iterate_phdr(), which shows one
+    namespace.
     """
-    patch = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
     victim = launched(start, build, paths[:1])
-    assert victim.number(f"apart {paths[1]}") == 1
-    refused = patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, naming=victim.pid)
-    assert "dlmopen" in refused.errors
-    assert all(str(path) in refused.errors for path in paths)
-    assert sums(victim, 2) == [UNTOUCHED, UNTOUCHED]
+    assert victim.number(f"apart {paths[0 if same_file else 1]}") == 1
+    patch.apply(victim)
+    assert sums(victim, 2) == [new(1), new(1)]
+    assert sums(victim, 2) == [new(2), new(2)]
+    assert patch.check(victim) == APPLIED
+    patch.revert(victim)
+    assert sums(victim, 2) == [UNTOUCHED + 8, UNTOUCHED + 8]
+    patch.apply(victim)
+    assert sums(victim, 2) == [new(3), new(3)]
+
+
+@pytest.mark.parametrize("build", [POST], indirect=True)
+def test_library_in_no_namespace_but_its_own(build, patch, start):
+    """Guards a library that the program's own namespace does not have at all; seen to fail likewise."""
+    victim = launched(start, build)
+    assert victim.number(f"apart {build.library}") == 0
+    patch.apply(victim)
+    assert sums(victim, 1) == [new(1)]
+    patch.revert(victim)
+    assert sums(victim, 1) == [UNTOUCHED + 4]
+
+
+@pytest.mark.parametrize("build", [POST], indirect=True)
+def test_names_are_looked_up_as_the_copy_would(build, paths, start, livepatch):
+    """Guards a reference by name: in each copy, wherever it was loaded, that is the copy's own function.
+
+    Seen to fail with ULP_BINDING_FAILED for the copy in the namespace, where ulp_loader_symbol() asked RTLD_DEFAULT.
+    """
+    patch = livepatch(build.patch("symbol", {"interposed": "new_interposed", "#sum": "sum_word"}, "symbol.c"))
+    (target,) = patch.ulp.succeed("dump", patch.ulp_file, "--json").json()["targets"]
+    assert [binding["kind"] for binding in target["bindings"]] == ["symbol"]
+    victim = launched(start, build, paths)
+    assert victim.number(f"apart {build.library}") == 2
+    patch.apply(victim)
+    expected = [UNTOUCHED - 50000 + (victim.number(f"at {number}") & 0xFFFFFF) for number in range(3)]
+    assert sums(victim, 3) == expected
+    assert len(set(expected)) == 3

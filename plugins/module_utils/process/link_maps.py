@@ -25,49 +25,51 @@ _DT_NULL, _DT_DEBUG = 0, 21
 # r_version, r_map, r_brk, r_state, r_ldbase; from version 2 on r_next follows.
 _LISTED = struct.Struct("<i4xQQi4xQ")
 _NEXT = struct.Struct("<Q")
-_CONSISTENT = 0
 # l_addr, l_name, l_ld, l_next.
 _OBJECT = struct.Struct("<QQQQ")
 # A program has some 14, and a dynamic section some 40 entries.
 _MOST_HEADERS = 128
 _MOST_ENTRIES = 1024
-# Of all namespaces. The list is the process's own, and may lead in a circle.
+# The lists are the process's own, and may lead in circles. The loader has 16 namespaces.
 _MOST_OBJECTS = 1 << 13
+_MOST_NAMESPACES = 64
+# A list that has a circle is read so often as well.
+_READINGS = 3
 
 
-def namespaces(pid):
-    """The namespace of each object that the loader of a process has loaded.
+def namespaces(pid, wanted):
+    """The namespace of each object that the loader of a process has loaded, in the order of loading.
 
     :param pid: the process, or a thread of it that has not ended.
-    :return: {load bias: number}; 0 is that of the program.  Empty where that cannot be told: the program was linked
-        without the list, or the loader is changing it.
-    :raises ProcessGone, ProcessForbidden: the process cannot be looked at.
+    :param wanted: load biases; the list is read again where one is missing, as it may be while the loader changes it.
+    :return: {load bias: number}; 0 is that of the program.  What was linked without the list has none.
     """
-    found: dict[int, int] = {}
-    try:
-        lists, number = _first_list(pid), 0
-        while lists and len(found) < _MOST_OBJECTS:
-            version, at, _brk, state, _base = _LISTED.unpack(read_memory(pid, lists, _LISTED.size))
-            if state != _CONSISTENT or not _walk(pid, at, number, found):
-                return {}
-            lists = _NEXT.unpack(read_memory(pid, lists + _LISTED.size, _NEXT.size))[0] if version >= 2 else 0
-            number += 1
-    except UlpError:
-        return {}
+    for _each in range(_READINGS):
+        found = _read(pid)
+        if wanted <= found.keys():
+            break
     return found
 
 
-def _walk(pid, at, number, found):
-    """Add the objects of one namespace; False where the list does not end."""
-    count = 0
-    while at:
-        count += 1
-        if count > _MOST_OBJECTS:
-            return False
-        base, _name, _dynamic, at = _OBJECT.unpack(read_memory(pid, at, _OBJECT.size))
-        # The loader itself is in all of them.
-        found.setdefault(base, number)
-    return True
+def _read(pid):
+    """One reading of all lists, as far as it came."""
+    found: dict[int, int] = {}
+    try:
+        lists, left = _first_list(pid), _MOST_OBJECTS
+        for number in range(_MOST_NAMESPACES):
+            if not lists:
+                break
+            version, at, _brk, _state, _base = _LISTED.unpack(read_memory(pid, lists, _LISTED.size))
+            while at and left:
+                left -= 1
+                base, _name, _dynamic, at = _OBJECT.unpack(read_memory(pid, at, _OBJECT.size))
+                # The loader itself is in all of them.
+                found.setdefault(base, number)
+            lists = _NEXT.unpack(read_memory(pid, lists + _LISTED.size, _NEXT.size))[0] if version >= 2 else 0
+    except UlpError:
+        # It has ended, or what was read is changing.
+        pass
+    return found
 
 
 def _first_list(pid):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...printable import printable, some
 from ...process.errors import ProcessUnpatchable
 from ...process.mapped import moved_away, with_remedy
-from ...process.maps import read_code_maps
+from ...process.maps import read_code_maps, runtime_mapping
 from ...process.subject import examine, is_statically_linked
 from .. import outcome
 from ..outcome import Row
@@ -32,7 +32,8 @@ def resolution_in(proc_tid, livepatch, files, companions=()):
         # Few processes have that.
         from ...process.link_maps import namespaces
 
-        resolution = resolution._replace(namespaces=namespaces(proc_tid))
+        bases = {match.library.base for match in resolution.loaded_repeatedly}
+        resolution = resolution._replace(namespaces=namespaces(proc_tid, bases))
     return resolution
 
 
@@ -85,6 +86,8 @@ def examine_concerned(job, pid, proc_tid, name, absent=False, takes_back=False):
     subject = examine(pid, job.files, absent)
     if resolution.loaded_repeatedly and not resolution.copies and not takes_back:
         raise ProcessUnpatchable(pid, _loaded_twice(pid, name, resolution))
+    if resolution.are_apart and not takes_back:
+        _require_namespaces(job, subject, resolution)
     if resolution.other_builds:
         raise ProcessUnpatchable(pid, _other_build(job, pid, name, resolution.other_builds[0]))
     hooked = {library.base for library in subject.state.libraries}
@@ -134,16 +137,33 @@ def _build_id(library):
     return f"with build ID {found}" if found else "without build ID"
 
 
+def _require_namespaces(job, subject, resolution):
+    """Make sure that the runtime of a process finds libraries in all namespaces of the loader; ProcessUnpatchable."""
+    mapping = runtime_mapping(subject.mappings)
+    if mapping is None:
+        # It is going to be loaded.
+        return
+    # Those that do call this function.
+    if any(symbol.name == "dlmopen" for symbol in job.files.image(subject.proc_tid, mapping).dynamic_symbols()):
+        return
+    paths = some([printable(match.library.path) for match in resolution.copies])
+    raise ProcessUnpatchable(
+        subject.pid,
+        f"process {subject.pid} ({subject.name}) has loaded {resolution.copies[0].library.name} from {paths}, not"
+        " always into the same namespace (dlmopen), and the runtime in it is of an older version that does not find"
+        " them all; restart the process with the newer runtime")
+
+
 def _loaded_twice(pid, name, resolution):
     """The sentence on a process that has loaded one build several times, in a way that cannot be patched."""
     repeated = resolution.loaded_repeatedly
     first = repeated[0].target
     paths = some(sorted(dict.fromkeys(
         printable(match.library.path) for match in repeated if match.target.build_id == first.build_id)))
-    if resolution.in_namespaces:
-        return (f"process {pid} ({name}) has loaded {first.soname} more than once, from {paths}, and not all of them"
-                " into the namespace of the program (dlmopen), so that they cannot be patched; restart it without that,"
-                " or with the fixed library")
+    if resolution.strange:
+        return (f"process {pid} ({name}) has mapped {first.soname} more than once, from {paths}, and its dynamic loader"
+                " does not say that it has loaded all of them; try again, or restart the process with the fixed"
+                " library")
     others = dict.fromkeys(
         match.target.soname for match in (*resolution.matches, *repeated) if match.target.build_id != first.build_id)
     return (f"process {pid} ({name}) has loaded the same build of {first.soname} more than once, from {paths}, and"

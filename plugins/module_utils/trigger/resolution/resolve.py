@@ -42,19 +42,25 @@ class Resolution(NamedTuple):
         """The Match of each copy of a target that is loaded repeatedly, in the order of loading, or ().
 
         Which copy of one library belongs to which of another one nobody can tell, so it has to be the only target that
-        the process has loaded.  And the runtime finds no copy that was loaded by dlmopen(3).
+        the process has loaded.
         """
         several = len({match.target.build_id for match in self.loaded_repeatedly}) > 1
-        if self.matches or several or self.in_namespaces:
+        if self.matches or several or self.strange:
             return ()
         order = list(self.namespaces or ())
         return tuple(sorted(self.loaded_repeatedly, key=lambda match: order.index(match.library.base)))
 
     @property
-    def in_namespaces(self):
-        """Whether dlmopen(3) may have loaded a copy into a namespace of its own."""
+    def strange(self):
+        """The Match of each copy that the loader does not know: something else has mapped the file, it seems."""
         known = self.namespaces or {}
-        return any(known.get(match.library.base) != 0 for match in self.loaded_repeatedly)
+        return [match for match in self.loaded_repeatedly if match.library.base not in known]
+
+    @property
+    def are_apart(self):
+        """Whether dlmopen(3) has loaded one of ``copies`` into a namespace of its own."""
+        known = self.namespaces or {}
+        return any(known[match.library.base] for match in self.copies)
 
     def for_copy(self, match):
         """The Resolution as it is for one of ``copies``."""
