@@ -257,18 +257,20 @@ def compile_text(compiler, arguments, source, directory, shadow, output, more, e
 
 
 def _without_source(arguments, source, directory):
-    """(the arguments without ``source`` and what is put before it, the language they name or None)."""
+    """(the arguments without ``source`` and what is put before it, the language that they name for it or None)."""
     words = []
-    language = None
+    language = named = None
     position = 0
     while position < len(arguments):
         word = arguments[position]
         mine = arguments[position:position + (2 if word in _WITH_ARGUMENT else 1)]
         position += len(mine)
         if word.startswith("-x"):
-            language = mine[1] if len(mine) == 2 else word[2:]
-        elif word not in ("-include", "-imacros") and (
-                word.startswith("-") or os.path.normpath(os.path.join(directory, word)) != source):
+            # It counts for what follows, up to the next one.
+            named = mine[1] if len(mine) == 2 else word[2:]
+        elif not word.startswith("-") and os.path.normpath(os.path.join(directory, word)) == source:
+            language = named
+        elif word not in ("-include", "-imacros"):
             words += mine
     return words, None if language == "none" else language
 

@@ -106,7 +106,7 @@ def check_layouts(units: Iterable[Compared], replaced: Iterable[str], exported: 
     tokens = [_token(name) for name, _old in changed]
     # What does not name a type has no debug information on it, and need not be compiled to know that.
     named = [(before, after is not None) for before, after in units
-             if before is not None and before.shadow is not None and mentions(before, tokens)]
+             if before is not None and (before.messages or (before.shadow is not None and mentions(before, tokens)))]
     for unit, (_before, again) in zip(with_shadows(before for before, _again in named), named):
         users.search(unit, again, types)
     found = []

@@ -233,6 +233,24 @@ def test_what_a_build_does_is_recorded(tree, tmp_path, commands):
     assert unit.key in link.units or unit.digest in [sha for _path, _member, sha in link.inputs]
 
 
+@pytest.mark.parametrize("command", [
+    "gcc -O2 -fPIC -I. -include ./first.h -c ../unit.c -o unit.o",
+    "g++ -O2 -fPIC -I. -x c -include first.h -c ../unit.c -x none -o unit.o",
+    "clang -O2 -fPIC -I . -imacros first.h -std=gnu11 -pedantic-errors -c ../unit.c -o unit.o",
+    "gcc -O2 -fPIC -I. -include first.h -E ../unit.c -o unit.i && gcc -O2 -fPIC -c unit.i",
+])
+def test_a_shadow_object_is_made_of_nothing_but_its_text(tree, tmp_path, command):
+    """Packages are built several times in one directory, or move it away.  Seen to fail: a header was no longer there.
+
+    That was with the shadow object compiled from the source, when it was needed.
+    """
+    (tree / "unit.c").write_text((tree / "unit.c").read_text() + "\nint first(void) { return FIRST; }\n")
+    records = recorded(f"mkdir made; cd made; echo '#define FIRST 1' > first.h; {command}; cd ..; rm -r made unit.c",
+                       tree, tmp_path)
+    unit = with_shadow(*records.units.values())
+    assert {"first", "share"} <= set(compare(None, ObjectFile(unit.shadow)).new), unit.messages
+
+
 @pytest.mark.parametrize("linker", ["ld", "/usr/bin/ld", "ld.gold"])
 def test_a_linker_that_is_called_itself_is_recorded(tree, tmp_path, linker):
     """Seen to fail: nothing was known of the joined object but that no compiler had made it."""
