@@ -53,6 +53,15 @@ def test_another_detail_each_time(stops):
     assert stops(never_the_same(), details) <= 501
 
 
+def test_another_reason_each_time(stops):
+    """A runtime that is none can think of as many as there are numbers, each when patience is about to end.
+
+    Seen to fail (3,000 stops) with each new reason beginning the count anew and nothing else counted.
+    """
+    reasons = ((1 + number // 499, f"in memory at {number:#x}") for number in itertools.count())
+    assert stops(never_the_same(), reasons) <= 1000
+
+
 def test_two_reasons_in_turn(stops):
     """Neither does the count begin anew when a reason comes back."""
     answers = itertools.cycle([(abi.UNSAFE, "here"), (abi.NO_THREAD, "there"), (StrangeStack,)])

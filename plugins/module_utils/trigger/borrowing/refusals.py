@@ -27,6 +27,8 @@ SAME_FRAMES = 3
 MOST_IN_VAIN = 50
 # How often to stop blocked threads without hearing a new reason, however their frames differ.
 MOST_FOR_THE_SAME_REASONS = 500
+# How often to stop blocked threads at all: a runtime that is none may think of a new reason each time.
+MOST_AT_REST = 1000
 # How often to ask a thread that was only ever seen on a stack of the program's own.
 STRANGE_STACK = 5
 
@@ -50,6 +52,7 @@ class Refusals:
         self._in_vain = 0
         self._reasons = set()
         self._same_reasons = 0
+        self._at_rest = 0
         self._on_known_stack = {}  # {TID: (procfs.SystemCall, whether the end of its stack can be told there)}
 
     def are_known_from_outside(self, tid, mappings):
@@ -91,6 +94,7 @@ class Refusals:
         self._strange[tid] = self._strange[tid] + 1 if strange_stack else 0  # a usual one is worth asking for
         answer = (frames, kind, detail)
         at_rest = frames is not None or strange_stack
+        self._at_rest += at_rest
         self._in_vain = self._in_vain + 1 if at_rest and answer in self._answers else 0
         self._answers.add(answer)
         if kind not in self._reasons:
@@ -102,7 +106,10 @@ class Refusals:
     @property
     def repeat_themselves(self):
         """Whether nothing new was heard for so long that nothing is to be expected."""
-        return self._in_vain >= MOST_IN_VAIN or self._same_reasons >= MOST_FOR_THE_SAME_REASONS
+        return (
+            self._in_vain >= MOST_IN_VAIN or self._same_reasons >= MOST_FOR_THE_SAME_REASONS
+            or self._at_rest >= MOST_AT_REST
+        )
 
     def all_for_their_stacks(self, tids):
         """Whether each of the threads was on a stack of the program's own the last time that it was seen or asked."""
