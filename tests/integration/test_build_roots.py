@@ -155,7 +155,7 @@ def test_each_root_gets_its_own(words, roots, tmp_path):
 def test_two_roots_that_build_the_very_same(words, tmp_path):
     """Guards one livepatch for one build: two of them would be taken for two fixes of one library.
 
-    Seen to fail with files that each run wrote anew, once for the one root and once for the other.
+    Seen to fail with two patch IDs for one file, which each root wrote over.
     """
     # Debug information would name the work directory of each root, and give its library another build ID.
     (tmp_path / "the source" / "Makefile").write_text(MAKEFILE.replace(" -g ", " "))

@@ -10,6 +10,7 @@ Source: podman-create(1), podman-export(1), podman-image-exists(1).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -22,6 +23,7 @@ from .errors import BuildFailed
 
 # What an ordinary user cannot make, and each root gets anew.
 _LEFT_OUT = ("dev/*", "proc/*", "sys/*")
+_IDENTIFIER = re.compile(r"^(?:sha256:)?([0-9a-f]{64})$", re.MULTILINE)
 # The exit status of podman-image-exists(1).
 _NO_IMAGE = 1
 
@@ -42,7 +44,7 @@ def unpacked_image(name: str, directory: str, progress: Callable[[str], None]) -
             os.unlink(note)
         remove_tree(root)
         os.makedirs(root, mode=0o700)
-        _export(name, identity, root)
+        _export(identity, root)
         with open(note, "w", encoding="ascii") as stream:
             stream.write(identity)
     except OSError as error:
@@ -59,7 +61,15 @@ def _identity(name: str) -> str:
         raise MissingProgram("podman", "podman") from error
     if found.returncode == _NO_IMAGE:
         raise BuildFailed("podman has no such image for this user; pull it, or build it first")
-    return run(["podman", "image", "inspect", "--format", "{{.Id}}", name], f"find the image {name}", "podman").strip()
+    return _identifier(run(["podman", "image", "inspect", "--format", "{{.Id}}", name], "find the image", "podman"))
+
+
+def _identifier(output: str) -> str:
+    """The one that podman prints, besides whatever it warns of."""
+    found = _IDENTIFIER.findall(output)
+    if len(found) != 1:
+        raise BuildFailed(f"podman does not tell which image or container it is: {output.strip()[-400:]}")
+    return str(found[0])
 
 
 def remove_tree(path: str) -> None:
@@ -73,22 +83,22 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path)
 
 
-def _export(name: str, identity: str, root: str) -> None:
-    container = run(["podman", "create", "--network=none", identity, "/bin/sh"], f"export the image {name}",
-                    "podman").split()[-1]
+def _export(identity: str, root: str) -> None:
+    container = _identifier(run(["podman", "create", "--network=none", identity, "/bin/sh"], "export the image",
+                                "podman"))
     try:
-        _unpack(name, container, root)
+        _unpack(container, root)
     finally:
-        run(["podman", "rm", "--force", container], f"remove the container made of the image {name}", "podman")
+        run(["podman", "rm", "--force", container], "remove the container made of the image", "podman")
 
 
-def _unpack(name: str, container: str, root: str) -> None:
+def _unpack(container: str, root: str) -> None:
     archive = root + ".tar"
     try:
-        run(["podman", "export", "--output", archive, container], f"export the image {name}", "podman")
+        run(["podman", "export", "--output", archive, container], "export the image", "podman")
         # The owners of files do not matter to a build, and only root could give them.
         run(["tar", "-x", "-f", archive, "-C", root, "--no-same-owner", "--delay-directory-restore", "--anchored",
-             *(f"--exclude={pattern}" for pattern in _LEFT_OUT)], f"unpack the image {name}", "tar")
+             *(f"--exclude={pattern}" for pattern in _LEFT_OUT)], "unpack the image", "tar")
     finally:
         if os.path.lexists(archive):
             os.unlink(archive)

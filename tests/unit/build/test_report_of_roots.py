@@ -36,7 +36,7 @@ def test_what_tells_them_apart(parts, wanted):
 
 
 def test_why_nothing_could_be_built():
-    """Guards that one reason for all roots names each of them; seen to fail with the first root's sentence alone."""
+    """Guards that one reason for all roots names each of them."""
     parts = [Part(None, None, None, "it is no directory", {"root": root}) for root in ("/a", "/b")]
     reasons = [refusal["reason"] for refusal in together(parts).fields["refused"]]
     assert reasons == ["in the root /a: it is no directory", "in the root /b: it is no directory"]
