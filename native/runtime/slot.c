@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "arch.h"
 #include "system_call.h"
 #include "runtime/slot.h"
 
@@ -58,9 +59,19 @@ static void *map_within_reach(const struct ulp_library *library, uint64_t start,
 	return NULL;
 }
 
+static uint64_t page_at(uint64_t address)
+{
+	return address & ~(ULP_PAGE - 1);
+}
+
+static uint64_t page_behind(uint64_t address)
+{
+	return page_at(address + ULP_PAGE - 1);
+}
+
 static size_t size_of(uint32_t count)
 {
-	return ((size_t)count * sizeof(uint64_t) + 4095) & ~(size_t)4095;
+	return page_behind(count * sizeof(uint64_t));
 }
 
 void ulp_slots_unmap(uint64_t *slots, uint32_t count)
@@ -79,9 +90,8 @@ uint64_t *ulp_slots_map(const struct ulp_library *library, uint32_t count)
 	if (in_reach(library, (uint64_t)memory, size))
 		return memory;
 	unmap(memory, size);
-	memory = map_within_reach(library, (library->text_start & ~4095ull) - size, size, true);
+	memory = map_within_reach(library, page_at(library->text_start) - size, size, true);
 	if (!memory)
-		memory = map_within_reach(library, (library->text_end + 4095) & ~4095ull, size,
-					  false);
+		memory = map_within_reach(library, page_behind(library->text_end), size, false);
 	return memory;
 }

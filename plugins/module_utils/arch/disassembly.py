@@ -18,7 +18,7 @@ from .x86_64.disassembler import (
     is_jump,
     is_padding,
     loaded_address,
-    near_operand,
+    may_lead_to,
     operation,
     outline,
     table_address,
@@ -27,5 +27,6 @@ from .x86_64.moving import Moved, Unmovable, is_idle, moved, pushed_register
 
 __all__ = [
     "ENDS", "Moved", "Unmovable", "direct_target", "instruction_ends", "instructions", "is_idle", "is_jump",
-    "is_padding", "loaded_address", "moved", "near_operand", "operation", "outline", "pushed_register", "table_address",
+    "is_padding", "loaded_address", "may_lead_to", "moved", "operation", "outline", "pushed_register",
+    "table_address",
 ]

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..arch.address_space import PAGE_SIZE
 from ..named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from .headers import ProgramHeader
     from .image import ElfImage
 
-_PAGE = 4096
 _PF_X = 1
 _PF_W = 2
 
@@ -52,7 +52,7 @@ def vacant_data(image: ElfImage) -> Vacancy | None:
 
 def _behind(image: ElfImage, segment: ProgramHeader) -> Vacancy | None:
     start = segment.vaddr + segment.memsz
-    end = -(-start // _PAGE) * _PAGE
+    end = -(-start // PAGE_SIZE) * PAGE_SIZE
     for other in image.segments:
         # The loader makes what is only relocated unwritable, page by page; and two segments may share a page.
         if other.type in ("PT_LOAD", "PT_GNU_RELRO") and other.vaddr < end and other.vaddr + other.memsz > start:

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Iterator
 
-from ..arch.disassembly import direct_target, is_jump, is_padding, operation, outline
+from ..arch.disassembly import direct_target, is_jump, is_padding, may_lead_to, operation, outline
 from ..arch.elf_format import R_IRELATIVE
 from ..elf.code_addresses import near_addresses
 from ..elf.symbols import is_function
@@ -145,7 +145,7 @@ class Code:
                 target = direct_target(operands)
                 if target is not None:
                     self.calls[target].append(place)
-            elif is_jump(mnemonic) or name == "xbegin":
+            elif may_lead_to(mnemonic):
                 target = direct_target(operands)
                 if target is not None:
                     self.jumps[target].append(place)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Container, Iterator
 
-from ..arch.disassembly import direct_target, instructions, is_jump, near_operand, operation
+from ..arch.disassembly import direct_target, instructions, is_jump, loaded_address, operation
 from ..arch.elf_format import R_GLOB_DAT, R_JUMP_SLOT, R_TLSDESC
 from ..arch.register_use import (
     ALL,
@@ -280,6 +280,7 @@ class RegisterUse:
     def _decoded(self, extent: Extent) -> Iterator[tuple[int, _Step]]:
         described = False
         for instruction in instructions(*self._code.read(extent)):
+            following = instruction.address + instruction.size
             name = operation(instruction.mnemonic)
             target = direct_target(instruction.op_str) if name == "call" or is_jump(name) else None
             effect = Effect(instruction)
@@ -288,8 +289,8 @@ class RegisterUse:
                 effect.changes |= {DESCRIPTOR_REGISTER}
                 effect.sets |= {DESCRIPTOR_REGISTER}
             if DESCRIPTOR_REGISTER in effect.changes:
-                described = name == "lea" and near_operand(instruction) in self._descriptors
-            yield instruction.address, _Step(name, effect, target, instruction.address + instruction.size)
+                described = loaded_address(instruction.mnemonic, instruction.op_str, following) in self._descriptors
+            yield instruction.address, _Step(name, effect, target, following)
 
     def _is_stub(self, address: int) -> bool:
         return any(start <= address < end for start, end in self._stubs)

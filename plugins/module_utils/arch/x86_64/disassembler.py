@@ -88,21 +88,14 @@ def is_jump(mnemonic: str) -> bool:
     return name.startswith(("j", "loop"))
 
 
+def may_lead_to(mnemonic: str) -> bool:
+    """Whether execution may go on at its operand without a call: a jump, or where an aborted transaction goes on."""
+    return is_jump(mnemonic) or operation(mnemonic) == "xbegin"
+
+
 def is_padding(mnemonic: str) -> bool:
     """Whether compilers and linkers fill gaps with it."""
     return operation(mnemonic) in ("nop", "int3", "fnop") or mnemonic.endswith("nop")
-
-
-def near_operand(instruction: Any) -> int | None:
-    """The link-time address that an instruction has as an operand relative to itself, or None.
-
-    :param instruction: capstone.CsInsn with all details.
-    """
-    x86 = capstone().x86
-    for operand in instruction.operands:
-        if operand.type == x86.X86_OP_MEM and operand.mem.base == x86.X86_REG_RIP:
-            return int(instruction.address + instruction.size + operand.mem.disp)
-    return None
 
 
 def direct_target(operands: str) -> int | None:
