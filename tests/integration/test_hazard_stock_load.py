@@ -196,8 +196,8 @@ def test_every_function_again_and_again(tmp_path, program, all_functions, cycles
         # From now on the process knows all that is hooked, and a request that it gets once it may get again.
         requests = {}
 
-        def kept(operation, *arguments):
-            data = build_request(operation, *arguments)
+        def kept(operation, *arguments, **options):
+            data = build_request(operation, *arguments, **options)
             requests[operation] = data
             return data
 

@@ -45,7 +45,7 @@ from .task import (
     messages,
     restored,
 )
-from .worker import MOST_MEMORY, Notice, Slot, become_worker, limit_memory, private_memory
+from .worker import MOST_MEMORY, Notice, Slot, Ties, become_worker, limit_memory, private_memory
 
 # How many workers there are at most, if all but one sit in a step that does not end.
 _MOST = 8
@@ -325,9 +325,8 @@ class Pool:
             os.close(writer)
             raise
         if pid == 0:
-            become_worker(
-                parent, self._reader, writer, slot, self._notice, self._seconds, self._prepare, self._width, most
-            )
+            ties = Ties(self._reader, writer, slot, self._notice, self._seconds)
+            become_worker(parent, ties, self._prepare, width=self._width, most=most)
         self._members.append(_Member(pid, reader, slot))
         os.close(writer)
         os.set_blocking(reader, False)

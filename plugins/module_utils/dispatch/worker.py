@@ -87,25 +87,31 @@ class Notice:
         return signal.Signals(self._memory[0]).name if self._memory[0] else None
 
 
+class Ties(NamedTuple):
+    """What ties a worker to its pool."""
+
+    queue: int  # descriptor to read tasks from; does not block
+    pipe: int  # descriptor to write messages to
+    slot: Slot
+    notice: Notice
+    seconds: float  # how much the steps of one task may be charged (dispatch.charge)
+
+
 class Worker:
     """The worker, seen from inside."""
 
-    def __init__(self, queue, pipe, slot, notice, seconds):
+    def __init__(self, ties):
         """
-        :param queue: descriptor to read tasks from; does not block.
-        :param pipe: descriptor to write messages to.
-        :param slot: Slot.
-        :param notice: Notice.
-        :param seconds: how much the steps of one task may be charged (dispatch.charge).
+        :param ties: Ties.
         """
-        self._queue = queue
-        self._pipe = pipe
-        self._slot = slot
-        self._notice = notice
-        self._seconds = seconds
+        self._queue = ties.queue
+        self._pipe = ties.pipe
+        self._slot = ties.slot
+        self._notice = ties.notice
+        self._seconds = ties.seconds
         self._meter = Meter()
         self._tasks = select.poll()
-        self._tasks.register(queue, select.POLLIN)
+        self._tasks.register(ties.queue, select.POLLIN)
         self._under_way = 0
         self._number = 0  # of the task whose step is being done
         self._unsaid = b""  # results that go with what is said next: it follows at once
@@ -202,17 +208,19 @@ class Worker:
             self._unsaid = self._unsaid[os.write(self._pipe, self._unsaid):]
 
 
-def become_worker(parent, queue, pipe, slot, notice, seconds, prepare, width, most):
+def become_worker(parent, ties, prepare, *, width, most):
     """What a child process does from its fork on; never returns.
 
     :param parent: the PID of the process that forked.
+    :param ties: Ties.
     :param prepare: function of the Worker that gives ``perform``; see Worker.run.
+    :param width: as for Worker.run.
     :param most: bytes of data and stack that it may have.
     """
     try:
-        _cut_loose(parent, queue, pipe)
+        _cut_loose(parent, ties.queue, ties.pipe)
         limit_memory(0, most)
-        worker = Worker(queue, pipe, slot, notice, seconds)
+        worker = Worker(ties)
         listeners[:] = [worker.tell]
         try:
             worker.run(prepare(worker), width)

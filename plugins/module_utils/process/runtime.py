@@ -206,20 +206,32 @@ _HEADER = struct.Struct(f"<QIIII{abi.VERSION_SIZE}s10QIIII")
 _Header: Any = namedtuple("_Header", _HEADER_FIELDS)  # type: ignore[misc]
 
 
+class _Pieces(NamedTuple):
+    """A state block, not decoded yet."""
+
+    header: Any
+    domains: bytes
+    libraries: bytes
+    patches: bytes
+    attached: bytes
+    after: int  # the sequence number when all of that had been read
+
+
 def _read_pieces(pid, address, counts, interface):
-    """The header, so many entries of the three arrays and what is behind as bytes, and the sequence number then."""
+    """The _Pieces with so many entries of the three arrays."""
     offsets = interface.state.offsets
     sizes = interface.domain.size, interface.library.size, abi.PATCH.size
     # One call copies the pieces in this order: what the first and the last agree on was at rest between.
     behind = offsets.get(_BEHIND_ARRAYS)
-    data, *arrays, attached, after = read_ranges(pid, [
+    data, domains, libraries, patches, attached, after = read_ranges(pid, [
         (address, _HEADER.size),
         *((address + offsets[name], count * size) for name, count, size in zip(_ARRAYS[1:], counts, sizes)),
         # No earlier version could be loaded into a running process.
         (address + (behind or 0), 8 if behind is not None else 0),
         (address + offsets["sequence"], 4),
     ])
-    return _Header._make(_HEADER.unpack(data)), [*arrays, attached], int.from_bytes(after, "little")
+    header = _Header._make(_HEADER.unpack(data))
+    return _Pieces(header, domains, libraries, patches, attached, int.from_bytes(after, "little"))
 
 
 def read_state(pid, address, memory_map=None) -> RuntimeState:
@@ -237,7 +249,8 @@ def read_state(pid, address, memory_map=None) -> RuntimeState:
     claims = Claims(pid, memory_map)
     interface = _interface_of(pid, address, claims)
     for _each in range(_READINGS):
-        header, arrays, after = _read_pieces(pid, address, counts, interface)
+        pieces = _read_pieces(pid, address, counts, interface)
+        header = pieces.header
         spoken = _check_header(pid, header)
         if spoken is not interface:
             interface = spoken
@@ -246,8 +259,8 @@ def read_state(pid, address, memory_map=None) -> RuntimeState:
         if any(count > had for count, had in zip(needed, counts)):
             counts = needed
             continue
-        if header.sequence % 2 == 0 and header.sequence == after:
-            return _decode(pid, address, header, claims, interface, *arrays)
+        if header.sequence % 2 == 0 and header.sequence == pieces.after:
+            return _decode(address, pieces, interface, claims)
     raise StateUnsettled(
         pid, f"the state of process {pid} does not come to rest: a livepatch is being applied; try again"
     )
@@ -291,9 +304,10 @@ def _read_bodies(pid, raw, claims, room):
     return found
 
 
-def _decode(pid, address, header, claims, interface, domains, libraries, patches, attached):
-    require_header(claims, header)
-    state = _decoded(pid, address, header, interface, domains, libraries, patches, attached, claims)
+def _decode(address, pieces, interface, claims):
+    """The RuntimeState in _Pieces; raises FalseClaim where the map (claims.Claims) contradicts it."""
+    require_header(claims, pieces.header)
+    state = _decoded(address, pieces, interface, claims)
     for library in state.libraries:
         claims.require_code(library.text_start, library.text_end, f"code of {library.name}")
         if library.resolver:
@@ -301,8 +315,9 @@ def _decode(pid, address, header, claims, interface, domains, libraries, patches
     for patch in state.patches:
         claims.require_code(patch.text_start, patch.text_end, f"code of {patch.name}")
     # Whoever owns the process can write anything there.
-    if any(item.domain >= header.domain_count for item in (*state.libraries, *state.patches)):
-        raise StateUnreadable(pid, f"the runtime's state block in process {pid} is damaged: restart the process")
+    if any(item.domain >= len(state.domains) for item in (*state.libraries, *state.patches)):
+        raise StateUnreadable(
+            state.pid, f"the runtime's state block in process {state.pid} is damaged: restart the process")
     return state
 
 
@@ -311,8 +326,9 @@ def _excepted(raw):
     return frozenset(struct.unpack_from(f"<{count}I", raw.excepted))
 
 
-def _decoded(pid, address, header, interface, domains, libraries, patches, attached, claims):
-    raw_libraries = interface.library.unpack_array(libraries, 0, header.library_count)
+def _decoded(address, pieces, interface, claims):
+    pid, header = claims.pid, pieces.header
+    raw_libraries = interface.library.unpack_array(pieces.libraries, 0, header.library_count)
     if sum(raw.flags & abi.LIBRARY_PROGRAM for raw in raw_libraries) > abi.LIBRARY_PROGRAM:
         raise claims.refused("program")
     all_bodies: list[tuple | None] = []
@@ -320,9 +336,9 @@ def _decoded(pid, address, header, interface, domains, libraries, patches, attac
     for raw in raw_libraries:
         all_bodies.append(_read_bodies(pid, raw, claims, room))
         room -= len(all_bodies[-1] or ())
-    raw_domains = interface.domain.unpack_array(domains, 0, header.domain_count)
+    raw_domains = interface.domain.unpack_array(pieces.domains, 0, header.domain_count)
     hooked_again = {index: raw.hooked_again for index, raw in enumerate(raw_domains)}
-    raw_patches = abi.PATCH.unpack_array(patches, 0, header.patch_count)
+    raw_patches = abi.PATCH.unpack_array(pieces.patches, 0, header.patch_count)
     patch_ids = livepatches_of([raw.id.hex() for raw in raw_patches])
     return RuntimeState(
         pid=pid,
@@ -338,7 +354,7 @@ def _decoded(pid, address, header, interface, domains, libraries, patches, attac
         stubs_size=min(header.stubs_size, _LARGEST_STUB_POOL),
         text_start=header.text_start,
         text_end=header.text_end,
-        attached=bool(int.from_bytes(attached, "little")),
+        attached=bool(int.from_bytes(pieces.attached, "little")),
         last_error=header.last_error,
         domains=tuple(
             Domain(

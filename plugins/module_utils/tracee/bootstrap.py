@@ -18,12 +18,12 @@ from typing import Any
 from .. import abi
 from ..named_tuple import NamedTuple
 from ..process.control_block import owner
-from ..process.maps import mapping_at
+from ..process.maps import Mapping, mapping_at
 from ..process.memory import process_vm_readv
 from ..process.running import Running
 from ..process.safe_point import Blocked, differs
 from . import requests
-from .diversion import Diversion
+from .diversion import Diversion, Errand
 from .errors import MovedOn, StepFailed
 from .interruption import interruption
 from .requests import request
@@ -41,28 +41,51 @@ class Place(NamedTuple):
     entry: int  # absolute address
 
 
+class Claim(NamedTuple):
+    """By what the process knows who loads the runtime: struct ulp_bootstrap_words in native/include/ulp/abi.h."""
+
+    nonce: int
+    expected: int  # the claim that it takes the place of
+
+
+class Candidate(NamedTuple):
+    """A thread that may be sent off, as it was seen."""
+
+    pid: int
+    tid: int
+    inner_tid: int  # what the thread's own PID namespace calls it
+    proof: Blocked | Running  # the latter of a thread that runs
+    restarts: bool  # as for Diversion
+
+
+class Surroundings(NamedTuple):
+    """What a thread is compared with while it is held."""
+
+    memory: int  # descriptor of /proc/PID/mem, opened when the process was examined
+    code: list[tuple[int, int]]  # ranges of addresses, ascending: all code of the process
+    mappings: list[Mapping]  # of the process, ascending
+
+
 class Bootstrap(Diversion):
     """One thread that is to load the runtime."""
 
-    def __init__(self, pid, tid, memory, place, nonce, expected, proof, code, mappings, inner_tid, restarts):
+    def __init__(self, candidate, place, claim, surroundings):
         """
-        :param memory: descriptor of /proc/PID/mem, opened when the process was examined.
+        :param candidate: Candidate.
         :param place: Place.
-        :param nonce: the claim to make.
-        :param expected: the claim that it takes the place of.
-        :param proof: process.safe_point.Blocked, or process.running.Running for a thread that runs.
-        :param code: ranges of addresses, ascending: all code of the process.
-        :param mappings: of the process, ascending (maps.Mapping).
-        :param inner_tid: what the thread's own PID namespace calls it.
-        :param restarts: as for Diversion.
+        :param claim: Claim.
+        :param surroundings: Surroundings.
         """
-        super().__init__(pid, tid, place.entry, 0, nonce, mappings, restarts)
-        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["expected"]).value = expected
-        self.memory = memory
+        errand = Errand(place.entry, 0, claim.nonce)
+        super().__init__(
+            candidate.pid, candidate.tid, errand, surroundings.mappings, restarts=candidate.restarts)
+        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["expected"]).value = claim.expected
+        self.memory = surroundings.memory
         self.place = place
+        proof = candidate.proof
         self.proof: Blocked | Running = proof
-        self.code_ranges = code
-        self.inner_tid = inner_tid
+        self.code_ranges = surroundings.code
+        self.inner_tid = candidate.inner_tid
         self.stack: Any = None
         if isinstance(proof, Blocked):
             self.stack = ctypes.create_string_buffer(len(proof.stack))

@@ -55,25 +55,31 @@ class Diverted(NamedTuple):
     interrupted: int  # the kernel's error of the system call it was in, or 0
 
 
+class Errand(NamedTuple):
+    """What a thread is sent off for."""
+
+    entry: int  # absolute address of the runtime's request entry
+    request_buffer: int  # absolute address of the runtime's buffer
+    nonce: int  # of the request that lies there
+    flags: int = 0  # what the thread is asked, or told: abi.BLOCK_*
+
+
 class Diversion:
     """Everything that diverting one thread needs, allocated before the thread is touched."""
 
-    def __init__(self, pid, tid, entry, request_buffer, nonce, mappings, restarts=True, flags=0):
+    def __init__(self, pid, tid, errand, mappings, *, restarts=True):
         """
-        :param entry: absolute address of the runtime's request entry.
-        :param request_buffer: absolute address of the runtime's buffer.
-        :param nonce: of the request that lies there.
+        :param errand: Errand.
         :param mappings: of the process, ascending (maps.Mapping).
         :param restarts: whether the thread may make the system call restart_syscall.
-        :param flags: what the thread is asked, or told: abi.BLOCK_*.
         """
         requests.require_binding()
         self.restarts = restarts
         self.pid = pid
         self.tid = tid
-        self.entry = entry
-        self.nonce = nonce
-        self.nonce_address = request_buffer + abi.REQUEST.offsets["nonce"]
+        self.entry = errand.entry
+        self.nonce = errand.nonce
+        self.nonce_address = errand.request_buffer + abi.REQUEST.offsets["nonce"]
         self.mappings = mappings
         # Looked for now, so that it need not be while the thread is held.
         self.main_stack = next((mapping for mapping in mappings if mapping.path == MAIN_STACK), None)
@@ -90,8 +96,8 @@ class Diversion:
         self.xstate = IoVector(self.block_address + abi.BLOCK_XSTATE, EXTENDED_STATE_LIMIT)
         self.interrupted = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["interrupted"])
         self.saved_mask = ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["signal_mask"])
-        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["nonce"]).value = nonce
-        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["flags"]).value = flags
+        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["nonce"]).value = errand.nonce
+        ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["flags"]).value = errand.flags
         self.word = ctypes.create_string_buffer(32)
         self.piece = ctypes.create_string_buffer(PIECE)
         self.local = IoVector()

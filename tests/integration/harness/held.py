@@ -13,7 +13,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
-from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion, Errand
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 
 from .polling import wait_until
@@ -29,7 +29,8 @@ class HeldDiversion(Diversion):
         nonce, buffer = random.getrandbits(63) | 1, subject.state.request
         write_memory(subject.proc_tid, buffer, abi.REQUEST.size * b"\0")
         write_memory(subject.proc_tid, buffer + abi.REQUEST.offsets["nonce"], nonce.to_bytes(8, "little"))
-        super().__init__(victim.pid, thread, subject.state.entry, buffer, nonce, read_maps(subject.proc_tid))
+        super().__init__(
+            victim.pid, thread, Errand(subject.state.entry, buffer, nonce), read_maps(subject.proc_tid))
         self.meanwhile = meanwhile
 
     def _hold(self) -> None:

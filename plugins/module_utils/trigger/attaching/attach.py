@@ -33,7 +33,7 @@ from ...process.running import Rows, Running
 from ...process.safe_point import NOT_UNWOUND, STACK_LIMIT, look_at_blocked, survey_grounds
 from ...process.subject import examine, require_available
 from ...process.unwinder import hangs_on_register
-from ...tracee.bootstrap import Bootstrap
+from ...tracee.bootstrap import Bootstrap, Candidate, Claim, Surroundings
 from ...tracee.errors import MovedOn, StepFailed, ThreadRefused
 from ...tracee.glance import registers_in_call
 from ..borrowing.delivery import Delivery
@@ -401,9 +401,11 @@ class _Attempt:
                     self._note(f"thread {tid} {why}", passing=why == _MOVED_ON)
                     return False
             self.tries += 1
+            candidate = Candidate(
+                subject.pid, tid, inner_thread_id(subject.pid, tid), proof, self.permitted[tid].restart)
             bootstrap = Bootstrap(
-                subject.pid, tid, self.memory, self.layout.place, nonce, expected, proof, grounds.code,
-                read_maps(subject.proc_tid), inner_thread_id(subject.pid, tid), self.permitted[tid].restart,
+                candidate, self.layout.place, Claim(nonce, expected),
+                Surroundings(self.memory, grounds.code, read_maps(subject.proc_tid)),
             )
             confirm(subject.identity)
             try:

@@ -19,7 +19,7 @@ from ...process.patience import Patience
 from ...process.procfs import confirm, thread_ids
 from ...process.runtime import Result
 from ...process.subject import goes_on_without
-from ...tracee.diversion import Diversion
+from ...tracee.diversion import Diversion, Errand
 from ...tracee.errors import StepFailed, ThreadRefused
 from ..resolution.request import new_nonce
 from .answer import await_result
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
 class Borrower:
     """Carries one request to one process."""
 
-    def __init__(self, subject, files, build, options, contents=None, only=None, makes_file=False):
+    def __init__(self, subject, files, build, options, *, contents=None, only=None, makes_file=False):
         """
         :param subject: process.subject.Subject.
         :param files: process.mapped.MappedFiles.
@@ -195,10 +195,9 @@ class Borrower:
                 self.permitted[tid] = require_permitted(
                     subject.pid, tid, self.makes_file, self.options.seccomp
                 )
+            errand = Errand(state.entry, state.request, nonce, self._flags(self.permitted[tid]))
             diversion = Diversion(
-                subject.pid, tid, state.entry, state.request, nonce, self._newest_mappings(tid),
-                self.permitted[tid].restart, self._flags(self.permitted[tid]),
-            )
+                subject.pid, tid, errand, self._newest_mappings(tid), restarts=self.permitted[tid].restart)
             self.space.write(state.request, self.build(nonce))
             confirm(subject.identity)
             if self.options.announce is not None:

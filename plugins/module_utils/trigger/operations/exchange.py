@@ -65,8 +65,8 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
     def build(nonce):
         path = job.source.path if contents is None else ""
         return build_request(
-            operation, nonce, job.livepatch, path, libraries, settled, suspended, replaced, subject.state.interface,
-            job.source.instance_id)
+            operation, nonce, job.livepatch, path, libraries, settled, suspended=suspended, replaced=replaced,
+            interface=subject.state.interface, instance_id=job.source.instance_id)
 
     size = len(build(1))
     if size > subject.state.request_capacity:
@@ -83,7 +83,8 @@ def _ask(job, subject, operation, libraries, suspended, contents):
     build = yield from prepared(job, subject, operation, libraries, suspended, contents)
     # Landings are pages of a memory file.
     makes_file = contents is not None or any(library.puns is not None for library in libraries)
-    return (yield from Borrower(subject, job.files, build, job.options, contents, makes_file=makes_file).run())
+    return (yield from Borrower(
+        subject, job.files, build, job.options, contents=contents, makes_file=makes_file).run())
 
 
 def _bring(job, subject, libraries, suspended, before):

@@ -217,7 +217,7 @@ _NEWEST = abi.INTERFACES[abi.ABI_VERSION]
 
 
 def build_request(
-    operation, nonce, livepatch, path, libraries, settled, suspended=0, replaced=(), interface=_NEWEST,
+    operation, nonce, livepatch, path, libraries, settled, *, suspended=0, replaced=(), interface=_NEWEST,
     instance_id="",
 ):
     """The bytes of a request.

@@ -23,7 +23,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.x86_64 impo
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import Mapping, read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import custody, stack
-from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion, Errand
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadEnded, ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.interruption import interruption, make_again
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
@@ -105,7 +105,7 @@ def test_refused_thread_does_not_see_that_it_was_held(tmp_path):
                 while getattr(procfs.read_system_call(process.pid, process.pid), "number", None) != EPOLL_WAIT:
                     assert time.monotonic() < deadline
                 # There is no request at address 0.
-                refused = Diversion(process.pid, process.pid, 0, 0, 1, read_maps(process.pid), True)
+                refused = Diversion(process.pid, process.pid, Errand(0, 0, 1), read_maps(process.pid))
                 with pytest.raises(ThreadRefused, match="cannot be read"):
                     refused.run()
             assert not select.select([process.stdout], [], [], 0.1)[0], process.stdout.readline()

@@ -20,7 +20,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process import s
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_system_call
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
-from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion, Errand
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import seccomp_check
@@ -223,7 +223,8 @@ def test_thread_whose_sleep_may_not_be_gone_on_with_is_not_diverted(padded, star
     for _time in range(10):
         victim.wait(lambda: getattr(read_system_call(victim.pid, victim.pid), "number", None) == CLOCK_NANOSLEEP,
                     "it sleeps")
-        diversion = Diversion(victim.pid, victim.pid, state.entry, state.request, 0, read_maps(victim.pid), False)
+        errand = Errand(state.entry, state.request, 0)
+        diversion = Diversion(victim.pid, victim.pid, errand, read_maps(victim.pid), restarts=False)
         try:
             diversion.run()
         except ThreadRefused as error:
