@@ -28,7 +28,7 @@ int other(int v)
 """
 MAKEFILE = """\
 libagain.so: again.o
-\t@COMPILER@ -shared -Wl,--build-id -Wl,-soname,libagain.so -o $@ again.o
+\t@LINKER@ -shared -Wl,--build-id -Wl,-soname,libagain.so -o $@ again.o
 again.o: again.c
 \t@COMPILER@ -O2 -g -fPIC @PADDING@ -c again.c
 """
@@ -74,19 +74,22 @@ class Process:
 
 
 class Maker:
-    """Builds livepatches of SOURCE with some text replaced; ``library`` is what they are for."""
+    """Builds livepatches of a source with some text replaced; ``library`` is what they are for."""
 
-    def __init__(self, directory, compiler="gcc", padding=PADDING):
+    def __init__(self, directory, compiler="gcc", padding=PADDING, source=SOURCE):
+        self.source = source
         self.directory = directory
         self.tree = directory / "source"
         self.tree.mkdir()
-        (self.tree / "Makefile").write_text(MAKEFILE.replace("@COMPILER@", compiler).replace("@PADDING@", padding))
-        (self.tree / "again.c").write_text(SOURCE.replace("@NEW@", ""))
+        linker = compiler.split()[0]
+        (self.tree / "Makefile").write_text(
+            MAKEFILE.replace("@LINKER@", linker).replace("@COMPILER@", compiler).replace("@PADDING@", padding))
+        (self.tree / "again.c").write_text(source.replace("@NEW@", ""))
         self.library = directory / "work" / "before" / "libagain.so"
 
     def build(self, changes, *options):
         """The report on the livepatch that makes ``changes``, {old text: new text}; it stays where it is."""
-        text = SOURCE
+        text = self.source
         for old, new in changes.items():
             assert old in text
             text = text.replace(old, new)
@@ -183,6 +186,45 @@ def test_a_variable_that_cannot_go_on_is_refused_or_starts_anew(tmp_path, start)
         ulp.succeed("trigger", "-p", process.pid, anew)
         assert process.ask("fix", 1) == 10
         ulp.succeed("trigger", "-p", process.pid, anew, "--revert")
+
+
+CPLUSPLUS = """\
+#include <string>
+@NEW@
+std::string *made(int v) { return new std::string(v, 'x'); }
+extern "C" int fix(int v)
+{
+    return v;
+}
+"""
+
+
+def test_objects_of_cplusplus(tmp_path, start):
+    """An object of a function is made once, by whichever livepatch comes first: its guard is a variable as well.
+
+    Seen to fail with a string that was made again.
+    """
+    maker = Maker(tmp_path, "g++ -x c++", source=CPLUSPLUS)
+    new = "namespace kept { static struct { long a, b; } pair; struct nothing {} none; }\nstatic std::string *last;"
+    body = """    static std::string seen = std::string(v, 'x');
+    seen += "xx";
+    kept::pair.b += v;
+    last = &seen;
+    return kept::pair.b * 100 + last->size();
+"""
+    first = maker.build({"@NEW@": new, "    return v;\n": body})
+    assert all(not each["obstacle"] for each in first["variables"]), first["variables"]
+    assert {"again.c/_ZGVZ3fixE4seen", "again.c/_ZZ3fixE4seen"} <= {each["name"] for each in first["variables"]}
+    second = maker.build({"@NEW@": new, "    return v;\n": "    v *= 2;\n" + body})["path"]
+    third = maker.build({"@NEW@": new.replace("long a, b", "double a, b"), "    return v;\n": body})["path"]
+    process = start(maker.library)
+    ulp = Ulp()
+    ulp.succeed("trigger", "-p", process.pid, first["path"])
+    assert process.ask("fix", 3) == 300 + 5
+    ulp.succeed("trigger", "-p", process.pid, second)
+    assert process.ask("fix", 1) == 500 + 7
+    answer = ulp.run("trigger", "-p", process.pid, third)
+    assert answer.status == 1 and "it is of another type there" in answer.errors
 
 
 def test_a_livepatch_that_does_not_tell_of_its_variables(tmp_path, start):

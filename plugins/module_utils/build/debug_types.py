@@ -219,7 +219,7 @@ class DebugTypes:
     def _read(self) -> None:
         for _scope, variable in self._variables:
             target = self._bare(_type_of(variable))
-            if target is not None and target.tag in _AGGREGATES:
+            if target is not None and target.tag in _AGGREGATES and not self._name(target):
                 self._names.setdefault(target.offset, f"(type of {_symbol_name(variable)})")
         enumerations = []
         for die in self._types:

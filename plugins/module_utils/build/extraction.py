@@ -307,7 +307,8 @@ class _Extraction:
                 return None
             key, symbol = self.defined[name]
             source = self.sources[key]
-        if symbol.type not in (STT_OBJECT, STT_TLS):
+        # What takes no room has no value.
+        if symbol.type not in (STT_OBJECT, STT_TLS) or not symbol.size:
             return None
         # Asked of the first object: with the medium code model constants may stand among what is writable.
         first = source.change.difference.after

@@ -25,6 +25,9 @@ from .replacing import UnitChange
 
 _NUMBERED = re.compile(r"(.+)\.\d+")
 _OF_FUNCTION = "()::"
+# As the C++ ABI mangles names, and those of what guards a static object of a function.
+_MANGLED, _GUARD = "_Z", "_ZGV"
+_LENGTH = re.compile(r"\d{1,6}")
 _THREAD_LOCAL = "it is thread-local"
 _COMMON = "it is a common symbol, which -fno-common avoids"
 _SEVERAL = "several variables have that name"
@@ -102,7 +105,28 @@ def _described(
         obstacles.append("no code that was linked refers to it")
     return NewVariable(
         f"{change.source}{FILE_SEPARATOR}{name}" if is_local else name, addresses.get(brought.label, 0), symbol.size,
-        types.get(name, ""), words, "; ".join(obstacles))
+        _type_of(name, types), words, "; ".join(obstacles))
+
+
+def _type_of(name: str, types: dict[str, str]) -> str:
+    """The digest of a variable's type; "" if it is not known, or may be that of another."""
+    if name in types:
+        return types[name]
+    if not name.startswith(_MANGLED) or name.startswith(_GUARD):
+        return ""
+    # C++ has a mangled name behind the namespaces or, of one that no other file sees, that of the source.
+    names = {name, _source_name(name)}
+    found = {digest for known, digest in types.items() if known.rpartition("::")[2] in names}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _source_name(mangled: str) -> str:
+    """The last name within a mangled one: each has its length before it (Itanium C++ ABI, 5.1.3)."""
+    name, position = "", len(_MANGLED)
+    while match := _LENGTH.search(mangled, position):
+        position = match.end() + int(match.group())
+        name = mangled[match.end():position]
+    return name
 
 
 def _lasting(name: str, change: UnitChange, types: dict[str, str]) -> tuple[str, bool]:

@@ -83,14 +83,10 @@ def taken_over(job, subject, libraries):
 def _earlier(job, subject, library):
     """The _Earlier for a library: first those that are applied, then those that were reverted, the newest first."""
     target = library.target
-    # Where the process has loaded the library several times, each copy has variables of its own.
-    elsewhere = {
-        hooked.domain for hooked in subject.state.libraries
-        if hooked.build_id == target.build_id and hooked.base != library.library.base
-    }
-    for patch in sorted(subject.state.patches, key=lambda patch: (patch.applied, patch.universe), reverse=True):
-        if patch.domain in elsewhere:
-            continue
+    # All that this copy of the library was ever patched by is of one domain; another copy has variables of its own.
+    domains = {hooked.domain for hooked in subject.state.libraries if hooked.base == library.library.base}
+    known = [patch for patch in subject.state.patches if patch.domain in domains]
+    for patch in sorted(known, key=lambda patch: (patch.applied, patch.universe), reverse=True):
         other = livepatch_of(subject, patch)
         if other is None:
             raise UlpError(
