@@ -364,10 +364,10 @@ def test_an_inline_function_of_several_files(build_with):
     change = ("inline.h", "v * 3", "v * 4")
     fields = build_with(change)
     assert replaced(fields) == {"libone.so": ["uses_inline"], "libtwo.so": ["second"]}
-    assert [warning.split()[3] for warning in fields["warnings"] if "machine" not in warning] == ["prog"]
+    assert [warning.split()[5] for warning in fields["warnings"] if "machine" not in warning] == ["prog"]
     fields = build_with(change, targets=("libone.so",))
     assert replaced(fields) == {"libone.so": ["uses_inline"]}
-    assert {warning.split()[3] for warning in fields["warnings"] if "machine" not in warning} == {"libtwo.so", "prog"}
+    assert {warning.split()[5] for warning in fields["warnings"] if "machine" not in warning} == {"libtwo.so", "prog"}
 
 
 def test_an_initial_value_is_allowed_by_name(build_with):
