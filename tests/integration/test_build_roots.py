@@ -277,6 +277,18 @@ def command_line(pid):
         return b""
 
 
+def test_what_ends_in_the_middle(words, roots, tmp_path):
+    """Guards what was built before, in this root and in others, where something ends the process that builds."""
+    first = [*unproved(words), *in_roots(roots[0])]
+    deadly = [*first, "--build", "kill -KILL 2", *in_roots(roots[1])]
+    answer = Ulp().run(*deadly, "--json")
+    assert answer.status == 1 and answer.errors.count("the process that builds was killed") == 2, str(answer)
+    parts = answer.json()["builds"]
+    assert [(part["root"], part["build"], part["error"] is None) for part in parts] == [
+        (str(root), command, command is not None) for root in roots for command in ("make", None)]
+    assert len(outputs(tmp_path)) == 4
+
+
 def test_time_is_bounded(words, roots):
     slow = [*words, "--build-timeout", "1"]
     slow[slow.index("make")] = "sleep 98765"

@@ -85,7 +85,7 @@ def _locked(directory: str, progress: Callable[[str], None]) -> Iterator[None]:
 
 def _in_place(place: Mapping[str, str], order: Order, commands: Sequence[str], running: Sequence[str], several: bool,
               delivery: _Delivery, progress: Callable[[str], None]) -> list[Part]:
-    """The parts of one root or image; of one part, where nothing could be built there."""
+    """The parts of one root or image, with one about what kept others from being built, if anything did."""
     (kind, name), = place.items()
 
     def say(step: str) -> None:
@@ -99,11 +99,10 @@ def _in_place(place: Mapping[str, str], order: Order, commands: Sequence[str], r
     try:
         root = Root(require_root(name)) if kind == "root" else Root(
             require_root(unpacked_image(name, _made(work), say)), name)
-        parts = _built(root, order, commands, running, several, _made(os.path.join(work, "work")), say)
+        _build_in(root, order, commands, running, several, _made(os.path.join(work, "work")), parts, say)
     except UlpError as error:
-        left = delivery.left(staged)
-        sentence = str(error.args[0]) + (f"; {sentence_on(left)}" if left else "")
-        parts = [Part(None, None, None, sentence)]
+        left = [] if parts else delivery.left(staged)
+        parts.append(Part(None, None, None, str(error.args[0]) + (f"; {sentence_on(left)}" if left else "")))
     return [delivery.deliver(part, staged)._replace(place=place) for part in parts]
 
 
@@ -115,16 +114,15 @@ def _made(directory: str) -> str:
     return directory
 
 
-def _built(root: Root, order: Order, commands: Sequence[str], running: Sequence[str], several: bool, work: str,
-           say: Callable[[str], None]) -> list[Part]:
-    """What came of each variant in a root; paths of livepatches are those in the work directory."""
+def _build_in(root: Root, order: Order, commands: Sequence[str], running: Sequence[str], several: bool, work: str,
+              parts: list[Part], say: Callable[[str], None]) -> None:
+    """Build each variant in a root, and add what came of it to ``parts``; livepatches are in the work directory."""
     output = os.path.join(work, _STAGED)
     if order.output.endswith(".ulp") and not os.path.isdir(order.output):
         output = os.path.join(output, os.path.basename(order.output))
     order, readable = _inside(order._replace(work=work, output=output))
     programs = [("dpkg-buildpackage", "dpkg-dev")] * (order.debian is not None) + [
         ("rpmbuild", "rpm")] * (order.srpm is not None)
-    parts: list[Part] = []
 
     def act(send: Callable[[Any], None]) -> None:
         enter(root, readable, [work])
@@ -142,7 +140,6 @@ def _built(root: Root, order: Order, commands: Sequence[str], running: Sequence[
             parts.append(Part(command, file, BuildResult(*result) if result is not None else None, error))
 
     run_apart(act, listen)
-    return parts
 
 
 def _inside(order: Order) -> tuple[Order, list[str]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from types import MappingProxyType
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
@@ -66,7 +66,7 @@ def build_variants(order: Order, commands: Sequence[str], running: Sequence[str]
         way, file = next(iter(commands), None), next(iter(running), None)
         return build(request_for(order._replace(build=way, running=file), progress, check), progress)
     require_directory(order)
-    return together(variants(order, commands, running, progress, check))
+    return together(list(variants(order, commands, running, progress, check)))
 
 
 def require_directory(order: Order) -> None:
@@ -79,8 +79,8 @@ def require_directory(order: Order) -> None:
 
 
 def variants(order: Order, commands: Sequence[str], running: Sequence[str], progress: Callable[[str], None],
-             check: bool = False, tell_apart: bool = True) -> list[Part]:
-    """What came of each variant; arguments as for build_variants().
+             check: bool = False, tell_apart: bool = True) -> Iterator[Part]:
+    """What came of each variant, as soon as it is known; arguments as for build_variants().
 
     :param tell_apart: have the build ID in the names of livepatches even if there is one variant alone.
     """
@@ -88,15 +88,17 @@ def variants(order: Order, commands: Sequence[str], running: Sequence[str], prog
     files: list[str | None] = [*dict.fromkeys(running)] or [None]
     work = work_directory(order)
     tell_apart = tell_apart or len(ways) > 1 or len(files) > 1
-    parts = []
     for file in files:
         tried = []
         for way in ways:
-            tried.append(_part(order, work, way, file, len(ways) > 1, tell_apart, progress, check))
-            if file is not None and not tried[-1].is_other_build and tried[-1].error is None:
+            part = _part(order, work, way, file, len(ways) > 1, tell_apart, progress, check)
+            tried.append(part)
+            if file is None:
+                yield part
+            elif not part.is_other_build and part.error is None:
                 break
-        parts += tried if file is None else [_best(tried)]
-    return parts
+        if file is not None:
+            yield _best(tried)
 
 
 def _part(order: Order, work: str, command: str | None, running: str | None, separate: bool, tell_apart: bool,
