@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import resource
+import tempfile
 import time
 from pathlib import Path
 
@@ -64,17 +65,20 @@ def fixture_group():
     def group(victim, controller):
         parent = CGROUPS / controller if controller else next(
             (place for place in (CGROUPS, CGROUPS / "unified") if (place / "cgroup.procs").exists()), CGROUPS)
-        place = parent / f"ulp-test-{os.getpid()}-{len(made)}"
         try:
-            place.mkdir()
+            place = Path(tempfile.mkdtemp(prefix="ulp-test-", dir=parent))
+            made.append((parent, place))
             (place / "cgroup.procs").write_text(str(victim.pid))
         except OSError:
             pytest.skip(f"no control group can be made in {parent}")
-        made.append((parent, place))
         return place
 
     yield group
     for parent, place in made:
+        # What is frozen cannot even be killed.
+        for switch, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            if (place / switch).exists():
+                (place / switch).write_text(thawed)
         for pid in (place / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):
                 (parent / "cgroup.procs").write_text(pid)
@@ -157,18 +161,17 @@ def test_memory_that_is_locked(start, apply):
 
 
 @pytest.mark.parametrize("attached", [False, True])
-def test_memory_of_the_control_group_is_used_up(attached, start, apply, tmp_path):
+def test_memory_of_the_control_group_is_used_up(attached, start, apply):
     """At its limit: the kernel ends a process that touches a page more.  Seen to end so, by SIGKILL."""
-    place = CGROUPS / "memory" / f"ulp-test-{os.getpid()}-{attached:d}"
-    limit = place / "memory.limit_in_bytes"
-    if not limit.parent.parent.joinpath("cgroup.procs").exists():
-        place = CGROUPS / place.name
-        limit = place / "memory.max"
+    parent = CGROUPS / "memory" if (CGROUPS / "memory" / "cgroup.procs").exists() else CGROUPS
     try:
-        place.mkdir()
-        assert limit.exists()
-    except (OSError, AssertionError):
-        pytest.skip("no control group can be made that limits memory")
+        place = Path(tempfile.mkdtemp(prefix="ulp-test-", dir=parent))
+    except OSError:
+        pytest.skip(f"no control group can be made in {parent}")
+    limit = next((place / name for name in ("memory.limit_in_bytes", "memory.max") if (place / name).exists()), None)
+    if limit is None:
+        place.rmdir()
+        pytest.skip(f"no control group limits memory in {parent}")
     # What it reads of files has been read before, and counts elsewhere; its own memory counts there, from the start.
     start(attached)
     victim = start(attached, ("sh", "-c", f'echo $$ >{place}/cgroup.procs && exec "$@"', "sh"))
