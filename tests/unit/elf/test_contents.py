@@ -79,6 +79,7 @@ KINDS = {
     "section headers beyond any file": (header(sections=(1 << 64) - 64, section_count=3, names=1), None),
     "65,535 notes": (header([segment(PT_NOTE, filesz=SIXTEEN_MEGABYTES)] * 65535), EXCESSIVE),
     "many long notes": (header([segment(PT_NOTE, filesz=60000)] * 1000), EXCESSIVE),
+    "notes that are too long together": (header([segment(PT_NOTE, filesz=60000)] * 100), EXCESSIVE),
     "one long note": (header([segment(PT_NOTE, filesz=SIXTEEN_MEGABYTES)]), EXCESSIVE),
     "a note beyond any file": (header([segment(PT_NOTE, offset=1 << 63, filesz=64)]), None),
     "a long dynamic section": (header([segment(PT_DYNAMIC, filesz=1 << 40)]), EXCESSIVE),

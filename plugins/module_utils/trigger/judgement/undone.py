@@ -107,6 +107,10 @@ def _names(subject, bases, files):
             for function in files.functions(subject.proc_tid, library.mapping):
                 if function.names:
                     names[library.base + function.address] = function.names[0]
+            # In a library without padding there are none.
+            for symbol in files.image(subject.proc_tid, library.mapping).dynamic_symbols():
+                if symbol.defined:
+                    names.setdefault(library.base + symbol.value, symbol.name)
         except MissingDependency:
             raise
         except UlpError:

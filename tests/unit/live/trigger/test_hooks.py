@@ -97,15 +97,19 @@ class LikeUprobe:
 class Uprobe:
     """A real one, as perf(1) and bpftrace(8) set it: perf_event_open(2) with the kind of event called uprobe."""
 
-    def __init__(self, place):
+    def __init__(self, place, alone=False):
+        """
+        :param alone: in that process, and in no other that has mapped the file.
+        """
         self.path = ctypes.create_string_buffer(os.fsencode(place.path))
         # type, size, config, sample, sample_type, read_format, flags (disabled), wakeup, bp_type, path, offset
         attributes = ctypes.create_string_buffer(struct.pack(
             "<IIQQQQQIIQQ48x", int(UPROBE_TYPE.read_text(encoding="ascii")), 128, 0, 0, 0, 0, 0, 0, 0,
             ctypes.addressof(self.path), place.offset,
         ), 128)
-        # For all processes, on processor 0: with a PID it would be in that process alone.
-        self.descriptor = libc.syscall(PERF_EVENT_OPEN, attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC)
+        # For all processes, on processor 0: with a PID it is in that process alone.
+        pid, processor = (place.pid, -1) if alone else (-1, 0)
+        self.descriptor = libc.syscall(PERF_EVENT_OPEN, attributes, pid, processor, -1, PERF_FLAG_FD_CLOEXEC)
         self.error = ctypes.get_errno()
         if self.descriptor >= 0:
             assert byte_at(place) == INT3

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness.victim import Victim
+from test_hooks import Place, Uprobe
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.code import JUMP_SIZE
@@ -443,3 +444,37 @@ def test_functions_of_a_program(runtime, tmp_path, files, options):
             assert trigger.revert(victim.pid).outcome == "reverted"
     finally:
         victim.kill()
+
+
+@pytest.mark.parametrize("kind", [PUN, WIDE, SHORT])
+def test_uprobe_set_and_removed(python, livepatch, files, kind):
+    """The kernel puts back the one byte of the file that it takes for its own, in the middle of a hook of several.
+
+    Seen to fail with *function at 0x3b00*: only functions with padding had names.
+    """
+    livepatch = only(kind, livepatch)
+    pair = livepatch.targets[0].functions[0]
+    trigger = Trigger(livepatch, files, Options())
+    assert trigger.apply(python.pid).outcome == "patched"
+    new = python.ask("?")
+    state = examine(python.pid, files).state
+    (library,) = state.libraries
+    entry = library.base + pair.old_offset
+    hook = next(hook for hook in hooks_of(python.pid, state, library) if hook.function == entry)
+    offset = ElfImage.open(LIBZ.resolve()).offset_of(hook.start - library.base, 1)
+    probe = Uprobe(Place(python.pid, LIBZ.resolve(), offset, hook.start, 0), alone=True)
+    if probe.descriptor < 0:
+        pytest.skip(f"no uprobes for us: {os.strerror(probe.error)}")
+    try:
+        row = trigger.check(python.pid)
+        assert row.outcome == "failed" and "a breakpoint is set at its entry" in row.reason, row
+        assert not trigger.apply(python.pid).changed
+    finally:
+        probe.remove()
+    row = trigger.check(python.pid)
+    assert row.outcome == "failed" and f"function {pair.old} of libz.so.1" in row.reason, row
+    row = trigger.apply(python.pid)
+    assert (row.outcome, row.changed) == ("patched", True), row
+    assert python.ask("?") == new
+    assert trigger.check(python.pid).outcome == "already_patched"
+    assert trigger.revert(python.pid).outcome == "reverted"
