@@ -17,7 +17,6 @@ from ..errors import BadElf
 from ..named_tuple import NamedTuple
 
 SHN_LORESERVE = 0xFF00
-SHN_ABS = 0xFFF1
 SHN_COMMON = 0xFFF2
 SHN_XINDEX = 0xFFFF
 SHF_WRITE = 1
