@@ -180,20 +180,29 @@ def test_a_root_that_changes_is_built_in_anew(words, tmp_path):
 
 
 def test_an_ordinary_user(words, roots, tmp_path):
-    """Guards user namespaces: no right of root is needed, and none is had by what the build runs."""
+    """Guards user namespaces: no right of root is needed, and none is had by what the build runs.
+
+    Seen to fail, with a test that ran without the livepatch, while the process that builds could still mount: it was
+    closed to the processes of the test then.
+    """
     command = shutil.copy(COMMAND, tmp_path / "ulp")
     runtime = shutil.copy(RUNTIME, tmp_path / "libpulp.so")
     for name in ("work", "out"):
         (tmp_path / name).mkdir()
         os.chown(tmp_path / name, NOBODY, NOBODY)
-    (tmp_path / "the source" / "Makefile").write_text(
-        MAKEFILE.replace("fix.o: fix.c\n", "fix.o: fix.c\n\tid -u >&2; ! mount -t tmpfs none /mnt\n\t! touch /usr/x\n"))
+    tree = tmp_path / "the source"
+    (tree / "try.c").write_text("int fix(int v);\nint main(void) { return fix(0) < 1000; }\n")
+    (tree / "Makefile").write_text(
+        "all: libfix.so.1 try\n" + MAKEFILE.replace(
+            "fix.o: fix.c\n", "fix.o: fix.c\n\tid -u >&2; ! mount -t tmpfs none /mnt\n\t! touch /usr/x\n")
+        + "try: try.c libfix.so.1\n\t$(CC) -o $@ try.c ./libfix.so.1\n")
     words[words.index("--runtime") + 1] = runtime
     words.remove("--as-root")
     user = Ulp(command=(sys.executable, command), wrap=(
         "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"))
-    report = user.succeed(*words, *in_roots(*roots), "--json").json()
+    report = user.succeed(*words, *in_roots(*roots), "--test", "./try", "--json").json()
     assert len(report["targets"]) == 2 and all(target["proof"] for target in report["targets"])
+    assert all(part["test"]["patched"] for part in report["builds"])
     (log, *_others) = (tmp_path / "work").glob("root-*/work/build-before.log")
     assert str(NOBODY) in log.read_text().splitlines()
 

@@ -7,10 +7,10 @@ Three processes: the *outer* one leaves the namespaces of its parent; the *first
 ones, reaps, and ends with its parent, however that ends; the *worker* runs the function.  When the first process ends,
 the kernel kills all others of its namespace, and with the last of them their mounts are gone.
 
-An ordinary user stays that user: a user namespace gives the worker the right to mount under the user's own ID, and each
-program that it starts loses that right again.
+An ordinary user stays that user: a user namespace gives the worker the right to mount under the user's own ID, until it
+gives that up.
 
-Sources: namespaces(7), pid_namespaces(7), user_namespaces(7), mount_namespaces(7), pivot_root(2).
+Sources: namespaces(7), pid_namespaces(7), user_namespaces(7), mount_namespaces(7), pivot_root(2), capabilities(7).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_UNBINDABLE = 1024, 2048, 4096, 16384, 1 << 17
 _MS_PRIVATE, MS_RELATIME = 1 << 18, 1 << 21
 _MNT_DETACH = 2
+# capget(2): the version, with 64 capabilities in two sets of three words of 32 bits.
+_CAPABILITY_VERSION = 0x20080522
 _FAILED = 1
 
 Message = Any
@@ -182,3 +184,21 @@ def change_root(directory: str) -> None:
         os.chdir("/")
     except OSError as error:
         raise FileProblem("change the root to", directory, error) from error
+
+
+def give_up_capabilities() -> None:
+    """Be an ordinary process of an ordinary user again; root stays what it is.
+
+    A process with capabilities is closed to those of the same user without any (ptrace(2), "Ptrace access mode
+    checking"), and the processes of a test reach this one by its descriptors.
+
+    :raises FileProblem: the kernel refuses.
+    """
+    if os.geteuid() == 0:
+        return
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    none = (ctypes.c_uint32 * 6)()
+    try:
+        _call("capset", header, none)
+    except OSError as error:
+        raise FileProblem("give up the capabilities of", "the process that builds", error) from error

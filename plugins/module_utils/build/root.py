@@ -39,6 +39,7 @@ from .namespaces import (
     MS_REMOUNT,
     MS_UNBINDABLE,
     change_root,
+    give_up_capabilities,
     mount,
 )
 
@@ -109,6 +110,7 @@ def enter(root: Root, readable: Iterable[str], writable: Iterable[str]) -> None:
         raise FileProblem("enter", root.directory, error) from error
     finally:
         os.umask(before)
+    give_up_capabilities()
     for name in [name for name in os.environ if name.startswith(_OF_THE_HOST)]:
         del os.environ[name]
     os.environ.update(PATH=_PATH, HOME="/tmp")
