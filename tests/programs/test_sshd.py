@@ -205,8 +205,15 @@ def become_of(row):
 
 def sessions_with(listener, command):
     """PIDs of the listener's children that have a child which runs ``command``."""
-    return [child for child in children(listener)
-            if any(Path(f"/proc/{below}/comm").read_text().strip() == command for below in children(child))]
+    return [child for child in children(listener) if any(runs(below, command) for below in children(child))]
+
+
+def runs(pid, command):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == command
+    except OSError:
+        # It has ended meanwhile, as sessions do all the time.
+        return False
 
 
 def children(pid):
