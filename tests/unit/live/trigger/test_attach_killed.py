@@ -171,14 +171,14 @@ def is_alone(victim, threads):
 # How often each step of each victim is tried, of those that a normal run leaves out, too: `make soak` says 20.
 CYCLES = int(os.environ.get("ULP_KILLS", "0"))
 WAITING, BUSY = ("nanosleep", "fork"), ("compute", "allocate", "python")
-# A worker waits five seconds for bytes that do not come, so these steps are taken once each.
+# A worker waits five seconds for bytes that do not come, so a normal run takes each of these steps once.
 OF_BYTES = (("asked", "nanosleep"), ("half the bytes", "fork"), ("sealed", "fork"))
 QUICK = (
     *((step, mode) for step in STEPS for mode in WAITING), *OF_BYTES,
     ("half the code", "compute"), ("SETREGS", "compute"), ("SETREGS", "allocate"), ("worker", "allocate"),
     ("detached", "python"), ("half cleared", "python"),
 )
-THOROUGH = (*((step, mode) for step in STEPS for mode in (*WAITING, *BUSY)), *OF_BYTES)
+THOROUGH = tuple((step, mode) for step in (*STEPS, *STEPS_OF_BYTES) for mode in (*WAITING, *BUSY))
 
 
 @pytest.fixture(name="victim_of")
