@@ -14,7 +14,7 @@ from ...errors import UlpError
 from ...process.errors import ProcessGone
 from ...process.maps import mapping_at, read_maps
 from ...process.memory import read_memory
-from ...process.procfs import read_system_call, thread_ids
+from ...process.procfs import ENDED_STATES, PF_EXITING, read_stat, read_system_call, thread_ids
 from ...process.safe_point import STACK_LIMIT
 from ...process.words import lies_in, words_in
 from ...tracee.errors import ThreadRefused
@@ -48,7 +48,7 @@ def clear(subject, place, memory):
         patient = time.monotonic() - started < _PATIENCE
         mappings = read_maps(subject.proc_tid)
         for tid in sorted(inside):
-            if _is_outside(subject.pid, tid, ranges, mappings, patient):
+            if _is_outside(subject.pid, tid, ranges, mappings, patient) or _has_ended(subject.pid, tid):
                 inside.remove(tid)
             if not patient:
                 # It may have taken long to stop; meanwhile other processes have their turn.
@@ -85,6 +85,15 @@ def _is_outside(pid, tid, ranges, mappings, patient):
     except (ThreadRefused, UlpError):
         return False
     return stack is not None and not lies_in(instruction, ranges) and not any(words_in(stack, ranges))
+
+
+def _has_ended(pid, tid):
+    """Whether thread ``tid`` executes nothing of the program any more: a main thread may end before the others do."""
+    try:
+        stat = read_stat(pid, tid)
+    except ProcessGone:
+        return True
+    return stat.state in ENDED_STATES or bool(stat.flags & PF_EXITING)
 
 
 def _stack(pid, pointer, mappings):

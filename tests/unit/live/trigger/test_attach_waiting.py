@@ -10,6 +10,8 @@ import os
 import pytest
 from conftest import Busy, compiled
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_stat
+
 # As in busy.c: what the library has answered last, and the rounds.
 SHOWN = r"""
 #include <fcntl.h>
@@ -148,3 +150,19 @@ def test_own_allocator(run, padded, runtime, trigger):
     Seen to be refused after the whole time limit, with *is perhaps in the program's own memory allocator*.
     """
     attach_and_patch(run(ALLOCATOR, "-rdynamic", "-fno-builtin"), padded, runtime, trigger)
+
+
+def test_main_thread_that_has_ended(padded, start, trigger, runtime):
+    """The code that has loaded the runtime goes, as the main thread can't be in it any more.
+
+    Seen to fail (it *stays behind the C library's code*, and whatever was done next *an attach was cut off*) with the
+    main thread waited for.
+    """
+    victim = start(padded, "orphan", preload=False)
+    victim.wait(lambda: read_stat(victim.pid).state == "Z", "its main thread has ended")
+    attaching = trigger(padded, runtime=str(runtime / "libpulp.so"), wait_migrated=20)
+    row = attaching.apply(victim.pid)
+    assert (row.outcome, row.attached, row.reason) == ("patched", True, ""), row
+    assert victim.ask("answer") == "5001"
+    row = attaching.revert(victim.pid)
+    assert row.outcome == "reverted" and "cut off" not in row.reason, row
