@@ -236,6 +236,25 @@ def test_what_a_root_may_lack(words, tmp_path):
     refused("should not run as root", "--root", bare)
 
 
+def test_a_runtime_that_the_root_cannot_load(words, roots, tmp_path):
+    """Guards the truth: what could not be tried there is not called proved, and no test of it passes.
+
+    Seen to fail, without any livepatch, as the trial process did not load the library.
+    """
+    absent, runtime = tmp_path / "libabsent.so", tmp_path / "runtime.so"
+    for path, more in ((absent, []), (runtime, ["-Wl,--no-as-needed", absent])):
+        subprocess.run(["gcc", "-shared", "-o", path, "-x", "c", os.devnull, "-x", "none", *more], check=True)
+    absent.unlink()
+    words[words.index("--runtime") + 1] = runtime
+    answer = Ulp().succeed(*words, *in_roots(roots[0]), "--json")
+    (target,) = answer.json()["targets"]
+    assert target["proof"] is None and target["path"]
+    assert f"nothing is proved in the root {roots[0]}, where the runtime {runtime} cannot be loaded" in answer.errors
+    assert "no: try it yourself" in Ulp().succeed(*words, *in_roots(roots[0])).output
+    tested = Ulp().run(*words, *in_roots(roots[0]), "--test", "true")
+    assert tested.status == 1 and "a test runs under the livepatch, and the runtime" in tested.errors
+
+
 def test_links_that_lead_out_of_a_root(words, tmp_path):
     """Guards the host: what a root's symbolic links name is looked for in the root; nothing is written through them."""
     outside = tmp_path / "outside"

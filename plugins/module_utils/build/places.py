@@ -25,7 +25,7 @@ from .left_behind import sentence_on
 from .loaded_code import load
 from .namespaces import run_apart
 from .ordering import Order, require_user, work_directory
-from .root import Root, enter, require_root, require_system, system_digest, system_name
+from .root import Root, enter, require_root, require_system, system_digest, system_name, why_not_loaded
 from .variants import Part, build_variants, require_directory, together, variants
 
 _STAGED = "out"
@@ -129,7 +129,12 @@ def _build_in(root: Root, order: Order, commands: Sequence[str], running: Sequen
         require_system(root, programs)
         name = system_name()
         mine = order._replace(system=system_digest(), built_in=f"{root.name} ({name})" if name else root.name)
+        unproved = _without_runtime(root, order)
+        if unproved:
+            mine = mine._replace(runtime=None)
         for part in variants(mine, commands, running, lambda step: send({"step": step}), tell_apart=several):
+            if part.result is not None:
+                part.result.fields["warnings"] += unproved
             send({"part": [part.command, part.running, part.result, part.error]})
 
     def listen(message: dict[str, Any]) -> None:
@@ -140,6 +145,23 @@ def _build_in(root: Root, order: Order, commands: Sequence[str], running: Sequen
             parts.append(Part(command, file, BuildResult(*result) if result is not None else None, error))
 
     run_apart(act, listen)
+
+
+def _without_runtime(root: Root, order: Order) -> list[str]:
+    """A warning that nothing is proved in the root, where the runtime cannot be loaded; else none.
+
+    :raises BuildFailed: a test was asked for, which needs it.
+    """
+    if order.runtime is None or not os.path.isfile(order.runtime):
+        # Which is refused, as on the build host.
+        return []
+    why = why_not_loaded(order.runtime)
+    if why is None:
+        return []
+    if order.test is not None:
+        raise BuildFailed(f"a test runs under the livepatch, and the runtime {order.runtime} cannot be loaded there:"
+                          f" {why}")
+    return [f"nothing is proved in {root.name}, where the runtime {order.runtime} cannot be loaded: {why}"]
 
 
 def _inside(order: Order) -> tuple[Order, list[str]]:

@@ -247,6 +247,19 @@ def require_system(root: Root, programs: Sequence[tuple[str, str]]) -> None:
     sys.executable = str(python)
 
 
+def why_not_loaded(runtime: str) -> str | None:
+    """Why a process of the root, which was entered, cannot load the runtime, as its loader says it; None: it can.
+
+    A root may have an older C library than the runtime was built for, or another one.
+    """
+    done = subprocess.run([sys.executable, "-SE", "-c", ""], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, check=False,
+                          env={**os.environ, "LD_PRELOAD": os.path.abspath(runtime)})
+    if done.returncode == 0 and b"LD_PRELOAD" not in done.stderr:
+        return None
+    return done.stderr.decode("utf-8", "replace").strip() or f"a process that loads it ends ({done.returncode})"
+
+
 def _python_says(python: str) -> str:
     done = subprocess.run([python, "-SE", "-c", _PYTHON_TEST], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, check=False)
