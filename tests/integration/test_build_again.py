@@ -205,12 +205,16 @@ def test_objects_of_cplusplus(tmp_path, start):
     Seen to fail with a string that was made again.
     """
     maker = Maker(tmp_path, "g++ -x c++", source=CPLUSPLUS)
-    new = "namespace kept { static struct { long a, b; } pair; struct nothing {} none; }\nstatic std::string *last;"
+    new = ("namespace kept { static struct { long a, b; } pair; struct nothing {} none; }\n"
+           "static std::string *last;\ninline int &shared() { static int value = 7; return value; }\n"
+           "struct __attribute__((packed)) { char odd; long *to; } packed_away;")
     body = """    static std::string seen = std::string(v, 'x');
     seen += "xx";
     kept::pair.b += v;
     last = &seen;
-    return kept::pair.b * 100 + last->size();
+    shared()++;
+    packed_away.odd++;
+    return kept::pair.b * 100 + last->size() + 10000 * shared();
 """
     first = maker.build({"@NEW@": new, "    return v;\n": body})
     assert all(not each["obstacle"] for each in first["variables"]), first["variables"]
@@ -220,9 +224,9 @@ def test_objects_of_cplusplus(tmp_path, start):
     process = start(maker.library)
     ulp = Ulp()
     ulp.succeed("trigger", "-p", process.pid, first["path"])
-    assert process.ask("fix", 3) == 300 + 5
+    assert process.ask("fix", 3) == 80000 + 300 + 5
     ulp.succeed("trigger", "-p", process.pid, second)
-    assert process.ask("fix", 1) == 500 + 7
+    assert process.ask("fix", 1) == 90000 + 500 + 7
     answer = ulp.run("trigger", "-p", process.pid, third)
     assert answer.status == 1 and "it is of another type there" in answer.errors
 

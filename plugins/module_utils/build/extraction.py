@@ -316,6 +316,9 @@ class _Extraction:
         was_constant = known is not None and known.defined and first.section_of(known).is_constant
         if was_constant or source.meaning.section_of(symbol).is_constant:
             return None
+        if symbol.binding != STB_LOCAL and "@" not in name:
+            # Several units may define it, of which the linker takes one.
+            return self.brought.setdefault(("", name), Brought(key, symbol, name, {}, []))
         if (key, name) not in self.brought:
             label = f"__ulp_new_data_{len(self.brought)}"
             if symbol.type != STT_TLS:
@@ -340,7 +343,7 @@ class _Extraction:
             editor.relocate(relocation, editor.symbol(self.word_for(variable, 0)), R_DISTANCE)
         elif kind == FROM_GOT:
             self.load_whole_address(key, source, section, relocation, self.word_for(variable, distance))
-        elif kind == WORD:
+        elif kind == WORD and not section.is_code:
             number = list(self.sources).index(key)
             label = f"__ulp_word_{number}_{section.index}_{relocation.offset}"
             editor.symbol(label, section.index, relocation.offset)
@@ -354,6 +357,7 @@ class _Extraction:
         elif kind in SHORT_ADDRESSES:
             self.direct.add(key)
         else:
+            variable.obstacles.append("code refers to it in a way that cannot be led elsewhere")
             return False
         return True
 

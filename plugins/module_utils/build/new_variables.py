@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Sequence
 
 from ..errors import UlpError
-from ..livepatch.new_data import ANEW, NewVariable, Word
+from ..livepatch.new_data import ANEW, WORD_SIZE, NewVariable, Word
 from ..livepatch.reference import FILE_SEPARATOR
 from .debug_types import DebugTypes
 from .extraction import Brought
@@ -99,13 +99,15 @@ def _described(
         obstacles.append(_COMMON)
     if ambiguous:
         obstacles.append(_SEVERAL)
+    if any(word.slot % WORD_SIZE for word in words):
+        obstacles.append("a pointer to it lies where no word can be filled in one store")
     if obstacles:
         words = ()
     elif not words:
         obstacles.append("no code that was linked refers to it")
     return NewVariable(
         f"{change.source}{FILE_SEPARATOR}{name}" if is_local else name, addresses.get(brought.label, 0), symbol.size,
-        _type_of(name, types), words, "; ".join(obstacles))
+        _type_of(name, types), words, "; ".join(dict.fromkeys(obstacles)))
 
 
 def _type_of(name: str, types: dict[str, str]) -> str:
