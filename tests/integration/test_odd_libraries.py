@@ -11,7 +11,7 @@ import pytest
 from harness.library import Build, Hazard, run
 from harness.livepatch import APPLIED
 from harness.paths import RUNTIME
-from harness.variant import POST, Variant
+from harness.variant import PADDING_ONLY, POST, STOCK, Variant
 from harness.victim import Victim
 
 LONG = "/a/directory/with/a/name/that/does/not/fit/where/nothing/was/before" * 3
@@ -61,6 +61,28 @@ def test_tool_that_changed_the_library(change, last, tmp_path, preforked, start,
     patch.apply(victim)
     assert (victim.number("version"), victim.number("fresh"), patch.check(victim)) == (2, 2, APPLIED)
     patch.revert(victim)
+    assert victim.number("version") == 1
+
+
+@pytest.mark.parametrize("mode", [POST, PADDING_ONLY, STOCK])
+def test_library_without_section_headers(mode, tmp_path, preforked, start):
+    """Guards what can't be found without them: functions, and the jumps between them; the loader does not need them.
+
+    Seen to fail with "no padding at the address of version; pack the livepatch again", or with damage that there is not.
+    """
+    build = Hazard("blocked", tmp_path).build(Variant(mode), preforked)
+    ulp_file = build.patch("patch", {"version": "patched_version"}, flags=("-DVERSION=2",))
+    build.program()
+    data = bytearray(build.library.read_bytes())
+    # What strip --strip-sections leaves of the ELF header: e_shoff, e_shnum and e_shstrndx are 0.
+    data[40:48], data[60:64] = bytes(8), bytes(4)
+    build.library.unlink()
+    build.library.write_bytes(data)
+    victim = start(build)
+    answer = preforked.run("dispatch", "patch", ulp_file, victim.pid, "--json")
+    (row,) = answer.json()
+    assert (answer.status, row["outcome"]) == (1, "not_patchable")
+    assert f"{build.library} has no section headers" in row["reason"]
     assert victim.number("version") == 1
 
 

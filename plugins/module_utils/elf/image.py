@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..arch.address_space import END_OF_LINKED_SPACE
 from ..arch.elf_format import MACHINE, NAME
 from ..atomic_file import read_file
-from ..errors import BadElf
+from ..errors import BadElf, NotPatchable
 from ..named_tuple import NamedTuple
 from .headers import (
     ELFCLASS64,
@@ -301,6 +301,16 @@ class ElfImage:
         if build_id is None:
             raise self.bad("has no build ID; link it with -Wl,--build-id")
         return build_id
+
+    def require_sections(self) -> None:
+        """Make sure that the file has the table by which its functions, and the jumps between them, are found.
+
+        :raises NotPatchable: a tool has taken it away, which does not keep the loader from loading the file.
+        """
+        if not self.sections:
+            raise NotPatchable(
+                f"{self.name} has no section headers, by which its functions are found: a tool took them away, as"
+                " llvm-strip --strip-sections and sstrip do; install the library with them")
 
     def trm_descriptor(self) -> int | None:
         """The link-time address of the library's struct ulp_trm (see abi.h), or None when trm.o is not in it.

@@ -87,7 +87,8 @@ def post_process(
     :return: PostResult.
     :raises FileProblem: a file cannot be read or written.
     :raises BadElf: the file is no sound library, or has no build ID.
-    :raises NotPatchable: it has no padding, or functions that cannot be handled, all of which are named.
+    :raises NotPatchable: it has no padding, or no section headers, or functions that cannot be handled, all of which
+        are named.
     """
     target = str(path if destination is None else destination)
     if os.path.isdir(target):
@@ -158,6 +159,7 @@ def rewrite(image: ElfImage, allow_untracked: bool = False) -> Rewritten:
     if image.is_program:
         raise image.bad("is a program, which needs no post-processing: padding alone makes its functions patchable")
     image.require_build_id()
+    image.require_sections()
     functions = patchable_functions(image)
     lost = functions_with_lost_entries(image, functions)
     if not functions:

@@ -198,7 +198,8 @@ def _open(
         build_id = image.require_build_id()
         if len(build_id) > BUILD_ID_SIZE:
             raise image.bad(f"has a build ID of {len(build_id)} bytes; link it with -Wl,--build-id=sha1")
-    except (BadElf, FileProblem) as error:
+        image.require_sections()
+    except (BadElf, FileProblem, NotPatchable) as error:
         error.args = (where + str(error),)
         raise
     return image

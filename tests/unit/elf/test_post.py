@@ -275,6 +275,12 @@ def test_libraries_that_cannot_be_handled_are_refused(compile_library, compile_f
     assert isinstance(error, BadElf) and "has no build ID" in str(error)
     error = refused(compile_file("int main(void) { return 0; }", "-no-pie", "-Wl,--build-id", name="executable"))
     assert "is a program, which needs no post-processing" in str(error)
+    path = compile_library(SOURCE, name="no-sections.so")
+    data = bytearray(path.read_bytes())
+    data[40:48], data[60:64] = bytes(8), bytes(4)
+    path.write_bytes(data)
+    error = refused(path)
+    assert isinstance(error, NotPatchable) and "has no section headers" in str(error)
 
 
 def test_exported_functions_without_padding_are_all_named(compile_library):

@@ -10,8 +10,12 @@ from .stock import code_of, hooked_before, puns, require_code, stock_functions
 
 
 def resolved_library(job, subject, match):
-    """The request.ResolvedLibrary of a resolve.Match."""
+    """The request.ResolvedLibrary of a resolve.Match.
+
+    :raises NotPatchable: what it runs does not show where its functions are.
+    """
     image = job.files.image(subject.proc_tid, match.library.mapping)
+    image.require_sections()
     if match.target.has_sites:
         return _stock_library(subject, match, image)
     functions = job.files.functions(subject.proc_tid, match.library.mapping)
