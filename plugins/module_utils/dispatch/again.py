@@ -19,6 +19,7 @@ import time
 
 from ..process.errors import ProcessError
 from ..process.procfs import execution, has_random_addresses, read_stat
+from ..process.subject import has_ended
 from ..trigger import outcome
 from .select import choose, short_name_of
 
@@ -44,6 +45,7 @@ class Passes:
         self._count = 1
         self._seen = {}  # {PID: its procfs.Execution before it was looked at, or None: it had ended}
         self._failed = set()  # PIDs of processes to which no other pass would do any good
+        self._parents = {}  # {PID: its parent's} for those that a later pass has found; they need not live long
         self.incomplete = None  # why there may be more processes to deal with, one sentence; None: there are none
 
     def is_another_one_due(self, rows):
@@ -59,7 +61,7 @@ class Passes:
         if self._deadline is None:
             self._deadline = time.monotonic() + self._seconds
         if self._count >= _PASSES or time.monotonic() > self._deadline:
-            self.incomplete = _sentence(self._count, found)
+            self.incomplete = _sentence(self._count, [row.pid for row in found], self._parents)
             return False
         self._count += 1
         return True
@@ -76,6 +78,8 @@ class Passes:
             now = _execution_of(candidate.pid)
             if candidate.pid not in self._seen or self._may_be_another(candidate.pid, now):
                 self._seen[candidate.pid] = now
+                if self._count > 1:
+                    self._parents[candidate.pid] = _parent_of(candidate.pid)
                 found.append(candidate)
         return found
 
@@ -106,19 +110,28 @@ def may_have_left_children(row):
     return row.changed or row.outcome in (outcome.FAILED, outcome.PENDING)
 
 
-def _sentence(passes, rows):
-    parents: dict[int, outcome.Row] = {}
-    for row in rows:
-        try:
-            parents.setdefault(read_stat(row.pid).parent, row)
-        except ProcessError:
-            # It has ended.
-            continue
-    named = ", ".join(
-        f"process {pid} ({short_name_of(pid)}) has forked process {row.pid}"
-        for pid, row in sorted(parents.items())[:_LISTED]
-    )
+def _parent_of(pid):
+    try:
+        return read_stat(pid).parent
+    except ProcessError:
+        # It has ended.
+        return None
+
+
+def _sentence(passes, pids, parents):
+    """Why there may be further processes.
+
+    :param pids: of those that the last pass has found.
+    :param parents: {PID: its parent's, or None} of processes that have been found since the first pass.
+    """
+    forked = {}
+    for pid in pids:
+        forked.setdefault(parents[pid] if pid in parents else _parent_of(pid), pid)
+    named = [
+        f"process {parent} ({short_name_of(parent)}) has forked process {forked[parent]}"
+        for parent in sorted(parent for parent in forked if parent is not None and not has_ended(parent))
+    ]
     return (
         f"after {passes} passes there are still new processes to deal with, so that others may follow:"
-        f" {named or 'they have ended meanwhile'}; see to the parent, then run again"
+        f" {', '.join(named[:_LISTED]) or 'their parents have ended meanwhile'}; see to the parent, then run again"
     )

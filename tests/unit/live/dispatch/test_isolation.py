@@ -456,8 +456,12 @@ def test_program_that_executes_itself_when_it_is_done(padded, start, monkeypatch
     assert victim.ask("answer") == ("5001" if operation == PATCH else "20")
 
 
-def test_parent_that_goes_on_forking(padded, start, monkeypatch):
-    """Guards the end of the run, and that it is told: seen to look again for ever without the bound."""
+@pytest.mark.parametrize("short_lived", [False, True])
+def test_parent_that_goes_on_forking(padded, start, monkeypatch, short_lived):
+    """Guards the end of the run, and that it is told: seen to look again for ever without the bound.
+
+    The parent is named even if all its children have ended, which was seen to fail.
+    """
     victim = start(padded)
     monkeypatch.setattr(again, "_PASSES", 4)
     original = Guard.reason
@@ -466,7 +470,17 @@ def test_parent_that_goes_on_forking(padded, start, monkeypatch):
         fork(victim)
         return "it is left alone" if pid == victim.pid else original(guard, pid)
 
+    def row_of_process(dealer, candidate, *others):
+        row = yield from deal(dealer, candidate, *others)
+        if candidate.pid != victim.pid:
+            os.kill(candidate.pid, signal.SIGKILL)
+            victim.wait(lambda: has_ended(candidate.pid), "it has ended")
+        return row
+
     monkeypatch.setattr(Guard, "reason", reason)
+    if short_lived:
+        deal = Dealer._row
+        monkeypatch.setattr(Dealer, "_row", row_of_process)
     result = dispatch(padded.livepatch, PATCH, Selection(names=("app",)), Options())
     rows = rows_of(result)
     assert rows.pop(victim.pid).outcome == "excluded"
