@@ -68,7 +68,7 @@ def test_tool_that_changed_the_library(change, last, tmp_path, preforked, start,
 def test_library_without_section_headers(mode, tmp_path, preforked, start):
     """Guards what can't be found without them: functions, and the jumps between them; the loader does not need them.
 
-    Seen to fail with "no padding at the address of version; pack the livepatch again", or with damage that there is not.
+    Seen to fail with "no padding at the address of version; pack the livepatch again", or speaking of damage.
     """
     build = Hazard("blocked", tmp_path).build(Variant(mode), preforked)
     ulp_file = build.patch("patch", {"version": "patched_version"}, flags=("-DVERSION=2",))

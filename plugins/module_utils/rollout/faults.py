@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 from ..errors import UlpError
 from ..livepatch_files import EXTENSION, livepatch_files
@@ -14,13 +15,19 @@ from ..livepatch_files import EXTENSION, livepatch_files
 # So many digits of a checksum tell contents apart.
 _DIGITS = 16
 
+# As Ansible reads an entry of ``serial``. To Ansible 0 means all hosts at once.
+_STAGE_SIZE = re.compile(r" *0*[1-9][0-9]*%?")
 
-def faults(livepatch, signers, signers_source):
+
+def faults(livepatch, signers, signers_source, sizes="", canaries="", groups=()):
     """Why nothing can be rolled out: a list of sentences, empty if it can.
 
     :param livepatch: path of a livepatch on the controller or of a directory of such, a list of paths, or "".
     :param signers: path of the allowed-signers file on the hosts, or "".
     :param signers_source: path of such a file on the controller, or "".
+    :param sizes: those of the stages, as ulp_livepatch_serial has them, or "".
+    :param canaries: the group whose hosts come first, or "".
+    :param groups: all groups of the inventory.
     """
     if not livepatch:
         return ["Say which livepatch: -e livepatch=FILE.ulp"]
@@ -28,7 +35,15 @@ def faults(livepatch, signers, signers_source):
         files = _files(livepatch)
     except UlpError as error:
         return [str(error)]
+    # Ansible takes them only when the first stage begins, and then ends with an error of its own.
     found = [
+        f"ulp_livepatch_serial has {size!r} for the size of a stage: give a number of hosts from 1, or a percentage"
+        for size in map(str, _flat(sizes)) if not _STAGE_SIZE.fullmatch(size)
+    ]
+    if canaries and canaries not in groups:
+        # Nobody would come first then.
+        found.append(f"ulp_livepatch_canary_group is {canaries}, which is no group of the inventory")
+    found += [
         f"{file} is not a file on the controller: give the path of a livepatch made by ulp pack"
         for file in files if not os.path.isfile(file)
     ]
@@ -43,6 +58,15 @@ def faults(livepatch, signers, signers_source):
             " lists who may sign, or empty"
         )
     return found
+
+
+def _flat(sizes):
+    """The sizes of the stages one by one, as the playbooks hand them to Ansible."""
+    if isinstance(sizes, str):
+        return sizes.split(",") if sizes else []
+    if isinstance(sizes, (list, tuple)):
+        return [size for its in sizes for size in (_flat(its) if isinstance(its, (list, tuple)) else [its])]
+    return [sizes]
 
 
 def failure(result):

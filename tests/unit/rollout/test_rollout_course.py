@@ -128,6 +128,30 @@ def test_faults(tmp_path):
         assert (livepatch["file"], livepatch["path"]) == (str(there), f"/var/lib/{livepatch['name']}.ulp")
 
 
+@pytest.mark.parametrize("sizes, wrong", [
+    ("", []), ("1,10%,100%", []), ("1, 10%", []), (5, []), (["1", "20%", 3], []), ([[1, "2"], "100%"], []),
+    ("foo", ["foo"]), ("1,,5", [""]), ("10.5%,0,0%", ["10.5%", "0", "0%"]), (-1, ["-1"]), (["1", "many"], ["many"]),
+    (True, ["True"]), ("1,5%%", ["5%%"]), ("5 %", ["5 %"]), (["1,2"], ["1,2"]),
+])
+def test_sizes_of_stages(tmp_path, sizes, wrong):
+    """Guards --check, which succeeded where Ansible would have given up between plan and first stage."""
+    there = tmp_path / "fix.ulp"
+    there.write_bytes(b"livepatch")
+    found = faults(str(there), "", "", sizes)
+    assert len(found) == len(wrong)
+    assert all(f"ulp_livepatch_serial has {size!r}" in sentence for size, sentence in zip(wrong, found))
+
+
+def test_canaries_that_are_no_group(tmp_path):
+    """Guards who comes first; seen to begin with other hosts, and nobody was told."""
+    there = tmp_path / "fix.ulp"
+    there.write_bytes(b"livepatch")
+    groups = {"all": [], "first": []}
+    assert faults(str(there), "", "", "", "first", groups) == faults(str(there), "", "", "", "", groups) == []
+    (fault,) = faults(str(there), "", "", "", "fist", groups)
+    assert "ulp_livepatch_canary_group is fist, which is no group" in fault
+
+
 def test_one_of_several_is_retracted():
     """Guards that a host does not begin where one livepatch would have to go while the others come."""
     answer = {"processes": [], "retracted": True, "livepatches": [
