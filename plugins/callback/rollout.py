@@ -43,6 +43,8 @@ from ansible.utils.fqcn import add_internal_fqcns
 
 _SAYS = add_internal_fqcns(("debug",))
 _REFUSES = add_internal_fqcns(("fail", "assert"))
+# Its message has the reason of each process; the rows are shown in the table of the stage.
+_DISPATCHES = ("libpulp.livepatch.ulp_dispatch",)
 
 
 class CallbackModule(Default):
@@ -84,7 +86,7 @@ class CallbackModule(Default):
         self._note_progress(result)
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        message = result.result.get("msg") if result.task.action in _REFUSES and not ignore_errors else None
+        message = result.result.get("msg") if self._is_plain(result) and not ignore_errors else None
         if self._display.verbosity or message is None:
             super().v2_runner_on_failed(result, ignore_errors)
         else:
@@ -92,6 +94,11 @@ class CallbackModule(Default):
             of_host = "" if result.task.run_once else f"{self.host_label(result)}: "
             self._say(message, constants.COLOR_ERROR, of_host)
         self._note_progress(result)
+
+    @staticmethod
+    def _is_plain(result):
+        """Whether the message of a task that failed says it all."""
+        return result.task.action in _REFUSES or (result.task.action in _DISPATCHES and "processes" in result.result)
 
     def v2_runner_on_unreachable(self, result):
         super().v2_runner_on_unreachable(result)

@@ -42,7 +42,11 @@ class ProcessUnpatchable(ProcessError):
     """The process, as it was started, cannot be livepatched."""
 
 
-class RuntimeAbsent(ProcessUnpatchable):
+class NoRuntime(ProcessUnpatchable):
+    """There is no runtime in the process: no livepatch is applied to it."""
+
+
+class RuntimeAbsent(NoRuntime):
     """The process was started without the runtime, and nothing that is known keeps that from being loaded into it."""
 
 

@@ -16,6 +16,7 @@ from ..printable import printable
 from .control_group import frozen_group
 from .errors import (
     KernelThread,
+    NoRuntime,
     ProcessDead,
     ProcessGone,
     ProcessUnavailable,
@@ -152,7 +153,7 @@ def is_statically_linked(pid, proc_tid):
 
 
 def without_runtime(pid, proc_tid, name, mappings):
-    """The ProcessUnpatchable that says why process ``pid`` has no runtime in it.
+    """The NoRuntime that says why process ``pid`` has no runtime in it.
 
     :param mappings: its executable ones (maps.Mapping).
     :raises ProcessGone: it has ended.
@@ -160,15 +161,15 @@ def without_runtime(pid, proc_tid, name, mappings):
     """
     program = _program(pid, proc_tid)
     if program is not None and program.obstacle is not None:
-        return ProcessUnpatchable(
+        return NoRuntime(
             pid, f"process {pid} ({name}) was started without the livepatch runtime, and its program {program.obstacle}"
         )
     if program is not None and not program.native:
-        return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a program for another architecture than {NAME}")
+        return NoRuntime(pid, f"process {pid} ({name}) runs a program for another architecture than {NAME}")
     if _is_static(program):
-        return ProcessUnpatchable(pid, f"process {pid} ({name}) runs a statically linked program: no library to patch")
+        return NoRuntime(pid, f"process {pid} ({name}) runs a statically linked program: no library to patch")
     if runs_on_musl(mappings):
-        return ProcessUnpatchable(
+        return NoRuntime(
             pid,
             f"process {pid} ({name}) runs on musl, and the livepatch runtime is for the GNU C library alone: with it"
             " preloaded the program would not start; restart it with the fixed library",

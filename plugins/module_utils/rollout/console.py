@@ -21,6 +21,8 @@ _HEADINGS = ("HOST", "PID", "NAME", "OUTCOME", "THREADS", "PENDING", "HELD", "RE
 _TABLE = 40
 # So many hosts of a stage are named.
 _NAMED = 5
+# A run in check mode.
+UNCHANGED = "nothing was changed"
 _VERDICTS = {
     report.PASSED: "passed",
     report.LEFT_VULNERABLE: "passed, with vulnerable processes left",
@@ -109,26 +111,27 @@ def _planned(row, names):
     return f"would be {meaning.words}" if meaning.achieved else row["outcome"], reason_of(row, names)
 
 
-def stage(document):
+def stage(document, check=False):
     """How the last stage ended: a table of its processes, and a line; a list of str.
 
     In a long table those that are well do not show.
 
     :param document: the report.
+    :param check: nothing was done; the report has what would be.
     """
     names = set(document["stages"][-1]["hosts"])
     rows = [(host["name"], row) for host in document["hosts"] if host["name"] in names for row in host["processes"]]
     shown = [its for its in rows if len(rows) <= _TABLE or _is_conspicuous(its[1], document["direction"])]
     livepatches = names_of(document["livepatches"])
     lines = [printable(_ROW % _HEADINGS).strip()] if shown else []
-    lines += [_row(name, row, reason_of(row, livepatches)) for name, row in shown[:_TABLE]]
+    lines += [_row(name, row, reason_of(row, livepatches), check) for name, row in shown[:_TABLE]]
     hidden = len(rows) - len(shown[:_TABLE])
     if hidden:
         lines.append(f"{counted(hidden, 'process', 'es')} more, which the report names")
     elif not rows:
         which = "these livepatches are" if livepatches else "this livepatch is"
         lines.append(f"no process on these hosts runs a library that {which} for")
-    return [*lines, _stage(document)]
+    return [*lines, _stage(document, check)]
 
 
 def _is_conspicuous(row, direction):
@@ -139,9 +142,12 @@ def _is_conspicuous(row, direction):
     return outcome.MEANINGS[row["outcome"]].colour != outcome.GOOD
 
 
-def _row(host, row, reason):
-    passing = row["runs_ansible"] and outcome.MEANINGS[row["outcome"]].restart
+def _row(host, row, reason, check):
+    meaning = outcome.MEANINGS[row["outcome"]]
+    passing = row["runs_ansible"] and meaning.restart
     what = "runs Ansible" if passing else row["outcome"] + (", attached" if row["attached_now"] else "")
+    if check and meaning.achieved:
+        what = f"would be {meaning.words}"
     held = "-" if row["held_us"] is None else f"{row['held_us']:.0f} us"
     why = "ends with the run" if passing else reason
     return printable(_ROW % (
@@ -149,12 +155,13 @@ def _row(host, row, reason):
     )).strip()
 
 
-def _stage(document):
+def _stage(document, check):
     its = document["stages"][-1]
     numbers = its["processes"]
     named = ", ".join(its["hosts"][:_NAMED]) + (", ..." if len(its["hosts"]) > _NAMED else "")
     if document["direction"] == ABSENT:
-        done = [f"{counted(numbers.get(outcome.REVERTED, 0), 'process', 'es')} reverted"]
+        would = "would be " if check else ""
+        done = [f"{counted(numbers.get(outcome.REVERTED, 0), 'process', 'es')} {would}reverted"]
     else:
         pending = numbers.get(outcome.PENDING, 0)
         patched = counted(numbers.get(outcome.PATCHED, 0) + pending, "process", "es")
@@ -165,5 +172,7 @@ def _stage(document):
             f"{numbers.get(outcome.NOT_PATCHABLE, 0)} that can't be patched",
         ]
     verdict = _VERDICTS.get(its["state"]) or f"stopped, {'; '.join(its['harm'])}"
+    if check and not its["harm"]:
+        verdict = UNCHANGED
     hosts = counted(len(its["hosts"]), "host")
     return printable(f"stage {its['number']}: {hosts} ({named}), {', '.join(done)}: {verdict}")

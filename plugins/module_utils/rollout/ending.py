@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 from .host import REVERT_INCOMPLETE, UNREACHABLE, UNTOUCHED
-from .report import LEFT_PATCHED, LEFT_VULNERABLE
+from .report import LEFT_PATCHED, LEFT_VULNERABLE, summary
 
 # How many processes the console names; the report has all of them.
 _NAMED = 20
 
 
-def ending(document, fail_on_vulnerable):
+def ending(document, fail_on_vulnerable, check=False):
     """How a run ended, for the console.
 
     :param document: the report.
     :param fail_on_vulnerable: whether the run has failed when processes are left.
+    :param check: nothing was done; the report has what would be.
     :return: dict with state, lines (what is said of a run in any case) and failure (why it has failed, empty if it has
         not), lists of str. The summary is the last of whichever comes last.
     """
@@ -35,10 +36,11 @@ def ending(document, fail_on_vulnerable):
     for words, rows in (
         ("still vulnerable", document["still_vulnerable"]), ("still patched", document["still_patched"]),
     ):
-        lines += [f"{words}: {_line(row)}" for row in rows[:_NAMED]]
+        said = f"would be {words}" if check else words
+        lines += [f"{said}: {_line(row)}" for row in rows[:_NAMED]]
         if len(rows) > _NAMED:
-            lines.append(f"{words}: {len(rows) - _NAMED} more, which the report names")
-    (failure if failed else lines).append(document["summary"])
+            lines.append(f"{said}: {len(rows) - _NAMED} more" + ("" if check else ", which the report names"))
+    (failure if failed else lines).append(summary(document, check))
     return {"state": state, "lines": lines, "failure": failure}
 
 

@@ -149,12 +149,16 @@ def _left(host, row):
     }
 
 
-def summary(document):
-    """What came about and what is left, in numbers, one line of text that begins with the state."""
+def summary(document, check=False):
+    """What came about and what is left, in numbers, one line of text that begins with the state.
+
+    :param check: nothing was done; the report has what would be.
+    """
     totals = document["totals"]
     reverts = document["direction"] == ABSENT
     if reverts:
-        done = f"{counted(totals['processes'].get(outcome.REVERTED, 0), 'process', 'es')} reverted"
+        would = "would be " if check else ""
+        done = f"{counted(totals['processes'].get(outcome.REVERTED, 0), 'process', 'es')} {would}reverted"
     else:
         applied = sum(
             number for word, number in totals["processes"].items() if outcome.MEANINGS[word].applied
@@ -172,4 +176,5 @@ def summary(document):
         f"{counted(totals['statuses'][status], 'host')} {its.left}"
         for status, its in STATUSES.items() if its.left and status in totals["statuses"]
     ]
-    return f"{document['state']}: {done}, left: {', '.join(left_over) or 'nothing'}"
+    state = "nothing was changed" if check else document["state"]
+    return f"{state}: {done}, left: {', '.join(left_over) or 'nothing'}"

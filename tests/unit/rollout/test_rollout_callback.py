@@ -54,3 +54,14 @@ def test_why_a_run_does_not_begin_is_said_once(tmp_path, run_once, action):
     text = "\n".join(lines)
     assert (text.count("kill switch"), "[ERROR]" in text, "Origin:" in text) == (1, False, False)
     assert "failed=1" in text
+
+
+def test_why_a_dispatch_failed_is_said_once(tmp_path):
+    """Guards what an operator reads of a process that could not be dealt with; seen with its row as JSON, in full."""
+    ask = {"name": "Revert", "libpulp.livepatch.ulp_dispatch": {
+        "all_of": "libnone.so.1", "state": "absent", "pids": [2 ** 22 + 1], "ledger": ""}}
+    status, lines = played(tmp_path, ask, "web1,")
+    assert status != 0
+    text = "\n".join(lines)
+    assert f"web1: process {2 ** 22 + 1} does not exist, or it has ended" in lines
+    assert (text.count("does not exist"), "threads_pending" in text, "Origin:" in text) == (1, False, False)

@@ -13,6 +13,7 @@ from test_rollout import LIVEPATCH, ON_HOST, PATCH_ID, done, facts, planned, rep
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import plan
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.console import stage as table_and_line
+from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.ending import ending
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.host import hosts_of
 from ansible_collections.libpulp.livepatch.plugins.module_utils.rollout.rows import QUESTIONS, ours, rows_that
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import outcome
@@ -115,6 +116,21 @@ def test_line_of_a_stage():
     hosts = {"web1": facts(result={"processes": [row(7, "reverted")]}, stage=1)}
     assert stage_line(reported(hosts, [stage(1, "web1")], direction="absent")) == (
         "stage 1: 1 host (web1), 1 process reverted: passed")
+
+
+def test_revert_in_check_mode():
+    """Guards --check of a revert: nothing was reverted; seen to say that it was."""
+    rows = row(7, "reverted", attached=True), row(8, "failed", "why"), row(9, "not_applicable")
+    hosts = {"web1": facts(result={"processes": [*rows]}, stage=1)}
+    document = reported(hosts, [stage(1, "web1")], direction="absent")
+    *table, line = table_and_line(document, check=True)
+    assert ["would be reverted" in each for each in table] == [False, True, False, False]
+    assert line == "stage 1: 1 host (web1), 1 process would be reverted: nothing was changed"
+    assert ending(document, False, check=True)["lines"] == [
+        "would be still patched: web1, nginx (8): why",
+        "nothing was changed: 1 process would be reverted, left: 1 still patched process on 1 host"]
+    stopped = reported(hosts, [stage(1, "web1", harm=["web1: why"])], "stage 1 went wrong", direction="absent")
+    assert table_and_line(stopped, check=True)[-1].endswith("1 process would be reverted: stopped, web1: why")
 
 
 def test_rows_that_the_role_asks_for():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ... import abi
 from ...errors import NotPatchable
-from ...process.errors import ProcessUnpatchable
+from ...process.errors import NoRuntime, ProcessUnpatchable
 from ...process.subject import require_available
 from .. import outcome
 from ..borrowing.room import require_memory
@@ -25,7 +25,12 @@ DORMANT = "the runtime, which was loaded into it while it ran, stays there, dorm
 
 def revert(job, pid, proc_tid, name):
     """Revert the livepatch in process ``pid``; a generator, as trigger.operations.attempt wants it."""
-    subject, _resolution, row = examine_concerned(job, pid, proc_tid, name, takes_back=True)
+    try:
+        subject, _resolution, row = examine_concerned(job, pid, proc_tid, name, takes_back=True)
+    except NoRuntime:
+        return Row(
+            pid, name, outcome.NOT_APPLICABLE,
+            f"process {pid} ({name}) runs without the livepatch runtime, so that there is nothing to revert")
     if row is None:
         instances = subject.state.instances(job.livepatch.patch_id)
         if len(instances) > 1:

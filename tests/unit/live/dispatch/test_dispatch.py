@@ -125,6 +125,20 @@ def test_choice_never_contains_this_process():
     assert choose(Selection(pids=(os.getpid(),))) == []
 
 
+def test_revert_of_what_has_no_runtime(padded, start):
+    """Guards a revert that was asked for: where nothing is applied nothing has failed; seen as not_patchable."""
+    patched, bare = start(padded), start(padded, preload=False)
+    pids = (patched.pid, bare.pid)
+    dispatch(padded.livepatch, PATCH, Selection((patched.pid,)), Options())
+    result = dispatch(padded.livepatch, REVERT, Selection(pids), Options())
+    rows = rows_by_pid(result)
+    assert rows[patched.pid].outcome == "reverted"
+    assert rows[bare.pid].outcome == "not_applicable"
+    assert "without the livepatch runtime, so that there is nothing to revert" in rows[bare.pid].reason
+    assert (result.failures, result.unmet) == ([], [])
+    assert dispatch(padded.livepatch, CHECK, Selection((bare.pid,)), Options()).rows[0].outcome == "not_patchable"
+
+
 def test_check_mode(padded, start):
     victim = start(padded)
     result = dispatch(padded.livepatch, PATCH, Selection((victim.pid,)), Options(check=True))
