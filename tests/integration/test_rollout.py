@@ -226,6 +226,7 @@ def test_good_livepatch_reaches_all_in_stages(fleet, tmp_path, preforked):
     decided = fleet.play("--check", ulp_livepatch_restart=False, **settings)
     assert decided.status == 0, decided.output
     assert "would not begin" not in decided.output
+    assert "The rollout would begin. Nothing has been changed." in decided.output
 
     fleet.hosts["gone"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     done = fleet.play(ulp_livepatch_restart=False, **settings)
@@ -728,20 +729,22 @@ def test_the_timer_patches_what_started_later(target, tmp_path):
         victim.finish()
 
 
-@pytest.mark.parametrize("kept_by", ["stopped", "unsigned", "stuck"])
+@pytest.mark.parametrize("kept_by", ["stopped", "unsigned", "stuck", "sizes"])
 def test_check_fails_whatever_keeps_the_rollout_from_beginning(kept_by, fleet, tmp_path):
     """Guards the exit status of --check.
 
-    Seen to be 0 for kill switch and undecided restart when only a host that could not be asked counted.
+    Seen to be 0 for kill switch and undecided restart when only a host that could not be asked counted, and for sizes
+    of stages that Ansible can't read.
     """
     fleet.add("host", preload=kept_by != "stuck", **{
         "stopped": {"ulp_livepatch_kill_switch": fleet.write("stop", "")},
         "unsigned": {"ulp_livepatch_allowed_signers": str(tmp_path / "missing")},
-        "stuck": {},
+        "stuck": {}, "sizes": {},
     }[kept_by])
-    asked = fleet.play("--check")
+    asked = fleet.play("--check", **({"ulp_livepatch_serial": "1,10 percent"} if kept_by == "sizes" else {}))
     assert (asked.status, asked.changed) == (FAILED, 0), asked.output
-    assert "The rollout would not begin:" in asked.output
+    said = "ulp_livepatch_serial has '10 percent'" if kept_by == "sizes" else "The rollout would not begin:"
+    assert said in asked.output
 
 
 def test_rollout_brings_the_list_of_signers(fleet, preforked, tmp_path):
