@@ -33,7 +33,7 @@ ENDED = "ended while"
 SESSIONS = {
     "patch": ("patched", "already_patched", "not_patchable", ENDED),
     "check": ("already_patched", NOT_YET, "not_patchable"),
-    "revert": ("reverted", NOT_YET, "not_patchable", ENDED),
+    "revert": ("reverted", NOT_YET, "not_applicable", "not_patchable", ENDED),
 }
 CONFIGURATION = """
 Port {port}
