@@ -131,7 +131,6 @@ def _sentence(passes, pids, parents):
         f"process {parent} ({short_name_of(parent)}) has forked process {forked[parent]}"
         for parent in sorted(parent for parent in forked if parent is not None and not has_ended(parent))
     ]
-    return (
-        f"after {passes} passes there are still new processes to deal with, so that others may follow:"
-        f" {', '.join(named[:_LISTED]) or 'their parents have ended meanwhile'}; see to the parent, then run again"
-    )
+    what = f"{', '.join(named[:_LISTED])}; see to the parent, then run again" if named else (
+        "their parents have ended meanwhile; run again")
+    return f"after {passes} passes there are still new processes to deal with, so that others may follow: {what}"

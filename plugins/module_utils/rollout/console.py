@@ -21,8 +21,6 @@ _HEADINGS = ("HOST", "PID", "NAME", "OUTCOME", "THREADS", "PENDING", "HELD", "RE
 _TABLE = 40
 # So many hosts of a stage are named.
 _NAMED = 5
-# A run in check mode.
-UNCHANGED = "nothing was changed"
 _VERDICTS = {
     report.PASSED: "passed",
     report.LEFT_VULNERABLE: "passed, with vulnerable processes left",
@@ -173,6 +171,6 @@ def _stage(document, check):
         ]
     verdict = _VERDICTS.get(its["state"]) or f"stopped, {'; '.join(its['harm'])}"
     if check and not its["harm"]:
-        verdict = UNCHANGED
+        verdict = report.UNCHANGED
     hosts = counted(len(its["hosts"]), "host")
     return printable(f"stage {its['number']}: {hosts} ({named}), {', '.join(done)}: {verdict}")

@@ -31,6 +31,8 @@ LEFT_PATCHED = "left_patched"
 SUCCEEDED = "succeeded"
 PASSED = "passed"
 TAKEN_BACK = "taken_back"
+# What is said of a run and a stage in check mode.
+UNCHANGED = "nothing was changed"
 
 
 def report(hosts, run, livepatches, direction, state=None, now=None):
@@ -176,5 +178,5 @@ def summary(document, check=False):
         f"{counted(totals['statuses'][status], 'host')} {its.left}"
         for status, its in STATUSES.items() if its.left and status in totals["statuses"]
     ]
-    state = "nothing was changed" if check else document["state"]
+    state = UNCHANGED if check else document["state"]
     return f"{state}: {done}, left: {', '.join(left_over) or 'nothing'}"
