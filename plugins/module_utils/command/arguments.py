@@ -85,8 +85,9 @@ def parser(only=None):
     """
     top = Parser(
         prog="ulp", description="Patch functions of shared libraries in running processes.",
-        epilog="ulp VERB --help says more of each. Exit status: 0 done, 1 not so or refused, 2 wrong usage, 3 applied,"
-        " but some threads still use old functions; 128 plus the signal's number if it was interrupted.",
+        epilog="ulp VERB --help says more about a verb. Exit status: 0 done, 1 refused, or the answer is no, 2 wrong"
+        " usage, 3 applied, but some threads still use old functions; 128 plus the signal's number if it was"
+        " interrupted.",
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     verbs = top.add_verbs()
@@ -235,26 +236,25 @@ def _check(verb):
     check = verb("check", "tell whether a livepatch is applied: exit 0 on every thread, 1 not applied, 3 pending")
     check.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     check.add_argument("livepatches", metavar="FILE.ulp", nargs="+",
-                       help="the livepatch, several of which the process has one, or a directory of such")
+                       help="the livepatch; or several, or a directory of them, of which the process should have one")
     _examination(check)
 
 
 def _dispatch(verb):
     dispatch = verb(
         "dispatch", "apply, revert or check a livepatch in many processes",
-        "Of several livepatches, such as the same fix for several builds of a library, each process gets those that are"
-        " for what it runs."
-        "Exit status of patch and revert: 0 no process failed and every PID given is as asked, even if threads have not"
-        " left the library yet; 1 otherwise, also if processes that were just forked keep turning up. Of check: 0"
-        " applied on every thread of every process that the livepatch is for and of every PID given (also if there is"
-        " none), 1 not applied to one of them, 3 applied but pending. 128 plus the signal's number if it was"
-        " interrupted.",
+        "Of several livepatches, such as the same fix for several builds of a library, each process gets those that"
+        " are for what it runs. Exit status of patch and revert: 0 no process failed and every PID given is as"
+        " asked, even if threads have not left the library yet; 1 otherwise, also if processes that were just forked"
+        " keep turning up. Of check: 0 applied on every thread of every process that the livepatch is for and of"
+        " every PID given (also if there is none), 1 not applied to one of them, 3 applied but pending. 128 plus the"
+        " signal's number if it was interrupted.",
     )
     dispatch.set_defaults(misuse=_misused)
     dispatch.add_argument("operation", **one_of(("patch", "revert", "check")), help="what to do")
     dispatch.add_argument("operands", metavar="FILE.ulp|DIR|PID", type=_process, nargs="*",
-                          help="the livepatches: files, or directories of which every file ending in .ulp is meant; not"
-                          " with --all-of. What is a number is the PID of a process to deal with; without any: all")
+                          help="the livepatches: files, or directories with files that end in .ulp; none with --all-of."
+                          " A number is the PID of a process; without any, all processes are meant")
     dispatch.add_argument("--name", metavar="WILDCARD", action="append", default=[],
                           help="only processes with such a name")
     dispatch.add_argument("--exclude", metavar="RULE", action="append", default=[],
@@ -285,19 +285,19 @@ def _list(verb):
                          help="also show the processes that have nothing to do with any livepatch, and why each could"
                          " not be patched; JSON always has them")
     listing.add_argument("--watch", metavar="SECONDS", type=_duration, nargs="?", const=WATCH_SECONDS,
-                         help="show them again every so many seconds until you interrupt it; JSON then has one line"
-                         f" each time; without a number: {WATCH_SECONDS:g}; put names before this option")
+                         help="show them again after each SECONDS until you interrupt it; JSON then has one line each"
+                         f" time; without a number: {WATCH_SECONDS:g}; put names before this option")
     _examination(listing)
 
 
 def _explain(verb):
     explain = verb(
         "explain", "tell why a process can be patched, or why not, step by step",
-        "Nothing is touched. Exit status: 0 it is patched or can be, 1 not so.",
+        "It touches nothing. Exit status: 0 the process is patched or can be, 1 it can't be.",
     )
     explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     explain.add_argument("livepatches", metavar="FILE.ulp", nargs="*",
-                         help="with this livepatch, or with that one of several, or of a directory, which is for it;"
+                         help="with this livepatch, or with whichever of several, or of a directory, is for it;"
                          " without one: with any")
     _attaching(explain)
     _seccomp(explain)
@@ -341,8 +341,8 @@ def _attaching(verb):
 def _seccomp(verb):
     verb.add_argument("--seccomp", **one_of(SECCOMP), default=EXAMINE,
                       help="what to do with a process whose seccomp filter cannot be examined, as inside a container:"
-                      " examine leaves it alone, assume_errno relies on you that the filter denies calls with an error;"
-                      " if it kills instead, the process is lost; default: %(default)s")
+                      " examine leaves it alone, assume_errno takes your word that the filter denies calls with an"
+                      " error; if it kills instead, the process is lost; default: %(default)s")
 
 
 def _signers(verb, required=False):
@@ -363,7 +363,7 @@ def _rules(verb):
     verb.add_argument("--kill-switch", metavar="PATH", default=KILL_SWITCH,
                       help="apply nothing while this file exists; '' for none; default: %(default)s")
     verb.add_argument("--hold-file", metavar="FILE", default=HOLD_FILE,
-                      help="leave the processes alone that this file names; '' for none; default: %(default)s")
+                      help="leave alone the processes that this file names; '' for none; default: %(default)s")
     verb.add_argument("--retracted-file", metavar="FILE", default=RETRACTED_FILE,
                       help="apply no livepatch that this file names; '' for none; default: %(default)s")
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command ``ulp``: a thin shell around the core.
 
-Exit status: 0 done, 1 not so or refused, 2 wrong usage; ``ulp check`` and
+Exit status: 0 done, 1 refused or no, 2 wrong usage; ``ulp check`` and
 ``ulp dispatch check`` have 3 for a livepatch that some threads do not see yet;
 128 and the signal's number when a signal cut it short.
 Results go to standard output, and one sentence for everything else to standard
