@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Documentation fragment C(libpulp.livepatch.attributes), and two parts that modules may name besides."""
+    """Documentation fragment C(libpulp.livepatch.attributes), and two parts that modules may name as well."""
 
     DOCUMENTATION = r"""
 options: {}

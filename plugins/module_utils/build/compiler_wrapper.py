@@ -58,7 +58,7 @@ _WITH_ARGUMENT = {
 # What does not lead to an object or a linked file.
 _OTHER_STEPS = ("-E", "-S", "-M", "-MM", "-fsyntax-only", "--version", "-v", "-V", "-###", "--help", "-dumpversion",
                 "-dumpmachine")
-# Options that name or make a file besides the object: the second compilation must leave that of the first alone.
+# Options that name or make a file other than the object: the second compilation must leave that of the first alone.
 _OWN_FILE_PAIRS = ("-o", "-MF", "-MT", "-MQ", "-MJ", "-aux-info", "-dumpbase", "-dumpdir")
 _OWN_FILE = re.compile(
     r"-M[DMPGF].*|-MD|-Wp,-M.*|-save-temps.*|-fdump-.*|-gsplit-dwarf.*|-fstack-usage|--coverage|-ftest-coverage"

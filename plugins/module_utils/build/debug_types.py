@@ -131,7 +131,7 @@ class DebugTypes:
         self._variables: list[tuple[str, Any]] = []
         self._used_enumerations: set[int] = set()
         self._shapes: dict[int, str] = {}
-        # {type: what it has within itself}, and {type: what it leads to besides}.
+        # {type: what it has within itself}, and {type: what else it leads to}.
         self._held: dict[str, set[str]] = {}
         self._led: dict[str, set[str]] = {}
         try:

@@ -21,7 +21,7 @@ from .shadows import compile_otherwise
 from .slots import Slots
 from .target_library import TargetLibrary
 
-# What is in an object besides functions and data: what the target has done already, and lists of its padding.
+# What is in an object other than functions and data: what the target has done already, and lists of its padding.
 _DROPPED = (".init_array*", ".ctors*", ".preinit_array*", ".fini_array*", ".dtors*", "__patchable_function_entries*",
             ".gnu.build.attributes*", ".llvm_addrsig*")
 # Of the target's own command line, what tells where libraries are and how they are linked.

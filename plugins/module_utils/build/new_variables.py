@@ -4,7 +4,7 @@
 """What the metadata say of the variables that a livepatch brings along: a name that lasts, and the type.
 
 gcc calls the variable ``count`` of a function ``count.5``, and the number is another one in the next build; clang calls
-it ``function.count``.  Its lasting name, ``parser.c/function()::count``, comes from the debug information.
+it ``function.count``.  Its name across builds, ``parser.c/function()::count``, comes from the debug information.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def mentions(unit: Unit, names: Iterable[bytes]) -> bool:
 
 
 def compile_otherwise(unit: Unit, output: str, options: list[str], what: str) -> None:
-    """Compile a unit into ``output`` from the text of its shadow object, with other options besides.
+    """Compile a unit into ``output`` from the text of its shadow object, with further options.
 
     :param what: what that is, for the message.
     :raises BuildFailed: the compiler fails.

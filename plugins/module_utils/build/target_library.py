@@ -131,7 +131,7 @@ class TargetLibrary:
             for name, group in self._files:
                 if name not in names:
                     continue
-                # What it lacks may be gone when it was linked; what it has besides is another file's.
+                # What it lacks may be gone when it was linked; what else it has is another file's.
                 score = (-len(set(group) - mine), len(mine & set(group)))
                 if best_score is None or score > best_score:
                     best, best_score = [group], score

@@ -5,7 +5,7 @@
 
 There is one worker as a rule, which does everything.  One that sits in the
 same step for long is left to it, and another one takes what has not been begun
-yet; when its time is over it is killed.  What it had begun besides is begun
+yet; when its time is over it is killed.  What else it had begun is begun
 anew.  Where all workers sit in long steps, what they are at is put off until
 everybody else has been served: no number of processes that never answer keeps
 those for long that do.

@@ -33,7 +33,7 @@ _LARGEST_STACK = 1 << 36
 _LOWEST = 1 << 20
 # How the map shows pages that the runtime has mapped for landings.
 _OWN_NAME = "/memfd:ulp:landings"
-# What the worker may need besides: a stack, the patch library, slots.
+# What else the worker may need: a stack, the patch library, slots.
 _OTHER_MAPPINGS = 32
 
 # Of all pages within a jump's reach so many are looked at.

@@ -50,7 +50,7 @@ class Padding:
 
     @staticmethod
     def elsewhere(hook: Any) -> tuple[Piece, ...]:
-        """What the hook needs besides its own bytes, its slot and its stub."""
+        """What the hook needs other than its own bytes, its slot and its stub."""
         del hook
         return ()
 

@@ -147,7 +147,7 @@ class RegisterUse:
         extent = self._code.at(address)
         if extent is None or extent.start != address or depth > _LONGEST_CHAIN:
             return ALL if careful else frozenset()
-        # Of a function that calls itself, what it does besides.
+        # Of a function that calls itself, what else it does.
         known[address] = frozenset()
         parts = self._code.parts(extent)
         found: frozenset[str] = frozenset()

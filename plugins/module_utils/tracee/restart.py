@@ -38,7 +38,7 @@ def undo_interruption(pid, tid, registers, restarts):
     """
     error = interruption(registers)
     if error == EINTR:
-        # Where a signal has come besides, that is what the call ends with.
+        # Where a signal has come as well, the call ends with that.
         if not read_status(pid, tid).pending:
             make_original_call_again(pid, tid, registers)
     elif error == ERESTART_RESTARTBLOCK and not restarts:

@@ -34,7 +34,7 @@ RESULTS = frozenset(("rax", "rdx", "xmm0", "xmm1"))
 NUMBERS = {0: "rax", 1: "rdx", 2: "rcx", 4: "rsi", 5: "rdi", **{n: f"r{n}" for n in range(8, 12)},
            **{17 + n: f"xmm{n}" for n in range(16)}}
 
-# What asks the kernel for something, and what the kernel changes then besides memory (psABI, A.2.1).
+# What asks the kernel for something, and what the kernel then changes other than memory (psABI, A.2.1).
 SYSTEM_CALLS = ("syscall", "int")
 SYSTEM_CALL_CHANGES = frozenset(("rax", "rcx", "r11"))
 # Through which the call of a TLS descriptor takes its argument and gives its result; it changes no other.

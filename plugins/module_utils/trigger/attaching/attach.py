@@ -69,7 +69,7 @@ class Attached(NamedTuple):
 
     subject: object  # process.subject.Subject, examined anew
     held_us: float  # the longest time that a thread was held, microseconds
-    reservation: str  # what is to be said besides, a sentence, or ""
+    reservation: str  # what else has to be said, a sentence, or ""
 
 
 def rehearse(job, subject):

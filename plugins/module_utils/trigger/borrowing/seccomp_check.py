@@ -50,7 +50,7 @@ NEEDED = (
     ("membarrier", ()),
     ("exit", ()),
 )
-# What a process needs besides that does not see the livepatch's file, or has functions without padding.
+# What else a process needs that does not see the livepatch's file, or has functions without padding.
 NEEDED_FOR_MEMORY_FILE = (
     ("memfd_create", ()),
     ("fcntl", ()),
@@ -91,7 +91,7 @@ TOLERATED = (
 
 
 class Permitted(NamedTuple):
-    """What a thread's filters let it do besides what patching needs."""
+    """What a thread's filters let it do beyond what patching needs."""
 
     restart: bool  # the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2))
     copy: bool  # process_vm_readv(2) does not kill: abi.BLOCK_MAY_COPY

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Coroutines that are suspended inside the library: to the runtime, their threads have left it.
 
-Whoever goes on there later runs old functions, and perhaps new ones besides.
+Whoever goes on there later runs old functions, and perhaps new ones as well.
 They are counted before a livepatch is applied or reverted, when whatever is
 suspended inside is older than it.  Later nobody can tell those from others that
 have come with the new functions, so the runtime keeps the number, and the

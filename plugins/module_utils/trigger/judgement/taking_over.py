@@ -30,7 +30,7 @@ _SCOPE = "::"
 
 
 class TakenOver(NamedTuple):
-    """The targets of a livepatch with what the runtime has to fill in besides, and what is said of it, or ""."""
+    """The targets of a livepatch with what else the runtime has to fill in, and what a row says of it, or ""."""
 
     libraries: list
     reason: str
