@@ -112,7 +112,7 @@ def attach(job, subject):
         cleared = yield from clear(found, layout.place, attempt.memory)
     return Attached(found, attempt.held_ns / 1000, "" if cleared else (
         f"the code that loaded the runtime stays behind the C library's code at {layout.place.address:#x}, as a thread"
-        " may be in it"
+        " may be in it, or the kernel lets nobody write to code any more"
     ))
 
 
