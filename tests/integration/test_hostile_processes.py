@@ -444,6 +444,8 @@ def test_signal_while_a_read_never_returns(verb, number, build, ulp_file, ulp):
         wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended, too")
 
 
+# Of pause(2): where false_state.c keeps threads.
+PAUSES = "34 "
 # Of poll(2) and nanosleep(2): a worker that has nothing to do, or waits for a process.
 RESTS = ("7 ", "35 ", "230 ", "running")
 
@@ -489,6 +491,27 @@ def test_signal_while_a_file_system_never_answers(verb, build, ulp_file, ulp):
         assert errors.count("\n") == 1 and "interrupted by SIGTERM" in errors, errors
     # What is left of it goes with the file system.
     wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the worker has ended, too")
+
+
+def test_signal_while_a_thread_never_begins(build, ulp_file, ulp):
+    """Guards the end of the command where a thread was sent off that never comes to the request.
+
+    Seen to fail (the command waits for all of ``--timeout``) with nothing but the end of that time taking it back.
+    """
+    with staged(build, ulp_file) as stage:
+        pid = false_state("nothing")(stage)
+        process = subprocess.Popen(
+            [*ulp.command, "dispatch", "revert", str(ulp_file), str(pid), "--ledger", "", "--timeout", "3600"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(lambda: Path(f"/proc/{pid}/syscall").read_text().startswith(PAUSES), "its thread was sent off")
+            process.send_signal(signal.SIGTERM)
+            output, _errors = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 128 + signal.SIGTERM
+        assert "SIGTERM came before the thread of process" in output, output
 
 
 @pytest.mark.parametrize("start", [fifo_in_its_place, flipping_map, leased_file, absurd_headers])

@@ -220,12 +220,16 @@ class Borrower:
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
         delivery = None if self.contents is None else Delivery(subject.pid, subject.proc_tid, self.contents)
-        result = yield from self._await(nonce, deadline, delivery)
+        result = yield from self._await(nonce, deadline, delivery, self.options.interrupted)
         if result is None:
             # The thread has not run since. Take the request back, so that nothing happens later unseen.
             self.space.write(state.request, b"\0" * abi.REQUEST.size)
             result = yield from self._await(nonce, time.monotonic() + _PAUSE, delivery)
+            if result is not None and result.stage in _UNDER_WAY:
+                # It had just begun.
+                result = yield from self._await(nonce, deadline, delivery)
             if result is None:
+                require_leave(self.options, subject, "the thread of {process} that was to serve had run")
                 raise UlpError(
                     f"thread {tid} of process {subject.pid} did not run within {self.options.timeout:g} seconds;"
                     " the request was taken back and nothing was changed"
@@ -253,11 +257,11 @@ class Borrower:
             )
         return found
 
-    def _await(self, nonce, deadline, delivery):
+    def _await(self, nonce, deadline, delivery, interrupted=None):
         """As answer.await_result()."""
         try:
             return (yield from await_result(
-                self.subject.proc_tid, self.subject.state.address, nonce, deadline, delivery))
+                self.subject.proc_tid, self.subject.state.address, nonce, deadline, delivery, interrupted))
         except NotMapped:
             # Then it has an address space in which there is no such memory.
             self.space.require_present()
