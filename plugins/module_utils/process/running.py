@@ -27,7 +27,7 @@ from ..arch.frames import (
     interrupted_registers,
 )
 from ..named_tuple import NamedTuple
-from .safe_point import STACK_LIMIT, is_own, outside_from
+from .safe_point import IN_ALLOCATOR_OF_PROGRAM, STACK_LIMIT, is_own, outside_from
 from .unwinder import frame_around
 
 # As much of a stack, in bytes, is read in 0.2 ms; of more, only where nothing else has helped.
@@ -212,7 +212,7 @@ class Running:
         grounds, find = self._grounds, self._rows.find
         self.signals = True
         if grounds.program_allocates:
-            return "is perhaps in the program's own memory allocator"
+            return IN_ALLOCATOR_OF_PROGRAM
         compared, compare_at = 0, 0
         for count in range(_WALKED):
             if self._unwound is not None and count >= compare_at and compared < _MOST_COMPARED:

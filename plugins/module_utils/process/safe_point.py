@@ -47,6 +47,7 @@ _OF_MEMORY = frozenset(NUMBERS[name] for name in (
 ))
 _CHANGES_MEMORY = "changes its memory"
 NOT_UNWOUND = "has a stack that cannot be unwound"
+IN_ALLOCATOR_OF_PROGRAM = "is perhaps in the program's own memory allocator"
 # The C library starts every thread, and main(), from two functions, one called by the other.
 _START_FRAMES = 2
 _WORD = 8
@@ -190,7 +191,7 @@ def _judge(pid, frames, number, grounds):
     # No allocator waits to be told something while somebody allocates.
     if grounds.program_allocates and number in _OF_ALLOCATORS and not (
             number == _FUTEX and _has_called(pid, frames[first - 1], frames[first], grounds.condition_calls)):
-        return "is perhaps in the program's own memory allocator"
+        return IN_ALLOCATOR_OF_PROGRAM
     start, started = _first_of_start(frames, inside, first, grounds)
     if not started:
         return "is being started or ends"

@@ -268,13 +268,14 @@ def fixture_busy(padded, busy_program, tmp_path):
     """A function that starts a Busy victim in a mode of busy.c's, or *python*; it goes on when it is returned."""
     started = []
 
-    def busy(mode, threads=1):
+    def busy(mode, threads=1, **environment):
         shown = tmp_path / f"shown-{len(started)}"
         shown.write_bytes(bytes(4096))
         arguments = [busy_program, mode, threads, shown]
         if mode == "python":
             arguments = ["/usr/bin/python3", "-c", BUSY_PYTHON, padded.library, shown]
-        victim = Busy(arguments, shown, threads, env=dict(os.environ, LD_LIBRARY_PATH=str(padded.directory)))
+        victim = Busy(arguments, shown, threads,
+                      env=dict(os.environ, LD_LIBRARY_PATH=str(padded.directory), **environment))
         started.append(victim)
         victim.goes_on()
         return victim

@@ -30,7 +30,13 @@ from ...process.namespaces import can_load, inner_thread_id, sees_itself_in_proc
 from ...process.patience import Patience
 from ...process.procfs import confirm, explained, read_system_call, thread_ids
 from ...process.running import Rows, Running
-from ...process.safe_point import NOT_UNWOUND, STACK_LIMIT, look_at_blocked, survey_grounds
+from ...process.safe_point import (
+    IN_ALLOCATOR_OF_PROGRAM,
+    NOT_UNWOUND,
+    STACK_LIMIT,
+    look_at_blocked,
+    survey_grounds,
+)
 from ...process.subject import examine, require_available
 from ...process.unwinder import hangs_on_register
 from ...tracee.bootstrap import Bootstrap, Candidate, Claim, Surroundings
@@ -380,6 +386,10 @@ class _Attempt:
                 self.permitted[tid] = require_permitted(
                     subject.pid, tid, not self.layout.by_path, self.options.seccomp
                 )
+            if where is None and grounds.program_allocates:
+                # Wherever it would be stopped: one that waits may tell more.
+                self._note(f"thread {tid} {IN_ALLOCATOR_OF_PROGRAM}")
+                return False
             if where is None:
                 if tid not in self.running:
                     self.running[tid] = Running(self.rows, grounds)
