@@ -9,10 +9,17 @@ import resource
 import shutil
 
 import pytest
-from harness.library import Hazard
+from harness.library import WARNINGS, Hazard, run
 from harness.livepatch import APPLIED, NOT_APPLIED
-from harness.paths import RUNTIME
+from harness.paths import RUNTIME, TARGETS
 from harness.variant import PADDING_ONLY, POST, STOCK, Variant
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import FAILED, PATCHED
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 REFERENCES = {
     "#copied": "copied_word",
@@ -129,7 +136,7 @@ def test_a_copy_that_comes_later(build, patch, paths, start):
 def test_livepatches_on_top_of_each_other(build, paths, start, livepatch):
     """Guards that order and replacement hold in each copy, and that ``--all-of`` takes off what each has.
 
-    Seen to fail with the second copy at the older livepatch's sum.
+    Seen to fail with the older livepatch still in the second copy, where it was to go by its patch ID.
     """
     below = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
     above = livepatch(build.patch("above", {"sum": "new_sum", **REFERENCES}, flags=("-DMORE=1000000",)))
@@ -142,7 +149,10 @@ def test_livepatches_on_top_of_each_other(build, paths, start, livepatch):
     above.ulp.succeed("dispatch", "patch", above.ulp_file, victim.pid, "--replace")
     assert [status for _id, status, _libraries in listed(above, victim)] == ["reverted", "applied"]
     assert sums(victim, 2) == [new(3) - 1000000, new(3) - 1000000]
+    above.revert(victim)
+    assert sums(victim, 2) == [UNTOUCHED + 4 * 3, UNTOUCHED + 4 * 3]
     below.apply(victim)
+    above.apply(victim)
     above.ulp.succeed("dispatch", "revert", "--all-of", build.library.name, victim.pid)
     assert sums(victim, 2) == [UNTOUCHED + 4 * 3, UNTOUCHED + 4 * 3]
     assert [status for _id, status, _libraries in listed(above, victim)] == ["reverted", "reverted"]
@@ -172,8 +182,8 @@ def test_nothing_is_patched_where_one_copy_cannot_be(build, patch, paths, start)
 def test_one_copy_fails_after_the_other_was_patched(build, paths, start, livepatch):
     """Guards the truth about what is half done, and that the next apply does the rest.
 
-    The instance for the second copy needs one more open file than the process may have.  Seen to fail with an empty
-    table of livepatches, "changed" false, and without the words on which copy has it.
+    The instance for the second copy needs one more open file than the process may have.  Seen to fail without the words
+    on which copy has it, and with "patched" by finding_out(), which had counted the instances alone.
     """
     patch = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
     victim = launched(start, build, paths)
@@ -185,6 +195,9 @@ def test_one_copy_fails_after_the_other_was_patched(build, paths, start, livepat
     assert f"{paths[0]} has the livepatch and {paths[1]} has not" in row["reason"]
     assert sums(victim, 2) == [new(1), UNTOUCHED]
     assert patch.check(victim) == NOT_APPLIED
+    # As whoever looks who was interrupted between the two.
+    found = drive(Trigger(read_livepatch(patch.ulp_file), MappedFiles(), Options()).finding_out(victim.pid, PATCHED))
+    assert (found.outcome, found.changed) == (FAILED, True)
     resource.prlimit(victim.pid, resource.RLIMIT_NOFILE, limits)
     patch.apply(victim)
     assert sums(victim, 2) == [new(2), new(1)]
@@ -266,3 +279,20 @@ def test_names_are_looked_up_as_the_copy_would(build, paths, start, livepatch):
     expected = [UNTOUCHED - 50000 + (victim.number(f"at {number}") & 0xFFFFFF) for number in range(3)]
     assert sums(victim, 3) == expected
     assert len(set(expected)) == 3
+
+
+@pytest.mark.parametrize("called", [True, False], ids=["called before", "never called"])
+def test_what_a_plugin_puts_in_place_of_the_library_s(build, patch, start, tmp_path, called):
+    """Guards the scope of a plugin: the library that came with it means the plugin's function, and so does new code.
+
+    Seen to fail with the library's own function, 10,000 less, where the loader was asked for its name instead.
+    """
+    plugin = tmp_path / "plugin.so"
+    run(["gcc", *WARNINGS, "-fPIC", "-shared", "-o", plugin, TARGETS / "bindings" / "plugin.c", build.library])
+    victim = launched(start, build, [plugin])
+    if called:
+        assert victim.number("sum 0") == UNTOUCHED + 10000
+    patch.apply(victim)
+    assert victim.number("sum 0") == new(1) - 10000
+    patch.revert(victim)
+    assert victim.number("sum 0") == UNTOUCHED + 10000 + 4

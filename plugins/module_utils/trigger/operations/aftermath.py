@@ -16,7 +16,7 @@ from ...process.subject import at_rest, examine
 from .. import outcome
 from ..judgement.applicability import resolution_in
 from ..judgement.verdict import verdict_by_reading
-from ..outcome import combined
+from ..outcome import Row, combined
 
 UNKNOWN = "it was sent a request before, and whether it has carried that out cannot be told; check it later"
 
@@ -36,12 +36,18 @@ def aftermath(job, pid, success):
 def _look_at(job, pid, success):
     subject = examine(pid, job.files)
     instances = subject.state.instances(job.livepatch.patch_id)
-    if not instances or any(patch.applied != (success == outcome.PATCHED) for patch in instances):
+    applied = success == outcome.PATCHED
+    as_wanted = [patch for patch in instances if patch.applied == applied]
+    if not as_wanted:
         return None
-    if success == outcome.PATCHED:
-        resolution = resolution_in(subject.proc_tid, job.livepatch, job.files, job.companions)
-        if len(instances) < len(resolution.copies):
-            return None
+    count = len(instances)
+    if applied:
+        count = max(count, len(resolution_in(subject.proc_tid, job.livepatch, job.files, job.companions).copies))
+    if len(as_wanted) < count:
+        return Row(
+            pid, subject.name, outcome.FAILED, changed=True,
+            reason=f"process {pid} ({subject.name}) has loaded the library {count} times, and the livepatch is"
+                   f" {'applied to' if applied else 'reverted in'} {len(as_wanted)} of these copies alone; run again")
     rows = []
     for patch in instances:
         its = job._replace(source=job.source.as_instance(patch.instance_id))
