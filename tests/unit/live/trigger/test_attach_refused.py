@@ -26,6 +26,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process import p
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import custody, requests
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import source
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach, cut_off
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import seccomp_check
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.job import Job
@@ -203,6 +204,18 @@ def test_it_is_written_down_before_anything_is_touched(padded, start, refused, r
 
     assert trigger(padded, runtime=str(path), record_attaching=kept).apply(victim.pid).outcome == "patched"
     assert written[1] == written[0] and seized
+
+
+@pytest.mark.parametrize(("versions", "why"), [
+    ({"libc.so.6": ("GLIBC_2.2.5", "GLIBC_9.99")}, "runs a libc.so.6 without GLIBC_9.99, which the runtime PATH needs"),
+    ({"libelsewhere.so.1": ()}, "has not loaded libelsewhere.so.1, which the runtime PATH needs"),
+])
+def test_what_the_runtime_needs_is_not_there(versions, why, padded, start, refused, runtime, monkeypatch):
+    """As in a container with a C library of its own: both are named, and nothing is seized."""
+    read = source.read_runtime_file
+    monkeypatch.setattr(source, "read_runtime_file", lambda path: read(path)._replace(versions=versions))
+    monkeypatch.setattr(custody, "request", lambda *_words: pytest.fail("a thread is seized"))
+    assert why.replace("PATH", str(runtime / "libpulp.so")) in refused(start(padded, preload=False))
 
 
 @pytest.mark.parametrize("words", ["other process", "worker has gone"])
