@@ -116,6 +116,23 @@ def test_it_is_left_alone(options, victim, ulp_file, preforked):
     assert not is_inside(victim.pid)
 
 
+def test_a_rule_forbids_attaching_alone(victim, target, start, ulp_file, preforked, tmp_path):
+    """Who has the runtime is patched as ever, and the other one is told which rule keeps it from that.
+
+    Seen to fail, both patched, with a rule whose *forbid* is passed over.
+    """
+    rule = tmp_path / "hold"
+    rule.write_text("forbid=attach name=*-app\n")
+    preloaded = start(target("blocked", VARIANT))
+    answer = preforked.run("dispatch", "--json", "patch", ulp_file, victim.pid, preloaded.pid, "--hold-file", rule,
+                           "--runtime", RUNTIME)
+    rows = {row["pid"]: row for row in answer.json()}
+    assert rows[preloaded.pid]["outcome"] == "patched" and rows[victim.pid]["outcome"] == "not_patchable"
+    assert f"loading that into it is forbidden by {rule}" in rows[victim.pid]["reason"]
+    assert not is_inside(victim.pid)
+    assert (victim.number("version"), preloaded.number("version")) == (1, 2)
+
+
 def test_what_would_be_done(victim, ulp_file, preforked):
     answer = preforked.succeed(
         "dispatch", "--json", "patch", "--dry-run", ulp_file, victim.pid, "--attach", "--runtime", RUNTIME)
