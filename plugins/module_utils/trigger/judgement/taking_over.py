@@ -106,7 +106,7 @@ def _theirs(job, subject, earlier, variable):
     for theirs in earlier.target.variables:
         if theirs.name == variable.name:
             return theirs
-    # One from before livepatches told of their variables, or packed without a line for them.
+    # One that does not tell of its variables: an older tool has made it, or ulp pack.
     file, _separator, name = variable.name.rpartition(FILE_SEPARATOR)
     plain = name.rpartition(_SCOPE)[2]
     spelling = re.compile(rf"(?:\w+\.)?{re.escape(plain)}(?:\.\d+)?")
