@@ -251,7 +251,7 @@ def make(
         new_variables(extracted.brought, _sources(candidate.changes, replaced), after.units, addresses, anew))
     if refusals.allowed:
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
-    data, patch_id = make_livepatch(patch, [described], (), labels)
+    data, patch_id = make_livepatch(patch, [described], labels=labels)
     parse_livepatch(data, patch.name)
     warnings += [*_unseen(running, diversion), *_mixing(running, diversion, olds)]
     return Made(data, patch_id, described, replaced, extracted.copied, medium, layouts, warnings)

@@ -94,8 +94,8 @@ def _needed_format(targets: list[Target], replaces: list[str]) -> int:
 
 
 def make_livepatch(
-    image: ElfImage, targets: list[Target], dependencies: Iterable[str] = (), labels: dict[str, object] | None = None,
-    replaces: Iterable[str] = (),
+    image: ElfImage, targets: list[Target], *, dependencies: Iterable[str] = (),
+    labels: dict[str, object] | None = None, replaces: Iterable[str] = (),
 ) -> tuple[bytes, str]:
     """Make the bytes of a livepatch.
 

@@ -72,7 +72,7 @@ def default_destination(description: Description) -> str:
 
 
 def pack(
-    description: Description, destination: str | os.PathLike[str] | None = None,
+    description: Description, destination: str | os.PathLike[str] | None = None, *,
     labels: dict[str, object] | None = None, dependencies: Collection[str] = (),
     allow_duplicates: Collection[str] = (), check: bool = False, symbols: Collection[str] = (),
     replaces: Collection[str] = (),
@@ -124,7 +124,8 @@ def pack(
                     f"{where}{other.path} and {target.path} are the same library (build ID {target.build_id})")
     unused = {*allow_duplicates}.difference(*allowed.values())
     warnings.extend(f"{pattern} is allowed as a duplicate, but is not one" for pattern in sorted(unused))
-    data, patch_id = make_livepatch(patch, targets, dependencies, labels, replaces)
+    data, patch_id = make_livepatch(
+        patch, targets, dependencies=dependencies, labels=labels, replaces=replaces)
     # Whoever applies it reads more of the patch library than was needed here: better refused now, by that file's name.
     parse_livepatch(data, description.patch_library)
     existing = read_file(destination) if os.path.exists(destination) else None

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -187,7 +188,8 @@ def packed(data):
     (target,) = [path for path in TARGET_LIBRARY.iterdir() if path.name.startswith(SOUND + "padded")]
     with Written(data, "patch.so") as path:
         description = describe(str(path), str(target), {"answer": "new_answer"})
-        result = answer(pack, description, path.with_name("fix.ulp"), {"ticket": "4711"}, names=["patch.so"])
+        packing = partial(pack, labels={"ticket": "4711"})
+        result = answer(packing, description, path.with_name("fix.ulp"), names=["patch.so"])
         if result is None:
             assert not path.with_name("fix.ulp").exists()
             return False
@@ -195,7 +197,7 @@ def packed(data):
         found = read_livepatch(result.path)
         assert found.labels == {"ticket": "4711"}
         assert [(pair.old, pair.new) for part in found.targets for pair in part.functions] == [("answer", "new_answer")]
-        assert not pack(description, path.with_name("fix.ulp"), {"ticket": "4711"}).changed
+        assert not packing(description, path.with_name("fix.ulp")).changed
         return True
 
 
