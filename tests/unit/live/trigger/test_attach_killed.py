@@ -327,7 +327,7 @@ def test_another_tool_holds_the_lock(padded, runtime, start, files):
     """Whoever waits for it lets the other processes of the same worker go on.  Seen to fail with a pause in between."""
     victim = start(padded, preload=False)
     job = Job(Source(read_livepatch(padded.livepatch)), files, Options(runtime=str(runtime / "libpulp.so")))
-    lock = os.open(f"/proc/{victim.pid}", os.O_RDONLY | os.O_DIRECTORY)
+    lock = os.open(f"/proc/{victim.pid}/mem", os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         steps = attach.attach(job, examine(victim.pid, files, absent=True))
