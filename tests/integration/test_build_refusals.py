@@ -12,6 +12,7 @@ import sys
 import pytest
 from harness.command import Ulp
 from harness.paths import RUNTIME
+from harness.victim import Victim
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.build import Request, build
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.work_tree import Recipe
@@ -357,6 +358,68 @@ def test_a_library_of_another_machine_is_left_alone(build_with):
     assert refused(fields) == []
     assert replaced(fields) == {"libtwo.so": ["second"]}
     assert fields["warnings"] == ["lib32.so of the same build is for another machine, and gets no livepatch"]
+
+
+LARGE = r"""
+#include <stdio.h>
+int shared = 7;
+__attribute__((noinline)) int other(int v) { return v + shared; }
+__attribute__((noinline)) int api(int v) { return other(v) + shared; }
+int main(void)
+{
+    char line[64];
+    puts("ready");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        printf("%d\n", api(1));
+        fflush(stdout);
+    }
+    return 0;
+}
+"""
+
+
+def build_large(tmp_path, flags, link, new):
+    """The report of a build for the large code model, in which the last line of api() is a ``new`` one."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "Makefile").write_text(
+        f"all:\n\tgcc -O2 -mcmodel=large {flags} -fpatchable-function-entry=16,14 -falign-functions=16 -c large.c\n"
+        f"\tgcc {link} -Wl,--build-id -o large large.o\n")
+    (tree / "large.c").write_text(LARGE)
+    (tmp_path / "new").write_text(LARGE.replace("return other(v) + shared", new))
+    diff = subprocess.run(["diff", "-u", "--label", "a/large.c", "--label", "b/large.c", tree / "large.c",
+                           tmp_path / "new"], stdout=subprocess.PIPE, check=False).stdout
+    (tmp_path / "fix.patch").write_bytes(diff)
+    return build(Request(Recipe(str(tree), "make"), [str(tmp_path / "fix.patch")], str(tmp_path / "out"),
+                         str(tmp_path / "work")), lambda step: None).fields
+
+
+@pytest.mark.parametrize("flags, link", [("-fPIC", "-shared"), ("-fno-pic", "-no-pie")])
+def test_code_of_the_large_model_is_refused(tmp_path, flags, link):
+    """A distance of 8 bytes, or a load from a whole address, is not understood, and the variable is named.
+
+    Seen to fail for the program with "is a damaged livepatch: the binding other fills no word of its data".
+    """
+    fields = build_large(tmp_path, flags, link, "return other(v + 1) + shared")
+    assert {refusal["kind"] for refusal in fields["refused"]} == {"reference"}
+    assert "shared" in str(fields["refused"])
+    assert not list((tmp_path / "out").glob("*.ulp"))
+
+
+def test_code_of_the_large_model_that_is_understood(tmp_path):
+    """An instruction that holds a whole address as its operand gets that from a word.  Seen to fail likewise."""
+    fields = build_large(tmp_path, "-fno-pic", "-no-pie", "return other(v + 1) * shared")
+    assert refused(fields) == []
+    (livepatch,) = (tmp_path / "out").glob("*.ulp")
+    subprocess.run(["make", "-s", "-C", tmp_path / "tree"], check=True)
+    victim = Victim([tmp_path / "tree" / "large"])
+    try:
+        assert victim.number("api") == 15
+        Ulp().succeed("trigger", "-p", victim.pid, livepatch)
+        assert victim.number("api") == 63
+    finally:
+        victim.kill()
 
 
 def test_an_inline_function_of_several_files(build_with):

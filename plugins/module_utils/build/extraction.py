@@ -391,7 +391,8 @@ class _Extraction:
         reference = self.target.reference(_name_of(symbol), symbol, place.offset)
         if kind in THROUGH_GOT:
             editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), R_DISTANCE)
-        elif kind == FROM_GOT:
+        elif kind == FROM_GOT or (kind == WORD and section.is_code):
+            # The second is the large code model's, of a program at a fixed address.
             self.load_whole_address(key, source, section, relocation, self.slots.slot(reference))
         elif kind == WORD:
             number = list(self.sources).index(key)
@@ -420,7 +421,7 @@ class _Extraction:
         """``movabs $x@GOTOFF, %r`` becomes ``mov slot(%rip), %r``, and a nop of 3 bytes."""
         behind = load_whole_address(source.meaning.file.data, section.offset + relocation.offset)
         if behind is None:
-            self.refuse(source, section, relocation, slot)
+            self.refuse(source, section, relocation, source.meaning.place(section, relocation).name or slot)
             return
         editor = self.editors[key]
         editor.relocate(relocation, editor.symbol(slot), R_DISTANCE, FROM_END, relocation.offset + behind)
