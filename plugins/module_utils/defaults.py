@@ -28,6 +28,8 @@ ATTACH = True
 RUNTIME = "/usr/lib/libpulp/libpulp.so"
 # For one command of a build.
 BUILD_SECONDS = 3600.0
+# For all that a build keeps, copies of the source and objects.
+BUILD_GIBIBYTES = 20.0
 
 # Names a file to which every traceback is appended that ended in the row of a process.
 DEBUG_LOG = "ULP_DEBUG_LOG"

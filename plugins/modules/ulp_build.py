@@ -137,6 +137,12 @@ options:
     description: How many seconds each command may take.
     type: float
     default: 3600
+  build_space:
+    description:
+      - How many GiB of the disk the working directory may take.
+      - A command that makes it take more is ended, and nothing is built.
+    type: float
+    default: 20
   proof:
     description: Whether to prove the livepatch on a trial process before it is handed out.
     type: bool
@@ -316,6 +322,7 @@ def build_livepatch(module):
     order = Order(
         output=params["dest"],
         build_timeout=params["build_timeout"],
+        build_space=params["build_space"],
         source=params["source"],
         prepare=params["prepare"],
         debian=params["debian"],
@@ -369,6 +376,7 @@ def main():
             "labels": {"type": "list", "elements": "str", "default": []},
             "work": {"type": "path"},
             "build_timeout": {"type": "float", "default": 3600},
+            "build_space": {"type": "float", "default": 20},
             "proof": {"type": "bool", "default": True},
             "runtime": {"type": "path", "default": "/usr/lib/libpulp/libpulp.so"},
             "test": {"type": "str"},

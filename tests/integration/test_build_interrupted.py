@@ -66,6 +66,23 @@ def test_while_a_command_of_the_source_runs(build, tmp_path, option, number):
     assert list(tmp_path.glob("out/*.ulp"))
 
 
+@pytest.mark.parametrize("option", ["--build", "--test"])
+def test_that_fills_the_disk(build, tmp_path, option):
+    """A command of the source that writes without end is ended, with all that it has started.
+
+    Seen to fail (the disk fills until the time is over) without a look at the disk.
+    """
+    pids = tmp_path / "pids"
+    writing = (f"{{ while :; do head -c 1048576 /dev/zero; sleep 0.01; done >much & }}; echo $! $$ >{pids}; wait")
+    words = [*build[:4], writing, *build[5:]] if option == "--build" else [*build, "--test", writing]
+    answer = Ulp().run(*words, "--build-space", "0.05", "--build-timeout", "300")
+    assert answer.status == 1
+    assert f"took more than 0.05 GiB of the disk in {tmp_path / 'work'} (--build-space)" in answer.errors
+    for pid in pids.read_text().split():
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"process {pid} has ended, too")
+    assert not list(tmp_path.glob("out/*"))
+
+
 def test_while_a_library_without_padding_is_looked_at(tmp_path):
     """Guards the end of what reads all code of a large library; and nothing half is left."""
     (tmp_path / "patch.c").write_text("int new_gethostname(char *name, unsigned long size)\n"

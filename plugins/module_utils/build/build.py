@@ -183,7 +183,7 @@ def _test(request: Request, tree: WorkTree, chosen: list[Candidate], results: li
     libraries = [] if request.running else list(dict.fromkeys(
         os.path.dirname(candidate.link.output) for candidate in chosen))
     return run_under(livepatches, request.test, tree.path("tree", request.recipe.inside), libraries, request.runtime,
-                     tree.path("objects"), request.recipe.seconds)._asdict()
+                     tree.path("objects"), tree.limits())._asdict()
 
 
 def _write_pages(fields: dict[str, Any], request: Request) -> bool:
@@ -388,7 +388,8 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
 def _fingerprint(request: Request) -> str:
     """A digest of all that a build depends on."""
     digest = hashlib.sha256(repr((
-        VERSION, request._replace(recipe=request.recipe._replace(seconds=0), origin=dict(request.origin), check=False),
+        VERSION, request._replace(recipe=request.recipe._replace(seconds=0, gibibytes=0), origin=dict(request.origin),
+                                  check=False),
         source_digest(request.recipe.source),
         [contents_digest(diff) for diff in request.diffs if os.path.isfile(diff)],
         contents_digest(request.running) if request.running else None,

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a program of the build, with a limit of time, and with its output in a log."""
+"""Run a program of the build, within limits, and with its output in a log."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Mapping, Sequence
 
 from ..errors import FileProblem, MissingProgram
 from .errors import BuildFailed
+from .limits import LOOK_SECONDS, Limits
 
 _SHOWN = 1500
 
@@ -37,14 +38,13 @@ def run(command: Sequence[str], what: str, package: str = "binutils", directory:
     return output
 
 
-def run_logged(command: str, what: str, directory: str, environment: Mapping[str, str], log: str, seconds: float,
+def run_logged(command: str, what: str, directory: str, environment: Mapping[str, str], log: str, limits: Limits,
                ) -> int:
     """Run a command of the shell with its output in the file ``log``, and return its exit status.
 
-    All that it has started is ended when the time is over.
+    All that it has started is ended when it goes beyond its limits.
 
-    :param seconds: how long it may take.
-    :raises BuildFailed: it takes longer.
+    :raises BuildFailed: it does.
     :raises FileProblem: the log cannot be written.
     """
     try:
@@ -58,9 +58,11 @@ def run_logged(command: str, what: str, directory: str, environment: Mapping[str
                                    stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
                                    start_new_session=True)
         try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise BuildFailed(f"{what} took longer than {seconds:g} s; the log is {log}") from error
+            while True:
+                try:
+                    return process.wait(LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    limits.require(what, log)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Callable
 
+from ..defaults import BUILD_GIBIBYTES
 from ..errors import UlpError
 from ..named_tuple import NamedTuple
 from .build import Request, default_work_directory
@@ -20,12 +21,14 @@ from .work_tree import Recipe
 class Order(NamedTuple):
     """The options of ``ulp build`` and of the module ulp_build, under their names.
 
-    ``runtime`` is the path of libpulp.so for the proof, None for no proof; ``build_timeout`` is in seconds.
+    ``runtime`` is the path of libpulp.so for the proof, None for no proof; ``build_timeout`` is in seconds,
+    ``build_space`` in GiB.
     ``built_in`` says which root it is built in, if any, and ``system``, by a digest, what is installed there.
     """
 
     output: str
     build_timeout: float
+    build_space: float = BUILD_GIBIBYTES
     source: str | None = None
     build: str | None = None
     prepare: str | None = None
@@ -109,7 +112,7 @@ def _source(order: Order, work: str, progress: Callable[[str], None]) -> tuple[R
         if not order.diff:
             raise UlpError("--diff is missing: the fix to make a livepatch of")
         return Recipe(os.path.abspath(order.source), order.build, order.prepare or "",
-                      order.build_timeout), list(order.diff), {}
+                      order.build_timeout, order.build_space), list(order.diff), {}
     if order.build is not None or order.prepare is not None:
         raise UlpError("a source package is built by its own rules; leave out --build and --prepare, or unpack it and"
                        " name the directory with --source")
@@ -121,5 +124,5 @@ def _source(order: Order, work: str, progress: Callable[[str], None]) -> tuple[R
     else:
         package = debian_package(str(order.debian), order.without_patch, work, progress, order.built_in is not None)
     diffs = [package.patch(diff) for diff in order.diff] or package.left_out
-    return Recipe(package.directory, package.command, "", order.build_timeout, once=True,
-                  inside=package.inside), diffs, package.origin
+    return Recipe(package.directory, package.command, "", order.build_timeout, order.build_space,
+                  once=True, inside=package.inside), diffs, package.origin

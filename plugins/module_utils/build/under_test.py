@@ -19,7 +19,6 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 from typing import Any
 
 from ..errors import FileProblem
@@ -33,6 +32,7 @@ from ..trigger.options import Options
 from ..trigger.trigger import Trigger
 from .commands import last_lines, run
 from .errors import BuildFailed
+from .limits import Limits
 
 _GATE = """\
 #define _GNU_SOURCE
@@ -87,14 +87,14 @@ class Verdict(NamedTuple):
 
 
 def run_under(livepatches: list[str], command: str, directory: str, libraries: list[str], runtime: str, scratch: str,
-              seconds: float) -> Verdict:
+              limits: Limits) -> Verdict:
     """Run ``command`` with the shell in ``directory``, under ``livepatches``, the paths of such.
 
     :param libraries: directories with the targets, for LD_LIBRARY_PATH.
     :param runtime: path of libpulp.so.
     :param scratch: a directory for the log and the gate.
-    :param seconds: how long it may take.
-    :raises BuildFailed: it fails, takes longer, or says nothing about the livepatch: no process of it was patched, or
+    :param limits: what it may take.
+    :raises BuildFailed: it fails, takes more, or says nothing about the livepatch: no process of it was patched, or
         one could not be.
     """
     gate = os.path.join(scratch, "gate.so")
@@ -118,7 +118,7 @@ def run_under(livepatches: list[str], command: str, directory: str, libraries: l
                        "ULP_TEST_GATE": f"/proc/{os.getpid()}/fd/{place.rpartition('/')[2]}/gate"}
         if path:
             environment["LD_LIBRARY_PATH"] = path
-        return _Run(livepatches, listener, command, log).run(directory, environment, seconds)
+        return _Run(livepatches, listener, command, log).run(directory, environment, limits)
     except OSError as error:
         raise FileProblem("write", scratch, error) from error
     finally:
@@ -147,17 +147,14 @@ class _Run:
         self.later: dict[tuple[int, int], list[Trigger]] = {}
         self.failures: list[str] = []
 
-    def run(self, directory: str, environment: dict[str, str], seconds: float) -> Verdict:
-        end = time.monotonic() + seconds
+    def run(self, directory: str, environment: dict[str, str], limits: Limits) -> Verdict:
         with open(self.log, "wb") as stream:
             process = subprocess.Popen(["/bin/sh", "-c", self.command], cwd=directory, env=environment,
                                        stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
                                        start_new_session=True)
             try:
                 while process.poll() is None:
-                    if time.monotonic() > end:
-                        raise BuildFailed(f"the test {self.command!r} took longer than {seconds:g} s; the log is"
-                                          f" {self.log}")
+                    limits.require(f"the test {self.command!r}", self.log)
                     self.serve()
             finally:
                 # What it has left behind, too.

@@ -29,6 +29,7 @@ from . import compiler_wrapper
 from .commands import last_lines, run, run_logged
 from .compiling_again import Reached, after_diff, reached_by
 from .errors import BuildFailed
+from .limits import Limits
 from .recording import Records, read_records, recording_environment, write_wrappers
 from .source_diff import Applied, apply_diffs
 
@@ -40,17 +41,18 @@ _FORMAT = 4
 class Recipe(NamedTuple):
     """How a source is built.
 
-    ``prepare`` runs once, before the first build; ``command`` runs before and after the diff; both in the shell, in the
-    source's directory.  ``seconds`` is how long each may take.  With ``once``, the command always begins from scratch,
-    so that after the diff it runs only if need be: else what the diff reaches is compiled again as it was before.
-    Diffs apply in the directory ``inside`` of the source.  ``system`` tells, by a digest, what is installed where it is
-    built; empty: nobody asks.
+    ``prepare`` runs once, before the first build; ``command`` runs before and after the diff; both in the shell, in
+    the source's directory.  ``seconds`` is how long each may take, ``gibibytes`` how much of the disk.  With ``once``,
+    the command always begins from scratch, so that after the diff it runs only if need be: else what the diff reaches
+    is compiled again as it was before.  Diffs apply in the directory ``inside`` of the source.  ``system`` tells, by a
+    digest, what is installed where it is built; empty: nobody asks.
     """
 
     source: str
     command: str
     prepare: str = ""
     seconds: float = 3600.0
+    gibibytes: float = 20.0
     once: bool = False
     inside: str = ""
     system: str = ""
@@ -171,10 +173,14 @@ class WorkTree:
             # What __DATE__ and __TIME__ stand for: else each function that has one would change with every build.
             # A package's own tools set it.  Source: https://reproducible-builds.org/docs/source-date-epoch/
             environment.setdefault("SOURCE_DATE_EPOCH", str(_newest(self.recipe.source)))
-        status = run_logged(command, what, self.path("tree"), environment, path, self.recipe.seconds)
+        status = run_logged(command, what, self.path("tree"), environment, path, self.limits())
         if status:
             raise BuildFailed(f"cannot {what}: {command!r} ended with status {status}; {path} ends with:\n"
                               + last_lines(path))
+
+    def limits(self) -> Limits:
+        """Those of a command that begins now."""
+        return Limits(self.recipe.seconds, self.directory, self.recipe.gibibytes)
 
     def _first(self) -> str | None:
         try:

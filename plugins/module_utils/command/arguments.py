@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..defaults import (
     ATTACH,
+    BUILD_GIBIBYTES,
     BUILD_SECONDS,
     EXAMINE,
     EXAMINE_SECONDS,
@@ -46,7 +47,7 @@ def _seconds(text):
     return value
 
 
-def _duration(text):
+def _above_zero(text):
     value = _seconds(text)
     if not value:
         raise ValueError
@@ -74,7 +75,7 @@ def _misused(arguments):
 
 # argparse names the type in its message.
 _pid.__name__ = _process.__name__ = "process ID"
-_seconds.__name__ = _duration.__name__ = "number of seconds"
+_seconds.__name__ = _above_zero.__name__ = "number of seconds"
 _count.__name__ = "number"
 
 
@@ -169,8 +170,10 @@ def _build(verb):
                        help="a CVE number, say, for the metadata; may be given several times")
     build.add_argument("--work", metavar="DIR",
                        help="where to build, and what makes the next run short; default: below ~/.cache/ulp/build")
-    build.add_argument("--build-timeout", metavar="SECONDS", type=_duration, default=BUILD_SECONDS,
+    build.add_argument("--build-timeout", metavar="SECONDS", type=_above_zero, default=BUILD_SECONDS,
                        help="how long each command may take; default: %(default)s")
+    build.add_argument("--build-space", metavar="GIB", type=_above_zero, default=BUILD_GIBIBYTES,
+                       help="how much of the disk the working directory may take; default: %(default)s")
     build.add_argument("--runtime", metavar="FILE", default=RUNTIME,
                        help="libpulp.so for the proof on a trial process; default: %(default)s")
     build.add_argument("--no-proof", action="store_true", help="leave out the proof on a trial process")
@@ -284,7 +287,7 @@ def _list(verb):
     listing.add_argument("--all", action="store_true",
                          help="also show the processes that have nothing to do with any livepatch, and why each could"
                          " not be patched; JSON always has them")
-    listing.add_argument("--watch", metavar="SECONDS", type=_duration, nargs="?", const=WATCH_SECONDS,
+    listing.add_argument("--watch", metavar="SECONDS", type=_above_zero, nargs="?", const=WATCH_SECONDS,
                          help="show them again after each SECONDS until you interrupt it; JSON then has one line each"
                          f" time; without a number: {WATCH_SECONDS:g}; put names before this option")
     _examination(listing)
@@ -312,7 +315,7 @@ def _messages(verb):
 
 
 def _examination(verb):
-    verb.add_argument("--examine-timeout", metavar="SECONDS", type=_duration, default=EXAMINE_SECONDS,
+    verb.add_argument("--examine-timeout", metavar="SECONDS", type=_above_zero, default=EXAMINE_SECONDS,
                       help="how long one process may keep the others waiting while it is looked at; default:"
                       " %(default)s")
 

@@ -20,6 +20,7 @@ def _build(arguments):
     result = build_livepatches(Order(
         output=arguments.output,
         build_timeout=arguments.build_timeout,
+        build_space=arguments.build_space,
         source=arguments.source,
         prepare=arguments.prepare,
         debian=arguments.debian,
