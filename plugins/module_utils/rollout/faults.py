@@ -17,9 +17,10 @@ _DIGITS = 16
 
 # As Ansible reads an entry of ``serial``. To Ansible 0 means all hosts at once.
 _STAGE_SIZE = re.compile(r" *0*[1-9][0-9]*%?")
+_SECONDS = re.compile(r" *[0-9]+ *")
 
 
-def faults(livepatch, signers, signers_source, sizes="", canaries="", groups=()):
+def faults(livepatch, signers, signers_source, sizes="", canaries="", groups=(), soaks=""):
     """Why nothing can be rolled out: a list of sentences, empty if it can.
 
     :param livepatch: path of a livepatch on the controller or of a directory of such, a list of paths, or "".
@@ -28,6 +29,7 @@ def faults(livepatch, signers, signers_source, sizes="", canaries="", groups=())
     :param sizes: those of the stages, as ulp_livepatch_serial has them, or "".
     :param canaries: the group whose hosts come first, or "".
     :param groups: all groups of the inventory.
+    :param soaks: how long each stage is watched, as ulp_livepatch_soak_seconds has it, or "".
     """
     if not livepatch:
         return ["Say which livepatch: -e livepatch=FILE.ulp"]
@@ -39,6 +41,11 @@ def faults(livepatch, signers, signers_source, sizes="", canaries="", groups=())
     found = [
         f"ulp_livepatch_serial has {size!r} for the size of a stage: give a number of hosts from 1, or a percentage"
         for size in map(str, _flat(sizes)) if not _STAGE_SIZE.fullmatch(size)
+    ]
+    # Jinja would take them for 0, and the stage would not be watched at all.
+    found += [
+        f"ulp_livepatch_soak_seconds has {soak!r}: give a number of seconds"
+        for soak in map(str, _flat(soaks)) if not _SECONDS.fullmatch(soak)
     ]
     if canaries and canaries not in groups:
         # Nobody would come first then.
@@ -61,7 +68,7 @@ def faults(livepatch, signers, signers_source, sizes="", canaries="", groups=())
 
 
 def _flat(sizes):
-    """The sizes of the stages one by one, as the playbooks hand them to Ansible."""
+    """What is given for the stages, one by one: a value, text with commas, or a list, as the playbooks hand it on."""
     if isinstance(sizes, str):
         return sizes.split(",") if sizes else []
     if isinstance(sizes, (list, tuple)):

@@ -142,6 +142,18 @@ def test_sizes_of_stages(tmp_path, sizes, wrong):
     assert all(f"ulp_livepatch_serial has {size!r}" in sentence for size, sentence in zip(wrong, found))
 
 
+@pytest.mark.parametrize("soaks, wrong", [
+    (0, []), ("0", []), (600, []), ("60, 600", []), ([60, "600"], []), ("", []),
+    ("10m", ["10m"]), ("60,ten", ["ten"]), (-1, ["-1"]), ("1.5", ["1.5"]), (None, ["None"]), ("60,", [""]),
+])
+def test_how_long_stages_are_watched(tmp_path, soaks, wrong):
+    """Guards a stage that is watched for no time at all: what was no number counted as 0."""
+    there = tmp_path / "fix.ulp"
+    there.write_bytes(b"livepatch")
+    found = faults(str(there), "", "", soaks=soaks)
+    assert found == [f"ulp_livepatch_soak_seconds has {soak!r}: give a number of seconds" for soak in wrong]
+
+
 def test_canaries_that_are_no_group(tmp_path):
     """Guards who comes first; seen to begin with other hosts, and nobody was told."""
     there = tmp_path / "fix.ulp"
