@@ -78,7 +78,7 @@ def test_each_process_gets_the_one_for_its_build(builds, fixes, start, preforked
     assert {process["pid"]: [patch["patch_id"] for patch in process["patches"]] for process in listed} == {
         pid: [wanted[pid]] for pid in pids}
     explained = preforked.succeed("explain", "-p", pids[2], "--json", fixes).json()
-    assert (explained["ulp_file"], explained["outcome"]) == (str(fixes / f"{PADDING_ONLY}.ulp"), "already_patched")
+    assert (explained["livepatch"], explained["outcome"]) == (str(fixes / f"{PADDING_ONLY}.ulp"), "already_patched")
     one = preforked.succeed("check", "-p", pids[0], fixes)
     assert one.output.splitlines()[0].split()[:4] == ["PID", "NAME", "LIVEPATCH", "OUTCOME"]
     assert f"{POST}.ulp" in one.output and PADDING_ONLY not in one.output
