@@ -366,6 +366,38 @@ def test_the_own_test_runs_under_the_livepatch(build, tmp_path):
             (tmp_path / "out" / "libfix.so.ulp").unlink()
 
 
+LARGE = """\
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    size_t size = 512u << 20;
+    char *memory = aligned_alloc(4096, size);
+    madvise(memory, size, MADV_NOHUGEPAGE);
+    memset(memory, argc, size);
+    usleep(atoi(argv[1]) * 1000);
+    return memory[size / 2] != argc;
+}
+"""
+
+
+def test_programs_of_the_own_test_that_are_about_to_end(build, tmp_path):
+    """A process that gives back much memory as it ends is no process without the livepatch.
+
+    Seen to fail ("ran without the livepatch in process N (failed: process N does not exist, or it has ended)"), as with
+    a compiler that a test of jsoncpp runs.
+    """
+    (tmp_path / "check.c").write_text(CHECK)
+    (tmp_path / "large.c").write_text(LARGE)
+    command = (f"gcc -o check {tmp_path}/check.c ./libfix.so && gcc -O1 -o large {tmp_path}/large.c && "
+               "for delay in 60 90 120 150 180 210; do ./large $delay || exit 1; done && ./check")
+    answer = build("    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n", "--test", command)
+    assert answer.status == 0, str(answer)
+    assert answer.json()["test"]["patched"] == 2
+
+
 def test_each_build_of_one_tree_gets_its_own(build, tmp_path):
     """Guards one run for a padded and a stock build, and for the files that run of them; seen to fail: one at a time.
 

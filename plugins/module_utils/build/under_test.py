@@ -27,6 +27,7 @@ from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.mapped import MappedFiles
 from ..process.procfs import read_stat
+from ..process.subject import has_ended
 from ..trigger import outcome
 from ..trigger.options import Options
 from ..trigger.trigger import Trigger
@@ -189,7 +190,7 @@ class _Run:
                 self.patched.add(pid)
             elif row.outcome == outcome.NOT_APPLICABLE:
                 left.append(trigger)
-            elif started is not None and started == _start_time(pid):
+            elif started is not None and started == _start_time(pid) and not has_ended(pid):
                 self.failures.append(f"process {pid} ({row.outcome}: {row.reason})")
         if left and started is not None:
             self.later[pid, started] = left
