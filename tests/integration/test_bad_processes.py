@@ -37,15 +37,19 @@ def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def refuse_process(ulp, pid, ulp_file, naming=None):
+# What a revert says of a process, whatever keeps the runtime out of it.
+NOTHING_TO_REVERT = "runs without the livepatch runtime, so that there is nothing to revert"
+
+
+def refuse_process(ulp, pid, ulp_file, naming=None, reverting=None):
     """Neither apply, revert nor check does anything but say why not."""
     ulp.refuse("trigger", "-p", pid, ulp_file, naming=naming or pid)
-    ulp.refuse("trigger", "-p", pid, ulp_file, "--revert", naming=naming or pid)
+    ulp.refuse("trigger", "-p", pid, ulp_file, "--revert", naming=reverting or naming or pid)
 
 
-def refuse_victim(ulp, victim, ulp_file, naming=None):
+def refuse_victim(ulp, victim, ulp_file, naming=None, reverting=None):
     before = snapshot.of_process(victim)
-    refuse_process(ulp, victim.pid, ulp_file, naming)
+    refuse_process(ulp, victim.pid, ulp_file, naming, reverting)
     assert snapshot.of_process(victim) == before
     assert victim.number("version") == 1
 
@@ -54,7 +58,8 @@ def test_without_the_runtime(build, ulp_file, start, ulp):
     """Guards the look for the runtime among the process's mappings: seen to fail (a traceback) without it."""
     victim = start(build, preload=())
     refuse_victim(ulp, victim, ulp_file,
-                  naming=f"{victim.pid} ({victim.name}) was started without the livepatch runtime")
+                  naming=f"{victim.pid} ({victim.name}) was started without the livepatch runtime",
+                  reverting=f"{victim.pid} ({victim.name}) {NOTHING_TO_REVERT}")
 
 
 def test_without_the_library(build, ulp_file, ulp):
@@ -92,7 +97,8 @@ def test_on_musl(ulp, tmp_path):
     with subprocess.Popen([program]) as process:
         try:
             wait_until(lambda: "libonmusl" in Path(f"/proc/{process.pid}/maps").read_text(), "library is mapped")
-            refuse_process(ulp, process.pid, ulp_file, naming=f"{process.pid} (on_musl) runs on musl")
+            refuse_process(ulp, process.pid, ulp_file, naming=f"{process.pid} (on_musl) runs on musl",
+                           reverting=f"{process.pid} (on_musl) {NOTHING_TO_REVERT}")
         finally:
             process.kill()
 

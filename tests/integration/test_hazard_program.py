@@ -167,7 +167,7 @@ def test_dispatch_finds_the_processes_of_the_program(program, victim, ulp):
     """
     ulp_file = program.patch("new", 2, FUNCTIONS)
     said = ulp.run("dispatch", "check", ulp_file).errors
-    assert f"process {victim.pid} (victim-program) " in said
+    assert f"process {victim.pid} (victim-program)" in said
     assert ("was started without the livepatch runtime" if program.variant.attached else "not applied to") in said
     rows = ulp.succeed("dispatch", "patch", ulp_file, "--runtime", RUNTIME, "--json").json()
     assert [(row["pid"], row["outcome"], row["threads_pending"]) for row in rows] == [(victim.pid, "patched", 0)]
