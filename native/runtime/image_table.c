@@ -322,13 +322,28 @@ static bool copy_string(char *into, uint64_t from, uint64_t size)
 	return false;
 }
 
+/* Whether the loader changes none of its lists; each namespace has a state of its own. */
+static bool at_rest(void)
+{
+	const struct r_debug *names = debug;
+
+	for (unsigned i = 0; i < LONGEST_LIST; i++) {
+		if (!names || !ulp_readable((uint64_t)names, sizeof *names))
+			return true;
+		if (!consistent(names))
+			return false;
+		names = next_namespace(names);
+	}
+	return false;
+}
+
 bool ulp_images_name(uint64_t base, uint64_t *first, char *name, uint64_t size, bool *settled)
 {
 	struct naming naming = {.base = base, .wants_head = first != NULL, .found = false};
 
-	*settled = !debug || consistent(debug);
+	*settled = at_rest();
 	walk_lists(note_named, &naming);
-	*settled = *settled && (!debug || consistent(debug));
+	*settled = *settled && at_rest();
 	if (!naming.found || !copy_string(name, (uint64_t)naming.named.l_name, size))
 		return false;
 	if (first)

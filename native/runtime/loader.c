@@ -154,6 +154,21 @@ bool ulp_loader_find(uint64_t base, struct ulp_object *object)
 	return handle;
 }
 
+Lmid_t ulp_loader_namespace(uint64_t base)
+{
+	struct ulp_object object;
+	Lmid_t space;
+	void *handle;
+
+	if (find_here(base, &object))
+		return LM_ID_BASE;
+	handle = ulp_namespace_open(base, &space);
+	if (!handle)
+		return LM_ID_NEWLM;
+	dlclose(handle);
+	return space;
+}
+
 /* It stays, and so does what it needs: stacks that lead into it need no second look. */
 static void keep(const struct ulp_object *object)
 {
@@ -161,11 +176,8 @@ static void keep(const struct ulp_object *object)
 	ulp_images_keep(object->text_start);
 }
 
-/* Where the target is: what the patch library needs is what the target needs, a C library of its own even. */
-static void *open_beside(uint64_t target, const char *path)
+static void *open_in(Lmid_t space, const char *path)
 {
-	Lmid_t space = ulp_namespace_of(target);
-
 	if (space == LM_ID_BASE)
 		return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	return dlmopen(space, path, RTLD_NOW | RTLD_LOCAL);
@@ -175,11 +187,18 @@ enum ulp_error ulp_loader_load(const char *path, uint64_t target, struct ulp_obj
 			       char *detail)
 {
 	bool in_memory = !*path;
+	/* What the patch library needs is what the target needs, a C library of its own even. */
+	Lmid_t space = ulp_loader_namespace(target);
 	void *handle;
 
+	if (space == LM_ID_NEWLM) {
+		ulp_format(detail, ULP_DETAIL_SIZE,
+			   "the loader, which is busy, does not tell where the target is");
+		return ULP_LOAD_FAILED;
+	}
 	if (in_memory)
 		path = ulp_memory_file_path();
-	handle = open_beside(target, path);
+	handle = open_in(space, path);
 	if (!handle) {
 		const char *words = dlerror();
 

@@ -3,6 +3,7 @@
 #ifndef ULP_LOADER_H
 #define ULP_LOADER_H
 
+#include <dlfcn.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,8 +24,15 @@ struct ulp_object {
 };
 
 /*
+ * The namespace of the object at `base`, see namespace.h.  LM_ID_NEWLM if that cannot be told: it is
+ * loaded no more, or the loader changes the list of that namespace just now.
+ */
+Lmid_t ulp_loader_namespace(uint64_t base);
+
+/*
  * Loads the patch library at `path`, for good; "" is the memory file that was received.  It comes
- * into the namespace of the object at the load bias `target`, see namespace.h.  On failure `detail` (ULP_DETAIL_SIZE bytes) has the loader's words.
+ * into the namespace of the object at the load bias `target`.  On failure `detail` (ULP_DETAIL_SIZE
+ * bytes) has the loader's words.
  */
 enum ulp_error ulp_loader_load(const char *path, uint64_t target, struct ulp_object *object,
 			       char *detail);

@@ -69,13 +69,3 @@ void *ulp_namespace_open_first(uint64_t base, Lmid_t *space)
 
 	return find_name(base, &first) ? open_named(first, space) : NULL;
 }
-
-Lmid_t ulp_namespace_of(uint64_t base)
-{
-	Lmid_t space = LM_ID_BASE;
-	void *handle = ulp_namespace_open(base, &space);
-
-	if (handle)
-		dlclose(handle);
-	return space;
-}

@@ -19,7 +19,4 @@ void *ulp_namespace_open(uint64_t base, Lmid_t *space);
 /* A handle of the object that came first into that namespace: its names are seen by all that came later. */
 void *ulp_namespace_open_first(uint64_t base, Lmid_t *space);
 
-/* The namespace of the object at `base`; LM_ID_BASE if it is in no further one. */
-Lmid_t ulp_namespace_of(uint64_t base);
-
 #endif

@@ -4,7 +4,6 @@
 #include "runtime/bodies.h"
 #include "runtime/format.h"
 #include "runtime/loader.h"
-#include "runtime/namespace.h"
 #include "runtime/request.h"
 #include "runtime/state.h"
 #include "runtime/target.h"
@@ -29,14 +28,23 @@ static bool trm_inside(const struct ulp_object *object, uint64_t address)
 static bool in_one_namespace(const struct ulp_taken *taken, char *detail)
 {
 	uint32_t count = taken->request->library_count;
-	Lmid_t first = count > 1 ? ulp_namespace_of(taken->libraries[0].said->base) : LM_ID_BASE;
+	Lmid_t first = LM_ID_BASE;
 
-	for (uint32_t i = 1; i < count; i++) {
-		if (ulp_namespace_of(taken->libraries[i].said->base) == first)
-			continue;
-		ulp_format(detail, ULP_DETAIL_SIZE, "%s, which dlmopen() has kept apart from %s",
-			   taken->libraries[i].name, taken->libraries[0].name);
-		return false;
+	for (uint32_t i = 0; count > 1 && i < count; i++) {
+		Lmid_t space = ulp_loader_namespace(taken->libraries[i].said->base);
+
+		if (i == 0)
+			first = space;
+		if (space == LM_ID_NEWLM) {
+			ulp_format(detail, ULP_DETAIL_SIZE, "%s", taken->libraries[i].name);
+			return false;
+		}
+		if (space != first) {
+			ulp_format(detail, ULP_DETAIL_SIZE,
+				   "%s, which dlmopen() has kept apart from %s",
+				   taken->libraries[i].name, taken->libraries[0].name);
+			return false;
+		}
 	}
 	return true;
 }

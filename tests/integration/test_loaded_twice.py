@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+from pathlib import Path
 
 import pytest
 from harness.library import WARNINGS, Hazard, run
@@ -31,6 +32,8 @@ REFERENCES = {
 }
 # So many are open while the livepatch is loaded from its own file: the program's three, the code, and that file.
 FILES = 5
+# <link.h>.
+RT_CONSISTENT, RT_ADD = 0, 1
 # What a copy adds up to that nobody has changed.
 UNTOUCHED = 1 + 20 + 300 + 4000 + 50000 + 700000
 
@@ -262,6 +265,28 @@ def test_library_in_no_namespace_but_its_own(build, patch, start):
     assert sums(victim, 1) == [new(1)]
     patch.revert(victim)
     assert sums(victim, 1) == [UNTOUCHED + 4]
+
+
+@pytest.mark.parametrize("build", [POST], indirect=True)
+def test_namespace_that_the_loader_is_changing(build, start, livepatch):
+    """Guards that the patch library goes where its target is, or nowhere: the two may use different C libraries.
+
+    Seen to fail with the patch library in the program's own namespace, which was refused only after that, as the list
+    was still being changed.
+    """
+    below = livepatch(build.patch("bindings", {"sum": "new_sum", **REFERENCES}))
+    above = livepatch(build.patch("above", {"sum": "new_sum", **REFERENCES}, flags=("-DMORE=1000000",)))
+    victim = launched(start, build)
+    assert victim.number(f"apart {build.library}") == 0
+    below.apply(victim)
+    assert victim.number("busy 1") == RT_ADD
+    refused = above.ulp.refuse("trigger", "-p", victim.pid, above.ulp_file, naming=victim.pid)
+    assert "does not tell where the target is" in refused.errors
+    assert above.ulp_file.name not in Path(f"/proc/{victim.pid}/maps").read_text()
+    assert sums(victim, 1) == [new(1)]
+    assert victim.number("busy 0") == RT_CONSISTENT
+    above.apply(victim)
+    assert sums(victim, 1) == [new(2) - 1000000]
 
 
 @pytest.mark.parametrize("build", [POST], indirect=True)

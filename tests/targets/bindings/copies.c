@@ -6,9 +6,11 @@
  *   apart PATH   -> the same, in a namespace of its own
  *   sum NUMBER   -> the sum of that copy
  *   at NUMBER    -> the address of the function
+ *   busy 0|1     -> the last namespace is left as if its list were being changed, or at rest: r_state
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <link.h>
 #include <stdlib.h>
 
 #include "../victim.h"
@@ -46,13 +48,26 @@ static void run_at(char **arguments)
 	answer("%ld", (long)sums[atoi(arguments[1])]);
 }
 
+static void run_busy(char **arguments)
+{
+	struct r_debug_extended *names = NULL;
+
+	for (const ElfW(Dyn) *entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++)
+		if (entry->d_tag == DT_DEBUG)
+			names = (struct r_debug_extended *)entry->d_un.d_ptr;
+	if (!names)
+		die("no DT_DEBUG");
+	while (names->r_next)
+		names = names->r_next;
+	names->base.r_state = atoi(arguments[1]) ? RT_ADD : RT_CONSISTENT;
+	answer("%d", (int)names->base.r_state);
+}
+
 int main(void)
 {
-	static const struct victim_command commands[] = {{"load", run_load},
-							 {"apart", run_apart},
-							 {"sum", run_sum},
-							 {"at", run_at},
-							 {NULL, NULL}};
+	static const struct victim_command commands[] = {{"load", run_load}, {"apart", run_apart},
+							 {"sum", run_sum},   {"at", run_at},
+							 {"busy", run_busy}, {NULL, NULL}};
 
 	return serve(commands);
 }
