@@ -122,9 +122,17 @@ class Row(NamedTuple):
         return fields
 
 
+# Outcomes of an attempt after which the livepatch is not applied, the worst first.
+WITHOUT = (FAILED, NOT_PATCHABLE)
+
+
 def combined(rows) -> Row:
-    """The Row of a process by those of the copies of a library in it: all must have what was asked for."""
-    (word,) = by_process((row.pid, row.outcome) for row in rows).values()
+    """The Row of a process by those of the copies of a library in it: all must have what was asked for.
+
+    A copy that does not get it counts before one that still waits for its threads.
+    """
+    words = {row.outcome for row in rows}
+    word = next((word for word in WITHOUT if word in words), None) or by_process((0, word) for word in words)[0]
     worst = [row for row in rows if row.outcome == word]
     return worst[0]._replace(
         reason="; ".join(dict.fromkeys(row.reason for row in rows if row.reason)),

@@ -25,9 +25,6 @@ from .apply import apply_to
 from .check import check_state
 from .revert import revert_instance
 
-# Outcomes of an attempt after which a copy does not have what was asked for.
-_WITHOUT = (outcome.FAILED, outcome.NOT_PATCHABLE)
-
 
 class Copy(NamedTuple):
     """One copy of the target, with what is asked of it alone."""
@@ -81,18 +78,18 @@ def apply_to_copies(job, subject, resolution):
         dry = copy.job._replace(options=job.options._replace(check=True))
         would_be.append((yield from apply_to(dry, subject, copy.resolution)))
     to_do = any(row.changed or row.threads_pending for row in would_be)
-    if job.options.check or not to_do or any(row.outcome in _WITHOUT for row in would_be):
+    if job.options.check or not to_do or any(row.outcome in outcome.WITHOUT for row in would_be):
         return _of_copies(copies, would_be)
     rows: list[Row] = []
     for copy in copies:
         # What was begun is not left half done for a signal or a kill switch.
         changed = any(row.changed for row in rows)
         rows.append((yield from _applied(copy, subject, changed)))
-        if rows[-1].outcome in _WITHOUT:
+        if rows[-1].outcome in outcome.WITHOUT:
             break
         subject = yield from _as_it_is_now(job, subject)
     row = _of_copies(copies, rows)
-    if row.outcome in _WITHOUT and row.changed:
+    if row.outcome in outcome.WITHOUT and row.changed:
         row = row._replace(outcome=outcome.FAILED, reason=f"{row.reason}; {_told(copies, subject)}")
     return row
 
@@ -147,7 +144,7 @@ def revert_instances(job, subject, instances):
     for its in jobs:
         dry = its._replace(options=job.options._replace(check=True))
         would_be.append((yield from revert_instance(dry, subject)))
-    if job.options.check or any(row.outcome in _WITHOUT for row in would_be):
+    if job.options.check or any(row.outcome in outcome.WITHOUT for row in would_be):
         return combined(would_be)
     rows: list[Row] = []
     for its in jobs:

@@ -17,9 +17,6 @@ from ..judgement.verdict import verdict_on_answer
 from ..outcome import Row
 from .exchange import exchange, prepared
 
-# Outcomes of an attempt that did not apply the livepatch.
-_WITHOUT = (outcome.FAILED, outcome.NOT_PATCHABLE)
-
 
 def require_repeatable(job, subject, libraries):
     """Refuse what can be foreseen before anything is taken back; a generator, as trigger.drive wants it.
@@ -68,9 +65,9 @@ def reapply(job, subject, libraries):
     # From here on, nothing but a failure may keep it from being applied.
     job = job.resolute
     row = yield from _tried(job, subject, libraries)
-    if row.outcome in _WITHOUT:
+    if row.outcome in outcome.WITHOUT:
         restored = yield from _tried(job, subject, before)
-        what = "not applied any more" if restored.outcome in _WITHOUT else "applied as before"
+        what = "not applied any more" if restored.outcome in outcome.WITHOUT else "applied as before"
         row = row._replace(
             outcome=outcome.FAILED,
             reason=f"{row.reason}; the livepatch was to be applied anew, for a library that was loaded since, and"
