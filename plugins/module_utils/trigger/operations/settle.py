@@ -67,7 +67,7 @@ def settle_threads(job, subject, row, success):
         row = row._replace(held_us=held_us, changed=changed)
         return (yield from _with_failure(job, subject, row, settled.failure)) if settled.failure else row
     except UlpError:
-        # The process has ended: what was done before stands.
+        # The process has ended, or a veto or a signal came: what was done before stands.
         return row
 
 
