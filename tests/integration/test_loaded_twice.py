@@ -15,6 +15,7 @@ from harness.livepatch import APPLIED, NOT_APPLIED
 from harness.paths import RUNTIME, TARGETS
 from harness.variant import PADDING_ONLY, POST, STOCK, Variant
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.abi import LIBRARIES
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
@@ -178,6 +179,19 @@ def test_nothing_is_patched_where_one_copy_cannot_be(build, patch, paths, start)
         memory.seek(place)
         memory.write(before)
     assert sums(victim, 2) == [UNTOUCHED, UNTOUCHED]
+    assert listed(patch, victim) == []
+
+
+@pytest.mark.parametrize("build", [POST], indirect=True)
+def test_more_copies_than_the_runtime_has_room_for(build, patch, start, tmp_path):
+    """Guards that the room is counted before the first is touched; seen to fail with 64 of 65 copies patched."""
+    paths = [tmp_path / f"{number}.so" for number in range(LIBRARIES + 1)]
+    for path in paths:
+        shutil.copy(build.library, path)
+    victim = launched(start, build, paths)
+    refused = patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, naming=victim.pid)
+    assert f"{len(paths)} times, and the runtime can patch {LIBRARIES} libraries" in refused.errors
+    assert sums(victim, len(paths)) == [UNTOUCHED] * len(paths)
     assert listed(patch, victim) == []
 
 

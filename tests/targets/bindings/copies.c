@@ -15,7 +15,7 @@
 
 #include "../victim.h"
 
-#define MOST 8
+#define MOST 80
 
 static int (*sums[MOST])(void);
 static int loaded;

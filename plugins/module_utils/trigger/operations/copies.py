@@ -10,6 +10,7 @@ after the other.  The process counts as patched when all of them are.
 
 from __future__ import annotations
 
+from ... import abi
 from ...errors import UlpError
 from ...named_tuple import NamedTuple
 from ...printable import printable, some
@@ -72,13 +73,16 @@ def apply_to_copies(job, subject, resolution):
     :raises UlpError: it cannot be applied to one of them, so that none was touched.
     """
     copies = copies_of(job, subject, resolution)
+    _require_room(job, subject, copies)
     _require_dependencies(job, subject, copies)
     would_be = []
     for copy in copies:
         dry = copy.job._replace(options=job.options._replace(check=True))
         would_be.append((yield from apply_to(dry, subject, copy.resolution)))
+    if any(row.outcome in outcome.WITHOUT for row in would_be):
+        return _of_copies(copies, _left_alone(would_be))
     to_do = any(row.changed or row.threads_pending for row in would_be)
-    if job.options.check or not to_do or any(row.outcome in outcome.WITHOUT for row in would_be):
+    if job.options.check or not to_do:
         return _of_copies(copies, would_be)
     rows: list[Row] = []
     for copy in copies:
@@ -88,6 +92,9 @@ def apply_to_copies(job, subject, resolution):
         if rows[-1].outcome in outcome.WITHOUT:
             break
         subject = yield from _as_it_is_now(job, subject)
+        if copy.patch_in(subject) is None:
+            # It is still being loaded, and the first one has to come first: see process.instances.
+            break
     row = _of_copies(copies, rows)
     if row.outcome in outcome.WITHOUT and row.changed:
         row = row._replace(outcome=outcome.FAILED, reason=f"{row.reason}; {_told(copies, subject)}")
@@ -144,7 +151,9 @@ def revert_instances(job, subject, instances):
     for its in jobs:
         dry = its._replace(options=job.options._replace(check=True))
         would_be.append((yield from revert_instance(dry, subject)))
-    if job.options.check or any(row.outcome in outcome.WITHOUT for row in would_be):
+    if any(row.outcome in outcome.WITHOUT for row in would_be):
+        return combined(_left_alone(would_be))
+    if job.options.check:
         return combined(would_be)
     rows: list[Row] = []
     for its in jobs:
@@ -152,6 +161,26 @@ def revert_instances(job, subject, instances):
         rows.append((yield from revert_instance(its.resolute if begun else its, subject)))
         subject = yield from renewed(subject)
     return combined(rows)
+
+
+def _left_alone(rows):
+    """The rows of a dry run in which one copy refuses: then nothing is done to the others either."""
+    return [
+        row._replace(changed=False, attached=row.attached and not row.attached_now, attached_now=False) for row in rows
+    ]
+
+
+def _require_room(job, subject, copies):
+    """Make sure that the runtime has room for all copies, before the first is patched; raises UlpError."""
+    state = subject.state
+    new = sum(copy.domain is None for copy in copies)
+    to_load = sum(copy.job.patch_in(subject) is None for copy in copies)
+    if (len(state.libraries) + new > abi.LIBRARIES or len(state.domains) + new > abi.DOMAINS
+            or len(state.patches) + to_load > abi.PATCHES):
+        raise UlpError(
+            f"process {subject.pid} ({subject.name}) has loaded {copies[0].match.library.name} {len(copies)} times, and"
+            f" the runtime can patch {abi.LIBRARIES} libraries of a process and load {abi.PATCHES} livepatches; restart"
+            " the process with the fixed library")
 
 
 def _require_dependencies(job, subject, copies):
@@ -173,7 +202,11 @@ def _told(copies, subject):
     having = [copy.path for copy in copies if copy.patch_in(subject)]
     lacking = [copy.path for copy in copies if not copy.patch_in(subject)]
     return (f"of the {len(copies)} copies of {copies[0].match.library.name} that it has loaded,"
-            f" {some(having)} has the livepatch and {some(lacking)} has not")
+            f" {_have(having)} the livepatch and {_have(lacking)} not")
+
+
+def _have(paths):
+    return f"{some(paths)} {'has' if len(paths) == 1 else 'have'}"
 
 
 def _of_copies(copies, rows):

@@ -47,8 +47,9 @@ class Resolution(NamedTuple):
         several = len({match.target.build_id for match in self.loaded_repeatedly}) > 1
         if self.matches or several or self.strange:
             return ()
-        order = list(self.namespaces or ())
-        return tuple(sorted(self.loaded_repeatedly, key=lambda match: order.index(match.library.base)))
+        # A broken process may say that it has loaded thousands.
+        order = {base: place for place, base in enumerate(self.namespaces or ())}
+        return tuple(sorted(self.loaded_repeatedly, key=lambda match: order[match.library.base]))
 
     @property
     def strange(self):
