@@ -243,7 +243,7 @@ def test_claim_that_is_void(words, padded, start, files, runtime, trigger):
 
 @needs_root
 def test_unknown_filter_that_came_after_rseq(padded, start, runtime, trigger, refused, monkeypatch):
-    """In a livepatch nobody can examine filters: the bootstrap asks the kernel before it starts a thread.
+    """In a container nobody can examine filters: the bootstrap asks the kernel before it starts a thread.
 
     Seen to fail (the victim aborts) without rseq_is_denied() in bootstrap.c.
     """
