@@ -15,9 +15,9 @@ options:
     description:
       - How many seconds one process may keep the others waiting while it is looked at. An ordinary process takes some
         milliseconds.
-      - A process that takes longer is given up. A file or memory of it may never answer, as on a network file system
-        that hangs, or if the process means ill. Nobody can then tell whether the process runs the library, so it is
-        reported, even if nobody asked for it.
+      - A process that takes longer is given up. A read of its files or memory may never return, as on a network file
+        system that hangs, or if the process is hostile. Nobody can then tell whether the process runs the library, so
+        it is reported, even if nobody asked for it.
     type: float
     default: 5
 """

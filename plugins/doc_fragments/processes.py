@@ -14,9 +14,9 @@ options:
   patch:
     description:
       - The livepatch on the host.
-      - Or several, as a list, or the path of a directory, which stands for every file in it whose name ends in C(.ulp).
-        Of the same fix for several builds of a library, each process gets the one for the build that it runs. Of two
-        that replace the same function of one build, one has to depend on the other or replace it.
+      - It can also be a list of several, or the path of a directory, which stands for every file in it whose name ends
+        in C(.ulp). If they are the same fix for several builds of a library, each process gets the one for the build
+        that it runs. If two replace the same function of one build, one has to depend on the other or replace it.
     type: raw
     required: true
   pids:

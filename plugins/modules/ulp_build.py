@@ -12,10 +12,9 @@ version_added: 1.1.0
 description:
   - Builds a source before and after a diff, replaces the functions whose code differs, and proves the livepatch on a
     trial process. It runs on a build host, which has the compiler and the libraries that the source needs.
-  - What can't be live-patched is refused by name, and then the module fails. O(allow) is for an author who knows
-    better.
-  - Where nothing has changed since the last run, nothing is built. The same input gives the same bytes.
-  - In check mode it builds in O(work), and writes no livepatch.
+  - What can't be live-patched is refused by name, and the module fails. O(allow) is for an author who knows better.
+  - If nothing has changed since the last run, nothing is built. The same input gives the same bytes.
+  - In check mode it builds in O(work), but writes no livepatch.
 author:
   - libpulp.livepatch contributors (@libpulp)
 requirements:
@@ -32,11 +31,11 @@ options:
   build:
     description:
       - The shell command that builds O(source), with the flags that the library was built with.
-      - Or several, as a list, of a library that is built in several ways, such as with padding and without. There is a
-        livepatch for every one.
+      - It can also be a list, for a library that is built in several ways, such as with padding and without. There is a
+        livepatch for each.
     type: raw
   prepare:
-    description: A shell command to run once in O(source) before, such as V(./configure).
+    description: A shell command to run once in O(source) before O(build), such as V(./configure).
     type: str
   debian:
     description:
@@ -48,8 +47,8 @@ options:
     type: path
   diffs:
     description:
-      - The fix, files that C(patch) understands.
-      - Of a source package also the names of its own patches.
+      - The files with the fix, as C(patch) understands them.
+      - For a source package, also the names of patches that it has.
     type: list
     elements: str
     default: []
@@ -73,37 +72,37 @@ options:
   running:
     description:
       - The library as it is installed where it runs, or the name of the Debian package that is installed and has it.
-      - Or several, as a list. There is a livepatch for each, and of several O(build) that is found which has built it.
-      - Without it, the one that is built here.
+      - It can also be a list. There is a livepatch for each, and if there are several O(build), the module finds the
+        one that has built it.
+      - Without it, the library that is built here.
     type: raw
   roots:
     description:
       - Directory trees of other systems, as C(mmdebstrap) or C(debootstrap) make them. The source is built in each,
         with its compiler and its libraries, and there are livepatches for each. The trees stay as they are.
-      - A root has to have Python, binutils, patch, diffutils, a compiler, and what the source is built with. It is
-        entered in namespaces of its own, so that an ordinary user can build, where ordinary users may have user
-        namespaces.
+      - A root has to have Python, binutils, patch, diffutils, a compiler, and what the source is built with. The build
+        enters it in namespaces of its own, so an ordinary user can build, if ordinary users may have user namespaces.
       - O(running) then names files and packages of the root. All other paths are those of the host.
     type: list
     elements: path
     default: []
   images:
-    description: Container images that podman has, used as O(roots).
+    description: Container images that podman has, used like O(roots).
     type: list
     elements: str
     default: []
   dest:
     description:
       - The directory to write the livepatches to, or one file if the name ends in C(.ulp).
-      - Where there are several O(build), O(running), O(roots) or O(images), a directory. The names of livepatches then
-        have the first digits of the build ID that each is for.
+      - With O(roots) or O(images), or several O(build) or O(running), it is a directory. Then the name of each
+        livepatch has the first digits of the build ID that it is for.
     type: path
     required: true
   allow:
     description:
-      - What to go on with although it is refused, names or patterns as in a shell, with the kind before them if you
-        like, as in V(layout:context).
-      - The metadata of the livepatch say so.
+      - The names of what to go on with although it is refused, or patterns as in a shell, with the kind before them if
+        you like, as in V(layout:context).
+      - The metadata of the livepatch say what was allowed.
     type: list
     elements: str
     default: []
@@ -117,9 +116,9 @@ options:
     default: []
   anew:
     description:
-      - New variables, names or patterns as in a shell, that start anew in each process.
-      - Where an earlier livepatch has brought a variable of the same name, size and type into a process, that one goes
-        on otherwise.
+      - The names of new variables that start anew in each process, or patterns as in a shell.
+      - Otherwise, if an earlier livepatch has brought a variable of the same name, size and type into a process, the
+        new code goes on with that one.
     type: list
     elements: str
     default: []
@@ -130,7 +129,7 @@ options:
     default: []
   work:
     description:
-      - Where to build, and what makes the next run short.
+      - Where to build. What stays there makes the next run short.
       - Without it, a directory below C(~/.cache/ulp/build).
     type: path
   build_timeout:
@@ -154,11 +153,11 @@ options:
   test:
     description:
       - A shell command to run in the built tree under the livepatch, such as V(make check).
-      - Each process of it is patched before its C(main) begins. If it fails, or none of its processes was patched,
-        there is no livepatch.
+      - Each process of the command is patched before its C(main) begins, or when it loads the library later. If the
+        command fails, or none of its processes was patched, there is no livepatch.
     type: str
   as_root:
-    description: Run the commands of the source as root, if the module does. Without it, it refuses to.
+    description: Whether the commands of the source may run as root. If not, the module refuses to run as root.
     type: bool
     default: false
 seealso:
@@ -240,7 +239,7 @@ targets:
     variables:
       description:
         - The variables that the livepatch brings along, each with C(name), C(size) in bytes, C(start), which is V(anew)
-          for one of O(anew), and C(obstacle), why one that an earlier livepatch has brought cannot go on.
+          for one of O(anew), and C(obstacle), the reason why it cannot go on with one of an earlier livepatch.
       type: list
       elements: dict
     layouts:
@@ -248,7 +247,7 @@ targets:
       type: list
       elements: dict
     refused:
-      description: As RV(refused), of this target.
+      description: As RV(refused), for this target only.
       type: list
       elements: dict
     allowed:
@@ -267,9 +266,9 @@ refused:
   sample: []
 builds:
   description:
-    - Where there are several O(build), O(running), O(roots) or O(images), what came of each, with C(build),
-      C(running), C(root), C(image), C(error) (why nothing came of it, or null), and the same fields as this result.
-      What is refused for one keeps nobody from the others, but the module fails.
+    - If there are several O(build), O(running), O(roots) or O(images), the result of each, with C(build), C(running),
+      C(root), C(image), C(error) (why there is no livepatch, or null), and the same fields as this result. If one is
+      refused, the others still get their livepatches, but the module fails.
   returned: where there are several
   type: list
   elements: dict
@@ -280,8 +279,8 @@ built_in:
   sample: the root /srv/bookworm (Debian GNU/Linux 12 (bookworm))
 left:
   description:
-    - Where something is refused, livepatches of an earlier build that lie in its place. They stay there, and are not
-      what was asked for.
+    - If something is refused, the livepatches of an earlier build that lie in the same place. They stay there, and are
+      not what was asked for.
   returned: always
   type: list
   elements: str
@@ -294,7 +293,8 @@ sources:
   sample: [lib/xmlparse.c]
 test:
   description:
-    - What came of O(test), with C(command), C(processes), and how many of them were C(patched); null without it.
+    - The result of O(test), with C(command), the number of C(processes), and how many of them were C(patched); null
+      without O(test).
   returned: always
   type: dict
 """

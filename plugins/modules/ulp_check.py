@@ -13,8 +13,8 @@ description:
   - Checks whether a livepatch is applied to the processes that have loaded the library that it is for, and whether
     all their threads use it.
   - It reads memory only. No process is stopped, not even for a moment.
-  - So it cannot tell a process what it saw. If a row of RV(processes) says that threads may not take the livepatch
-    although they are outside the library, run M(libpulp.livepatch.ulp_dispatch) again.
+  - So it cannot tell the runtime of a process what it saw. If a row of RV(processes) says that threads may not take the
+    livepatch although they are outside the library, run M(libpulp.livepatch.ulp_dispatch) again.
 author:
   - libpulp.livepatch contributors (@libpulp)
 extends_documentation_fragment:

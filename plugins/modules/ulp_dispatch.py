@@ -10,13 +10,15 @@ module: ulp_dispatch
 short_description: Apply a livepatch to running processes, or revert it
 version_added: 1.0.0
 description:
-  - Applies a livepatch to every running process that has loaded the library that it is for, or reverts it there. Of
-    several, each process gets those that are for what it runs.
+  - Applies a livepatch to every running process that has loaded the library that it is for, or reverts it there. If
+    there are several, each process gets those that are for what it runs. If a process has loaded several copies of the
+    library, each copy is patched.
   - No process is restarted. One thread of each process is held for some microseconds; all others go on.
   - A thread that is inside the library goes on with the old functions and takes the new ones when it has left the
     library and enters it again. Until then it counts as pending.
   - A process to which the livepatch is already applied is left alone.
-  - It looks for processes that were forked meanwhile, from one that was not dealt with yet, until there are none.
+  - Processes that are forked meanwhile, by one that was not dealt with yet, are dealt with as well, until no more turn
+    up.
   - A livepatch is not applied if another user could change the file or a directory above it.
   - When it is asked to end by SIGHUP, SIGINT or SIGTERM, it finishes what is under way, touches no further process,
     writes the ledger, returns what it did, and fails. When SIGINT or SIGTERM comes a second time, it does not wait for
@@ -27,8 +29,8 @@ requirements:
   - python3-ptrace
   - openssh-client, for O(allowed_signers)
 notes:
-  - A process needs the runtime. It has it if it was started with the runtime preloaded, which the role
-    P(libpulp.livepatch.ulp_preload#role) sees to, or is given it while it runs, see O(attach).
+  - A process needs the runtime. Either it was started with the runtime preloaded, which the role
+    P(libpulp.livepatch.ulp_preload#role) sees to, or it is given the runtime while it runs, see O(attach).
 extends_documentation_fragment:
   - libpulp.livepatch.attributes
   - libpulp.livepatch.attributes.changes
@@ -37,26 +39,26 @@ extends_documentation_fragment:
   - libpulp.livepatch.examination
 attributes:
   check_mode:
-    details: It says which processes would be patched, and touches none.
+    details: The module says which processes would be patched, and touches none.
 options:
   patch:
     description:
       - The livepatch on the host.
-      - Or several, as a list, or the path of a directory, which stands for every file in it whose name ends in C(.ulp).
-        Of the same fix for several builds of a library, each process gets the one for the build that it runs. Of two
-        that replace the same function of one build, one has to depend on the other or replace it; otherwise nothing
-        is done, and the message names both.
+      - It can also be a list of several, or the path of a directory, which stands for every file in it whose name ends
+        in C(.ulp). If they are the same fix for several builds of a library, each process gets the one for the build
+        that it runs. If two replace the same function of one build, one has to depend on the other or replace it;
+        otherwise nothing is done, and the message names both.
       - Every process loads it from this path if it finds the same file there and may read it; the file should stay
-        where it is. Any other process, such as one in a container, is given the bytes, in a nameless file in
-        memory. For that it needs a /proc of its own.
+        where it is. Any other process, such as one in a container, is given the bytes, in a nameless file in memory.
+        For that, the process needs a C(/proc) of its own.
       - Either this or O(all_of) is required.
     required: false
   source:
     description:
       - The livepatch on the controller. It is copied to O(patch) first, and so is its signature if there is one beside
-        it. A directory that is not there is made.
-      - Or several, as a list or a directory like O(patch). Then O(patch) is a list that is as long, or the directory to
-        which all are copied. What else is in that directory is not dealt with.
+        it. Missing directories are created.
+      - It can also be a list or a directory, like O(patch). Then O(patch) is a list of the same length, or the
+        directory to which all are copied. Other files in that directory are left alone.
       - In check mode nothing stays on the host.
     type: raw
     version_added: 1.1.0
@@ -79,9 +81,8 @@ options:
     version_added: 1.1.0
   replace:
     description:
-      - Revert whatever other livepatch, that is not of O(patch), is applied to its targets, in the same moment in which
-        it is applied. No thread sees the functions that neither replaces without it. The row's reason names what was
-        reverted.
+      - When O(patch) is applied, revert all other livepatches of its targets in the same moment. No thread sees the
+        functions without a fix in between. The row's reason names what was reverted.
       - A livepatch can say by itself which ones it replaces, see O(libpulp.livepatch.ulp_pack#module:replaces).
       - Reverting O(patch) later does not bring back what it has replaced.
     type: bool
@@ -121,9 +122,9 @@ options:
     type: str
   kill_switch:
     description:
-      - While this file exists on the host, no process is patched; each has the outcome V(excluded). It is looked for
-        again before every process. Reverting goes on as ever.
-      - It counts whoever has made it. If another user could have removed it, the module fails.
+      - While this file exists on the host, no process is patched; each has the outcome V(excluded). The module looks
+        for it again before every process. Reverting goes on as ever.
+      - The file counts whoever has made it. If another user could have removed it, the module fails.
       - An empty string or null is no file.
     type: path
     default: /etc/libpulp/stop
@@ -132,9 +133,9 @@ options:
       - A file on the host that says which processes are left alone, that is, neither patched nor reverted. Each has the
         outcome V(excluded).
       - Every line is a rule, C(KEY=WILDCARD), where the key is V(name), V(exe), V(user), V(unit) (also a slice),
-        V(container) (a short ID) or V(patch) (a patch ID or the name of the livepatch). Several on one line must all
-        match. Values are quoted as in a shell. Lines that begin with V(#) are remarks.
-      - If there is a line that is no rule, or if another user could change or remove the file, the module fails.
+        V(container) (a short ID) or V(patch) (a patch ID or the name of the livepatch). Several conditions on one line
+        must all match. Values are quoted as in a shell. Lines that begin with V(#) are remarks.
+      - If a line is not a rule, or if another user could change or remove the file, the module fails.
       - An empty string or null is no file.
     type: path
     default: /etc/libpulp/hold
@@ -149,9 +150,9 @@ options:
     default: /etc/libpulp/retracted
   ledger:
     description:
-      - A file on the host that records what was done, one JSON object per line, for every process that was changed or
-        for which that failed. The oldest lines go when it would grow beyond 1 MiB.
-      - It is written if the directory exists and may be written to. Nothing is written in check mode.
+      - A file on the host that records what was done, with one JSON object per line, for every process that was changed
+        or for which that failed. The oldest lines go when the file would grow beyond 1 MiB.
+      - The ledger is written if its directory exists and may be written to. Nothing is written in check mode.
       - An empty string or null is no file.
     type: path
     default: /var/lib/libpulp/ledger.jsonl
@@ -161,16 +162,16 @@ options:
     default: 10
   retries:
     description:
-      - How often to ask a process again if its thread was at a point where it could not serve, such as in the middle
-        of C(malloc).
+      - How often to ask a process again if the thread was at a point where it could not be borrowed, such as in the
+        middle of C(malloc).
     type: int
     default: 3000
   attach:
     description:
-      - Whether to load the runtime into a process that was started without it. A thread of it is borrowed for that, for
-        less than a millisecond.
-      - The runtime stays in the process until that ends, also when the livepatch is reverted. A program that the
-        process executes does not have it.
+      - Whether to load the runtime into a process that was started without it. A thread of the process is borrowed for
+        that, for less than a millisecond.
+      - The runtime stays in the process until the process ends, even if the livepatch is reverted. If the process
+        executes another program, the runtime is gone.
       - A rule C(forbid=attach) in O(hold_file) forbids it for the processes that the rule names. If O(ledger) is kept,
         an entry is written there before a process is touched; the journal gets one in any case.
     type: bool
@@ -186,9 +187,9 @@ options:
       - What to do with a process under a seccomp filter that the kernel does not show, because the module does not run
         as root of the machine, or runs under a filter itself, as inside a container with the usual profile.
       - V(examine) leaves it alone. Its outcome is V(not_patchable).
-      - V(assume_errno) patches it, relying on you that the filter denies system calls with an error. The default
-        profiles of podman and docker do. A filter that kills instead would kill the process, if it denied a call that
-        the runtime needs.
+      - V(assume_errno) patches it, and takes your word that the filter denies system calls with an error. The default
+        profiles of podman and docker do so. A filter that kills instead kills the process if it denies a call that the
+        runtime needs.
       - A filter that can be examined is examined in both cases.
     type: str
     choices: [examine, assume_errno]
@@ -275,7 +276,7 @@ livepatches:
       type: str
       sample: security@example.com
     retracted:
-      description: Whether it is on the list O(retracted_file) and that was in the way.
+      description: Whether it is on the list O(retracted_file), which kept it from being applied.
       type: bool
       sample: false
 labels:
@@ -298,8 +299,8 @@ processes:
       sample: 4711
     patch_id:
       description:
-        - The ID of the livepatch that the row is about. It is empty where that is none in particular, as for a process
-          that runs a build of the library that none of several livepatches is for, and with O(all_of).
+        - The ID of the livepatch that the row is about. It is empty if the row is about none in particular, as with
+          O(all_of), or if the process runs a build of the library that none of several livepatches is for.
       type: str
       sample: 9e3e1f8b2c7d4a5b6c7d8e9f0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3
       version_added: 1.1.0
@@ -318,12 +319,13 @@ processes:
           loading the livepatch is V(pending) too; RV(processes[].threads_pending) is then 0 and the module fails.
         - V(not_applicable), the process does not run the library, or there is nothing to revert, or it ended
           while the tool waited for its threads.
-        - V(already_fixed_on_disk), it runs the library with another build ID than the vulnerable one. That is usually
-          the build that repairs the fault. The livepatch cannot tell; RV(processes[].reason) has the build ID.
+        - V(already_fixed_on_disk), it runs the build of the library that is on disk, and that is not the vulnerable
+          one. Usually, that is the fixed build. The livepatch cannot tell; RV(processes[].reason) has the build ID.
         - V(not_patchable), it cannot be patched. This includes a process that runs another build of the library which
           has been replaced on disk since. Nobody can say whether that build has the fault.
         - V(excluded), O(exclude), O(hold_file), O(kill_switch) or O(retracted_file) says that it is left alone.
-        - V(failed), it could be patched, but was not; or the livepatch stays applied, although it was to be reverted.
+        - V(failed), the process could be patched, but was not; or the livepatch stays applied, although it was to be
+          reverted.
       type: str
       sample: patched
     reason:
@@ -348,8 +350,8 @@ processes:
       sample: 74.5
     container:
       description:
-        - Short ID of the container that the process runs in, seen from a host of containers; null if in none, or in the
-          same as the module.
+        - Short ID of the container that the process runs in, as seen from the host; null if it runs in none, or in the
+          same one as the module.
       type: str
       sample: 3f9c2d1e8b7a
     runs_ansible:
@@ -370,7 +372,7 @@ processes:
       sample: false
       version_added: 1.1.0
     unit:
-      description: Of a process that can't be patched, the systemd service to restart; empty if it is of none.
+      description: The systemd service to restart if the process can't be patched; empty if it belongs to none.
       type: str
       sample: nginx.service
       version_added: 1.1.0
@@ -387,7 +389,7 @@ copied:
   sample: true
   version_added: 1.1.0
 outcomes:
-  description: How many processes had each outcome. Of one that has several rows, the worst counts.
+  description: How many processes had each outcome. If a process has several rows, the worst counts.
   returned: always, unless the livepatch itself cannot be used
   type: dict
   sample: {"patched": 3, "not_patchable": 1}
@@ -399,19 +401,19 @@ signer:
   type: str
   sample: security@example.com
 stopped:
-  description: Whether O(kill_switch) exists and was in the way.
+  description: Whether O(kill_switch) exists and kept processes from being patched.
   returned: always, unless the livepatch itself cannot be used
   type: bool
   sample: false
 incomplete:
   description:
     - Whether processes that run the library kept turning up, as children of one that is not patched do, until the
-      module gave up looking for more. It then fails, and the message names the parent.
+      module gave up looking for more. Then the module fails, and the message names the parent.
   returned: always, unless the livepatch itself cannot be used
   type: bool
   sample: false
 retracted:
-  description: Whether a livepatch is on the list O(retracted_file) and that was in the way.
+  description: Whether a livepatch is on the list O(retracted_file), which kept it from being applied.
   returned: always, unless the livepatch itself cannot be used
   type: bool
   sample: false

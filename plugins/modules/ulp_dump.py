@@ -155,8 +155,8 @@ targets:
       description:
         - The variables that the livepatch brings along.
         - Each has C(name), C(address) in the patch library, C(size) in bytes, C(type), a digest or empty, C(words),
-          through which the code reaches it, C(obstacle), why one that an earlier livepatch has brought cannot go on,
-          and C(start), which is V(anew) where it should not.
+          through which the code reaches it, C(obstacle), the reason why it cannot go on with one of an earlier
+          livepatch, and C(start), which is V(anew) if it should not.
       type: list
       elements: dict
 dependencies:
@@ -165,6 +165,13 @@ dependencies:
   type: list
   elements: str
   sample: []
+replaces:
+  description: The livepatches whose place this one takes, by patch ID, name, or wildcard of names.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+  version_added: 1.1.0
 labels:
   description: Anything else that was stored with the livepatch.
   returned: success

@@ -11,7 +11,7 @@ short_description: Tell which processes can be livepatched and what is applied t
 version_added: 1.0.0
 description:
   - Finds the processes that have the livepatch runtime, their livepatchable libraries, and the livepatches that are
-    applied to them; and the processes that can not be livepatched, with the reason.
+    applied to them; and the processes that can't be livepatched, with the reason.
   - It also returns the last entries of the ledger, that is, what was applied and reverted on this host lately.
   - It reads memory only. No process is stopped, not even for a moment.
 author:
@@ -82,8 +82,8 @@ ansible_facts:
               sample: nginx
             container:
               description:
-                - Short ID of the container that it runs in, seen from a host of containers; null if in none, or in the
-                  same as the module.
+                - Short ID of the container that it runs in, as seen from the host; null if it runs in none, or in the
+                  same one as the module.
               type: str
               sample: 3f9c2d1e8b7a
             own_root:
@@ -108,8 +108,8 @@ ansible_facts:
               sample: false
             cut_off:
               description:
-                - What an attach that was cut off has left in it, a sentence; null where nothing is left. It is taken
-                  away when a livepatch is applied or reverted.
+                - One sentence that says what an attach that was cut off has left in the process; null if nothing is
+                  left. It is taken away when a livepatch is applied or reverted.
               type: str
               sample: null
             runtime_version:
@@ -208,8 +208,8 @@ ansible_facts:
                   sample: [libanswer.so.1]
         unpatchable:
           description:
-            - The other processes, ascending by process ID. A process that has moved the code of a library to memory
-              of its own, whoever built that library, has an entry for each of these, whatever else is told of it.
+            - The other processes, ascending by process ID. A process that has moved the code of a library to memory of
+              its own, with padding or without, has an entry for each such library, even if it is also listed above.
           type: list
           elements: dict
           contains:
@@ -235,8 +235,9 @@ ansible_facts:
                 process 1 (systemd) was started without the livepatch runtime, which an apply loads
             libraries:
               description:
-                - The paths of what it has loaded that was built for livepatching, or of the library whose code it has
-                  moved. Without any, it has nothing to do with livepatches. Null where that can not be told.
+                - The paths of the libraries that it has loaded and that were built for livepatching, or of the library
+                  whose code it has moved. If there are none, it has nothing to do with livepatches. Null if that can't
+                  be told.
               type: list
               elements: str
               sample: [/usr/lib/libanswer.so.1]
@@ -245,7 +246,7 @@ ansible_facts:
               type: bool
               sample: false
             runs_ansible:
-              description: As that of RV(ansible_facts.ulp.processes).
+              description: As in RV(ansible_facts.ulp.processes).
               type: bool
               sample: false
         ledger:
@@ -258,7 +259,9 @@ ansible_facts:
               type: str
               sample: "2026-11-24T12:00:00Z"
             operation:
-              description: V(patch) or V(revert).
+              description:
+                - V(patch), V(revert), or V(attach), which is written before the runtime is loaded into a process. An
+                  attach also has C(runtime), the SHA-256 of the runtime, and C(user), who asked for it.
               type: str
               sample: patch
             patch_id:
@@ -278,7 +281,7 @@ ansible_facts:
               type: str
               sample: nginx
             outcome:
-              description: What became of the process, see M(libpulp.livepatch.ulp_dispatch).
+              description: What became of the process, see M(libpulp.livepatch.ulp_dispatch); null for an attach.
               type: str
               sample: patched
             reason:

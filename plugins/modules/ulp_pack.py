@@ -11,9 +11,9 @@ short_description: Make a livepatch
 version_added: 1.0.0
 description:
   - Makes a livepatch from a patch library and the names of the functions that it replaces.
-  - It looks up all functions in the target libraries, and finds everything that stands in the way now, rather than when
-    the livepatch is applied.
-  - The same input gives the same bytes, and an equal livepatch is left alone.
+  - The module looks up all functions in the target libraries. It finds everything that stands in the way now, rather
+    than when the livepatch is applied.
+  - The same input gives the same bytes, and a livepatch that is the same already is left alone.
   - With O(signing_key) it also signs the livepatch.
 author:
   - libpulp.livepatch contributors (@libpulp)
@@ -32,7 +32,7 @@ options:
       - Further target libraries, each with its functions, may follow. Lines that begin with C(!) are comments.
         The CVE numbers and bug references in them become labels.
       - A line C(#name:word) fills the pointer C(word) of the patch library with the address of a variable or function
-        of the target, also of a static one; C(#%name:word) does so for thread-local variables.
+        of the target, even a static one; C(#%name:word) does so for thread-local variables.
       - A line C(guard NAME) names a guard; see O(guards).
       - A target can also be a program, the main executable of processes.
       - Targets need no padding. For functions that were compiled without it, the module finds the places where they can
@@ -59,7 +59,8 @@ options:
   symbols:
     description:
       - Files with the symbol tables of stripped targets that were built without padding, to find static functions by.
-      - A debug file, the target before it was stripped, or the same code built again. A file for other code is refused.
+      - Such a file is a debug file, the target before it was stripped, or the same code built again. A file for other
+        code is refused.
       - Debug files below C(/usr/lib/debug/.build-id) are found without this option.
     type: list
     elements: path
@@ -82,8 +83,8 @@ options:
     default: []
   replaces:
     description:
-      - The livepatches whose place this one takes. Where it is applied, they are reverted in the same moment, as far as
-        they are applied to the same library.
+      - The livepatches whose place this one takes. Where it is applied, the others are reverted in the same moment, as
+        far as they are applied to the same library.
       - Each is a patch ID, the name of a livepatch's file as C(ulp list) shows it, or a wildcard of names. V(*) stands
         for all.
     type: list
@@ -92,7 +93,7 @@ options:
     version_added: 1.1.0
   allow_duplicates:
     description:
-      - The names of functions and variables that the patch library may define although a target defines them, too, or
+      - The names of functions and variables that the patch library may define although a target also defines them, or
         patterns as in a shell.
       - A copy of a variable has a value of its own, and a copy of a function is not replaced when the target's is.
         Without this option, such copies are an error that names them.
@@ -104,7 +105,7 @@ options:
   signing_key:
     description:
       - Sign the livepatch with this key and write the signature beside it, in a file with C(.sig) appended to its name.
-      - A private key of C(ssh-keygen) without passphrase, or a public key whose private half an agent holds.
+      - It is a private key of C(ssh-keygen) without a passphrase, or a public key whose private half an agent holds.
       - A livepatch that is already signed with this key is left alone.
     type: path
 seealso:

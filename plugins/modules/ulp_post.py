@@ -15,7 +15,7 @@ description:
   - Every exported function is then entered through a trampoline before it, which the runtime uses to keep threads
     consistent while a livepatch is applied.
   - The file is replaced as a whole. A library that was post-processed before is left unchanged.
-  - A library with anything in it that cannot be handled is refused, and all functions concerned are named.
+  - A library that has anything that cannot be handled is refused, and the message names all functions concerned.
 author:
   - libpulp.livepatch contributors (@libpulp)
 extends_documentation_fragment:

@@ -12,8 +12,9 @@ version_added: 1.1.0
 description:
   - Signs a livepatch with C(ssh-keygen -Y sign). The signature is written to a file beside it, whose name ends with
     C(.sig). If the livepatch is signed with that key already, nothing is changed.
-  - Or verifies the signature by a list of those who may sign, and fails if it does not hold.
-  - It usually runs on the controller, where the key is, with C(delegate_to) or on C(localhost).
+  - With O(state=verified), it verifies the signature against a list of those who may sign, and fails if the signature
+    is not valid.
+  - The module usually runs on the controller, where the key is, with C(delegate_to) or on C(localhost).
 author:
   - libpulp.livepatch contributors (@libpulp)
 extends_documentation_fragment:
@@ -38,7 +39,7 @@ options:
   key:
     description:
       - The private key to sign with, or a public key whose private half an agent holds.
-      - A key with a passphrase works only through an agent, for nobody is there to be asked.
+      - A key with a passphrase works only through an agent, as nobody is there to be asked.
       - Required for O(state=signed).
     type: path
   allowed_signers:

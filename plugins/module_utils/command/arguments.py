@@ -117,8 +117,8 @@ def _post(verb):
 def _build(verb):
     build = verb(
         "build", "make a livepatch from a source and a diff, and prove it",
-        "The source, a tree with the command that builds it or a source package of a distribution, is built before and"
-        " after the diff; the functions whose code differs are replaced."
+        "The source is a tree with the command that builds it, or a source package of a distribution. It is built"
+        " before and after the diff, and the functions whose code differs are replaced."
         " Exit status: 0 built, 1 refused: each reason is on standard error.",
     )
     sources = build.add_mutually_exclusive_group(required=True)
@@ -130,11 +130,11 @@ def _build(verb):
     sources.add_argument("--srpm", metavar="FILE", help="a source package of RPM, built by its spec file")
     build.add_argument("--build", metavar="COMMAND", action="append", default=[],
                        help="the shell command that builds it, with the flags that the library was built with; may be"
-                       " given several times, for a library that is built with padding and without, say, and there is a"
+                       " given several times, for a library that is built with padding and without, say; there is a"
                        " livepatch for each")
     build.add_argument("--prepare", metavar="COMMAND", help="a shell command to run once before, such as ./configure")
     build.add_argument("--diff", "--patch", metavar="DIFF", action="append", default=[],
-                       help="the fix, of a source package also the name of one of its patches; may be given"
+                       help="the fix; for a source package, also the name of one of its patches; may be given"
                        " several times")
     build.add_argument("--without-patch", metavar="NAME", action="append", default=[],
                        help="build the source package without this one of its patches; may be given several times."
@@ -146,41 +146,42 @@ def _build(verb):
                        " every library whose code changes, or every program if no library does")
     build.add_argument("--running", metavar="FILE", action="append", default=[],
                        help="the library as it is installed where it runs, or the name of the Debian package that is"
-                       " installed and has it; may be given several times, and there is a livepatch for each; default:"
+                       " installed and has it; may be given several times; there is a livepatch for each; default:"
                        " the one that is built here")
     build.add_argument("--root", metavar="DIR", action="append", default=[],
                        help="build in this directory tree of another system, as mmdebstrap makes it, with its compiler"
-                       " and libraries, and leave it as it is; may be given several times, and there are livepatches"
-                       " for each; --running is then a file or a package of the root")
+                       " and libraries, and leave it as it is; may be given several times; there are livepatches"
+                       " for each; --running then names a file or a package of the root")
     build.add_argument("--image", metavar="NAME", action="append", default=[],
-                       help="the same for a container image that podman has; may be given several times")
+                       help="the same in a container image that podman has; may be given several times")
     build.add_argument("-o", "--output", metavar="DIR", required=True,
                        help="write the livepatches here, or to this file if its name ends in .ulp")
     build.add_argument("--allow", metavar="NAME", action="append", default=[],
                        help="go on although what has this name is refused; a name or a pattern, with the kind before it"
-                       " if you like, as in layout:NAME; may be given several times; the metadata of the livepatch say"
-                       " so")
+                       " if you like, as in layout:NAME; may be given several times; the livepatch's metadata say what"
+                       " was allowed")
     build.add_argument("--guard", metavar="NAME", action="append", default=[],
-                       help="hook this function of a target without padding, too, but do not replace it: what it calls,"
+                       help="also hook this function of a target without padding, but do not replace it: what it calls,"
                        " itself or through others, is all old or all new; may be given several times")
     build.add_argument("--anew", metavar="NAME", action="append", default=[],
-                       help="a new variable, by name or pattern, that starts anew where a process has it from an"
-                       " earlier livepatch already; else that one goes on; may be given several times")
+                       help="let this new variable, a name or a pattern, start anew even if a process has it from an"
+                       " earlier livepatch; otherwise new code goes on with that one; may be given several times")
     build.add_argument("--label", metavar="TEXT", action="append", default=[],
-                       help="a CVE number, say, for the metadata; may be given several times")
+                       help="text for the metadata, such as a CVE number; may be given several times")
     build.add_argument("--work", metavar="DIR",
-                       help="where to build, and what makes the next run short; default: below ~/.cache/ulp/build")
+                       help="where to build; what stays there makes the next run short; default: below"
+                       " ~/.cache/ulp/build")
     build.add_argument("--build-timeout", metavar="SECONDS", type=_above_zero, default=BUILD_SECONDS,
-                       help="how long each command may take; default: %(default)s")
+                       help="how long each command of the source may take; default: %(default)s")
     build.add_argument("--build-space", metavar="GIB", type=_above_zero, default=BUILD_GIBIBYTES,
-                       help="how much of the disk the working directory may take; default: %(default)s")
+                       help="how many GiB of the disk the working directory may take; default: %(default)s")
     build.add_argument("--runtime", metavar="FILE", default=RUNTIME,
                        help="libpulp.so for the proof on a trial process; default: %(default)s")
     build.add_argument("--no-proof", action="store_true", help="leave out the proof on a trial process")
     build.add_argument("--test", metavar="COMMAND",
-                       help="run this shell command in the built tree under the livepatch, 'make check' say; without"
-                       " its success there is no livepatch")
-    build.add_argument("--as-root", action="store_true", help="run the commands of the source as root, if you are")
+                       help="run this shell command, such as 'make check', in the built tree under the livepatch; there"
+                       " is no livepatch unless it succeeds")
+    build.add_argument("--as-root", action="store_true", help="run the commands of the source as root if you are root")
 
 
 def _pack(verb):
@@ -195,7 +196,6 @@ def _pack(verb):
     pack.add_argument("--symbols", metavar="FILE", action="append", default=[],
                       help="find static functions of a stripped target without padding through this file: its debug"
                       " file, or the same code built again; may be given several times")
-
     pack.add_argument("--label", metavar="TEXT", action="append", default=[],
                       help="what the livepatch is about: KEY=VALUE, a CVE number, or a bug reference such as bsc#123;"
                       " may be given several times")
@@ -217,7 +217,7 @@ def _sign(verb):
 
 
 def _verify(verb):
-    verify = verb("verify", "tell whether a livepatch is signed: exit 0 by somebody who may sign, 1 if not")
+    verify = verb("verify", "tell whether somebody who may sign has signed a livepatch: exit 0 yes, 1 no")
     verify.add_argument("livepatch", metavar="FILE.ulp", help="the livepatch")
     _signers(verify, required=True)
 
@@ -246,8 +246,8 @@ def _check(verb):
 def _dispatch(verb):
     dispatch = verb(
         "dispatch", "apply, revert or check a livepatch in many processes",
-        "Of several livepatches, such as the same fix for several builds of a library, each process gets those that"
-        " are for what it runs. Exit status of patch and revert: 0 no process failed and every PID given is as"
+        "If there are several livepatches, such as one fix for several builds of a library, each process gets those"
+        " that are for what it runs. Exit status of patch and revert: 0 no process failed and every PID given is as"
         " asked, even if threads have not left the library yet; 1 otherwise, also if processes that were just forked"
         " keep turning up. Of check: 0 applied on every thread of every process that the livepatch is for and of"
         " every PID given (also if there is none), 1 not applied to one of them, 3 applied but pending. 128 plus the"
@@ -264,8 +264,8 @@ def _dispatch(verb):
                           help="leave these processes out: the wildcard of a name, or a rule as in the hold file,"
                           " unit=WILDCARD")
     dispatch.add_argument("--all-of", metavar="NAME",
-                          help="with revert, in place of livepatches: all of the library with this soname, in each"
-                          " process in one moment")
+                          help="with revert, in place of livepatches: revert all of the library with this soname, in"
+                          " each process in one moment")
     dispatch.add_argument("--replace", action="store_true",
                           help="with patch: revert what else is applied to the livepatch's targets, in the same moment")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be done and touch no process")
@@ -288,7 +288,7 @@ def _list(verb):
                          help="also show the processes that have nothing to do with any livepatch, and why each could"
                          " not be patched; JSON always has them")
     listing.add_argument("--watch", metavar="SECONDS", type=_above_zero, nargs="?", const=WATCH_SECONDS,
-                         help="show them again after each SECONDS until you interrupt it; JSON then has one line each"
+                         help="show them again every SECONDS until you interrupt it; JSON then has one line each"
                          f" time; without a number: {WATCH_SECONDS:g}; put names before this option")
     _examination(listing)
 
@@ -300,7 +300,7 @@ def _explain(verb):
     )
     explain.add_argument("-p", "--process", metavar="PID", type=_pid, required=True, help="the process")
     explain.add_argument("livepatches", metavar="FILE.ulp", nargs="*",
-                         help="with this livepatch, or with whichever of several, or of a directory, is for it;"
+                         help="with this livepatch, or with the one of several, or of a directory, that is for it;"
                          " without one: with any")
     _attaching(explain)
     _seccomp(explain)
@@ -352,7 +352,7 @@ def _signers(verb, required=False):
     verb.add_argument("--allowed-signers", metavar="FILE", required=required,
                       help="the livepatch must be signed by somebody whom this file lists, see ssh-keygen(1)")
     verb.add_argument("--identity", metavar="NAME", dest="signer_identity",
-                      help="the one signer in that file who counts; default: any of them")
+                      help="the only signer in that file who counts; default: any of them")
 
 
 def _policy(verb):
