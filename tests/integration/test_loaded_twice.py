@@ -19,6 +19,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.abi import LIBRA
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement import applicability
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import FAILED, PATCHED
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
@@ -193,6 +194,29 @@ def test_more_copies_than_the_runtime_has_room_for(build, patch, start, tmp_path
     assert f"{len(paths)} times, and the runtime can patch {LIBRARIES} libraries" in refused.errors
     assert sums(victim, len(paths)) == [UNTOUCHED] * len(paths)
     assert listed(patch, victim) == []
+
+
+@pytest.mark.parametrize("build", [POST], indirect=True)
+def test_code_that_the_loader_does_not_list(build, patch, paths, start, monkeypatch):
+    """Guards that nobody patches what may be no library, and that a look between two steps of the loader is no verdict.
+
+    Seen to fail with "not_patchable" where the map was not read again.
+    """
+    victim = launched(start, build, paths[:1])
+    assert victim.ask(f"map {paths[1]}") == "mapped"
+    refused = patch.ulp.refuse("trigger", "-p", victim.pid, patch.ulp_file, naming=victim.pid)
+    assert "its dynamic loader does not say that it has loaded all of them" in refused.errors
+    assert sums(victim, 1) == [UNTOUCHED]
+    pauses = []
+
+    def unmap(seconds):
+        pauses.append(seconds)
+        assert victim.ask("unmap") == "unmapped"
+
+    monkeypatch.setattr(applicability, "sleep", unmap)
+    row = Trigger(read_livepatch(patch.ulp_file), MappedFiles(), Options()).apply(victim.pid)
+    assert (row.outcome, len(pauses)) == (PATCHED, 1), row
+    assert sums(victim, 1) == [new(1)]
 
 
 @pytest.mark.parametrize("build", [POST], indirect=True)

@@ -33,26 +33,15 @@ _MOST_ENTRIES = 1024
 # The lists are the process's own, and may lead in circles. The loader has 16 namespaces.
 _MOST_OBJECTS = 1 << 13
 _MOST_NAMESPACES = 64
-# A list that has a circle is read so often as well.
-_READINGS = 3
 
 
-def namespaces(pid, wanted):
+def namespaces(pid):
     """The namespace of each object that the loader of a process has loaded, in the order of loading.
 
     :param pid: the process, or a thread of it that has not ended.
-    :param wanted: load biases; the list is read again where one is missing, as it may be while the loader changes it.
-    :return: {load bias: number}; 0 is that of the program.  What was linked without the list has none.
+    :return: {load bias: number}; 0 is that of the program.  What was linked without the list has none.  One may be
+        missing while the loader changes the list.
     """
-    for _each in range(_READINGS):
-        found = _read(pid)
-        if wanted <= found.keys():
-            break
-    return found
-
-
-def _read(pid):
-    """One reading of all lists, as far as it came."""
     found: dict[int, int] = {}
     try:
         lists, left = _first_list(pid), _MOST_OBJECTS

@@ -6,12 +6,17 @@
  *   apart PATH   -> the same, in a namespace of its own
  *   sum NUMBER   -> the sum of that copy
  *   at NUMBER    -> the address of the function
+ *   map PATH     -> the code of that file is mapped, and the loader knows nothing of it
+ *   unmap        -> and is gone again
  *   busy 0|1     -> the last namespace is left as if its list were being changed, or at rest: r_state
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "../victim.h"
 
@@ -48,6 +53,38 @@ static void run_at(char **arguments)
 	answer("%ld", (long)sums[atoi(arguments[1])]);
 }
 
+static void *code;
+static size_t code_size;
+
+static void run_map(char **arguments)
+{
+	int file = open(arguments[1], O_RDONLY);
+	ElfW(Ehdr) header;
+	ElfW(Phdr) segment = {0};
+
+	if (file < 0 || pread(file, &header, sizeof header, 0) != (ssize_t)sizeof header)
+		die("read ELF header");
+	for (unsigned i = 0; i < header.e_phnum && !(segment.p_flags & PF_X); i++)
+		if (pread(file, &segment, sizeof segment,
+			  (off_t)(header.e_phoff + i * sizeof segment)) != (ssize_t)sizeof segment)
+			die("read program header");
+	code_size = segment.p_filesz;
+	code = mmap(NULL, code_size, PROT_READ | PROT_EXEC, MAP_PRIVATE, file,
+		    (off_t)(segment.p_offset & ~4095ull));
+	if (code == MAP_FAILED)
+		die("mmap");
+	close(file);
+	answer("mapped");
+}
+
+static void run_unmap(char **arguments)
+{
+	(void)arguments;
+	if (munmap(code, code_size) != 0)
+		die("munmap");
+	answer("unmapped");
+}
+
 static void run_busy(char **arguments)
 {
 	struct r_debug_extended *names = NULL;
@@ -65,9 +102,9 @@ static void run_busy(char **arguments)
 
 int main(void)
 {
-	static const struct victim_command commands[] = {{"load", run_load}, {"apart", run_apart},
-							 {"sum", run_sum},   {"at", run_at},
-							 {"busy", run_busy}, {NULL, NULL}};
+	static const struct victim_command commands[] = {
+		{"load", run_load}, {"apart", run_apart}, {"sum", run_sum},   {"at", run_at},
+		{"map", run_map},   {"unmap", run_unmap}, {"busy", run_busy}, {NULL, NULL}};
 
 	return serve(commands);
 }

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 from ...printable import printable, some
 from ...process.errors import ProcessUnpatchable
 from ...process.mapped import moved_away, with_remedy
@@ -13,6 +15,11 @@ from ...process.subject import examine, is_statically_linked
 from .. import outcome
 from ..outcome import Row
 from ..resolution.resolve import resolve
+
+# The loader maps a file before it lists it, and the other way round when it unloads it: so often to look again, and
+# after so many seconds.
+_MORE_LOOKS = 2
+_PAUSE = 0.005
 
 
 def resolution_in(proc_tid, livepatch, files, companions=()):
@@ -25,15 +32,23 @@ def resolution_in(proc_tid, livepatch, files, companions=()):
     :return: resolve.Resolution.
     :raises ProcessGone, ProcessForbidden: the process cannot be looked at.
     """
-    mappings = read_code_maps(proc_tid)
-    libraries, unidentified = files.loaded(proc_tid, mappings)
+    resolution = _resolution_now(proc_tid, livepatch, files, companions)
+    for _look in range(_MORE_LOOKS):
+        if not resolution.strange:
+            break
+        sleep(_PAUSE)
+        resolution = _resolution_now(proc_tid, livepatch, files, companions)
+    return resolution
+
+
+def _resolution_now(proc_tid, livepatch, files, companions):
+    libraries, unidentified = files.loaded(proc_tid, read_code_maps(proc_tid))
     resolution = resolve(livepatch, libraries, unidentified, companions)
     if resolution.loaded_repeatedly:
         # Few processes have that.
         from ...process.link_maps import namespaces
 
-        bases = {match.library.base for match in resolution.loaded_repeatedly}
-        resolution = resolution._replace(namespaces=namespaces(proc_tid, bases))
+        resolution = resolution._replace(namespaces=namespaces(proc_tid))
     return resolution
 
 
