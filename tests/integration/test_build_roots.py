@@ -255,6 +255,16 @@ def test_a_runtime_that_the_root_cannot_load(words, roots, tmp_path):
     assert tested.status == 1 and "a test runs under the livepatch, and the runtime" in tested.errors
 
 
+def test_a_root_in_which_something_is_mounted(words, tmp_path):
+    """As in one that somebody has entered with chroot(8).  Seen to fail with ``cannot enter``."""
+    with host_root(tmp_path / "root") as root:
+        subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
+        try:
+            Ulp().succeed(*unproved(words), *in_roots(root))
+        finally:
+            subprocess.run(["umount", root / "proc"], check=True)
+
+
 def test_links_that_lead_out_of_a_root(words, tmp_path):
     """Guards the host: what a root's symbolic links name is looked for in the root; nothing is written through them."""
     outside = tmp_path / "outside"

@@ -187,13 +187,26 @@ class _Tree:
 
     def _protect(self) -> None:
         """Make all that the root has read-only, with what is mounted in it."""
-        for line in read_file("/proc/self/mountinfo").splitlines():
-            place = os.fsdecode(line.split()[4].decode("unicode_escape").encode("latin-1"))
-            if place.startswith(self.top + os.sep):
-                # A user namespace may not take back what keeps a mount from more.
-                had = os.statvfs(place).f_flag
-                flags = sum(flag for bit, flag in _FLAGS if had & bit)
-                mount("none", place, None, MS_BIND | MS_REMOUNT | MS_RDONLY | flags)
+        for place in self._mounted():
+            # A user namespace may not take back what keeps a mount from more.
+            had = os.statvfs(place).f_flag
+            flags = sum(flag for bit, flag in _FLAGS if had & bit)
+            mount("none", place, None, MS_BIND | MS_REMOUNT | MS_RDONLY | flags)
+
+    def _mounted(self) -> list[str]:
+        """Where something is mounted in the tree, but not what it covers: mounts of the root's own directory.
+
+        Source: proc_pid_mountinfo(5): mount ID, that of the parent, the device, and the mount point as the fifth.
+        """
+        device = os.stat(self.top).st_dev
+        tree = f"{os.major(device)}:{os.minor(device)}".encode()
+        lines = [line.split() for line in read_file("/proc/self/mountinfo").splitlines()]
+        inner = {line[0] for line in lines if line[2] == tree}
+        found: list[str] = []
+        while children := [line for line in lines if line[1] in inner and line[0] not in inner]:
+            inner.update(line[0] for line in children)
+            found += [os.fsdecode(line[4].decode("unicode_escape").encode("latin-1")) for line in children]
+        return found
 
     def _devices(self) -> None:
         for name in [name for name in _DEVICES if os.path.exists(f"/dev/{name}")]:
