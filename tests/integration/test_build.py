@@ -118,6 +118,20 @@ def test_new_code_calls_what_the_target_finds_in_the_program(build, monkeypatch)
     assert answer.json()["targets"][0]["proof"]
 
 
+def test_a_library_that_the_build_makes_twice(build, tmp_path):
+    """As builds that are guided by a profile do: it is what the last command has made.  Seen to fail with 31."""
+    tree = tmp_path / "source"
+    (tree / "Makefile").write_text(
+        "all: libfix.so try\n"
+        "libfix.so: fix.c\n" + "".join(
+            f"\tgcc -DVALUE={value} -O2 -g -fPIC -fpatchable-function-entry=16,14 -shared -Wl,--build-id"
+            " -Wl,-soname,libfix.so -o $@ fix.c\n" for value in (1, 2))
+        + "try: try.c libfix.so\n\tgcc -o $@ try.c ./libfix.so\n")
+    (tree / "try.c").write_text("int exported(int v);\nint main(void) { return exported(3); }\n")
+    answer = build("v + 1;", "v * 10 + VALUE;", "--target", "libfix.so", "--test", "./try; test $? = 32")
+    assert answer.status == 0, str(answer)
+
+
 def test_an_initial_value_is_refused_by_name(build):
     answer = build("count = 5", "count = 6")
     assert answer.status == 1

@@ -229,9 +229,13 @@ def text_of(shadow):
 def preprocess(compiler, arguments, source, directory, shadow, environment):
     """Write the text that ``shadow`` can be compiled from, and what was read for it, as a rule of make, into ``.d``.
 
+    A build may make the same file several times, in other ways: a shadow object of an earlier time is removed.
+
     :param arguments: that compile ``source``, an absolute path, in ``directory``.
     :return: that of subprocess.run().
     """
+    if os.path.lexists(shadow):
+        os.unlink(shadow)
     rule = shadow + ".d"
     if os.path.splitext(source)[1] in _PREPROCESSED:
         shutil.copyfile(source, text_of(shadow))
