@@ -170,16 +170,19 @@ class DebugTypes:
         return found
 
     def fingerprints(self) -> dict[str, str]:
-        """{name as in ``variables``: SHA-256 in hex of its type, and of all structures that it leads to}."""
+        """{name as in ``variables``: SHA-256 in hex of its type, and of all types with a name that it leads to}."""
         found = {}
         for scope, die in self._variables:
             name = scope + _symbol_name(die)
             if name not in self.variables:
                 continue
-            direct, leading = self._reach([die])
-            described = [
-                (each.kind, each.name, each.size, sorted(map(tuple, each.fields)))
-                for each in (self.aggregates[name] for name in sorted(direct | leading) if name in self.aggregates)]
+            reached = sorted(set().union(*self._reach([die])))
+            described: list[tuple[object, ...]] = [
+                (each.kind, each.name, each.size, sorted(map(tuple, each.fields)), each.slots)
+                for each in map(self.aggregates.get, reached) if each is not None]
+            described += [
+                (each.name, each.size, sorted(each.values))
+                for each in map(self.enumerations.get, reached) if each is not None]
             found[name] = hashlib.sha256(repr((self.variables[name], described)).encode()).hexdigest()
         return found
 
@@ -243,7 +246,7 @@ class DebugTypes:
             values = tuple((_text(child, "DW_AT_name"), _number(child, "DW_AT_const_value") or 0)
                            for child in die.iter_children() if child.tag == "DW_TAG_enumerator")
             typed = die.offset in self._names or die.offset in self._used_enumerations
-            name = self._name(die) or f"(of {values[0][0] if values else 'nothing'})"
+            name = self._enumeration_name(die)
             self.enumerations.setdefault(
                 name, Enumeration(name, _number(die, "DW_AT_byte_size"), values, typed))
 
@@ -282,6 +285,11 @@ class DebugTypes:
 
     def _name(self, die: Any) -> str:
         return self._names.get(die.offset) or _text(die, "DW_AT_name")
+
+    def _enumeration_name(self, die: Any) -> str:
+        """Its own name, or one by its first constant."""
+        first = next((child for child in die.iter_children() if child.tag == "DW_TAG_enumerator"), None)
+        return self._name(die) or f"(of {_text(first, 'DW_AT_name') if first is not None else 'nothing'})"
 
     def _stripped(self, die: Any) -> Any:
         """The type behind typedefs and qualifiers."""
@@ -373,7 +381,7 @@ class DebugTypes:
                 if child.tag == "DW_TAG_formal_parameter":
                     self._note(_type_of(child), led, led, depth + 1)
         elif die.tag == "DW_TAG_enumeration_type":
-            held.add(self._name(die))
+            held.add(self._enumeration_name(die))
         elif die.tag in _AGGREGATES:
             name = self._name(die)
             if name:

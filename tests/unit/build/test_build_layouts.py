@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.compiler_wrapper import preprocess
+from ansible_collections.libpulp.livepatch.plugins.module_utils.build.debug_types import DebugTypes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.layouts import Compared, check_layouts
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.recording import Unit
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.refusals import Refusals
@@ -29,6 +30,7 @@ typedef struct { int used; enum color color; void *any; struct item *first; int 
 static struct { int hits, misses; } statistics;
 static box_t box;
 static __thread struct mine { int count; } mine;
+static volatile enum { IDLE, RUNNING } state;
 struct local { int from; int to; };
 static __attribute__((noinline)) int width(struct local *l) { return l->to - l->from; }
 int span(int v) { struct local l = {v, v * 3}; return width(&l); }
@@ -36,6 +38,7 @@ int count(int v) { struct item i = {.key = v}; box.used += i.key; return ++stati
 int log_it(const char *text, int level) { return text[0] + level; }
 int paint(enum color c) { struct flags f = {c, c}; return f.first + f.second + (c == COLORS); }
 int peek(struct opaque *o) { mine.count++; return o != 0; }
+int begin(void) { return state == RUNNING ? state = IDLE : 1; }
 """
 CXX = """\
 struct base { virtual int one(int); virtual int two(int); virtual ~base(); long size; };
@@ -74,6 +77,23 @@ def fixture_compiled(tmp_path_factory):
         return done[command, source]
 
     return compiled
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("suffix, source, variable, old, new", [
+    (".c", SOURCE, "box", "RED, GREEN,", "GREEN, RED,"),
+    (".c", SOURCE, "box", "short low, high;", "short high, low;"),
+    (".c", SOURCE, "state", "IDLE, RUNNING", "IDLE, PAUSED, RUNNING"),
+    (".cc", CXX + "base *kept;", "kept", "virtual int two(int);", "virtual int more(int); virtual int two(int);"),
+])
+def test_a_fingerprint_tells_what_a_variable_means(compiled, compiler, suffix, source, variable, old, new):
+    """Guards a new variable that a later livepatch goes on with: of the same size, but read in another way.
+
+    Seen to fail with equal ones for constants of enumerations and for virtual functions.
+    """
+    found = [DebugTypes(str(compiled(compiler, text, suffix).shadow)).fingerprints()[variable]
+             for text in (source, source + "int more;", source.replace(old, new))]
+    assert found[0] == found[1] != found[2]
 
 
 @pytest.fixture(name="check", params=["gcc", "clang"])
@@ -132,12 +152,13 @@ def test_a_change_is_allowed_by_name(check, allow):
 
 def test_objects_that_outlive_a_call_are_found(check):
     """Whoever uses it is replaced, and yet the variable that is there has the old layout, and so what it leads to."""
-    everyone = ["span", "width", "count", "log_it", "paint", "peek"]
+    everyone = ["span", "width", "count", "log_it", "paint", "peek", "begin"]
     for old, new, name, why in (
         ("int used;", "int more, used;", "box_t", "the variable box (unit.c)"),
         ("int key;", "int more, key;", "item", "the variable box (unit.c) leads to them"),
         ("int count;", "int more, count;", "mine", "the variable mine (unit.c)"),
         ("int hits, misses", "int misses, hits", "(type of statistics)", "the variable statistics (unit.c)"),
+        ("IDLE, RUNNING", "IDLE = 1, RUNNING", "(of IDLE)", "the variable state (unit.c)"),
     ):
         _changes, refusals = check((old, new), replaced=everyone)
         assert [refusal.name for refusal in refusals.refused] == [name]
