@@ -188,6 +188,37 @@ def test_a_variable_that_cannot_go_on_is_refused_or_starts_anew(tmp_path, start)
         ulp.succeed("trigger", "-p", process.pid, anew, "--revert")
 
 
+def test_a_static_variable_of_another_directory(tmp_path, start):
+    """Two source files of one name, and each livepatch changes one of them.  Seen to fail with 6 + 5."""
+    tree, old = tmp_path / "source", "int {name}(int v)\n{{\n    return v;\n}}\n"
+    for name in ("one", "two"):
+        (tree / name).mkdir(parents=True)
+        (tree / name / "again.c").write_text(old.format(name=name))
+    (tree / "Makefile").write_text(
+        "libagain.so: one.o two.o\n\tgcc -shared -Wl,--build-id -Wl,-soname,libagain.so -o $@ one.o two.o\n"
+        f"%.o: %/again.c\n\tgcc -O2 -g -fPIC {PADDING} -c -o $@ $<\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.patch").write_text(
+            f"--- a/{name}/again.c\n+++ b/{name}/again.c\n@@ -1,4 +1,5 @@\n+static int seen;\n int {name}(int v)\n {{\n"
+            "-    return v;\n+    return seen += v;\n }\n")
+
+    def build(name, *options):
+        output = tmp_path / f"{name}{len(options)}.ulp"
+        Ulp().succeed("build", "--source", tree, "--build", "make", "--diff", tmp_path / f"{name}.patch", "--work",
+                      tmp_path / "work", "--as-root", "--no-proof", "-o", output, *options)
+        return output
+
+    ulp = Ulp()
+    first, second = build("one"), build("two")
+    process = start(tmp_path / "work" / "before" / "libagain.so")
+    ulp.succeed("trigger", "-p", process.pid, first)
+    assert process.ask("one", 5) == 5
+    answer = ulp.run("trigger", "-p", process.pid, second)
+    assert answer.status == 1 and "or of a source file in another directory" in answer.errors
+    ulp.succeed("trigger", "-p", process.pid, build("two", "--anew", "again.c/seen"))
+    assert process.ask("two", 6) == 6 and process.ask("one", 5) == 10
+
+
 CPLUSPLUS = """\
 #include <string>
 @NEW@

@@ -9,6 +9,8 @@ it ``function.count``.  Its name across builds, ``parser.c/function()::count``, 
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from fnmatch import fnmatchcase
 from typing import Any, Sequence
@@ -34,14 +36,15 @@ _SEVERAL = "several variables have that name"
 
 
 def new_variables(
-    brought: Sequence[Brought], changes: Sequence[UnitChange], units: dict[str, Unit], addresses: dict[str, int],
-    anew: Sequence[str],
+    brought: Sequence[Brought], changes: Sequence[UnitChange], units: dict[str, Unit], tree: str,
+    addresses: dict[str, int], anew: Sequence[str],
 ) -> tuple[NewVariable, ...]:
     """What the metadata hold, by name.
 
     :param brought: as they were extracted.
     :param changes: the units that they are from.
     :param units: {key: recording.Unit}.
+    :param tree: where the source was built.
     :param addresses: {symbol: its link-time address in the patch library}.
     :param anew: names, or patterns of them, of those that are to start anew in each process.
     """
@@ -52,6 +55,10 @@ def new_variables(
         if each.key not in types:
             types[each.key] = _types_of(units[each.key])
         variable = _described(each, by_key[each.key], types[each.key], addresses)
+        if variable.type and each.symbol.binding == STB_LOCAL:
+            # Its name has that of the source file without the directory, as symbol tables have.
+            place = os.path.relpath(units[each.key].source, tree)
+            variable = variable._replace(type=hashlib.sha256(f"{place} {variable.type}".encode()).hexdigest())
         if any(fnmatchcase(variable.name, pattern) or fnmatchcase(_plain(variable.name), pattern) for pattern in anew):
             variable = variable._replace(start=ANEW)
         if variable.name in found:

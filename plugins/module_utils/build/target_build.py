@@ -248,7 +248,8 @@ def make(
     described = Target(
         running.soname or os.path.basename(running.name), os.path.abspath(running.name),
         running.require_build_id().hex(), pairs, described_guards, tuple(slots.bindings(addresses)),
-        new_variables(extracted.brought, _sources(candidate.changes, replaced), after.units, addresses, anew))
+        new_variables(extracted.brought, _sources(candidate.changes, replaced), after.units, tree.path("tree"),
+                      addresses, anew))
     if refusals.allowed:
         labels = {**labels, "allowed": sorted({f"{each.kind}: {each.name}" for each in refusals.allowed})}
     data, patch_id = make_livepatch(patch, [described], labels=labels)

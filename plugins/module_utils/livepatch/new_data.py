@@ -48,7 +48,8 @@ class NewVariable(NamedTuple):
     """A variable that a livepatch brings along.
 
     ``name`` has the source file before it, with a slash, where it is static; ``address`` is link-time, in the patch
-    library; ``size`` in bytes; ``type`` is the SHA-256, in hex, of what its bytes mean, or "" where that is not known.
+    library; ``size`` in bytes; ``type`` is the SHA-256, in hex, of what its bytes mean, and for a static one of its
+    source file's path, or "" where that is not known.
     Without ``words`` the code cannot be led to another one, and ``obstacle`` says why.  ``start`` is ANEW where the
     author wants the livepatch's own one, whatever the process has, and else "".
     """

@@ -129,7 +129,7 @@ def _require_alike(job, subject, earlier, variable, theirs):
     if not obstacle and theirs.size != variable.size:
         obstacle = f"it has {theirs.size} bytes there, and {variable.size} here"
     if not obstacle and theirs.type and variable.type and theirs.type != variable.type:
-        obstacle = "it is of another type there"
+        obstacle = "it is of another type there, or of a source file in another directory"
     if obstacle:
         raise UlpError(
             f"{job.livepatch.path} brings the variable {variable.name} along, which process {subject.pid}"
