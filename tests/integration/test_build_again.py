@@ -188,6 +188,28 @@ def test_a_variable_that_cannot_go_on_is_refused_or_starts_anew(tmp_path, start)
         ulp.succeed("trigger", "-p", process.pid, anew, "--revert")
 
 
+def test_variables_of_functions_that_nobody_can_tell_apart(tmp_path, start):
+    """Both functions are a part of a third one, and gcc calls their variables count.0 and count.1.
+
+    Seen to fail with a variable that started anew, as it had another name in the metadata.
+    """
+    def new(name):
+        return f"static inline int {name}(void) {{ static int count; return ++count; }}"
+
+    maker = Maker(tmp_path)
+    first = maker.build({"@NEW@": new("one"), "    return v;\n": "    return v + 10 * one();\n"})["path"]
+    later = maker.build({"@NEW@": f"{new('two')}\n{new('one')}",
+                         "    return v;\n": "    return v + 10 * one() + 100 * two();\n"})
+    assert [each["obstacle"] for each in later["variables"]] == ["several variables have that name"]
+    process = start(maker.library)
+    ulp = Ulp()
+    ulp.succeed("trigger", "-p", process.pid, first)
+    assert process.ask("fix", 1) == 11
+    answer = ulp.run("trigger", "-p", process.pid, later["path"])
+    assert answer.status == 1 and "several variables have that name" in answer.errors
+    assert process.ask("fix", 1) == 21
+
+
 def test_a_static_variable_of_another_directory(tmp_path, start):
     """Two source files of one name, and each livepatch changes one of them.  Seen to fail with 6 + 5."""
     tree, old = tmp_path / "source", "int {name}(int v)\n{{\n    return v;\n}}\n"

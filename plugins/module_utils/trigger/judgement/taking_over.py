@@ -103,9 +103,11 @@ def _earlier(job, subject, library):
 
 def _theirs(job, subject, earlier, variable):
     """The NewVariable of an earlier livepatch that has the name of ``variable``, or None."""
-    for theirs in earlier.target.variables:
-        if theirs.name == variable.name:
-            return theirs
+    told = earlier.target.variables
+    found = [each for each in told if each.name == variable.name] or [
+        each for each in told if _may_be_the_same(each, variable)]
+    if found:
+        return found[0]
     # One that does not tell of its variables: an older tool has made it, or ulp pack.
     file, _separator, name = variable.name.rpartition(FILE_SEPARATOR)
     plain = name.rpartition(_SCOPE)[2]
@@ -122,6 +124,18 @@ def _theirs(job, subject, earlier, variable):
     obstacle = "several variables have that name" if len(named) > 1 else (
         "it is thread-local" if symbol.type == "STT_TLS" else "")
     return NewVariable(variable.name, symbol.value, symbol.size, "", (), obstacle)
+
+
+def _may_be_the_same(one, other):
+    """Whether they have one name but for that of their function, which one of them lacks as nobody could tell it."""
+    return any(
+        unclear.obstacle and unclear.name == _without_function(unclear.name) == _without_function(known.name)
+        for unclear, known in ((one, other), (other, one)))
+
+
+def _without_function(name):
+    file, separator, inner = name.rpartition(FILE_SEPARATOR)
+    return file + separator + inner.rpartition(_SCOPE)[2]
 
 
 def _require_alike(job, subject, earlier, variable, theirs):
