@@ -233,7 +233,10 @@ def test_what_a_root_may_lack(words, tmp_path):
     words[words.index("-o") + 1] = tmp_path / "one.ulp"
     refused("name a directory instead of", "--root", bare, "--build", "true")
     words.remove("--as-root")
+    words[words.index("--work") + 1] = tmp_path / "no work"
     refused("should not run as root", "--root", bare)
+    refused("should not run as root")
+    assert not (tmp_path / "no work").exists()
 
 
 def test_a_runtime_that_the_root_cannot_load(words, roots, tmp_path):

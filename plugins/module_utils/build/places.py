@@ -46,10 +46,10 @@ def build_livepatches(order: Order, commands: Sequence[str], running: Sequence[s
     ``running`` are files of the place, and names of packages that are installed there.  Two runs in one work directory
     go one after the other.
     """
+    require_user(order)
     with _locked(work_directory(order), progress):
         if not places.all:
             return build_variants(order, commands, running, progress, check)
-        require_user(order)
         several = len(places.all) > 1
         if several or len({*commands}) > 1 or len({*running}) > 1:
             require_directory(order)
