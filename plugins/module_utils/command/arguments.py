@@ -54,6 +54,10 @@ def _above_zero(text):
     return value
 
 
+def _gibibytes(text):
+    return _above_zero(text)
+
+
 def _count(text):
     value = int(text)
     if value < 0:
@@ -76,6 +80,7 @@ def _misused(arguments):
 # argparse names the type in its message.
 _pid.__name__ = _process.__name__ = "process ID"
 _seconds.__name__ = _above_zero.__name__ = "number of seconds"
+_gibibytes.__name__ = "number of GiB"
 _count.__name__ = "number"
 
 
@@ -173,7 +178,7 @@ def _build(verb):
                        " ~/.cache/ulp/build")
     build.add_argument("--build-timeout", metavar="SECONDS", type=_above_zero, default=BUILD_SECONDS,
                        help="how long each command of the source may take; default: %(default)s")
-    build.add_argument("--build-space", metavar="GIB", type=_above_zero, default=BUILD_GIBIBYTES,
+    build.add_argument("--build-space", metavar="GIB", type=_gibibytes, default=BUILD_GIBIBYTES,
                        help="how many GiB of the disk the working directory may take; default: %(default)s")
     build.add_argument("--runtime", metavar="FILE", default=RUNTIME,
                        help="libpulp.so for the proof on a trial process; default: %(default)s")

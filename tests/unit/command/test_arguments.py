@@ -81,6 +81,8 @@ def test_wrong_usage(arguments, said, capsys):
     (["--json", "list"], "the option --json goes after the verb: ulp list --json"),
     (["trigger", "--porcess", "5", "F.ulp"], "ulp trigger has no option --porcess; did you mean --process?"),
     (["dump", "F.ulp", "G.ulp"], "unrecognized arguments: G.ulp; for usage see ulp dump --help"),
+    (["build", "--build-space", "0"],
+     "argument --build-space: invalid number of GiB value: '0'; for usage see ulp build --help"),
     (["list", "--exam", "3"], None),
 ])
 def test_what_was_meant(arguments, said, capsys):
