@@ -44,9 +44,10 @@ for line in sys.stdin:
 # Static, exported, of a function, an array that is counted from before its start, and a pointer to one of them.
 FIRST = {
     "@NEW@": "static int seen;\nint visible = 100;\nstatic int table[4];\nstatic int *volatile where = &seen;",
-    "    calls++;\n": "    static int inner = 40;\n    calls++;\n    seen += v;\n    visible++;\n    inner++;\n"
-                       "    for (int i = 1; i <= 4; i++)\n        table[i - 1] += i;\n"
-                       "    return *where * 100000 + inner * 1000 + visible + table[v & 3];\n",
+    "    calls++;\n": (
+        "    static int inner = 40;\n    calls++;\n    seen += v;\n    visible++;\n    inner++;\n"
+        "    for (int i = 1; i <= 4; i++)\n        table[i - 1] += i;\n"
+        "    return *where * 100000 + inner * 1000 + visible + table[v & 3];\n"),
 }
 # What the first one has, and more; a static variable more makes the compiler number the others anew.
 SECOND = {

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 from harness.victim import Victim
-from test_stock import NEW, PYTHON, VICTIM, fixture_livepatch, fixture_packed  # noqa: F401  fixtures
+
+# Fixtures are used by their names.  pylint: disable-next=unused-import
+from test_stock import NEW, PYTHON, VICTIM, fixture_livepatch, fixture_packed  # noqa: F401
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import mapping_at, read_maps
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import thread_ids

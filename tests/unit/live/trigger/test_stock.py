@@ -318,7 +318,7 @@ def test_two_livepatches_that_want_one_gap(python, packed, files, order):
     Seen to be refused, with *no jump at its start would lead to free memory*.
     """
     livepatches = [only(SHORT, packed({"zlibVersion": "new_version"})),
-                  only(SHORT, packed({"zlibCompileFlags": "new_flags"}))]
+                   only(SHORT, packed({"zlibCompileFlags": "new_flags"}))]
     first, second = ({site.gap.offset for site in livepatch.targets[0].functions[0].sites} for livepatch in livepatches)
     assert first & second, "the libz of this distribution has other gaps: choose two functions that share some"
     triggers = [Trigger(livepatch, files, Options()) for livepatch in livepatches]

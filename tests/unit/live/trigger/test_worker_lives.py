@@ -86,7 +86,11 @@ class _Applying:
         self.directory = directory
         self.row = None
         trigger = Trigger(read_livepatch(directory / "waiting.ulp"), files, Options(timeout=120))
-        self._thread = threading.Thread(target=lambda: setattr(self, "row", trigger.apply(pid)))
+
+        def apply():
+            self.row = trigger.apply(pid)
+
+        self._thread = threading.Thread(target=apply)
         self._thread.start()
         try:
             wait_until(lambda: (directory / "entered").exists(), "the worker comes into the constructor")
