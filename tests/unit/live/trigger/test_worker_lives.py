@@ -86,14 +86,10 @@ class _Applying:
         self.directory = directory
         self.row = None
         trigger = Trigger(read_livepatch(directory / "waiting.ulp"), files, Options(timeout=120))
-
-        def apply():
-            self.row = trigger.apply(pid)
-
-        self._thread = threading.Thread(target=apply)
+        self._thread = threading.Thread(target=lambda: setattr(self, "row", trigger.apply(pid)))
         self._thread.start()
         try:
-            wait_until(lambda: (directory / "entered").exists(), "the worker comes into the constructor")
+            wait_until((directory / "entered").exists, "the worker comes into the constructor")
         except BaseException:
             self.end()
             raise
