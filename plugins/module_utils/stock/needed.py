@@ -22,10 +22,10 @@ LIBRARIES = ("libc.so.6", "libgcc_s.so.1")
 # What the runtime and its bootstrap code import, and what libgcc_s does for unwinding; a test compares.
 ROOTS = (
     "__cxa_finalize", "__register_atfork", "_dl_find_object", "abort", "calloc", "dl_iterate_phdr", "dlclose",
-    "dlerror", "dlinfo", "dlopen", "dlsym", "dlvsym", "free", "malloc", "memcpy", "memset", "pthread_attr_destroy",
-    "pthread_attr_getstacksize", "pthread_attr_init", "pthread_attr_setdetachstate", "pthread_attr_setstacksize",
-    "pthread_create", "pthread_getspecific", "pthread_key_create", "__pthread_key_create", "pthread_mutex_lock",
-    "pthread_mutex_unlock", "pthread_once", "pthread_setspecific", "realloc", "strlen",
+    "dlerror", "dlinfo", "dlmopen", "dlopen", "dlsym", "dlvsym", "free", "malloc", "memcpy", "memset",
+    "pthread_attr_destroy", "pthread_attr_getstacksize", "pthread_attr_init", "pthread_attr_setdetachstate",
+    "pthread_attr_setstacksize", "pthread_create", "pthread_getspecific", "pthread_key_create", "__pthread_key_create",
+    "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_once", "pthread_setspecific", "realloc", "strlen",
     # Of libgcc_s itself.
     "_Unwind_Backtrace", "_Unwind_Find_FDE", "_Unwind_GetIP", "_Unwind_GetCFA", "_Unwind_GetRegionStart",
 )
