@@ -143,7 +143,7 @@ def measure_memory():
         with tempfile.TemporaryDirectory() as folder:
             scene = Scene(folder, flags, post_processed)
             with scene.start("calls") as process:
-                ask(process, "0")
+                ask(process, "1")
                 before = memory_of(process)
                 for function in ("beside", "measured"):
                     trigger(process, scene.pack(function))
