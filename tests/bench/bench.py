@@ -170,7 +170,7 @@ class Repeater:
     def __init__(self, ulp_file, pid):
         self.pid = pid
         self.process = subprocess.Popen(
-            [sys.executable, REPEAT, ULP, ulp_file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [sys.executable, REPEAT, ULP, ulp_file, RUNTIME], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def do(self, what):
         """Microseconds that a thread was held, or None."""
