@@ -106,7 +106,7 @@ demo-permitted:
 # Three parts at a time, for two cores: each waits now and then, for a limit to pass or for a container to start. Whoever
 # is done takes the next part, so the long ones come first.
 PARTS := check-playbooks check-hazards check-use molecule-default check-unit check-native-sanitized check-native \
-	check-fuzz check-collection
+	check-fuzz check-collection check-bench
 .PHONY: check
 check: packages-check-build-containers venv build collection-path ## every test
 	@$(MAKE) --jobs=3 --output-sync=target SIDE_BY_SIDE=yes $(PARTS)
@@ -227,6 +227,10 @@ coverage: packages-check-build venv build collection-path ## how much of the cor
 	-$(APART) $(BIN)/python -m coverage run -m pytest tests/unit
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --sort=cover
+
+.PHONY: check-bench
+check-bench: packages-check-build venv build ## the benchmark works, in each of its parts: everything in it once
+	$(APART) $(BIN)/python tests/bench/bench.py --once --output $(BUILD)/bench-once.json
 
 .PHONY: bench
 bench: packages-check-build venv build ## measure, and write build/bench.json

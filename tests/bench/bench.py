@@ -24,7 +24,7 @@ from pathlib import Path
 
 from attaching import measure_attaching, print_attaching
 from building import measure_building, print_building
-from sites import measure_debian_13, measure_sites, print_sites
+from sites import LIBRARIES, measure_debian_13, measure_sites, print_sites
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -435,6 +435,10 @@ def measure_starts(runs):
     return samples
 
 
+ONCE = ["--rounds=1", "--applies=1", "--attaches=1", "--threads=1", "--examined=20", "--processes=3", "--listed=5",
+        "--runs=1", "--functions=100", "--starts=1"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench.json")
@@ -448,7 +452,11 @@ def main():
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--functions", type=int, default=10000)
     parser.add_argument("--starts", type=int, default=15)
+    parser.add_argument("--once", action="store_true",
+                        help="everything once and as small as can be: whether it works at all, and no figures")
     options = parser.parse_args()
+    if options.once:
+        options = parser.parse_args(ONCE, options)
 
     calls = measure_calls(options.rounds)
     plain = statistics.median(calls["plain"])
@@ -474,9 +482,9 @@ def main():
     attaching = measure_attaching(options.attaches)
     print_attaching(attaching)
 
-    sites = measure_sites()
+    sites = measure_sites(libraries=LIBRARIES[:1]) if options.once else measure_sites()
     print_sites(sites)
-    sites_13 = measure_debian_13()
+    sites_13 = None if options.once else measure_debian_13()
     print_sites(sites_13, "Debian 13")
 
     examination = measure_examination(options.examined)

@@ -49,12 +49,12 @@ print(json.dumps({
 """
 
 
-def measure_sites(folder=FOLDER):
+def measure_sites(folder=FOLDER, libraries=LIBRARIES):
     """{library: numbers of its functions} for those that are in ``folder``; None: there is no folder."""
     if folder is None:
         return None
     measured = {}
-    for name in LIBRARIES:
+    for name in libraries:
         if (folder / name).exists():
             done = subprocess.run([sys.executable, "-c", SITES, ROOT, folder / name], capture_output=True, text=True,
                                   check=False)
