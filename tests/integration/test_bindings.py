@@ -6,17 +6,9 @@
 from __future__ import annotations
 
 import pytest
+from harness.bindings import REFERENCES
 from harness.library import Hazard
 from harness.livepatch import APPLIED, NOT_APPLIED
-
-REFERENCES = {
-    "#copied": "copied_word",
-    "#hidden": "hidden_word",
-    "#interposed": "interposed_word",
-    "#library.c/hidden_function": "hidden_function_word",
-    "#%per_thread": "per_thread_index",
-    "#%static_per_thread": "static_per_thread_index",
-}
 
 
 @pytest.fixture(scope="session")

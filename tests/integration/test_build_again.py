@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 
 import pytest
+from harness.caller import Caller
 from harness.command import Ulp
 from harness.paths import RUNTIME
 
@@ -33,14 +32,6 @@ again.o: again.c
 \t@COMPILER@ -O2 -g -fPIC @PADDING@ -c again.c
 """
 PADDING = "-fpatchable-function-entry=16,14"
-PROGRAM = """\
-import ctypes, sys
-library = ctypes.CDLL(sys.argv[1])
-print("loaded", flush=True)
-for line in sys.stdin:
-    name, value = line.split()
-    print(getattr(library, name)(int(value)), flush=True)
-"""
 # Static, exported, of a function, an array that is counted from before its start, and a pointer to one of them.
 FIRST = {
     "@NEW@": "static int seen;\nint visible = 100;\nstatic int table[4];\nstatic int *volatile where = &seen;",
@@ -56,22 +47,6 @@ SECOND = {
     "    return v + calls;\n": "    static int inner;\n    late++;\n    inner--;\n"
                                "    return seen * 100 + late * 10 + inner + v;\n",
 }
-
-
-class Process:
-    """A program that has loaded the library; ``ask`` calls one of its functions."""
-
-    def __init__(self, library):
-        self.program = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(library)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "LD_PRELOAD": str(RUNTIME)})
-        assert self.program.stdout.readline() == "loaded\n"
-        self.pid = self.program.pid
-
-    def ask(self, name, value):
-        self.program.stdin.write(f"{name} {value}\n")
-        self.program.stdin.flush()
-        return int(self.program.stdout.readline())
 
 
 class Maker:
@@ -109,17 +84,16 @@ class Maker:
 
 @pytest.fixture(name="start")
 def fixture_start():
-    """A function that starts a Process."""
+    """A function that starts a Caller."""
     started = []
 
     def start(library):
-        started.append(Process(library))
+        started.append(Caller(library))
         return started[-1]
 
     yield start
     for process in started:
-        process.program.kill()
-        process.program.communicate()
+        process.close()
 
 
 @pytest.mark.parametrize("compiler, padding", [("gcc", ""), ("clang", PADDING)])

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 
 import pytest
+from harness.caller import Caller
 from harness.command import Ulp
-from harness.paths import RUNTIME
 from harness.victim import Victim
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.build.build import Request, build
@@ -445,16 +443,6 @@ def test_an_initial_value_is_allowed_by_name(build_with):
     assert "count" in {binding["name"].partition(".")[0] for binding in target["bindings"]}
 
 
-PROGRAM = """\
-import ctypes, sys
-library = ctypes.CDLL(sys.argv[1])
-print("loaded", flush=True)
-for line in sys.stdin:
-    name, value = line.split()
-    print(getattr(library, name)(int(value)), flush=True)
-"""
-
-
 def test_what_is_patched_does_what_is_built_anew(build_with, directory):
     """Switches, computed gotos, tables of constants, statics, thread-local and new variables, variable arguments."""
     fields = build_with(
@@ -469,21 +457,11 @@ def test_what_is_patched_does_what_is_built_anew(build_with, directory):
     (target,) = fields["targets"]
     asked = [(name, value) for value in (0, 1, 2, 5, 6) for name in (
         "jumps", "computed", "uses_limits", "uses_static", "uses_state", "weighs", "uses_weak")] + [("jumps", 6)]
-    processes = [subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(library)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "LD_PRELOAD": str(RUNTIME)})
-        for library in (directory / "work" / "before" / "libone.so", directory / "work" / "tree" / "libone.so")]
+    callers = [Caller(directory / "work" / place / "libone.so") for place in ("before", "tree")]
     try:
-        for process in processes:
-            assert process.stdout.readline() == "loaded\n"
-        Ulp().succeed("trigger", "-p", processes[0].pid, target["path"])
-        answers = []
-        for process in processes:
-            process.stdin.write("".join(f"{name} {value}\n" for name, value in asked))
-            process.stdin.flush()
-            answers.append([process.stdout.readline() for _each in asked])
-        assert answers[0] == answers[1]
+        Ulp().succeed("trigger", "-p", callers[0].pid, target["path"])
+        patched, built_anew = (caller.lines(asked) for caller in callers)
+        assert patched == built_anew
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        for caller in callers:
+            caller.close()

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from harness.bindings import REFERENCES
 from harness.library import WARNINGS, Hazard, run
 from harness.livepatch import APPLIED, NOT_APPLIED
 from harness.paths import RUNTIME, TARGETS
@@ -24,14 +25,6 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.outcome import FAILED, PATCHED
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
-REFERENCES = {
-    "#copied": "copied_word",
-    "#hidden": "hidden_word",
-    "#interposed": "interposed_word",
-    "#library.c/hidden_function": "hidden_function_word",
-    "#%per_thread": "per_thread_index",
-    "#%static_per_thread": "static_per_thread_index",
-}
 # So many are open while the livepatch is loaded from its own file: the program's three, the code, and that file.
 FILES = 5
 # <link.h>.
