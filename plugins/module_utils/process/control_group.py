@@ -51,10 +51,11 @@ def frozen_group(pid):
     :param pid: the process, or a thread of it that has not ended.
     :raises ProcessGone, ProcessForbidden: it cannot be looked at.
     """
-    for group in _groups(pid, ""):
+    lines = _group_lines(pid)
+    for group in _groups(lines, ""):
         if "frozen 1" in group.read("cgroup.events").split("\n"):
             return group.path
-    for group in _groups(pid, _FREEZER):
+    for group in _groups(lines, _FREEZER):
         if group.read("freezer.state").strip() in _FROZEN_STATES:
             return group.path
     return None
@@ -76,9 +77,10 @@ def memory_left(pid):
     :param pid: the process, or a thread of it that has not ended.
     :raises ProcessGone, ProcessForbidden: it cannot be looked at.
     """
+    lines = _group_lines(pid)
     found = [
-        *_memory_of(_groups(pid, ""), "memory.max", "memory.current", ""),
-        *_memory_of(_groups(pid, _MEMORY), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+        *_memory_of(_groups(lines, ""), "memory.max", "memory.current", ""),
+        *_memory_of(_groups(lines, _MEMORY), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ]
     return min(found, key=lambda memory: memory.left, default=None)
 
@@ -103,9 +105,17 @@ def _with_those_above(group):
         path = os.path.dirname(path)
 
 
-def _groups(pid, controller):
-    """The _Group of a process in the hierarchy of a controller, or of version 2 where that is empty: one, or none."""
-    for line in text_lines(read_bytes(pid, "cgroup")):
+def _group_lines(pid):
+    """The lines of /proc/PID/cgroup, one for each hierarchy."""
+    return text_lines(read_bytes(pid, "cgroup"))
+
+
+def _groups(lines, controller):
+    """The _Group in the hierarchy of a controller, or of version 2 where that is empty: one, or none.
+
+    :param lines: of _group_lines().
+    """
+    for line in lines:
         hierarchy, controllers, path = os.fsdecode(line).split(":", 2)
         # In the root of a hierarchy nothing is limited.  Of a group outside our namespace (/..) nothing is seen.
         if path == _ROOT or path.startswith("/.."):
