@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "build" / "collections")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "integration"), str(HERE.parents[1] / "build" / "collections")]
 
 from fuzzing.run import main
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Another process's memory: process_vm_readv(2), process_vm_writev(2) and /proc/PID/mem, proc(5)."""
+"""Another process's memory: process_vm_readv(2) and /proc/PID/mem, proc(5)."""
 
 from __future__ import annotations
 
@@ -143,35 +143,6 @@ def _read_file(pid, ranges):
     except OSError as error:
         raise _failure(pid, address, size, error.errno) from error
     return parts
-
-
-def write_memory(pid, address, data):
-    """Write ``data`` (bytes) at ``address`` of process ``pid``, into memory that it may write itself.
-
-    :raises ProcessGone: the process has ended.
-    :raises ProcessForbidden: ptrace access is needed and not granted.
-    :raises NotMapped: the memory is not there, or not writable.
-    """
-    require_user_space(pid, address, len(data))
-    if process_vm_writev is not None:
-        source = ctypes.create_string_buffer(data, len(data))
-        local = IoVector(ctypes.addressof(source), len(data))
-        remote = IoVector(address, len(data))
-        count = process_vm_writev(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
-        if count == len(data):
-            return
-        number = ctypes.get_errno() if count < 0 else errno.EFAULT
-        if number not in (errno.ENOSYS, errno.EPERM):
-            raise _failure(pid, address, len(data), number)
-    try:
-        descriptor = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            if os.pwrite(descriptor, data, address) != len(data):
-                raise _unmapped(pid, address, len(data))
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise _failure(pid, address, len(data), error.errno) from error
 
 
 def may_write(pid):

@@ -16,6 +16,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.foreign_memory import write_memory
 from hypothesis import strategies as st
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi, faults
@@ -30,7 +31,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs, runtime
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import MemoryMap, end_of_mapping
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.unwinder import unwind
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options

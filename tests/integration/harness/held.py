@@ -11,11 +11,11 @@ from typing import Callable
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion, Errand
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 
+from .foreign_memory import write_memory
 from .polling import wait_until
 from .victim import Victim
 

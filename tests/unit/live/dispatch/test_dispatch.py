@@ -14,6 +14,7 @@ import time
 from collections import Counter
 
 import pytest
+from harness.foreign_memory import write_memory
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import facts
@@ -33,7 +34,6 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.rules i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Selection, choose
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.task import Task
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow

@@ -11,6 +11,7 @@ import random
 import struct
 
 import pytest
+from harness.foreign_memory import write_memory
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
@@ -23,7 +24,6 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors i
     StateUnreadable,
     StateUnsettled,
 )
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine, examining
 
 
