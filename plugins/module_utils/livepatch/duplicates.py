@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Iterator
 
 from ..arch.code import calls_and_jumps
 from ..arch.elf_format import R_ADDRESS, R_GLOB_DAT, R_JUMP_SLOT
+from ..elf.code_addresses import far_addresses, near_addresses
 from ..elf.image import SHF_WRITE
 from ..named_tuple import NamedTuple
 
@@ -76,10 +77,10 @@ def duplicates(patch: ElfImage, target: ElfImage, pairs: list[FunctionPair]) -> 
         if other is None or other.is_data != definition.is_data:
             continue
         if name in same:
-            what = _calls_itself(patch, definition, name)
+            what = _refers_to_itself(patch, definition, name)
             harmful = True
         elif definition.is_data:
-            what, harmful = _data(definition, other)
+            what, harmful = _data(definition, other), True
         else:
             what, harmful = _code(definition, other, name in replaced)
         if what is not None:
@@ -87,16 +88,15 @@ def duplicates(patch: ElfImage, target: ElfImage, pairs: list[FunctionPair]) -> 
     return [found[name] for name in sorted(found)]
 
 
-def _data(definition: _Definition, other: _Definition) -> tuple[str | None, bool]:
+def _data(definition: _Definition, other: _Definition) -> str | None:
     if definition.constant and other.constant:
-        return None, False
+        return None
     if definition.unique and other.unique:
         # The loader makes one of all of them.
-        return None, False
+        return None
     if definition.vague and other.vague:
-        return ("variables that C++ defines wherever they are used; they are one with the target's only where that was"
-                " not loaded by dlopen"), False
-    return "new code would use variables of its own", True
+        return "weak variables, which are one with the target's only where that was not loaded by dlopen"
+    return "new code would use variables of its own"
 
 
 def _code(definition: _Definition, other: _Definition, replaced: bool) -> tuple[str | None, bool]:
@@ -182,15 +182,26 @@ def _is_constant(image: ElfImage, symbol: Symbol) -> bool:
                for segment in image.segments)
 
 
-def _calls_itself(patch: ElfImage, definition: _Definition, name: str) -> str | None:
-    """What is wrong with a new function that has the name of the old one, or None: no code of its library calls it."""
+def _refers_to_itself(patch: ElfImage, definition: _Definition, name: str) -> str | None:
+    """What is wrong with a new function that has the name of the old one, or None: its library does not refer to it.
+
+    Who takes its address may call it later, as by a static pointer.
+    """
     symbols = patch.dynamic_symbols()
     by_name = any(
         relocation.type in (R_GLOB_DAT, R_JUMP_SLOT, R_ADDRESS)
         and relocation.symbol < len(symbols) and symbols[relocation.symbol].name == name
         for relocation in patch.relocations())
-    if by_name or any(
-            section.address + target in definition.addresses
-            for section in patch.code_sections() for _place, target in calls_and_jumps(patch.section_data(section))):
-        return "new functions with the name of the old one, which new code calls by that name"
+    if by_name or not definition.addresses.isdisjoint(_referred_to(patch)):
+        return "new functions with the name of the old one, which new code calls by that name, or takes the address of"
     return None
+
+
+def _referred_to(image: ElfImage) -> Iterator[int]:
+    """Every address of the file that its code calls, jumps to or takes, or that the loader writes into its data."""
+    for section in image.code_sections():
+        for _place, target in calls_and_jumps(image.section_data(section)):
+            yield section.address + target
+    yield from near_addresses(image)
+    yield from far_addresses(image)
+    yield from image.relative_addresses().values()
