@@ -41,6 +41,8 @@ class Options(NamedTuple):
     # Writes down, before a thread of it is held, that the runtime is to be loaded into process PID; it is told the
     # program's name and the SHA-256 of the runtime, too.
     record_attaching: Callable[[int, str, str], None] | None = None
+    # Called before a thread is sent off that is to load the runtime.
+    announce_attaching: Callable[[], None] | None = None
     # Called when the runtime has been loaded.
     note_attached: Callable[[], None] | None = None
 

@@ -42,15 +42,19 @@ from ...process.unwinder import hangs_on_register
 from ...tracee.bootstrap import Bootstrap, Candidate, Claim, Surroundings
 from ...tracee.errors import MovedOn, StepFailed, ThreadRefused
 from ...tracee.glance import registers_in_call
+from ..borrowing.answer import GRACE
 from ..borrowing.delivery import Delivery
-from ..borrowing.leave import require_leave
+from ..borrowing.leave import Interrupted, require_leave
 from ..borrowing.seccomp_check import require_no_strict_thread, require_permitted, seccomp_reservation
 from ..borrowing.threads import candidates
 from .clearance import clear
-from .cut_off import left_behind
+from .cut_off import left_behind, stays
 from .layout import is_room, lay_out, read_words
 
 _MOVED_ON = "has moved on since it was looked at"
+_BEFORE_LOADING = "the runtime was loaded into {process}"
+_TAKEN_BACK = "the request was taken back"
+_MAY_LOAD = "its loader is busy, and may still load it, which changes nothing else"
 _PAUSE = 0.001
 # A thread that runs is stopped so often, altogether, until one is found at a safe point.
 _MOST_STOPS = 500
@@ -107,9 +111,12 @@ def attach(job, subject):
     with attempt:
         try:
             yield from attempt.run()
-        except UlpError:
+        except UlpError as error:
+            left = None
             with contextlib.suppress(UlpError):
-                yield from attempt.take_back()
+                left = yield from attempt.take_back()
+            if left is not None:
+                error.args = (f"{error}; {stays(left)}", *error.args[1:])
             raise
         if options.note_attached is not None:
             options.note_attached()
@@ -235,6 +242,7 @@ class _Attempt:
             except OSError:
                 # A kernel that does not lock such files.
                 return
+            require_leave(self.options, self.subject, _BEFORE_LOADING)
             if time.monotonic() > deadline:
                 raise UlpError(f"another tool is loading the runtime into process {pid} ({name}); run again")
             yield _PAUSE
@@ -278,6 +286,7 @@ class _Attempt:
             now = time.monotonic()
             if not words.worker and now - waited_since > _LOST_SECONDS:
                 return words
+            require_leave(self.options, self.subject, _BEFORE_LOADING)
             if now > deadline:
                 raise UlpError(
                     f"process {self.subject.pid} ({self.subject.name}) is being given the runtime by another tool, and"
@@ -302,7 +311,7 @@ class _Attempt:
             tids = [tid for tid in candidates(self.subject.pid, round_number) if tid not in self.barred]
             mappings = self._look()
             for tid in tids:
-                require_leave(self.options, self.subject, "the runtime was loaded into {process}")
+                require_leave(self.options, self.subject, _BEFORE_LOADING)
                 if self._is_exhausted(deadline):
                     break
                 nonce = self._new_claim()
@@ -354,11 +363,16 @@ class _Attempt:
             )
 
     def take_back(self):
-        """Take away the code of an attempt that came to nothing, unless it is being run; a generator."""
+        """Take away the code of an attempt that came to nothing, unless it is being run.
+
+        A generator that returns the tracee.bootstrap.Place of what stays, or None.
+        """
         place = self.layout.place
         left = left_behind(self.subject, self.job.files)
-        if left is not None and left.address == place.address and not self._standing(self._words()):
-            yield from clear(self.subject, place, self.memory)
+        if left is None or left.address != place.address:
+            return None
+        at_work = self._standing(self._words())
+        return left if at_work or not (yield from clear(self.subject, place, self.memory)) else None
 
     def _is_exhausted(self, deadline):
         return self.tries > min(self.options.retries, _MOST_STOPS) or time.monotonic() > deadline
@@ -418,6 +432,8 @@ class _Attempt:
                 Surroundings(self.memory, grounds.code, read_maps(subject.proc_tid)),
             )
             confirm(subject.identity)
+            if self.options.announce_attaching is not None:
+                self.options.announce_attaching()
             try:
                 diverted = bootstrap.run()
             finally:
@@ -470,6 +486,7 @@ class _Attempt:
         """Whether the runtime was loaded on this attempt; False: another tool's claim was first.  A generator."""
         subject = self.subject
         delivery = Delivery(subject.pid, subject.proc_tid, self.runtime.contents, "livepatch runtime")
+        may_give_up = time.monotonic() + GRACE
         while True:
             words = self._words()
             if words.claim == nonce and words.stage not in _UNDER_WAY:
@@ -487,22 +504,32 @@ class _Attempt:
                         " killed; nothing was changed"
                     )
                 continue
+            if words.claim != nonce and time.monotonic() > may_give_up:
+                self._unless_interrupted(tid, nonce)
             if time.monotonic() > deadline:
-                self._withdraw()
-                begun = words.claim == nonce and words.worker
+                begun = self._withdraw(nonce)
                 raise UlpError(
                     f"process {subject.pid} ({subject.name}) did not load the runtime within"
-                    f" {self.options.timeout:g} seconds; "
-                    + ("its loader is busy, and may still do so, which changes nothing else" if begun
-                       else "the request was taken back, and nothing was changed")
+                    f" {self.options.timeout:g} seconds; {_MAY_LOAD if begun else _TAKEN_BACK}"
                 )
             yield _ANSWER_PAUSE
             confirm(subject.identity)
 
-    def _withdraw(self):
-        """Neither a thread that has not run yet nor a worker that has not begun goes on."""
+    def _unless_interrupted(self, tid, nonce):
+        """Raise Interrupted if a signal asks us to end: thread ``tid`` has not run, and nothing is done for us yet."""
+        signal = self.options.interrupted() if self.options.interrupted is not None else None
+        if signal is not None:
+            begun = self._withdraw(nonce)
+            raise Interrupted(
+                f"{signal} came before thread {tid} of process {self.subject.pid} ({self.subject.name}), which was to"
+                f" load the runtime, had run; {_MAY_LOAD if begun else _TAKEN_BACK}"
+            )
+
+    def _withdraw(self, nonce):
+        """Neither a thread that has not run yet nor a worker that has not begun goes on; whether one had begun."""
         with contextlib.suppress(OSError):
             os.pwrite(self.memory, abi.BOOTSTRAP_WITHDRAWN.to_bytes(8, "little"), self.layout.words)
+        return read_words(self.subject.proc_tid, self.layout.words).begun == nonce & _LOW
 
     def _judged(self, words):
         pid, name = self.subject.pid, self.subject.name

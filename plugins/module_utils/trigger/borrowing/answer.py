@@ -14,7 +14,7 @@ from ...process.runtime import read_result
 _FIRST_PAUSE = 0.00005
 _LONGEST_PAUSE = 0.005
 # So long, in seconds, a thread may take to begin after a signal has asked us to end.
-_GRACE = 0.3
+GRACE = 0.3
 
 _OPEN = (abi.STAGE_EMPTY, abi.STAGE_STARTED, abi.STAGE_WAITS)
 
@@ -41,7 +41,7 @@ def await_result(proc_tid, address, nonce, deadline, delivery=None, interrupted=
         if result is not None and result.stage == abi.STAGE_WAITS and delivery is not None and not delivery.delivered:
             delivery.deliver(result.universe)
         now = time.monotonic()
-        gives_up = result is None and interrupted is not None and now - started > _GRACE and interrupted() is not None
+        gives_up = result is None and interrupted is not None and now - started > GRACE and interrupted() is not None
         if now > deadline or gives_up:
             return result
         yield pause

@@ -45,13 +45,19 @@ class _Announced:
 
     def __init__(self, announce):
         self._announce = announce
+        self._told = False
         self.sent = False
         self.attached = False
 
     def __call__(self):
-        if not self.sent and self._announce is not None:
-            self._announce()
+        self.announce_attaching()
         self.sent = True
+
+    def announce_attaching(self):
+        """A thread is to load the runtime, which it does whatever becomes of us; that is no request yet."""
+        if not self._told and self._announce is not None:
+            self._announce()
+        self._told = True
 
     def note_attached(self):
         """The runtime was loaded into the process: it is another than before, whatever comes next."""
@@ -89,7 +95,7 @@ def attempt(work, job, pid, success=None):
     """
     announced = _Announced(job.options.announce)
     job = job._replace(options=job.options._replace(
-        announce=announced, note_attached=announced.note_attached,
+        announce=announced, announce_attaching=announced.announce_attaching, note_attached=announced.note_attached,
     ))
     seen = _Seen()
     try:
