@@ -132,7 +132,7 @@ elif step == "half the bytes":
     half("write", lambda data: True)
 elif step == "sealed":
     then_dies(Delivery, "deliver")
-print(Trigger(read_livepatch(livepatch), MappedFiles(), Options(attach=True, runtime=runtime)).apply(pid))
+print(Trigger(read_livepatch(livepatch), MappedFiles(), Options(attach=True, runtime=runtime, timeout=60)).apply(pid))
 """
 
 
@@ -219,7 +219,7 @@ def kill_and_try_again(step, victim, padded, path, trigger):
 
     tool = subprocess.run(
         [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.livepatch), str(victim.pid), path],
-        check=False, capture_output=True, text=True, timeout=60,
+        check=False, capture_output=True, text=True, timeout=600,
     )
 
     assert tool.returncode == -signal.SIGKILL, tool.stdout + tool.stderr
@@ -237,12 +237,12 @@ def kill_and_try_again(step, victim, padded, path, trigger):
     (facts,) = gather(Selection((victim.pid,)))["processes"] or [{"cut_off": None}]
     assert (facts["cut_off"] is not None) == lies
 
-    row = trigger(padded, attach=True, runtime=path).apply(victim.pid)
+    row = trigger(padded, attach=True, runtime=path, timeout=60).apply(victim.pid)
 
     assert row.attached
     assert ("cut off" in row.reason) == lies, row
     left = "stays behind" in row.reason or "lies behind" in row.reason
-    until_answered(victim, row, lambda: trigger(padded, attach=True, runtime=path).apply(victim.pid))
+    until_answered(victim, row, lambda: trigger(padded, attach=True, runtime=path, timeout=60).apply(victim.pid))
     assert runtimes(victim) == 1
     victim.goes_on()
     victim.wait(lambda: is_alone(victim, len(masks)), "the worker has ended")
@@ -261,7 +261,7 @@ def test_next_tool_comes_at_once(step, mode, padded, runtime, start, trigger):
     path = str(runtime / "libpulp.so")
     tool = subprocess.run(
         [sys.executable, "-c", INJECTOR.format(path=sys.path), step, str(padded.livepatch), str(victim.pid), path],
-        check=False, capture_output=True, text=True, timeout=60,
+        check=False, capture_output=True, text=True, timeout=600,
     )
     assert tool.returncode == -signal.SIGKILL, tool.stdout + tool.stderr
 
@@ -284,7 +284,7 @@ def test_another_runtime_comes_next(step, padded, runtime, start, trigger, tmp_p
     injector = INJECTOR.format(path=sys.path)
     tool = subprocess.run(
         [sys.executable, "-c", injector, step, str(padded.livepatch), str(victim.pid), str(other)],
-        check=False, capture_output=True, text=True, timeout=60,
+        check=False, capture_output=True, text=True, timeout=600,
     )
     assert tool.returncode == -signal.SIGKILL, tool.stdout + tool.stderr
     assert code_of_c_library(victim) != code
