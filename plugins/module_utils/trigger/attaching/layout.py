@@ -17,6 +17,7 @@ from ...elf.symbols import defined_versions
 from ...elf.vacancy import vacant_code, vacant_data
 from ...errors import BadElf
 from ...named_tuple import NamedTuple
+from ...printable import printable
 from ...process.errors import NotMapped, ProcessUnpatchable
 from ...process.maps import is_loader, mapping_at
 from ...process.memory import read_memory
@@ -24,6 +25,8 @@ from ...process.safe_point import C_LIBRARY
 from ...tracee.bootstrap import Place
 
 _ALIGNMENT = 16
+# What exports one of these takes the place of pthread_create(), too, but bears with threads that it does not know.
+_BEARS_WITH_THREADS = ("__asan_init", "__lsan_init")
 # PID_MAX_LIMIT of the kernel's include/linux/threads.h.
 _LARGEST_TID = 1 << 22
 # At least so much of what dlerror() says, in bytes.
@@ -72,6 +75,7 @@ def lay_out(subject, mappings, files, runtime, by_path):
         raise ProcessUnpatchable(
             pid, f"process {pid} ({name}) does not run on the GNU C library, for which alone the livepatch runtime is"
         )
+    _require_plain_threads(subject, files, libraries)
     images = {soname: files.image(subject.proc_tid, library.mapping) for soname, library in known.items()
               if soname in _LIBRARIES}
     _require_versions(pid, name, images, known, runtime)
@@ -129,6 +133,26 @@ def _require_versions(pid, name, images, known, runtime):
                 pid,
                 f"process {pid} ({name}) runs a {soname} without {' and '.join(missing)}, which the runtime"
                 f" {runtime.path} needs: it was built for a newer C library than the process has",
+            )
+
+
+def _require_plain_threads(subject, files, libraries):
+    """Raise ProcessUnpatchable if something in the process has to know of each thread that is started.
+
+    The worker is started by the C library itself. To what stands in front of it, such as ThreadSanitizer or an
+    allocator that locks nothing before the second thread, that thread would be unknown: it crashes, or mixes up memory.
+    """
+    for library in libraries:
+        if library.survey.soname in _LIBRARIES or is_loader(library.mapping):
+            continue
+        image = files.image(subject.proc_tid, library.mapping)
+        if exported_functions(image, "pthread_create") and not any(
+                exported_functions(image, name) for name in _BEARS_WITH_THREADS):
+            raise ProcessUnpatchable(
+                subject.pid,
+                f"process {subject.pid} ({subject.name}) cannot be given the runtime while it runs:"
+                f" {printable(library.mapping.path)} takes the place of pthread_create(), as sanitizers do, and may"
+                " crash over a thread that it has not started itself; start the process without it",
             )
 
 

@@ -92,6 +92,48 @@ def test_no_static_storage_is_left(padded, start, refused, tmp_path):
     assert "static TLS" in refused(victim)
 
 
+# The C library's function is called in the end, but not before this one has taken note of the thread.
+KNOWS_THREADS = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+static __thread int known;
+__attribute__((constructor)) static void know_the_first(void) { known = 1; }
+struct start { void *(*work)(void *); void *argument; };
+static void *begin(void *argument)
+{
+    struct start start = *(struct start *)argument;
+    known = 1;
+    return start.work(start.argument);
+}
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*work)(void *), void *argument)
+{
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
+    struct start *start = malloc(sizeof *start);
+    *start = (struct start){work, argument};
+    return create(thread, attributes, begin, start);
+}
+void *calloc(size_t count, size_t size)
+{
+    extern void *__libc_calloc(size_t, size_t);
+    if (!known)
+        abort();
+    return __libc_calloc(count, size);
+}
+"""
+
+
+def test_something_takes_the_place_of_pthread_create(padded, start, refused, tmp_path):
+    """As ThreadSanitizer does, to which the worker would be unknown.  Seen to end the process (here by SIGABRT)."""
+    (tmp_path / "knows.c").write_text(KNOWS_THREADS, encoding="utf-8")
+    compiled("-fPIC", "-shared", tmp_path / "knows.c", "-o", tmp_path / "knows.so")
+    victim = start(padded, preload=False, besides=[tmp_path / "knows.so"])
+    why = refused(victim)
+    assert f"{tmp_path}/knows.so takes the place of pthread_create()" in why, why
+    assert victim.end() == 0
+
+
 def test_no_room_for_the_code(padded, start, refused, files):
     """Seen to be overwritten where nobody looked at what lies there."""
     victim = start(padded, preload=False)
