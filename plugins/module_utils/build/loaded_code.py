@@ -16,9 +16,10 @@ from .recording import wrapper_sources
 # Modules that are imported within functions: of this package's layers, of others, and of Python's library.
 OWN = (
     "abi", "elf.bodies", "elf.frames", "elf.patchable", "livepatch.metadata", "process.link_maps",
-    "process.random_bytes", "process.subject", "process.suspended", "stock.code", "stock.common_callers",
-    "stock.needed", "stock.reliance", "stock.sites", "tracee.requests", "trigger.attaching.cut_off",
-    "trigger.borrowing.room", "trigger.borrowing.seccomp_check", "trigger.operations.aftermath",
+    "process.random_bytes", "process.subject", "process.suspended", "stock.alignment", "stock.code",
+    "stock.common_callers", "stock.needed", "stock.reliance", "stock.sites", "tracee.requests",
+    "trigger.attaching.cut_off", "trigger.borrowing.room", "trigger.borrowing.seccomp_check",
+    "trigger.operations.aftermath",
     "trigger.operations.apply", "trigger.operations.carry_out", "trigger.operations.check",
     "trigger.operations.copies", "trigger.operations.revert", "trigger.operations.settle", "trigger.resolution.stock",
 )

@@ -241,6 +241,7 @@ def _resolve_target(
             for clone in resolver.clones(function.old)
         )
     resolver.require_registers_kept(patch, pairs, dict(wanted.values()))
+    resolver.require_stack_aligned(patch, pairs, dict(wanted.values()))
     described = sorted((Guard(name, *found[address]) for name, address in guards), key=lambda guard: guard.offset)
     unseen = resolver.unseen_entries()
     if unseen is not None:

@@ -89,6 +89,13 @@ class TargetFunctions:
         :raises NotPatchable: one does.
         """
 
+    def require_stack_aligned(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
+        """Make sure that each replacement is called with a stack that is aligned as it needs it.
+
+        :param patch, pairs, wheres: as above.
+        :raises NotPatchable: one is not.
+        """
+
     def reliances(self, patch: ElfImage, pairs: list[FunctionPair]) -> Iterator[tuple[FunctionPair, Reliance]]:
         """The callers that rely on a register that a replacement changes.
 
@@ -195,6 +202,7 @@ class StockFunctions(TargetFunctions):
         """
         super().__init__(image, symbols.symbols)
         # Only here, since nobody needs Capstone who only packs for libraries with padding.
+        from ..stock.alignment import StackAlignment
         from ..stock.code import Code
         from ..stock.common_callers import common_callers
         from ..stock.needed import why_needed
@@ -202,7 +210,7 @@ class StockFunctions(TargetFunctions):
         from ..stock.sites import SiteFinder
 
         self._code, self._register_use, self._why_needed = Code, RegisterUse, why_needed
-        self._common_callers = common_callers
+        self._common_callers, self._stack_alignment = common_callers, StackAlignment
         self._finder = SiteFinder(image, symbols.symbols)
         self._complete = len(symbols.symbols) > len(image.dynamic_symbols())
 
@@ -228,6 +236,20 @@ class StockFunctions(TargetFunctions):
                 f" {pair.old} leaves that register alone, and {pair.new} changes it; compile {pair.new} with"
                 " __attribute__((no_caller_saved_registers)) and -mgeneral-regs-only, or replace the caller, too",
                 [pair.old])
+
+    def require_stack_aligned(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
+        old = self._stack_alignment(self._finder.code)
+        new = self._stack_alignment(self._code(patch, patch.symbols() + patch.dynamic_symbols()))
+        replaced = {pair.old_offset for pair in pairs}
+        for pair in pairs:
+            call = old.unaligned_call(pair.old_offset, replaced)
+            if call is not None and new.is_needed(pair.new_offset):
+                raise NotPatchable(
+                    f"{wheres[pair.old]}the function {pair.old} of {self.image.name} cannot be replaced by {pair.new}:"
+                    f" {self._label(call.caller)} does not align the stack for the call at {call.place:#x}, since"
+                    f" {pair.old} needs no alignment, and {pair.new} does; compile {pair.new} with"
+                    " __attribute__((force_align_arg_pointer)), or replace the caller, too",
+                    [pair.old])
 
     def reliances(self, patch: ElfImage, pairs: list[FunctionPair]) -> Iterator[tuple[FunctionPair, Reliance]]:
         old = self._register_use(self._finder.code)
