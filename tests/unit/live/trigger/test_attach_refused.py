@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 from conftest import compiled
+from harness.foreign_memory import write_memory
 from test_attach_killed import code_of_c_library, runtimes
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import UlpError
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import procfs
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import write_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import custody, requests
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger import source

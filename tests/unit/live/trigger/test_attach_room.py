@@ -8,9 +8,10 @@ from __future__ import annotations
 import struct
 
 import pytest
+from harness.foreign_memory import write_memory
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepatch import read_livepatch
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.job import Job

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from harness.foreign_memory import write_memory
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.facts import gather
@@ -30,7 +31,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process import h
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.mapped import MappedFiles
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_code_maps
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.neighbours import require_dependencies
 
 # What the function gives before and after.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
+from harness.foreign_memory import write_memory
 from ptrace import PtraceError
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
@@ -26,7 +27,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.livepa
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import suspended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory, write_memory
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.memory import read_memory
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import ENDED_STATES, read_stat
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.runtime import Result
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
