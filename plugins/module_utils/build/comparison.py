@@ -10,7 +10,7 @@ import re
 from ..named_tuple import NamedTuple
 from .meaning import Meaning, is_made
 from .numbered import match_numbered, users_of_variables
-from .objects import SHF_TLS, SHF_WRITE, STT_FUNC, STT_GNU_IFUNC, STT_TLS, ObjectFile, Symbol
+from .objects import SHF_TLS, SHF_WRITE, STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_TLS, ObjectFile, Symbol
 
 _AT_LOAD = (".init_array", ".ctors", ".preinit_array")
 _AT_UNLOAD = (".fini_array", ".dtors")
@@ -23,7 +23,8 @@ class Difference(NamedTuple):
     Names are those after the diff, but for what is gone. ``changed_constants`` and ``changed_variables`` are {name:
     what is different}, of read-only and of writable data. ``renamed`` leads from names after to names before.
     ``replaced_variables`` are {new variable: the one that it seems to have taken the place of}; ``destructors``, new
-    functions that run when the library is unloaded; ``loose_code``, sections whose code belongs to no function.
+    functions that run when the library is unloaded; ``loose_code``, sections whose code belongs to no function;
+    ``rebound``, what becomes static, or no longer is.
     """
 
     before: Meaning | None
@@ -42,13 +43,14 @@ class Difference(NamedTuple):
     replaced_variables: dict[str, str]
     destructors: list[str]
     loose_code: list[str]
+    rebound: list[str]
 
     @property
     def is_empty(self) -> bool:
         """Whether both mean the same."""
         return not (self.changed or self.new or self.gone or self.changed_constants or self.changed_variables
                     or self.new_variables or self.gone_variables or self.resolvers or self.constructors
-                    or self.destructors or self.loose_code)
+                    or self.destructors or self.loose_code or self.rebound)
 
 
 def parent_of_cold(name: str) -> str | None:
@@ -65,7 +67,7 @@ def compare(before: ObjectFile | None, after: ObjectFile) -> Difference:
             None, new, [], [name for name in new.functions if parent_of_cold(name) is None], [], {}, {},
             [name for name in new.variables if not is_made(name)], [],
             [name for name, symbol in new.functions.items() if symbol.type == STT_GNU_IFUNC],
-            sorted(_run_at(new, _AT_LOAD)), {}, [], {}, sorted(_run_at(new, _AT_UNLOAD)), sorted(_loose_code(new)))
+            sorted(_run_at(new, _AT_LOAD)), {}, [], {}, sorted(_run_at(new, _AT_UNLOAD)), sorted(_loose_code(new)), [])
     old = Meaning(before)
     renamed, ambiguous = match_numbered(old, Meaning(after))
     new = Meaning(after, renamed)
@@ -99,7 +101,14 @@ def compare(before: ObjectFile | None, after: ObjectFile) -> Difference:
         destructors=sorted(set(_run_at(new, _AT_UNLOAD)) - set(_run_at(old, _AT_UNLOAD))),
         loose_code=sorted(name for name in {**loose_before, **loose_after}
                           if loose_before.get(name) != loose_after.get(name)),
+        rebound=_rebound(old, new),
     )
+
+
+def _rebound(old: Meaning, new: Meaning) -> list[str]:
+    before = {**old.functions, **old.variables}
+    return [name for name, symbol in {**new.functions, **new.variables}.items()
+            if name in before and (before[name].binding == STB_LOCAL) != (symbol.binding == STB_LOCAL)]
 
 
 def _variables(old: Meaning, new: Meaning) -> tuple[dict[str, str], dict[str, str], list[str]]:

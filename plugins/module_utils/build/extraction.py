@@ -30,7 +30,7 @@ The instructions are those of x86-64; arch.references knows them, and arch.objec
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Collection, cast
 
 from ..arch.object_relocations import (
     DESCRIPTOR,
@@ -89,6 +89,7 @@ from .slots import Slots
 from .target_library import Ambiguous, Reference, TargetLibrary
 
 _GOT = "_GLOBAL_OFFSET_TABLE_"
+_WRAPPER, _REAL = "__wrap_", "__real_"
 # Of the local-dynamic model.
 _MODULE_BASE = "_TLS_MODULE_BASE_"
 _LOCAL_DYNAMIC = (LOCAL_DYNAMIC_START, LOCAL_DYNAMIC_DISTANCE)
@@ -138,12 +139,13 @@ class Brought(NamedTuple):
 
 class _Extraction:
     def __init__(self, sources: list[Source], replaced: list[Replaced], target: TargetLibrary, slots: Slots,
-                 refusals: Refusals) -> None:
+                 refusals: Refusals, wrapped: Collection[str]) -> None:
         self.sources = {source.change.key: source for source in sources}
         self.replaced = {(each.unit.key, each.name) for each in replaced}
         self.target = target
         self.slots = slots
         self.refusals = refusals
+        self.wrapped = wrapped
         self.editors = {key: ObjectEditor(source.meaning.file) for key, source in self.sources.items()}
         self.work: list[tuple[str, int]] = []
         self.seen: set[tuple[str, int]] = set()
@@ -161,7 +163,7 @@ class _Extraction:
 
     def of_target(self, source: Source, place: Place) -> TargetSymbol | None:
         """The Symbol of the target that a Place stands for; None for what the patch library has itself, or imports."""
-        name = place.name
+        name = self.named(place)
         if name is None or name.startswith("DW.ref.") or is_made(name) or parent_of_cold(name):
             return None
         if place.section is not None and place.symbol.type in (STT_FUNC, STT_GNU_IFUNC) and place.offset:
@@ -183,12 +185,26 @@ class _Extraction:
         if any(name in each.change.difference.changed_constants for each in self.sources.values()
                if each is source or not local):
             return None
+        owner, mine = source, place.symbol
+        if place.section is None and name in self.defined:
+            # Another unit tells what it was before the diff.
+            key, mine = self.defined[name]
+            owner = self.sources[key]
         try:
-            return self.target.find(source.change.known, taken.renamed.get(name, name), local)
+            return owner.change.find(self.target, owner.taken.renamed.get(name, name), mine)
         except Ambiguous as error:
             self.refusals.add(AMBIGUOUS, name, f"{name} of {source.change.source} cannot be told apart in"
                               f" {self.target.image.name}: {error}")
             return None
+
+    def named(self, place: Place) -> str | None:
+        """The name of a Place, as a linker takes it that was told to wrap some."""
+        name = place.name
+        if place.section is not None or name is None:
+            return name
+        if name in self.wrapped:
+            return _WRAPPER + name
+        return name[len(_REAL):] if name.startswith(_REAL) and name[len(_REAL):] in self.wrapped else name
 
     def holds_labels(self, source: Source, place: Place) -> bool:
         """Whether a variable holds the addresses of labels (``&&label``) in a function that is replaced."""
@@ -274,10 +290,10 @@ class _Extraction:
             if place.symbol.type == STT_TLS and relocation.kind not in (
                     GENERAL_DYNAMIC, LOCAL_DYNAMIC_DISTANCE, *_DESCRIPTORS):
                 self.refuse(source, section, relocation, place.name)
-        elif place.name in self.defined:
-            other, symbol = self.defined[place.name]
+        elif (name := self.named(place)) in self.defined:
+            other, symbol = self.defined[str(name)]
             self.need(other, symbol.section)
-            self.copied.add(place.name)
+            self.copied.add(str(name))
         variable = self.new_variable(key, source, place)
         if variable is not None and self.edit_new_variable(key, source, section, relocation, place, variable):
             return
@@ -557,6 +573,7 @@ def _name_of(symbol: TargetSymbol) -> str:
 
 def extract(
     sources: list[Source], replaced: list[Replaced], target: TargetLibrary, slots: Slots, refusals: Refusals,
+    wrapped: Collection[str] = (),
 ) -> Extracted:
     """Edit the objects so that the functions to be replaced, and what only they use, can be linked by themselves.
 
@@ -564,8 +581,9 @@ def extract(
         in memory.
     :param slots: takes what the runtime has to fill in.
     :param refusals: takes what is not understood.
+    :param wrapped: names that the target was linked with wrappers for (``--wrap``).
     """
-    extraction = _Extraction(sources, replaced, target, slots, refusals)
+    extraction = _Extraction(sources, replaced, target, slots, refusals, wrapped)
     names: dict[str, Replaced] = {}
     for key, source in extraction.sources.items():
         for symbol in source.meaning.file.symbols:

@@ -26,7 +26,9 @@ _DROPPED = (".init_array*", ".ctors*", ".preinit_array*", ".fini_array*", ".dtor
             ".gnu.build.attributes*", ".llvm_addrsig*")
 # Of the target's own command line, what tells where libraries are and how they are linked.
 _KEPT = re.compile(r"-L.+|-l.+|-B.+|-fuse-ld=.+|--sysroot=.+|-m64|-pthread|-static-libgcc|-static-libstdc\+\+"
-                   r"|-stdlib=.+")
+                   r"|-stdlib=.+|-fopenmp.*|-fsanitize=.+")
+# ld(1): undefined references to NAME are to __wrap_NAME, and those to __real_NAME are to NAME.
+_WRAP = re.compile(r"--?wrap(?:=(.+))?")
 # As GNU ld, gold, lld and mold say it.
 _UNDEFINED = re.compile(r"undefined (?:reference to|symbol:) [`']?([^\s`']+)")
 
@@ -83,7 +85,7 @@ def link(
         [compiler, "-shared", "-nostartfiles", "-o", output, *objects, os.path.join(directory, "slots.o"),
          "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,--warn-unresolved-symbols", "-Wl,--no-demangle", "-Wl,-z,now",
          "-Wl,-z,relro", "-Wl,-z,noexecstack", "-Wl,-Bsymbolic", "-Wl,--build-id=sha1", "-Wl,--as-needed",
-         *_libraries(how, target)],
+         *[f"-Wl,--wrap={name}" for name in wrapped_names(how)], *_libraries(how, target)],
         "link the patch library", directory=how.directory)
     # What the target itself finds in the program that loads it, as a module of Python does, new code finds there too.
     missing = set(_UNDEFINED.findall(said)) - {symbol.name for symbol in target.image.dynamic_symbols()
@@ -96,6 +98,17 @@ def link(
     image = ElfImage.open(output)
     _check(image, target, refusals)
     return image
+
+
+def wrapped_names(how: Link) -> list[str]:
+    """The names that the linker was told to wrap."""
+    words = [part for word in how.arguments for part in word.split(",") if part not in ("-Wl", "-Xlinker")]
+    found = []
+    for word, following in zip(words, [*words[1:], ""]):
+        match = _WRAP.fullmatch(word)
+        if match:
+            found.append(match.group(1) or following)
+    return found
 
 
 def _libraries(how: Link, target: TargetLibrary) -> list[str]:

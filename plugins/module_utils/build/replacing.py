@@ -16,7 +16,9 @@ from ..elf.symbols import Symbol
 from ..named_tuple import NamedTuple
 from .comparison import Difference
 from .meaning import Meaning, is_made
+from .moving import Left, Moves
 from .objects import STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_TLS
+from .objects import Symbol as ObjectSymbol
 from .refusals import (
     ALIAS,
     AMBIGUOUS,
@@ -41,6 +43,8 @@ RELIANT = "relies on a register that a replaced function left alone"
 
 # As the C++ ABI mangles it.
 _VTABLE = "_ZTV"
+# Sections with such names have symbols for their start and end.
+_SET = re.compile(r"[A-Za-z_]\w*")
 _CLONE = re.compile(r".*\.(?:part|isra|constprop)\.\d+")
 
 
@@ -56,6 +60,14 @@ class UnitChange(NamedTuple):
         """By whose names the unit is found in the target."""
         return self.difference.before or self.difference.after
 
+    def find(self, target: TargetLibrary, name: str, symbol: ObjectSymbol) -> Symbol | None:
+        """What ``symbol``, with the ``name`` of before the diff, is in the target; result and errors of its find().
+
+        Whether it is static is asked of the unit as it was before the diff.
+        """
+        before = self.known.functions.get(name) or self.known.variables.get(name) or symbol
+        return target.find(self.known, name, before.binding == STB_LOCAL)
+
 
 class Replaced(NamedTuple):
     """A function of the target to be replaced.
@@ -70,12 +82,14 @@ class Replaced(NamedTuple):
 
 
 def functions_to_replace(
-    changes: list[UnitChange], unchanged: Iterable[UnitChange], target: TargetLibrary, refusals: Refusals,
+    changes: list[UnitChange], unchanged: Iterable[UnitChange], moves: Moves, target: TargetLibrary,
+    refusals: Refusals,
 ) -> list[Replaced]:
     """What has to be replaced.
 
     :param changes: the units that differ.
     :param unchanged: the other units of the target, with equal objects, whose functions may read constants.
+    :param moves: with what the target's units have lost.
     :param refusals: takes what can't be live-patched.
     """
     found: dict[int, Replaced] = {}
@@ -83,7 +97,8 @@ def functions_to_replace(
     added = {name for change in changes for name in change.difference.new
              if change.difference.after.functions[name].binding == STB_GLOBAL}
     for change in changes:
-        _refuse_data(change, target, refusals)
+        _refuse_data(change, moves, target, refusals)
+        _refuse_sets(change, target, refusals)
         _refuse_code(change, target, added, refusals)
         for name in change.difference.changed:
             symbol = change.difference.after.functions[name]
@@ -92,8 +107,13 @@ def functions_to_replace(
             why = CLONE if _CLONE.fullmatch(name) else CHANGED
             _add(found, change, name, why, target, refusals)
         for name in change.difference.new:
-            if name in added:
+            lefts = moves.function(name)
+            for left in lefts:
+                _add(found, change, name, MOVED, target, refusals, left)
+            if name in added and not lefts:
                 _add(found, change, name, MOVED, target, refusals)
+    for source, meaning in moves.vanished:
+        _refuse_vanished(source, meaning, meaning.functions, target, added, refusals)
     _add_readers(found, changes, unchanged, target, refusals)
     _refuse_aliases(found, changes, target, refusals)
     if target.image.is_program:
@@ -102,10 +122,10 @@ def functions_to_replace(
 
 
 def _add(found: dict[int, Replaced], change: UnitChange, name: str, why: str, target: TargetLibrary,
-         refusals: Refusals) -> None:
+         refusals: Refusals, left: Left | None = None) -> None:
     symbol = change.difference.after.functions[name]
     try:
-        old = target.find(change.known, name, symbol.binding == STB_LOCAL)
+        old = change.find(target, name, symbol) if left is None else target.find(left.meaning, name, left.is_static)
     except Ambiguous as error:
         refusals.add(AMBIGUOUS, name, f"{name} of {change.source} cannot be told apart in {target.image.name}: {error}")
         return
@@ -188,7 +208,7 @@ def _refuse_main(found: dict[int, Replaced], refusals: Refusals) -> None:
                          " processes never call it again")
 
 
-def _refuse_data(change: UnitChange, target: TargetLibrary, refusals: Refusals) -> None:
+def _refuse_data(change: UnitChange, moves: Moves, target: TargetLibrary, refusals: Refusals) -> None:
     difference = change.difference
     for name, what in difference.changed_variables.items():
         if difference.after.variables[name].type == STT_TLS:
@@ -207,9 +227,36 @@ def _refuse_data(change: UnitChange, target: TargetLibrary, refusals: Refusals) 
     for name, old in difference.replaced_variables.items():
         refusals.add(RENAMED, name, f"{name} of {change.source} is new and seems to take the place of {old}, which is"
                      " gone: it would start anew, and not with the value that running processes have")
+    for name in difference.new_variables:
+        # A global one is found by its name.
+        left = moves.variable(name, difference.after)
+        if left is not None and left.meaning is not difference.before and (
+                left.is_static or difference.after.variables[name].binding == STB_LOCAL):
+            refusals.add(RENAMED, name, f"{name} of {change.source} is new and seems to be {left.name} of"
+                         f" {left.source}, which is gone: it would start anew, and not with the value that running"
+                         " processes have")
     for name in difference.ambiguous:
         refusals.add(AMBIGUOUS, name, f"{name} of {change.source} may be one of several variables that were there"
                      " before the diff")
+
+
+def _refuse_sets(change: UnitChange, target: TargetLibrary, refusals: Refusals) -> None:
+    """Refuse changes to what code reads as a whole, from where its section starts in the target to where it ends.
+
+    Source: ld(1), "Input Section Example": ``__start_SECNAME`` and ``__stop_SECNAME``.
+    """
+    difference = change.difference
+    what_happens = [(difference.after, name, "is new") for name in difference.new_variables]
+    what_happens += [(difference.after, name, "changes") for name in difference.changed_constants]
+    if difference.before is not None:
+        what_happens += [(difference.before, name, "is gone") for name in difference.gone_variables]
+    for meaning, name, what in what_happens:
+        symbol = meaning.variables[name]
+        section = meaning.section_of(symbol).name if symbol.defined else ""
+        if _SET.fullmatch(section) and any(target.has(f"__{end}_{section}") for end in ("start", "stop")):
+            refusals.add(CONSTANT, name, f"{name} of {change.source} {what}, and lies in the section {section}, of"
+                         f" which {target.image.name} reads all that there is: running processes go on with what was"
+                         " there")
 
 
 def _refuse_code(change: UnitChange, target: TargetLibrary, added: set[str], refusals: Refusals) -> None:
@@ -226,8 +273,13 @@ def _refuse_code(change: UnitChange, target: TargetLibrary, added: set[str], ref
     for name in difference.loose_code:
         refusals.add(ASSEMBLY, change.source, f"{change.source} has assembly outside functions (section {name}), and it"
                      " changes")
-    for name in difference.gone:
-        if name in target.exported and name not in added and difference.before is not None and (
-                difference.before.functions[name].binding != STB_LOCAL):
-            refusals.add(GONE, name, f"{name} of {change.source} is gone, and {target.image.name} exports it: programs"
-                         " that run may call it")
+    if difference.before is not None:
+        _refuse_vanished(change.source, difference.before, difference.gone, target, added, refusals)
+
+
+def _refuse_vanished(source: str, before: Meaning, gone: Iterable[str], target: TargetLibrary, added: set[str],
+                     refusals: Refusals) -> None:
+    for name in gone:
+        if name in target.exported and name not in added and before.functions[name].binding != STB_LOCAL:
+            refusals.add(GONE, name, f"{name} of {source} is gone, and {target.image.name} exports it: programs that"
+                         " run may call it")

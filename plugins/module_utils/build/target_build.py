@@ -29,7 +29,8 @@ from .composition import Composition, composition
 from .errors import BuildFailed
 from .extraction import Extracted, Source, extract
 from .layouts import Compared, LayoutChange, check_layouts
-from .linking import compile_medium, link, without_debug_information
+from .linking import compile_medium, link, without_debug_information, wrapped_names
+from .moving import Moves, meaning_of, renamed_units
 from .new_variables import new_variables
 from .objects import STB_LOCAL, ObjectFile
 from .recording import Link, Records, Unit
@@ -45,12 +46,16 @@ _WHY_GUARDED = ", which it has to be, since what is replaced jumps to it and thr
 
 
 class Candidate(NamedTuple):
-    """A file of the build that the diff changes: how it was linked, and what it is made of before and after."""
+    """A file of the build that the diff changes: how it was linked, and what it is made of before and after.
+
+    ``earlier``: {key of a unit after the diff: the one before it that it is, with another name}.
+    """
 
     link: Link
     before: Composition
     after: Composition
     changes: list[UnitChange]
+    earlier: dict[str, Unit]
 
 
 class Made(NamedTuple):
@@ -89,7 +94,7 @@ def reached_targets(tree: WorkTree, built: Built) -> list[Reached]:
         old = composition(built.before.links[output], built.before)
         new = composition(how, after) if output in built.after.links else old.with_units_of(after)
         again = new.units.keys() & built.after.units.keys()
-        if new.others != old.others or any(
+        if new.others != old.others or old.units.keys() - new.units.keys() or any(
                 not _is_the_same(built.before.units.get(key), new.units[key]) for key in again):
             found.append(Reached(built.before.links[output], old, new))
     return found
@@ -105,10 +110,12 @@ def candidates(reached: list[Reached], tree: WorkTree, built: Built, refusals: R
     found = []
     compared: dict[str, UnitChange | None] = {}
     for how, old, new in reached:
+        earlier = renamed_units(old.units, new.units)
         changes = [change for key, unit in new.units.items()
-                   if (change := _compared(key, unit, built, compared, refusals)) is not None]
-        if _others_differ(tree, old, new, refusals) or changes:
-            found.append(Candidate(how, old, new, changes))
+                   if (change := _compared(key, unit, earlier.get(key), built, compared, refusals)) is not None]
+        vanished = old.units.keys() - new.units.keys() - {unit.key for unit in earlier.values()}
+        if _others_differ(tree, old, new, refusals) or changes or vanished:
+            found.append(Candidate(how, old, new, changes, earlier))
     return found
 
 
@@ -141,12 +148,12 @@ def _is_foreign(tree: WorkTree, output: str) -> bool:
     return start[4] != ELFCLASS64 or decode_header(start).machine != MACHINE
 
 
-def _compared(key: str, unit: Unit, built: Built, compared: dict[str, UnitChange | None],
+def _compared(key: str, unit: Unit, earlier: Unit | None, built: Built, compared: dict[str, UnitChange | None],
               refusals: Refusals) -> UnitChange | None:
     if key not in built.after.units:
         return None
     if key not in compared:
-        compared[key] = _compare(key, unit, built.before.units.get(key), refusals)
+        compared[key] = _compare(key, unit, earlier or built.before.units.get(key), refusals)
     return compared[key]
 
 
@@ -208,11 +215,11 @@ def make(
     symbols = _symbols(product, tree.with_symbols(product.name), running, refusals)
     if not symbols:
         return None
-    target = TargetLibrary(running, symbols)
+    target = TargetLibrary(running, symbols, _Statics(candidate).has)
     unchanged = _Unchanged(candidate)
-    replaced = functions_to_replace(candidate.changes, unchanged, target, refusals)
+    replaced = functions_to_replace(candidate.changes, unchanged, _moves(candidate, refusals), target, refusals)
     layouts = check_layouts(
-        [Compared(candidate.before.units.get(key), built.after.units.get(key))
+        [Compared(candidate.earlier.get(key) or candidate.before.units.get(key), built.after.units.get(key))
          for key in {**candidate.before.units, **candidate.after.units}],
         [each.name for each in replaced], target.exported, refusals)
     if refusals.refused:
@@ -328,6 +335,45 @@ class _Unchanged(Iterable[UnitChange]):
         return iter(self._read)
 
 
+class _Statics:
+    """The static functions and variables that the units of a target had before the diff."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._units: dict[str, list[Unit]] = {}
+        for unit in candidate.before.units.values():
+            self._units.setdefault(unit.name, []).append(unit)
+        self._names: dict[str, set[str]] = {}
+
+    def has(self, file: str, name: str) -> bool:
+        """Whether ``name`` is static in a source file; few are ever asked for, and these are compiled once more."""
+        file = os.path.basename(file)
+        if file not in self._names:
+            meanings = map(meaning_of, self._units.get(file, ()))
+            self._names[file] = {
+                symbol.name for meaning in meanings if meaning is not None
+                for symbol in [*meaning.functions.values(), *meaning.variables.values()] if symbol.binding == STB_LOCAL}
+        return name in self._names[file]
+
+
+def _moves(candidate: Candidate, refusals: Refusals) -> Moves:
+    """What units of a target have no more after the diff; assembly that vanishes is refused."""
+    moves = Moves()
+    for change in candidate.changes:
+        difference = change.difference
+        if difference.before is not None:
+            moves.leave(change.source, difference.before, difference.gone, difference.gone_variables)
+    renamed = {unit.key for unit in candidate.earlier.values()}
+    for key, unit in candidate.before.units.items():
+        if key in candidate.after.units or key in renamed:
+            continue
+        meaning = meaning_of(unit)
+        if meaning is None:
+            refusals.add(ASSEMBLY, unit.name, f"{unit.name} is gone, and was assembly")
+        else:
+            moves.vanish(unit, meaning)
+    return moves
+
+
 def _diversion(running: ElfImage, symbols: list[Symbol]) -> TargetFunctions:
     """Who finds the functions of what runs: of a library with padding, or of one without."""
     patchable = patchable_functions(running)
@@ -426,7 +472,7 @@ def _defined_at(address: int, units: Iterable[UnitChange], target: TargetLibrary
         functions = unit.difference.after.functions
         for name in names & set(functions):
             try:
-                old = target.find(unit.known, name, functions[name].binding == STB_LOCAL)
+                old = unit.find(target, name, functions[name])
             except Ambiguous:
                 continue
             if old is not None and old.value == address:
@@ -452,7 +498,7 @@ def _extract(candidate: Candidate, after: Records, replaced: list[Replaced], tar
                    for change in _sources(candidate.changes, replaced)]
         slots = Slots()
         trial = Refusals(refusals.patterns)
-        extracted = extract(sources, replaced, target, slots, trial)
+        extracted = extract(sources, replaced, target, slots, trial, wrapped_names(candidate.link))
         more = set(extracted.direct) - medium
         if not more:
             for refusal in [*trial.refused, *trial.allowed]:

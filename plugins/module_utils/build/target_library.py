@@ -10,6 +10,8 @@ program may have a copy of the variable, or define the function as well.
 
 from __future__ import annotations
 
+from typing import Callable
+
 from ..arch.elf_format import R_DTPMOD, R_GLOB_DAT, R_TLSDESC, R_TPOFF
 from ..elf.image import ElfImage
 from ..elf.symbols import Symbol
@@ -46,21 +48,26 @@ class TargetLibrary:
     .dynsym}).
     """
 
-    def __init__(self, image: ElfImage, symbols: list[Symbol]) -> None:
+    def __init__(self, image: ElfImage, symbols: list[Symbol],
+                 is_static: Callable[[str, str], bool] = lambda file, name: False) -> None:
         """
         :param symbols: those of its .symtab, or of an unstripped library with the same code.
+        :param is_static: whether a name is static in a source file, whose name is given first, without directory.
         """
         self.image = image
         self.symbols = symbols
+        self._is_static = is_static
         self._files: list[tuple[str, dict[str, list[Symbol]]]] = []
         self._globals: dict[str, list[Symbol]] = {}
-        self._locals: dict[str, list[Symbol]] = {}
+        self._locals: dict[str, list[tuple[str, Symbol]]] = {}
         self._groups: dict[str, dict[str, list[Symbol]]] = {}
         self._functions: dict[int, set[str]] = {}
         names = None
+        file = ""
         for symbol in symbols:
             if symbol.type == "STT_FILE":
                 names = {}
+                file = symbol.name
                 self._files.append((symbol.name, names))
             elif symbol.defined and symbol.type in _KINDS and symbol.section_index < len(image.sections):
                 name = symbol.name.partition("@")[0]
@@ -69,7 +76,7 @@ class TargetLibrary:
                 if symbol.binding != "STB_LOCAL":
                     self._globals.setdefault(name, []).append(symbol)
                     continue
-                self._locals.setdefault(name, []).append(symbol)
+                self._locals.setdefault(name, []).append((file, symbol))
                 if names is not None:
                     names.setdefault(name, []).append(symbol)
         self.exported = {symbol.name: symbol for symbol in reversed(image.dynamic_symbols()) if symbol.defined}
@@ -111,9 +118,14 @@ class TargetLibrary:
             return _only(self._group(meaning).get(name, []), name)
         found = self._globals.get(name)
         if not found:
-            # Hidden names become local when a library is linked.
-            found = self._locals.get(name, [])
+            # Hidden names become local when a library is linked.  A static one of another file is not meant.
+            found = [symbol for file, symbol in self._locals.get(name, ())
+                     if symbol.visibility != "STV_DEFAULT" or not file or not self._is_static(file, name)]
         return _only(found, name)
+
+    def has(self, name: str) -> bool:
+        """Whether any symbol has this name."""
+        return name in self._globals or name in self._locals
 
     def names_at(self, address: int) -> list[str]:
         """The names of the function at an address."""
