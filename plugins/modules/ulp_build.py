@@ -295,6 +295,8 @@ test:
   description:
     - The result of O(test), with C(command), the number of C(processes), and how many of them were C(patched); null
       without O(test).
+    - C(reached) is the number of processes, forked ones as well, in which new code was executed; null if the kernel
+      does not tell. If it is 0, a warning says so.
   returned: always
   type: dict
 """

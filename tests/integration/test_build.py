@@ -365,7 +365,7 @@ def test_the_own_test_runs_under_the_livepatch(build, tmp_path):
     answer = build(*fix, "--test", command)
     assert answer.status == 0, str(answer)
     test = answer.json()["test"]
-    assert (test["command"], test["patched"]) == (command, 2)
+    assert (test["command"], test["patched"], test["reached"]) == (command, 2, 2)
     assert test["processes"] > 2
     assert command.partition(" && ")[2] in (tmp_path / "out" / "libfix.so.html").read_text()
     (tmp_path / "out" / "libfix.so.ulp").unlink()
@@ -378,6 +378,50 @@ def test_the_own_test_runs_under_the_livepatch(build, tmp_path):
             assert not (tmp_path / "out" / "libfix.so.ulp").exists()
         else:
             (tmp_path / "out" / "libfix.so.ulp").unlink()
+
+
+REACHING = """\
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/wait.h>
+int main(int argc, char **argv)
+{
+    const char *how = argv[1];
+    int status = 0, (*fix)(int), (*exported)(int);
+    void *library = dlopen("./libfix.so", RTLD_NOW);
+    fix = (int (*)(int))dlsym(library, "fix");
+    exported = (int (*)(int))dlsym(library, "exported");
+    if (strcmp(how, "never") == 0)
+        return exported(1) != 2;
+    if (strcmp(how, "forked") == 0 && fork() == 0)
+        _exit(fix(2000) != -1);
+    if (strcmp(how, "vfork") == 0 && vfork() == 0)
+        _exit(0);
+    if (strcmp(how, "forked") == 0 || strcmp(how, "vfork") == 0)
+        wait(&status);
+    if (strcmp(how, "forked") != 0 && fix(2000) != -1)
+        return 1;
+    if (strcmp(how, "at_once") == 0)
+        _Exit(0);
+    exit(status);
+}
+"""
+
+
+@pytest.mark.parametrize(("how", "reached"), (
+    ("never", 0), ("exit", 1), ("at_once", 1), ("forked", 1), ("vfork", 1)))
+def test_whether_the_own_test_reaches_new_code(build, tmp_path, how, reached):
+    """Guards the count of processes in which new code was executed, however they end; seen to fail: no such count."""
+    (tmp_path / "reaching.c").write_text(REACHING)
+    answer = build("    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n", "--test",
+                   f"gcc -o reaching {tmp_path}/reaching.c -Wl,--no-as-needed ./libfix.so && ./reaching {how}")
+    assert answer.status == 0, str(answer)
+    assert (answer.json()["test"]["patched"], answer.json()["test"]["reached"]) == (1, reached)
+    warned = [warning for warning in answer.json()["warnings"] if "none of the new code" in warning]
+    assert len(warned) == (not reached)
+    assert f"new code executed in {reached}" in (tmp_path / "out" / "libfix.so.html").read_text()
 
 
 LARGE = """\

@@ -4,7 +4,9 @@
 """Build livepatches of the fixes in fixes.txt, and print what came of each.
 
 Each package is built once, without any of the fixes listed for it; then each fix is made into a livepatch of that
-library and proved on a trial process.  Where own_tests.txt has a command for the package, it runs under each livepatch.
+library and proved on a trial process.  Where own_tests.txt has a command for the package, it runs under each livepatch,
+and the table says in how many processes of it new code was executed.
+
 Results are kept, so that an aborted run goes on where it was; a fix is tried again when the command, the list or the
 fix has changed.  Exit status 1: a fix has another verdict than verdicts.txt says, or its tests have.
 """
@@ -175,7 +177,10 @@ def understood(status: int, output: str, errors: str) -> Outcome:
         return Outcome(f"refused: {shortened(', '.join(kinds))}", functions, seconds)
     proved = all(target["proof"] or not target["name"].count(".so") for target in fields["targets"])
     test = fields["test"]
-    tests = f"passed, {test['patched']} of {test['processes']} processes patched" if test else NO_TESTS
+    tests = NO_TESTS
+    if test:
+        reached = "unknown how many" if test["reached"] is None else test["reached"] or "none"
+        tests = f"passed, {test['patched']} of {test['processes']} processes patched, {reached} reached new code"
     return Outcome("built" if proved else "built, not proved", functions, seconds, tests)
 
 

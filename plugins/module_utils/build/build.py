@@ -149,6 +149,9 @@ def _build(request: Request, tree: WorkTree, fingerprint: str, last: dict[str, A
     if fields["refused"]:
         fields["left"] = left_behind(request.output, last, [result.stem for result in results if result.path is None])
     fields["test"] = _test(request, tree, chosen, results, progress)
+    if fields["test"] and fields["test"]["reached"] == 0:
+        fields["warnings"].append("none of the new code was executed in a process of the test, which says nothing about"
+                                  " the fix itself")
     changed = _write_pages(fields, request)
     before = after = ""
     for result in results:

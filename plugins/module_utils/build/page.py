@@ -9,6 +9,7 @@ from html import escape
 from typing import Any, Iterable
 
 from .new_variables import what_becomes
+from .under_test import shown_counts
 
 _STYLE = """\
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -37,8 +38,8 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
             ("Build ID of the library", target["build_id"]), ("Sources changed", ", ".join(fields["sources"])),
             *([("Built in", fields["built_in"])] if fields.get("built_in") else []),
             ("Proved on a trial process", ", ".join(target["proof"]) if target["proof"] else "no"),
-            ("Own test under the livepatch", f"{test['command']}: passed, {test['patched']} of {test['processes']}"
-             " processes patched" if test else "none was named"),
+            ("Own test under the livepatch", f"{test['command']}: passed, {shown_counts(test)}" if test
+             else "none was named"),
         ]),
         "<h2>Functions replaced</h2>\n",
         _table(("Function", "Source", "Why"), [

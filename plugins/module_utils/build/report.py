@@ -9,6 +9,7 @@ from typing import Any
 
 from ..counted import counted
 from .new_variables import what_becomes
+from .under_test import shown_counts
 from .variants import label
 
 
@@ -50,6 +51,5 @@ def report_lines(fields: dict[str, Any], changed: bool) -> list[str]:
         lines.append("  proved     " + (", ".join(target["proof"]) if target["proof"] else "no: try it yourself"))
     test = fields.get("test")
     if test:
-        lines.append(f"test passed under the livepatch: {test['command']}"
-                     f" ({counted(test['patched'], 'process', 'es')} patched of {test['processes']})")
+        lines.append(f"test passed under the livepatch: {test['command']} ({shown_counts(test)})")
     return lines

@@ -8,6 +8,10 @@ small library in place of the C library's __libc_start_main(): when constructors
 so on a socket, and waits for the answer.  Meanwhile the livepatch is applied to the process, so that even a test of a
 millisecond is patched from the first instruction of main() on.  (In a constructor it would be too early: the loader's
 first frame has no unwind information.)  Where a process loads the target later, it is patched as soon as that is seen.
+
+A process that is patched comes to the gate again when it ends, and so do those that it has forked.  Then the kernel
+tells whether code of the livepatch was ever executed there.  A process that a signal ends does not come.  Each gets a
+copy of the livepatch, since the kernel's answer is about pages, which processes that load one file share.
 """
 
 from __future__ import annotations
@@ -15,20 +19,24 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
 import subprocess
-from typing import Any
+from typing import Any, Mapping
 
+from ..counted import counted
 from ..errors import FileProblem
-from ..livepatch.livepatch import read_livepatch
+from ..livepatch.livepatch import Livepatch, read_livepatch
 from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.mapped import MappedFiles
 from ..process.procfs import read_stat
+from ..process.referenced import forget_references, has_executed
 from ..process.subject import has_ended
 from ..trigger import outcome
+from ..trigger.borrowing.delivery import MAPPED_AS
 from ..trigger.options import Options
 from ..trigger.trigger import Trigger
 from .commands import last_lines, run
@@ -42,27 +50,54 @@ _GATE = """\
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 static int (*real_main)(int, char **, char **);
-static void wait_at_gate(void)
+static int comes_again;
+static pid_t has_come;
+static int wait_at_gate(char why)
 {
     const char *path = getenv("ULP_TEST_GATE");
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     char answer;
+    ssize_t size = 0;
     int gate;
     if (path == NULL || strlen(path) >= sizeof(address.sun_path))
-        return;
+        return 0;
     gate = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     strcpy(address.sun_path, path);
-    if (gate >= 0 && connect(gate, (struct sockaddr *)&address, sizeof(address)) == 0)
-        while (read(gate, &answer, 1) < 0)
+    if (gate >= 0 && connect(gate, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+        send(gate, &why, 1, MSG_NOSIGNAL) == 1)
+        while ((size = read(gate, &answer, 1)) < 0)
             ;
     close(gate);
+    return size == 1;
+}
+static void come_again(void)
+{
+    /* A child of vfork() shares the variable, and has another number. */
+    if (!comes_again || has_come == getpid())
+        return;
+    has_come = getpid();
+    wait_at_gate('e');
+}
+/* exit() comes by the handler, and calls a name of the C library's own after that. */
+void _exit(int status)
+{
+    come_again();
+    for (;;)
+        syscall(SYS_exit_group, status);
+}
+void _Exit(int status)
+{
+    _exit(status);
 }
 static int main_behind_gate(int argc, char **argv, char **environment)
 {
-    wait_at_gate();
+    comes_again = wait_at_gate('b');
+    if (comes_again)
+        atexit(come_again);
     return real_main(argc, argv, environment);
 }
 int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void),
@@ -74,17 +109,34 @@ int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
     return start(main_behind_gate, argc, argv, init, fini, loader_fini, stack_end);
 }
 """
-# Between two looks at processes that may have loaded the target meanwhile.
+# What a process says at the gate, and what tells it to come again.
+_ENDS = b"e"
+_COME_AGAIN = b"a"
+# Between two looks at processes that may have loaded the target meanwhile, and how long one may take to say a letter,
+# in seconds.
 _AGAIN = 0.2
+_SPEAKS = 30
 _CREDENTIALS = struct.Struct("=iII")
 
 
 class Verdict(NamedTuple):
-    """What came of a test that succeeded: how many ``processes`` it started, and how many of them were ``patched``."""
+    """What came of a test that succeeded.
+
+    ``processes``: how many it started; ``patched``: how many of them were; ``reached``: in how many processes, forked
+    ones as well, code of a livepatch was executed, None where the kernel does not tell.
+    """
 
     command: str
     processes: int
     patched: int
+    reached: int | None
+
+
+def shown_counts(test: Mapping[str, Any]) -> str:
+    """What came of a test as a phrase; ``test``: the fields of a Verdict, or of one that an earlier release kept."""
+    reached = test.get("reached")
+    ran = "whether new code was executed is not known" if reached is None else f"new code executed in {reached}"
+    return f"{counted(test['patched'], 'process', 'es')} patched of {test['processes']}, {ran}"
 
 
 def run_under(livepatches: list[str], command: str, directory: str, libraries: list[str], runtime: str, scratch: str,
@@ -136,16 +188,54 @@ def _start_time(pid: int) -> int | None:
     return None if stat.state in ("Z", "X") else int(stat.start_ticks)
 
 
+class _Tested:
+    """A livepatch for the processes of the test, of which each loads a copy of its own."""
+
+    def __init__(self, livepatch: Livepatch, files: MappedFiles) -> None:
+        self.livepatch = livepatch
+        self.files = files
+        start = os.path.realpath(livepatch.path) + "."
+        # How the memory map calls the copies: by their paths, or as memory_file.c does where a process sees no file.
+        self.mapped_as = [start, MAPPED_AS + os.path.basename(start)]
+        self._copies = 0
+        self._next: Trigger | None = None
+
+    def apply(self, pid: int) -> Any:
+        """Apply a copy of it; the row of the trigger.
+
+        :raises OSError: the copy cannot be written.
+        """
+        if self._next is None:
+            self._copies += 1
+            copy = f"{self.mapped_as[0]}{self._copies}"
+            shutil.copyfile(self.livepatch.path, copy)
+            self._next = Trigger(self.livepatch._replace(path=copy), self.files, Options())
+        row: Any = self._next.apply(pid)
+        if row.outcome != outcome.NOT_APPLICABLE:
+            # A process that has loaded it does not need the name any more.
+            self.remove_copy()
+        return row
+
+    def remove_copy(self) -> None:
+        """Remove the copy that no process has loaded yet."""
+        if self._next is not None:
+            os.unlink(self._next.livepatch.path)
+            self._next = None
+
+
 class _Run:
     def __init__(self, livepatches: list[str], listener: socket.socket, command: str, log: str) -> None:
-        self.triggers = [Trigger(read_livepatch(path), MappedFiles(), Options()) for path in livepatches]
+        files = MappedFiles()
+        self.livepatches = [_Tested(read_livepatch(path), files) for path in livepatches]
         self.listener = listener
         self.command = command
         self.log = log
         self.seen: set[int] = set()
         self.patched: set[int] = set()
-        # {(PID, start time): triggers whose target it has not loaded yet}
-        self.later: dict[tuple[int, int], list[Trigger]] = {}
+        # {(PID, start time): those whose target it has not loaded yet}
+        self.later: dict[tuple[int, int], list[_Tested]] = {}
+        self.reached: set[int] = set()
+        self.is_told = True  # whether the kernel tells what was executed
         self.failures: list[str] = []
 
     def run(self, directory: str, environment: dict[str, str], limits: Limits) -> Verdict:
@@ -162,6 +252,8 @@ class _Run:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                for livepatch in self.livepatches:
+                    livepatch.remove_copy()
         return self.verdict(process.returncode)
 
     def serve(self) -> None:
@@ -172,28 +264,57 @@ class _Run:
             with connection:
                 credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
                 pid = _CREDENTIALS.unpack(credentials)[0]
-                self.seen.add(pid)
-                self.patch(pid, _start_time(pid), self.triggers)
+                self.answer(connection, pid)
             return
-        for (pid, started), triggers in list(self.later.items()):
+        for (pid, started), livepatches in list(self.later.items()):
             del self.later[pid, started]
             # The number may be another's by now.
             if started == _start_time(pid):
-                self.patch(pid, started, triggers)
+                self.patch(pid, started, livepatches)
 
-    def patch(self, pid: int, started: int | None, triggers: list[Trigger]) -> None:
+    def answer(self, connection: socket.socket, pid: int) -> None:
+        """Deal with a process that waits at the gate; when the connection is closed, it goes on."""
+        connection.settimeout(_SPEAKS)
+        try:
+            why = connection.recv(1)
+        except OSError:
+            why = b""
+        if why == _ENDS:
+            self.look(pid)
+            return
+        self.seen.add(pid)
+        started = _start_time(pid)
+        self.patch(pid, started, self.livepatches)
+        if pid in self.patched or (pid, started) in self.later:
+            with contextlib.suppress(OSError):
+                connection.send(_COME_AGAIN, socket.MSG_NOSIGNAL)
+
+    def look(self, pid: int) -> None:
+        """Note whether a process has executed code of a livepatch up to now."""
+        found = has_executed(pid, [path for livepatch in self.livepatches for path in livepatch.mapped_as])
+        if found:
+            self.reached.add(pid)
+        elif found is None and not has_ended(pid):
+            self.is_told = False
+
+    def patch(self, pid: int, started: int | None, livepatches: list[_Tested]) -> None:
         """Apply what can be applied now, and note what may be later."""
         left = []
-        for trigger in triggers:
-            row: Any = trigger.apply(pid)
+        if pid in self.patched:
+            # By another livepatch, before this one's target was loaded.
+            self.look(pid)
+        for livepatch in livepatches:
+            row = livepatch.apply(pid)
             if row.outcome in (outcome.PATCHED, outcome.ALREADY_PATCHED):
                 self.patched.add(pid)
             elif row.outcome == outcome.NOT_APPLICABLE:
-                left.append(trigger)
+                left.append(livepatch)
             elif started is not None and started == _start_time(pid) and not has_ended(pid):
                 self.failures.append(f"process {pid} ({row.outcome}: {row.reason})")
         if left and started is not None:
             self.later[pid, started] = left
+        if pid in self.patched and not forget_references(pid) and not has_ended(pid):
+            self.is_told = False
 
     def verdict(self, status: int) -> Verdict:
         if status:
@@ -205,4 +326,4 @@ class _Run:
         if not self.patched:
             raise BuildFailed(f"the test {self.command!r} says nothing about the livepatch: none of its"
                               f" {len(self.seen)} processes runs the very library that it is for")
-        return Verdict(self.command, len(self.seen), len(self.patched))
+        return Verdict(self.command, len(self.seen), len(self.patched), len(self.reached) if self.is_told else None)
