@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -423,6 +424,16 @@ static void start_coroutine(void)
 	say("started\n", 0);
 }
 
+/* Its outermost frame is to be the library's. */
+static void start_in_library(void)
+{
+	void *(*body)(void *) = (void *(*)(void *))(uintptr_t)answer_later;
+
+	if (pthread_create(&thread, NULL, body, (void *)(long)inside[0]))
+		_exit(2);
+	say("started\n", 0);
+}
+
 static void go_deep(void);
 static void go_to_the_edge(void);
 
@@ -498,6 +509,8 @@ static int obey(char *command)
 		if (pipe(handled) || pthread_create(&thread, NULL, body, alternate))
 			_exit(2);
 		say("started\n", 0);
+	} else if (!strcmp(command, "begin inside")) {
+		start_in_library();
 	} else if (!strcmp(command, "interrupt")) {
 		if (pthread_kill(thread, SIGUSR1))
 			_exit(2);

@@ -218,6 +218,25 @@ def test_call_that_the_library_waits_for_is_told_to_last(layout, start, trigger)
     assert victim.ask("release") == "5001"
 
 
+def test_thread_that_began_in_the_library_is_told_to_stay(layout, start, trigger):
+    """As a library's own threads do: what they enter when they have left it, nobody will see.
+
+    Seen to fail: they *take the livepatch when they have left it and enter it again*, and not a word more.
+    """
+    victim = start(layout)
+    victim.start_thread("begin inside", READ)
+    row = trigger(layout).apply(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+    assert "1 of them began in the library, as its own threads do, and will never take it" in row.reason
+    assert victim.ask("release") == "20"
+    assert trigger(layout).check(victim.pid).outcome == "already_patched"
+    victim.start_thread("inside", READ)
+    row = trigger(layout).revert(victim.pid)
+    assert (row.outcome, row.threads_pending) == ("pending", 1)
+    assert "began in the library" not in row.reason
+    assert victim.ask("release") == "5001"
+
+
 def test_running_thread_is_waited_for_beside_one_that_is_inside(padded, start, trigger, monkeypatch):
     """Guards a thread that is on its way to rest when the livepatch is there, as a borrowed one is on a busy machine.
 
