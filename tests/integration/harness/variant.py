@@ -56,10 +56,11 @@ class Variant(NamedTuple):
     def patchable(self) -> tuple[str, ...]:
         """For the library: padding, and, as gcc aligns no function without optimisation, what makes it usable.
 
-        Of a stock one gcc's callers must not know which registers a function leaves alone: such functions are refused.
+        Of a stock one gcc's callers must not know which registers a function leaves alone, or that it does not need
+        the stack aligned: such functions are refused.
         """
         if self.stock:
-            return ("-fno-ipa-ra",) if self.compiler == "gcc" else ()
+            return ("-fno-ipa-ra", "-fno-ipa-stack-alignment") if self.compiler == "gcc" else ()
         return (PADDING, *(("-falign-functions=16",) if self.level == "-O0" else ()))
 
     @property

@@ -67,7 +67,7 @@ def test_what_a_replacement_may_change(compile_library, patch, functions, refuse
 
 
 def test_a_library_compiled_without_it(compile_library, patch):
-    target = compile_library(TARGET, "-fno-ipa-ra", name="target.so", padding=())
+    target = compile_library(TARGET, "-fno-ipa-ra", "-fno-ipa-stack-alignment", name="target.so", padding=())
     assert pack(describe(str(patch), str(target), {"leaf": "new_calls"})).changed
 
 
@@ -94,6 +94,8 @@ def test_a_call_by_a_thread_local_descriptor_changes_no_register(compile_library
     ("mov $1, %edi\n call leaf\n mov $2, %esi\n jmp far@PLT", "rdi"),
     ("call leaf\n jmp far@PLT", "rdi"),
     ("movq %rdi, %xmm5\n call leaf\n movq %xmm5, %rax\n ret", "xmm5"),
+    ("vmovq %rdi, %xmm17\n call leaf\n vmovq %xmm17, %rax\n ret", "xmm17"),
+    ("kmovw %edi, %k1\n call leaf\n kmovw %k1, %eax\n ret", "k1"),
     ("mov $5, %edx\n call leaf\n ret", "rdx"),
     # The caller's caller: what it calls leaves the register alone as well.
     ("call calls_leaf\n mov %r9, %rax\n ret", "r9"),
@@ -101,6 +103,7 @@ def test_a_call_by_a_thread_local_descriptor_changes_no_register(compile_library
     # Set anew, cleared, or destroyed by somebody else.
     ("call leaf\n mov $1, %edx\n mov %edx, %eax\n ret", None),
     ("call leaf\n xor %edx, %edx\n mov %edx, %eax\n ret", None),
+    ("call leaf\n kxorw %k1, %k1, %k1\n kmovw %k1, %eax\n ret", None),
     ("push %rbx\n .cfi_adjust_cfa_offset 8\n call leaf\n mov $0, %edi\n call far@PLT\n pop %rbx\n"
      " .cfi_adjust_cfa_offset -8\n ret", None),
     ("call leaf\n call __stack_chk_fail@PLT", None),
