@@ -17,13 +17,14 @@ from .disassembler import capstone, operation
 _PARTS = {
     "rax": "rax eax ax al ah", "rcx": "rcx ecx cx cl ch", "rdx": "rdx edx dx dl dh", "rsi": "rsi esi si sil",
     "rdi": "rdi edi di dil", **{f"r{n}": f"r{n} r{n}d r{n}w r{n}b" for n in range(8, 12)},
-    **{f"xmm{n}": f"xmm{n} ymm{n} zmm{n}" for n in range(16)},
+    # From 16 on, and the masks: of processors with AVX-512 alone.
+    **{f"xmm{n}": f"xmm{n} ymm{n} zmm{n}" for n in range(32)}, **{f"k{n}": f"k{n}" for n in range(8)},
 }
 _REGISTER = {part: register for register, parts in _PARTS.items() for part in parts.split()}
 # What changes the whole register: a write of 32 bits clears the others.
 _WHOLE = {
     *_PARTS, "eax", "ecx", "edx", "esi", "edi", *(f"r{n}d" for n in range(8, 12)),
-    *(f"{kind}mm{n}" for kind in "yz" for n in range(16)),
+    *(f"{kind}mm{n}" for kind in "yz" for n in range(32)),
 }
 
 ALL = frozenset(_PARTS)
@@ -40,7 +41,8 @@ SYSTEM_CALL_CHANGES = frozenset(("rax", "rcx", "r11"))
 # Through which the call of a TLS descriptor takes its argument and gives its result; it changes no other.
 DESCRIPTOR_REGISTER = "rax"
 
-_CLEARING = ("xor", "pxor", "xorps", "xorpd", "sub", "vpxor", "vxorps", "vxorpd")
+_CLEARING = ("xor", "pxor", "xorps", "xorpd", "sub", "vpxor", "vxorps", "vxorpd",
+             "vpxord", "vpxorq", "kxorb", "kxorw", "kxord", "kxorq")
 
 
 class Effect:
