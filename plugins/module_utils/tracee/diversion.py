@@ -35,6 +35,7 @@ from .requests import request
 from .restart import undo_interruption
 from .rseq import RseqConfiguration, registered_area
 from .stack import MAIN_STACK, lowest_of_alternate_stack, lowest_of_main_stack, room_below
+from .user_dispatch import ALLOW, DispatchConfiguration, selector
 
 # Bytes of stack that the entry needs below the block.
 ENTRY_STACK = 24576
@@ -91,6 +92,7 @@ class Diversion:
         self.mask = ctypes.c_uint64()
         self.all_signals = ctypes.c_uint64(_ALL_SIGNALS_BUT_SETXID)
         self.rseq = RseqConfiguration()
+        self.dispatch = DispatchConfiguration()
         self.block = ctypes.create_string_buffer(abi.BLOCK_XSTATE + EXTENDED_STATE_LIMIT)
         self.block_address = ctypes.addressof(self.block)
         self.xstate = IoVector(self.block_address + abi.BLOCK_XSTATE, EXTENDED_STATE_LIMIT)
@@ -134,6 +136,7 @@ class Diversion:
         if registers.executes_other_code:
             raise self._refusal("executes 32-bit code")
         self._require_ready()
+        self._require_own_calls()
         if registers.system_call is None and self._in_critical_section():
             raise self._refusal("is inside a restartable sequence")
         self.xstate.length = EXTENDED_STATE_LIMIT
@@ -169,6 +172,13 @@ class Diversion:
         if int.from_bytes(self._read(self.nonce_address, 8), "little") != self.nonce:
             # Nothing is where it was then; the thread may have been in execve(2) itself when it was stopped.
             raise self._refusal("does not have the request: its program, or another tool, has replaced it")
+
+    def _require_own_calls(self):
+        """Raise ThreadRefused where the kernel would not carry out the system calls of the thread."""
+        address = selector(self.pid, self.tid, self.dispatch)
+        if address is not None and (not address or self._read(address, 1)[0] != ALLOW):
+            raise self._refusal(
+                "has its system calls sent to the program itself, as Wine does (prctl, PR_SET_SYSCALL_USER_DISPATCH)")
 
     def _prepare(self):
         """Write what is still missing, once nothing stands in the way; the next thing written is the block."""

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Threads whose system calls the kernel sends to the program itself: see dispatching.c."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+
+PR_SET_SYSCALL_USER_DISPATCH, OFF = 59, 0
+needs_kernel = pytest.mark.skipif(
+    ctypes.CDLL(None).prctl(PR_SET_SYSCALL_USER_DISPATCH, OFF, 0, 0, 0) != 0, reason="the kernel has no such thing")
+
+
+@pytest.fixture(name="dispatching", params=[True, False], ids=["preloaded", "attached to"])
+def fixture_dispatching(request, of_source, runtime, monkeypatch):
+    """A function that starts the victim in one of its modes."""
+    if request.param:
+        monkeypatch.setenv("LD_PRELOAD", str(runtime / "libpulp.so"))
+    return lambda mode: of_source("dispatching", mode, "-O2")
+
+
+@needs_kernel
+def test_thread_that_may_make_no_system_call(dispatching, padded, runtime, trigger):
+    """Guards the process; seen to fail: SIGSYS ends it, as the borrowed thread has that signal blocked."""
+    victim = dispatching("block")
+    row = trigger(padded, runtime=str(runtime / "libpulp.so"), timeout=3).apply(victim.pid)
+    assert (row.outcome, row.changed) == ("failed", False), row
+    assert "has its system calls sent to the program itself" in row.reason
+    assert victim.ask("answer") == "20"
+    assert victim.end() == 0
+
+
+@needs_kernel
+def test_thread_that_may_make_them_now(dispatching, padded, runtime, trigger):
+    """Guards against refusing what can be served: programs under Wine wait where their calls are allowed."""
+    victim = dispatching("allow")
+    row = trigger(padded, runtime=str(runtime / "libpulp.so"), timeout=60).apply(victim.pid)
+    assert row.outcome == "patched", row.reason
+    assert victim.ask("answer") == "5001"
+    assert victim.end() == 0
