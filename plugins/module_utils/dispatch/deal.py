@@ -148,7 +148,8 @@ class Dealer:
         row = yield from getattr(trigger, _WORK[self._operation])(pid, presumed)
         if row.changed and guard.applies and not trigger.options.check:
             row = yield from self._unless_replaced(row)
-        if not candidate.named and row.outcome == outcome.NOT_APPLICABLE and not self._is_still_concerned(pid):
+        nothing = row.outcome == outcome.NOT_APPLICABLE and not row.changed
+        if not candidate.named and nothing and not self._is_still_concerned(pid):
             # It has become another program since it was chosen.
             return None
         return row

@@ -66,5 +66,9 @@ def with_what_was_found_out(row, answer):
     if answer.problem is not None:
         return [row]
     if answer.value.ended:
+        if answer.task.touched:
+            from ..trigger.operations.aftermath import ended
+
+            return [ended(row)]
         return [row] if answer.task.named else []
     return [*answer.value.rows, *([row] if answer.value.unfinished or not answer.value.rows else [])]

@@ -278,6 +278,19 @@ def parse_status(data):
     )
 
 
+def fatal_signal(pid):
+    """The number of the signal that has ended process ``pid``, a zombie; 0: none did, or nobody can tell any more.
+
+    Its parent takes the answer away, wait(2), and only who may trace the process gets it: proc_pid_stat(5), exit_code.
+    """
+    try:
+        data = read_bytes(pid, "stat")
+    except ProcessError:
+        return 0
+    fields = data[data.rindex(b")") + 2:].split()
+    return int(fields[49]) & 0x7F if fields[0].decode("ascii") in ENDED_STATES else 0
+
+
 def read_status(pid, tid=None):
     """Status of process ``pid``, or of its thread ``tid``; raises ProcessGone, ProcessForbidden."""
     return parse_status(read_bytes(pid, "status" if tid is None else f"task/{tid}/status"))

@@ -35,6 +35,8 @@ class Options(NamedTuple):
     interrupted: Callable[[], str | None] | None = None
     # Called before a thread is sent off with a request to apply or revert the livepatch.
     announce: Callable[[], None] | None = None
+    # Called when one has been sent off, with that or to load the runtime (True), and when it came to nothing (False).
+    note_sent: Callable[[bool], None] | None = None
 
     # Why the runtime must not be loaded into process PID that was started without, as a sentence, or None.
     forbids_attaching: Callable[[int], str | None] | None = None

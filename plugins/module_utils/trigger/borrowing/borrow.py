@@ -219,6 +219,7 @@ class Borrower:
             self.refusals.note(tid, type(error))
             return None
         self.held_ns = max(self.held_ns, diverted.held_ns)
+        self._note_sent(True)
         delivery = None if self.contents is None else Delivery(subject.pid, subject.proc_tid, self.contents)
         result = yield from self._await(nonce, deadline, delivery, self.options.interrupted)
         if result is None:
@@ -239,9 +240,15 @@ class Borrower:
                 f"process {subject.pid} ({subject.name}) did not ask for the bytes of the livepatch within"
                 f" {self.options.timeout:g} seconds; it will not get them, and nothing was changed"
             )
+        if self._is_retryable(result):
+            self._note_sent(False)
         if result.stage == abi.STAGE_REFUSED and result.error != abi.BUSY:
             self.refusals.note(tid, result.error, result.detail)
         return result
+
+    def _note_sent(self, sent):
+        if self.options.note_sent is not None:
+            self.options.note_sent(sent)
 
     def _mappings(self):
         """The mappings of the process.

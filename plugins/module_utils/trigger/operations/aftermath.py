@@ -9,9 +9,12 @@ is looked at, and the row says what is there.
 
 from __future__ import annotations
 
+import signal
+
 from ...errors import UlpError
 from ...faults import unexpected
 from ...process.errors import ProcessGone, ProcessUnpatchable
+from ...process.procfs import fatal_signal
 from ...process.subject import at_rest, examine
 from .. import outcome
 from ..judgement.applicability import resolution_in
@@ -19,6 +22,10 @@ from ..judgement.verdict import verdict_by_reading
 from ..outcome import Row, combined
 
 UNKNOWN = "it was sent a request before, and whether it has carried that out cannot be told; check it later"
+# The signals by which the kernel, or the C library, ends a process in which something is wrong.
+_FAULTS = (
+    signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS,
+)
 
 
 def aftermath(job, pid, success):
@@ -76,6 +83,26 @@ def as_found(job, row, success):
 def unknown(row):
     """``row``, of a process that may be another than before: nobody can tell."""
     return row._replace(outcome=outcome.FAILED, changed=True, reason=f"{row.reason}; {UNKNOWN}")
+
+
+def ended(row):
+    """``row`` of a process that was sent a request, or given the runtime, and has ended before more was known.
+
+    As a rule it ended by itself, as sessions and helpers do all the time. Where it broke down, what it was given may
+    be the reason.
+    """
+    process = f"process {row.pid} ({row.name})"
+    number = fatal_signal(row.pid)
+    if number in _FAULTS:
+        return row._replace(
+            outcome=outcome.FAILED, changed=True,
+            reason=f"{process} was ended by {signal.Signals(number).name} while it was being dealt with, which may be"
+                   " because of the livepatch; find out before it is applied to others",
+        )
+    return row._replace(
+        outcome=outcome.NOT_APPLICABLE, changed=True,
+        reason=f"{process} ended while it was being dealt with",
+    )
 
 
 def credited(row, success):

@@ -28,7 +28,7 @@ from ...process.subject import alive, goes_on_without, has_ended
 from .. import outcome
 from ..borrowing.leave import Vetoed
 from ..outcome import Row
-from .aftermath import as_found
+from .aftermath import as_found, ended
 
 # How often a process may exec before we give up.
 _PROGRAMS = 5
@@ -47,6 +47,7 @@ class _Announced:
         self._announce = announce
         self._told = False
         self.sent = False
+        self.diverted = False
         self.attached = False
 
     def __call__(self):
@@ -58,6 +59,10 @@ class _Announced:
         if not self._told and self._announce is not None:
             self._announce()
         self._told = True
+
+    def note_sent(self, sent):
+        """A thread has gone off, and if nothing more is heard of the process, that may be why."""
+        self.diverted = sent
 
     def note_attached(self):
         """The runtime was loaded into the process: it is another than before, whatever comes next."""
@@ -95,7 +100,8 @@ def attempt(work, job, pid, success=None):
     """
     announced = _Announced(job.options.announce)
     job = job._replace(options=job.options._replace(
-        announce=announced, announce_attaching=announced.announce_attaching, note_attached=announced.note_attached,
+        announce=announced, announce_attaching=announced.announce_attaching, note_sent=announced.note_sent,
+        note_attached=announced.note_attached,
     ))
     seen = _Seen()
     try:
@@ -114,12 +120,9 @@ def attempt(work, job, pid, success=None):
         # What went wrong came after the request, which may have been carried out.
         row = yield from as_found(job, row, success)
     row = announced.credited(row._replace(container=seen.container))
-    if announced.attached and has_ended(pid):
+    if row.outcome in outcome.WITHOUT and (announced.attached or announced.diverted) and has_ended(pid):
         # What it was given is gone with it.
-        return row._replace(
-            outcome=outcome.NOT_APPLICABLE,
-            reason=f"process {pid} ({seen.name}) ended while the livepatch was being applied",
-        )
+        return ended(row)
     return row
 
 

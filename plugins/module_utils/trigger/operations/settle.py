@@ -128,7 +128,7 @@ def settling(subject, patch, livepatch, files, options):
         yield LOOK_PAUSE
         subject = yield from renewed(subject)
         seen = yield from look(subject, patch.domain, files, options.sample)
-    patient = options._replace(timeout=min(options.timeout, TIMEOUT_SECONDS), announce=None)
+    patient = options._replace(timeout=min(options.timeout, TIMEOUT_SECONDS), announce=None, note_sent=None)
     held_us = None
     # A program with coroutines may be inside the library on another stack than that of the thread.
     if seen.running and seen.settled.universe and not domain.coroutines:

@@ -215,8 +215,60 @@ def test_process_that_ends_while_it_is_attached_to(padded, start, monkeypatch, r
     ended, other = result.rows
     assert other.outcome == "patched"
     assert (ended.outcome, ended.changed, ended.attached) == ("not_applicable", True, True), ended
-    assert ended.reason == f"process {victim.pid} (app) ended while the livepatch was being applied"
+    assert ended.reason == f"process {victim.pid} (app) ended while it was being dealt with"
     assert result.failures == []
+
+
+# How it is chosen; by its name, too, it must not vanish from the report.
+CHOICES = {"by PID": lambda pid: Selection((pid,)), "by name": lambda _pid: Selection(names=("app",)),
+           "all": lambda _pid: Selection()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["is killed", "breaks down"])
+@pytest.mark.parametrize("choice", sorted(CHOICES))
+def test_process_that_ends_before_it_answers(padded, start, monkeypatch, choice, number):
+    """Guards the report of what was done to a process: what ends at its request may have ended because of it.
+
+    Seen to fail by name, and where all are meant, with no row at all.
+    """
+    victim, other = start(padded), start(padded)
+
+    def await_result(proc_tid, *others):
+        if proc_tid == victim.pid:
+            os.kill(victim.pid, number)
+            victim.wait(lambda: has_ended(victim.pid), "it has ended")
+        return (yield from waiting(proc_tid, *others))
+
+    waiting = borrow.await_result
+    monkeypatch.setattr(borrow, "await_result", await_result)
+    result = dispatch(padded.livepatch, PATCH, CHOICES[choice](victim.pid), Options())
+    rows = {row.pid: row for row in result.rows}
+    row = rows[victim.pid]
+    assert row.changed
+    if number == signal.SIGKILL:
+        assert (row.outcome, row.reason) == (
+            "not_applicable", f"process {victim.pid} (app) ended while it was being dealt with")
+        assert result.failures == []
+    else:
+        assert row.outcome == "failed" and "was ended by SIGSEGV while it was being dealt with" in row.reason
+        assert [failed.pid for failed in result.failures] == [victim.pid]
+    assert choice == "by PID" or rows[other.pid].outcome == "patched"
+
+
+def test_process_that_ends_when_nothing_was_sent(padded, start, monkeypatch):
+    """Guards a run over processes that come and go: it is in no row, as no thread of it went off."""
+    victim, other = start(padded), start(padded)
+    ask = borrow.Borrower._ask
+
+    def end_first(borrower, *others):
+        if borrower.subject.pid == victim.pid:
+            os.kill(victim.pid, signal.SIGKILL)
+            victim.wait(lambda: has_ended(victim.pid), "it has ended")
+        return (yield from ask(borrower, *others))
+
+    monkeypatch.setattr(borrow.Borrower, "_ask", end_first)
+    result = dispatch(padded.livepatch, PATCH, Selection(names=("app",)), Options())
+    assert [(row.pid, row.outcome) for row in result.rows] == [(other.pid, "patched")]
 
 
 def test_signal_while_no_thread_can_serve(padded, start, look, monkeypatch, tmp_path, calls):

@@ -135,6 +135,24 @@ def test_request_is_carried_out_although_nobody_waits_for_it(padded, start, stuc
     assert victim.ask("answer") == "5001"
 
 
+def test_process_that_ends_when_nobody_waits_for_its_answer(padded, start, monkeypatch):
+    """Guards the same where the tools hang, and the process ends. Seen to fail, with no row."""
+    victim, other = start(padded), start(padded)
+
+    def verdict_on_answer(job, subject, *others):
+        if subject.pid == victim.pid:
+            os.kill(victim.pid, signal.SIGKILL)
+            time.sleep(FOR_EVER)
+        return (yield from original(job, subject, *others))
+
+    original = exchange.verdict_on_answer
+    monkeypatch.setattr(exchange, "verdict_on_answer", verdict_on_answer)
+    rows = rows_of(dispatch(padded.livepatch, PATCH, Selection(names=("app",)), PATIENT))
+    assert (rows[victim.pid].outcome, rows[victim.pid].changed) == ("not_applicable", True)
+    assert rows[victim.pid].reason == f"process {victim.pid} (app) ended while it was being dealt with"
+    assert rows[other.pid].outcome == "patched"
+
+
 def test_request_of_a_worker_that_had_to_be_killed_for_another(padded, start, monkeypatch, calls):
     """Guards *changed* of a process whose request was under way when another one kept the worker.
 
