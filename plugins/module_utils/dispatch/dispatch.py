@@ -23,7 +23,7 @@ from .interruption import Interruption
 from .policy import Policy
 from .pool import Pool
 from .result import CHECK, PATCH, REVERT, Dispatched, DispatchedLivepatch
-from .select import choose
+from .select import by_turns, choose
 from .several import Several, guards_of
 from .task import Task
 from .unanswered import row_of, with_what_was_found_out
@@ -160,7 +160,7 @@ class _Work:
     def deal(self, pool, candidates):
         """Deal with the processes ``candidates`` (select.Chosen)."""
         unanswered = []
-        for answer in pool.run([Task(DEAL, candidate.pid, candidate.named) for candidate in candidates]):
+        for answer in pool.run([Task(DEAL, candidate.pid, candidate.named) for candidate in by_turns(candidates)]):
             if answer.problem is None:
                 self._add(answer.task.pid, answer.value)
             else:

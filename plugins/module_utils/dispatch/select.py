@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from fnmatch import fnmatchcase
 
 from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
-from ..process.procfs import process_ids, process_name, read_stat, require_own_proc
+from ..process.procfs import process_ids, process_name, read_stat, read_status, require_own_proc
+from ..trigger.drive import WIDTH
 
 
 class Selection(NamedTuple):
@@ -64,6 +66,31 @@ def choose(selection) -> list[Chosen]:
     wanted = set(selection.pids)
     pids = wanted if selection.pids and not selection.names else wanted.union(process_ids())
     return [Chosen(pid, pid in wanted) for pid in sorted(pids - {os.getpid()})]
+
+
+def by_turns(chosen) -> list[Chosen]:
+    """The Chosen ``chosen`` in the order in which to deal with them: one process of each user in turn.
+
+    So the processes of one user, however many and however silent, do not come before all those of another.
+    """
+    if len(chosen) <= WIDTH:
+        # All are dealt with at a time.
+        return list(chosen)
+    turns: Counter = Counter()
+    places = {}
+    for each in chosen:
+        owner = _owner_of(each.pid)
+        places[each.pid] = turns[owner]
+        turns[owner] += 1
+    return sorted(chosen, key=lambda each: places[each.pid])
+
+
+def _owner_of(pid):
+    """The effective user of process ``pid``, by its number; None: it has ended, or hides that."""
+    try:
+        return read_status(pid).uid
+    except ProcessError:
+        return None
 
 
 def is_meant(candidate, selection):

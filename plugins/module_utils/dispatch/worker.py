@@ -36,6 +36,9 @@ _SHORT_STEP = 0.05
 # processes need.
 MOST_MEMORY = 96 << 20
 _PR_SET_PDEATHSIG = 1
+# How many processes, besides others, are waited for that do not answer a request; how many files each takes at most.
+_MOST_RESTING = 128
+_FILES_OF_EACH = 4
 
 _STEP = struct.Struct("<Qdd")
 
@@ -131,7 +134,7 @@ class Worker:
             task's result.
         :param width: as for trigger.drive.drive_all.
         """
-        drive_all(self._operations(perform), width)
+        drive_all(self._operations(perform), width, _room_for_resting(width))
 
     def _operations(self, perform):
         while True:
@@ -255,6 +258,13 @@ def _cut_loose(parent, queue, pipe):
                 os.close(int(name))
     # No collection of garbage has to look at what is there already, and copy its pages for that.
     gc.freeze()
+
+
+def _room_for_resting(width):
+    """How many processes may be waited for that do not answer, besides ``width`` others."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_RESTING if soft == resource.RLIM_INFINITY else max(
+        min(_MOST_RESTING, soft // _FILES_OF_EACH - width), 0)
 
 
 def private_memory(pid):

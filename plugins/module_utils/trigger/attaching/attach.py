@@ -47,6 +47,7 @@ from ..borrowing.delivery import Delivery
 from ..borrowing.leave import Interrupted, require_leave
 from ..borrowing.seccomp_check import require_no_strict_thread, require_permitted, seccomp_reservation
 from ..borrowing.threads import candidates
+from ..drive import grown
 from .clearance import clear
 from .cut_off import left_behind, stays
 from .layout import is_room, lay_out, read_words
@@ -452,6 +453,8 @@ class _Attempt:
             confirm(subject.identity)
             self._note(f"thread {tid} has ended", passing=True)
             return False
+        if diverted is not None and self.job.options.note_sent is not None:
+            self.job.options.note_sent(True)
         return diverted is not None
 
     def _note(self, why, passing=False):
@@ -486,7 +489,7 @@ class _Attempt:
         """Whether the runtime was loaded on this attempt; False: another tool's claim was first.  A generator."""
         subject = self.subject
         delivery = Delivery(subject.pid, subject.proc_tid, self.runtime.contents, "livepatch runtime")
-        may_give_up = time.monotonic() + GRACE
+        started = time.monotonic()
         while True:
             words = self._words()
             if words.claim == nonce and words.stage not in _UNDER_WAY:
@@ -504,7 +507,7 @@ class _Attempt:
                         " killed; nothing was changed"
                     )
                 continue
-            if words.claim != nonce and time.monotonic() > may_give_up:
+            if words.claim != nonce and time.monotonic() - started > GRACE:
                 self._unless_interrupted(tid, nonce)
             if time.monotonic() > deadline:
                 begun = self._withdraw(nonce)
@@ -512,7 +515,7 @@ class _Attempt:
                     f"process {subject.pid} ({subject.name}) did not load the runtime within"
                     f" {self.options.timeout:g} seconds; {_MAY_LOAD if begun else _TAKEN_BACK}"
                 )
-            yield _ANSWER_PAUSE
+            yield grown(_ANSWER_PAUSE, time.monotonic() - started)
             confirm(subject.identity)
 
     def _unless_interrupted(self, tid, nonce):

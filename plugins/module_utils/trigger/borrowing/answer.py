@@ -9,6 +9,7 @@ import time
 
 from ... import abi
 from ...process.runtime import read_result
+from ..drive import grown
 
 # The answer comes within microseconds or, when a library has to be loaded, milliseconds.
 _FIRST_PAUSE = 0.00005
@@ -44,5 +45,5 @@ def await_result(proc_tid, address, nonce, deadline, delivery=None, interrupted=
         gives_up = result is None and interrupted is not None and now - started > GRACE and interrupted() is not None
         if now > deadline or gives_up:
             return result
-        yield pause
+        yield grown(pause, now - started)
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -9,7 +9,12 @@ import time
 
 import pytest
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive, drive_all
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import (
+    LONG_PAUSE,
+    drive,
+    drive_all,
+    grown,
+)
 
 
 def operation(number, pauses, log=None):
@@ -71,6 +76,48 @@ def test_width():
     drive_all((counted(number) for number in range(20)), width=3)
     assert sorted(done) == list(range(20))
     assert max(most) == 3
+
+
+@pytest.mark.parametrize(("resting", "served_first"), [(20, True), (19, True), (17, False), (0, False)])
+def test_those_that_rest_leave_their_places(resting, served_first):
+    """Guards who comes behind processes that never answer: seen to be served last, as it is without room for those."""
+    ended = []
+
+    def silent(number):
+        for _time in range(3):
+            yield LONG_PAUSE
+        ended.append(number)
+
+    def honest():
+        yield 0
+        ended.append("honest")
+
+    drive_all([*(silent(number) for number in range(20)), honest()], width=2, resting=resting)
+    assert sorted(map(str, ended)) == sorted([*map(str, range(20)), "honest"])
+    assert (ended[0] == "honest") == served_first
+
+
+def test_those_that_go_on_are_not_at_rest():
+    """Guards the load: no more than so many are at work at a time."""
+    running = set()
+    most = []
+
+    def working(number):
+        yield LONG_PAUSE
+        running.add(number)
+        for _time in range(3):
+            most.append(len(running))
+            yield 0
+        running.remove(number)
+
+    drive_all((working(number) for number in range(12)), width=3, resting=0)
+    assert max(most) <= 3
+
+
+def test_pauses_grow():
+    """Guards the processor from who looks all the time for an answer that does not come."""
+    assert [grown(0.005, waited) for waited in (0, 0.01, 0.8, 1.6, 1000)] == [
+        0.005, 0.005, LONG_PAUSE, 2 * LONG_PAUSE, 2 * LONG_PAUSE]
 
 
 def test_those_that_are_due_come_before_new_ones():
