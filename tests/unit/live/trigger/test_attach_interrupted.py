@@ -101,6 +101,8 @@ def test_loading_that_has_begun_is_finished(padded, start, run, tmp_path, monkey
     os.mkfifo(tmp_path / "gate")
     monkeypatch.setenv("GATE", str(tmp_path / "gate"))
     victim = start(padded, "nanosleep", preload=False, besides=(library,))
+    # It starts the thread that answers when it has said that it is ready. Seen to be taken for the worker.
+    assert victim.ask("answer") == "20"
     threads = len(procfs.thread_ids(victim.pid))
     process = run("dispatch", "patch", padded.livepatch, victim.pid)
     victim.wait(lambda: len(procfs.thread_ids(victim.pid)) > threads, "the worker is there")
