@@ -16,6 +16,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.elf import conte
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import mapped, maps
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import survey as survey_module
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import StateUnreadable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.safe_point import survey_grounds
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
@@ -156,6 +157,30 @@ def test_survey_keeps_little(tmp_path, segments, build_id_size, name_size):
             tracemalloc.stop()
     assert found is not None
     assert kept * mapped._REMEMBERED < 150 << 20
+
+
+@pytest.mark.parametrize("kind, size", [(4, 60000), (4, 1 << 24), (2, 60000), (2, 1 << 40)])
+def test_survey_reads_little(tmp_path, monkeypatch, kind, size):
+    """Guards the time of a look at files of others: 120 segments of notes, or of what the loader reads.
+
+    Seen to read 7 MB, and to ask for a terabyte, without the bounds.
+    """
+    asked = []
+
+    def read_piece(descriptor, offset, length):
+        asked.append(length)
+        return reading(descriptor, offset, length)
+
+    reading = survey_module.read_piece
+    monkeypatch.setattr(survey_module, "read_piece", read_piece)
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01" + bytes(9), 3, 62, 1, 0, 64, 0, 0, 64, 56, 120, 64,
+                         0, 0)
+    path = tmp_path / "large.so"
+    path.write_bytes(header + 120 * struct.pack("<IIQQQQQQ", kind, 5, 1 << 16, 1 << 16, 0, size, size, 8))
+    os.truncate(path, 1 << 30)
+    with open(path, "rb") as stream:
+        survey(stream.fileno())
+    assert asked and sum(asked) <= survey_module.MOST_BYTES
 
 
 def test_survey_of_a_foreign_file(padded, tmp_path):

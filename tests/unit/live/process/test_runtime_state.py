@@ -215,6 +215,32 @@ def test_false_claims_about_code(padded, start, look, trigger, layout_of, field,
     assert trigger(padded, retries=2, timeout=1).revert(victim.pid).outcome == "failed"
 
 
+@pytest.mark.parametrize("array, structure", [("libraries", abi.LIBRARY), ("patches", abi.PATCH)])
+@pytest.mark.parametrize("domain", [1, 63, (1 << 32) - 1])
+def test_false_claims_about_domains(padded, start, look, trigger, faults_met, array, structure, domain):
+    """Guards what is looked up by such a number; seen to be read, and then to end in a fault of the tool."""
+    victim = start(padded)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    state = look(victim).state
+    assert len(state.domains) == 1
+    place = state.address + abi.STATE.offsets[array] + structure.offsets["domain"]
+    write_memory(victim.pid, place, struct.pack("<I", domain))
+    with pytest.raises(StateUnreadable, match="state block .* is damaged"):
+        look(victim)
+    row = trigger(padded, retries=2, timeout=1).revert(victim.pid)
+    assert (row.outcome, row.changed) == ("failed", False)
+    assert "is damaged" in row.reason and faults_met == []
+
+
+def test_false_count_of_excepted_threads(padded, start, look, trigger):
+    """Guards against more TIDs than there is room for; seen to end in a fault of the tool."""
+    victim = start(padded)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    place = look(victim).state.address + abi.STATE.offsets["domains"] + abi.DOMAIN.offsets["excepted_count"]
+    write_memory(victim.pid, place, struct.pack("<I", (1 << 32) - 1))
+    assert len(look(victim).state.domains[0].excepted) <= abi.EXCEPTED
+
+
 @pytest.mark.parametrize("count, bodies", [
     (1 << 20, b""), (1 << 63, b""), (1, struct.pack("<QQ", 0, FAR)), (1, struct.pack("<QQ", 5, 5)),
 ])
@@ -231,6 +257,28 @@ def test_false_tables_of_functions(padded, start, look, trigger, count, bodies):
         write_memory(victim.pid, library + abi.LIBRARY.offsets["flags"], struct.pack("<I", abi.LIBRARY_PROGRAM))
         with pytest.raises(StateUnreadable, match="its table of functions cannot be where it says"):
             look(victim)
+
+
+def test_true_table_of_more_functions_than_are_read(padded, start, look, trigger, monkeypatch):
+    """Guards the time of a look where all of a long table makes sense.
+
+    Seen to be read whole without the bound: nothing else keeps a process from showing 64 tables of a million functions.
+    """
+    victim = start(padded)
+    assert trigger(padded).apply(victim.pid).outcome == "patched"
+    state = look(victim).state
+    table = state.request + (1 << 16)
+    first = state.libraries[0].text_start
+    bodies = b"".join(struct.pack("<QQ", first + number, first + number + 1) for number in range(3))
+    write_memory(victim.pid, table, struct.pack("<Q", 3) + bodies)
+    library = state.address + abi.STATE.offsets["libraries"]
+    write_memory(victim.pid, library + abi.LIBRARY.offsets["bodies"], struct.pack("<Q", table))
+    write_memory(victim.pid, library + abi.LIBRARY.offsets["flags"], struct.pack("<I", abi.LIBRARY_PROGRAM))
+    monkeypatch.setattr(runtime, "_MOST_BODIES", 3)
+    assert len(look(victim).state.libraries[0].bodies) == 3
+    monkeypatch.setattr(runtime, "_MOST_BODIES", 2)
+    with pytest.raises(StateUnreadable, match="its table of functions cannot be where it says"):
+        look(victim)
 
 
 def test_state_block_in_memory_of_a_file(padded, start, look, tmp_path, monkeypatch):
