@@ -281,12 +281,16 @@ static enum ulp_error prepare(const struct ulp_text *text, struct ulp_function *
 	struct ulp_pun *pun = function->pun;
 	const struct ulp_library *library = &ulp_state.libraries[function->library];
 	enum ulp_error error = ULP_NO_LANDING;
+	bool denied = false;
 	long number = 0;
 
 	for (uint32_t i = 0; i < pun->offered_count && error == ULP_NO_LANDING; i++) {
-		if (has_neighbour(function, library->base, &pun->offered[i]) ||
-		    !can_be_written(library->base, &pun->offered[i]))
+		if (has_neighbour(function, library->base, &pun->offered[i]))
 			continue;
+		if (!can_be_written(library->base, &pun->offered[i])) {
+			denied = true;
+			continue;
+		}
 		choose(pun, library->base, &pun->offered[i]);
 		error = make(text, function, &number);
 	}
@@ -294,7 +298,9 @@ static enum ulp_error prepare(const struct ulp_text *text, struct ulp_function *
 	if (error)
 		ulp_format(detail, ULP_DETAIL_SIZE,
 			   number ? "function at 0x%llx of %s, error %d of the kernel"
-				  : "function at 0x%llx of %s",
+			   : denied
+				   ? "function at 0x%llx of %s, some sites of which mprotect denies"
+				   : "function at 0x%llx of %s",
 			   (unsigned long long)(function->address - library->base), library->name,
 			   (int)-number);
 	return error;

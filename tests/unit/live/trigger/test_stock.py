@@ -62,6 +62,10 @@ for line in sys.stdin:
         resource.setrlimit(resource.RLIMIT_NPROC, (hard if line == "processes more\n" else 1, hard))
         print("limited", flush=True)
         continue
+    if line == "deny write and execute\n":
+        # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN: what systemd calls MemoryDenyWriteExecute=
+        print("no" if ctypes.CDLL(None).prctl(65, *map(ctypes.c_ulong, (1, 0, 0, 0))) else "denied", flush=True)
+        continue
     if line == "lock memory\n":
         # MCL_FUTURE
         print("refused" if ctypes.CDLL(None).mlockall(2) else "locked", flush=True)
@@ -341,6 +345,32 @@ def test_two_livepatches_that_want_one_gap(python, packed, files, order):
     hooks = hooks_of(python.pid, state, library)
     gaps = [gap for hook in hooks for gap in kind_of(hook).way_in(hook) if gap != hook.landing]
     assert len(gaps) == len(set(gaps)) == 2
+
+
+def test_code_that_may_not_become_writable(python, packed, files):
+    """Two bytes can't be stored at once there: not for a new hook, nor to undo one.
+
+    Seen to be refused without a word of what is denied.
+    """
+    first, second = (Trigger(only(SHORT, packed({name: new})), files, Options()) for name, new in (
+        ("zlibVersion", "new_version"), ("zlibCompileFlags", "new_flags")))
+    old = python.ask("flags").split()
+    assert first.apply(python.pid).outcome == "patched"
+    if python.ask("deny write and execute") != "denied":
+        pytest.skip("the kernel has no PR_SET_MDWE (Linux 6.3)")
+    for _each in range(2):
+        row = first.revert(python.pid)
+        assert row.outcome == "reverted" and "the process does not let its code be changed" in row.reason
+        assert python.ask("flags").split() == old
+        row = second.apply(python.pid)
+        assert (row.outcome, row.changed) == ("failed", False)
+        assert "(the function zlibCompileFlags of libz.so.1, some sites of which mprotect denies)" in row.reason
+        assert python.ask("flags").split() == old
+        # Its hook is still there.
+        row = first.apply(python.pid)
+        assert (row.outcome, row.reason) == ("patched", "")
+        assert python.ask("flags").split() == ["patched", old[1]]
+        assert first.check(python.pid).outcome == "already_patched"
 
 
 def test_landing_that_is_taken_meanwhile(python, livepatch, files, monkeypatch):
