@@ -251,6 +251,8 @@ def differs(known: list[str], row: list[str]) -> bool:
 
 def record(fixes: list[Fix], rows: dict[tuple[str, str, str], list[str]]) -> None:
     lines = ["# What `make check-packages` saw last; seconds are those beyond the package's own first build.",
+             "# Without the last column, what is built was applied, checked and reverted in a trial process; no test",
+             "# has called it. Where the column does not tell how many processes reached new code, nobody has counted.",
              " | ".join(HEADINGS)]
     for fix in fixes:
         row = rows.get((fix.package, fix.version, fix.name)) or [
