@@ -92,13 +92,20 @@ static void before_fork(void)
 	}
 }
 
+/* The worker is not in the child, whose own forks have nothing to wait for. */
+static void in_child(void)
+{
+	if (words()->stage == ULP_BOOTSTRAP_STARTED)
+		end(ULP_BOOTSTRAP_REFUSED, 0);
+}
+
 /* Any address tells whose the handlers are. */
 static void hold_forks(void)
 {
 	int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *) = (int (*)(
 		void (*)(void), void (*)(void), void (*)(void), void *))HEAD->register_atfork;
 
-	register_atfork(before_fork, NULL, NULL, (void *)HEAD);
+	register_atfork(before_fork, NULL, in_child, (void *)HEAD);
 }
 
 static void let_forks_go(void)
@@ -207,6 +214,10 @@ static void load_bytes(uint64_t claim)
 static void *work(void *argument)
 {
 	__atomic_store_n(&words()->worker, (uint32_t)ulp_system_call(SYS_gettid), __ATOMIC_RELEASE);
+	if (words()->descriptor == ULP_BOOTSTRAP_FORKED) {
+		let_forks_go();
+		words()->descriptor = 0;
+	}
 	if (HEAD->brings_bytes)
 		load_bytes((uint64_t)argument);
 	else
@@ -254,6 +265,8 @@ static bool claim(const struct ulp_block *block)
 	words()->thread = (uint32_t)ulp_system_call(SYS_gettid);
 	words()->worker = 0;
 	words()->detail[0] = '\0';
+	if (found && found != ULP_BOOTSTRAP_WITHDRAWN && found >> 32 != block->nonce >> 32)
+		words()->descriptor = ULP_BOOTSTRAP_FORKED;
 	end(ULP_BOOTSTRAP_STARTED, 0);
 	/* Until now the fields were those of an earlier attempt. */
 	__atomic_store_n(&words()->begun, (uint32_t)block->nonce, __ATOMIC_RELEASE);

@@ -419,6 +419,12 @@ struct ulp_block {
 /* The core gives up waiting for a worker: put in place of its claim. */
 #define ULP_BOOTSTRAP_WITHDRAWN 0xffffffffffffffffull
 
+/*
+ * In place of a descriptor, of which none is so large: this process was forked from one that had made a
+ * claim, and its own forks may still call the code that lies there.
+ */
+#define ULP_BOOTSTRAP_FORKED 0x7fffffff
+
 struct ulp_bootstrap {
 	uint64_t magic;
 	uint32_t size;  /* bytes, with this head; the path of the runtime follows, NUL-terminated */

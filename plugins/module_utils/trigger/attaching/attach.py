@@ -48,7 +48,7 @@ from ..borrowing.leave import Interrupted, require_leave
 from ..borrowing.seccomp_check import require_no_strict_thread, require_permitted, seccomp_reservation
 from ..borrowing.threads import candidates
 from ..drive import grown
-from .clearance import clear
+from .clearance import clear, is_called_at_fork
 from .cut_off import left_behind, stays
 from .layout import is_room, lay_out, read_words
 
@@ -357,6 +357,11 @@ class _Attempt:
         left = left_behind(subject, self.job.files)
         if left is None or left.address != place.address or is_room(left.code, place.code):
             return
+        if is_called_at_fork(subject, left):
+            raise UlpError(
+                f"process {subject.pid} ({subject.name}) was forked while another runtime was being loaded, by code at"
+                f" {left.address:#x} to which its own forks may still lead; take that runtime, or restart the process"
+            )
         if not (yield from clear(subject, left, self.memory)):
             raise UlpError(
                 f"an attach to process {subject.pid} ({subject.name}) was cut off, and a thread may still be in the"

@@ -19,6 +19,7 @@ from ...process.safe_point import STACK_LIMIT
 from ...process.words import lies_in, words_in
 from ...tracee.errors import ThreadRefused
 from ...tracee.glance import glance
+from .layout import read_words
 
 # So long, in seconds, threads may take to come out of it, and a running one to block.
 _SECONDS = 1.0
@@ -32,7 +33,7 @@ def clear(subject, place, memory):
     """Zero the bootstrap code, unless a thread may be in it; a generator, as trigger.drive wants it.
 
     Every thread that there is must have been seen outside: where it executes, and by the words of its stack.  The
-    handlers of fork(2) are registered no longer by then, so that none comes back.
+    handlers of fork(2) are registered no longer by then, so that none comes back; where they may be, it is left.
 
     :param subject: process.subject.Subject.
     :param place: tracee.bootstrap.Place.
@@ -42,7 +43,7 @@ def clear(subject, place, memory):
     started = time.monotonic()
     ranges = ((place.address, place.address + len(place.code)),)
     inside = set(thread_ids(subject.pid))
-    if len(inside) > _MOST_THREADS:
+    if len(inside) > _MOST_THREADS or is_called_at_fork(subject, place):
         return False
     while inside:
         patient = time.monotonic() - started < _PATIENCE
@@ -65,6 +66,19 @@ def clear(subject, place, memory):
             and os.pwrite(memory, bytes(head), place.address) == head
         )
     return False
+
+
+def is_called_at_fork(subject, place):
+    """Whether the process was forked while the code was loading the runtime, so that its own forks may lead there.
+
+    :param place: tracee.bootstrap.Place.
+    """
+    words = read_words(subject.proc_tid, abi.BOOTSTRAP.unpack(place.code[:abi.BOOTSTRAP.size]).words)
+    if words.descriptor == abi.BOOTSTRAP_FORKED:
+        return True
+    if words.claim == abi.BOOTSTRAP_WITHDRAWN or not words.worker:
+        return False
+    return words.claim >> 32 != subject.identity.start_ticks & 0xFFFFFFFF
 
 
 def _is_outside(pid, tid, ranges, mappings, patient):

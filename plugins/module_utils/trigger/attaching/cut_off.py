@@ -14,7 +14,7 @@ from ...process.errors import NotMapped, ProcessGone, StateUnreadable
 from ...process.maps import read_maps
 from ...process.memory import read_memory
 from ...tracee.bootstrap import Place
-from .clearance import clear
+from .clearance import clear, is_called_at_fork
 from .layout import read_words, rooms_for_code
 
 # Kernel: PATH_MAX, of the path behind the code.
@@ -82,7 +82,9 @@ def _told(job, subject, row):
     if place is None:
         return row
     said = f"{stays(place)}; it is taken away when a livepatch is applied or reverted"
-    if row.changed and job.options.check:
+    if is_called_at_fork(subject, place):
+        said = f"{stays(place)}; it stays, as the process was forked while it ran, and its forks may lead there"
+    elif row.changed and job.options.check:
         said = f"{stays(place)}, and would be taken away"
     elif row.changed and not is_at_work(subject, place) and (yield from _taken_away(subject, place)):
         said = "an earlier attach had been cut off; the code that it had left was taken away"

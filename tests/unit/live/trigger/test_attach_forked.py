@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, libpulp.livepatch contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A child from the very moment in which the runtime is loaded: its forks may still lead into the code that did that."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import compiled
+from harness.polling import wait_until
+from harness.victim import Victim
+from test_attach_killed import runtimes
+from test_worker_lives import WAITING
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import cut_off
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching.clearance import clear
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching.layout import read_words
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
+
+PYTHON = "/usr/bin/python3"
+# One thread keeps the loader's lock, in a constructor.  A fork that waits for the loader in vain gives a child that
+# takes the orders from there on; the parent waits for its end.
+VICTIM = r"""
+import ctypes, os, sys, threading, time
+answer = ctypes.CDLL(sys.argv[1]).answer
+dlopen = ctypes.CDLL(None).dlopen
+def fork_late():
+    while True:
+        before = time.monotonic()
+        child = os.fork()
+        if child == 0 and time.monotonic() - before >= 0.1:
+            return os.getpid()
+        if child == 0:
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            os._exit(1)
+print("ready", flush=True)
+for line in sys.stdin:
+    if line == "hold\n":
+        threading.Thread(target=dlopen, args=(sys.argv[2].encode(), 2), daemon=True).start()
+    elif line == "fork late\n":
+        print(fork_late(), flush=True)
+    elif line == "fork\n":
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        print(os.waitpid(child, 0)[1], flush=True)
+    else:
+        print(answer(1), flush=True)
+"""
+
+pytestmark = pytest.mark.skipif(not os.access(PYTHON, os.X_OK), reason="needs the distribution's python3")
+
+
+def cleared(subject, place):
+    """What attach.clear() returns."""
+    memory = os.open(f"/proc/{subject.pid}/mem", os.O_RDWR)
+    try:
+        return drive(clear(subject, place, memory))
+    finally:
+        os.close(memory)
+
+
+def test_child_of_that_moment_forks_itself(padded, runtime, trigger, files, tmp_path):
+    """The code to which the child's forks lead is left, until an attempt of its own has taken them from there.
+
+    Seen to take the code away: the child ended by SIGSEGV when it forked next.
+    """
+    path = str(runtime / "libpulp.so")
+    (tmp_path / "slow.c").write_text(WAITING, encoding="utf-8")
+    compiled("-fPIC", "-shared", f'-DDIRECTORY="{tmp_path}"', tmp_path / "slow.c", "-o", tmp_path / "slow.so")
+    victim = Victim([PYTHON, "-I", "-c", VICTIM, padded.library, tmp_path / "slow.so"], preload=[])
+    rows = []
+    attaching = threading.Thread(
+        target=lambda: rows.append(trigger(padded, runtime=path, timeout=120).apply(victim.pid)))
+    try:
+        victim.send("hold")
+        wait_until((tmp_path / "entered").exists, "the loader's lock is held")
+        attaching.start()
+        child = int(victim.ask("fork late"))
+        (tmp_path / "go").touch()
+        attaching.join()
+        assert rows[0].outcome == "patched" and rows[0].attached, rows
+        assert runtimes(victim) == 1
+
+        place = cut_off.left_behind(examine(child, files, absent=True), files)
+        words = read_words(child, abi.BOOTSTRAP.unpack(place.code[:abi.BOOTSTRAP.size]).words)
+        assert words.stage == abi.BOOTSTRAP_REFUSED, "its forks wait for a worker that it does not have"
+        assert not cleared(examine(child, files, absent=True), place)
+        assert victim.ask("fork") == "0"
+        size = int(Path(f"/proc/{child}/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        resource.prlimit(child, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+        row = trigger(padded, runtime=path, timeout=60).apply(child)
+        resource.prlimit(child, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert row.outcome in ("failed", "not_patchable") and not row.changed, row
+        assert victim.ask("fork") == "0"
+        assert victim.ask("answer") == "20"
+
+        row = trigger(padded, runtime=path, timeout=60).apply(child)
+
+        assert (row.outcome, row.attached, row.reason) == ("patched", True, ""), row
+        assert cut_off.left_behind(examine(child, files), files) is None
+        assert victim.ask("fork") == "0"
+        assert victim.ask("answer") == "5001"
+    finally:
+        (tmp_path / "go").touch()
+        if attaching.ident is not None:
+            attaching.join()
+        victim.kill()
