@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from fnmatch import fnmatchcase
 
+from ..faults import unexpected
 from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.procfs import process_ids, process_name, read_stat, read_status, require_own_proc
@@ -90,6 +91,9 @@ def _owner_of(pid):
     try:
         return read_status(pid).uid
     except ProcessError:
+        return None
+    except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
+        unexpected(error, f"process {pid}")
         return None
 
 
