@@ -211,3 +211,13 @@ def test_kernel_that_lets_nobody_write_to_code(start, apply, monkeypatch):
     assert (row.outcome, row.attached) == ("patched", True), row
     assert "stays behind the C library's code" in row.reason
     assert victim.ask("?") == NEW
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_no_file_may_grow(attached, start, apply):
+    """Guards a process that may write to no file, as in sandboxes (RLIMIT_FSIZE, setrlimit(2)): SIGXFSZ ends it."""
+    victim = start(attached, wrap=("prlimit", "--fsize=0"))
+    row = apply(victim)
+    assert (row.outcome, row.changed) == ("failed", attached), row
+    assert os.strerror(errno.EFBIG) in row.reason
+    assert victim.ask("version") == OLD
