@@ -39,6 +39,8 @@ _PR_SET_PDEATHSIG = 1
 # How many processes, besides others, are waited for that do not answer a request; how many files each takes at most.
 _MOST_RESTING = 128
 _FILES_OF_EACH = 4
+# Ctrl-Z, and what a terminal sends to a job in the background.
+_PAUSING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 _STEP = struct.Struct("<Qdd")
 
@@ -236,8 +238,9 @@ def become_worker(parent, ties, prepare, *, width, most):
 
 def _cut_loose(parent, queue, pipe):
     """Keep nothing of the parent but what is needed, and end when it does."""
-    # Who asks the parent to end may ask the whole group; it is the parent that decides.
-    for number in SIGNALS:
+    # Who asks the parent to end, or to pause, may ask the whole group; it is the parent that decides.  If this process
+    # paused, a thread that it holds would, too.
+    for number in (*SIGNALS, *_PAUSING):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     with contextlib.suppress(OSError, AttributeError):
