@@ -61,13 +61,18 @@ class Field(NamedTuple):
 
 
 class Aggregate(NamedTuple):
-    """A structure, class or union; ``size`` in bytes; ``slots`` are its virtual functions by place in the vtable."""
+    """A structure, class or union.
+
+    ``size`` is in bytes, and so is ``alignment``, the strictest of what the source demands and what its fields have;
+    ``slots`` are its virtual functions by place in the vtable.
+    """
 
     kind: str
     name: str
     size: int | None
     fields: tuple[Field, ...]
     slots: tuple[tuple[str, int], ...]
+    alignment: int
 
 
 class Enumeration(NamedTuple):
@@ -110,7 +115,7 @@ class DebugTypes:
 
     Attributes: ``aggregates`` and ``enumerations``, {name: ...}; ``prototypes``, {symbol name: Prototype} of the
     functions that the unit defines; ``variables``, {name: shape} of those with static storage that are no constants, a
-    local one's name behind that of its function.
+    local one's name behind that of its function; ``alignments``, {name: alignment in bytes} of these.
     """
 
     def __init__(self, path: str) -> None:
@@ -124,6 +129,7 @@ class DebugTypes:
         self.enumerations: dict[str, Enumeration] = {}
         self.prototypes: dict[str, Prototype] = {}
         self.variables: dict[str, str] = {}
+        self.alignments: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._scopes: dict[int, str] = {}
         self._types: list[Any] = []
@@ -131,6 +137,7 @@ class DebugTypes:
         self._variables: list[tuple[str, Any]] = []
         self._used_enumerations: set[int] = set()
         self._shapes: dict[int, str] = {}
+        self._alignments: dict[int, int] = {}
         # {type: what it has within itself}, and {type: what else it leads to}.
         self._held: dict[str, set[str]] = {}
         self._led: dict[str, set[str]] = {}
@@ -234,12 +241,14 @@ class DebugTypes:
                     (_symbol_name(child), place) for child in die.iter_children() if child.tag == "DW_TAG_subprogram"
                     and (place := _slot(child)) is not None}, key=lambda slot: (slot[1], slot[0]))
                 aggregate = Aggregate(_AGGREGATES[die.tag], name, _number(die, "DW_AT_byte_size"),
-                                      tuple(self._fields(die, "", 0, 0)), tuple(slots))
+                                      tuple(self._fields(die, "", 0, 0)), tuple(slots), self._alignment(die))
                 self.aggregates.setdefault(name, aggregate)
                 self._edges(name, die)
         for scope, variable in self._variables:
             if not _is_constant(_type_of(variable)):
-                self.variables[scope + _symbol_name(variable)] = self._shape(_type_of(variable))
+                name = scope + _symbol_name(variable)
+                self.variables[name] = self._shape(_type_of(variable))
+                self.alignments[name] = self._alignment(variable)
         for function in self._functions:
             self.prototypes.setdefault(_symbol_name(function), self._prototype(function))
         for die in enumerations:
@@ -320,6 +329,26 @@ class DebugTypes:
                 count *= length or 0
             return each * count if each is not None else None
         return None
+
+    def _alignment(self, die: Any, depth: int = 0) -> int:
+        """The strictest alignment in bytes that the source demands of a type or variable, or that what is in it has.
+
+        Source: DWARF 5, 2.24, for what is demanded (strict version 4 does not tell); psABI, 3.1.2, for scalar types.
+        """
+        if die is None or depth > _DEPTH:
+            return 1
+        if die.tag in _POINTERS or die.tag == "DW_TAG_ptr_to_member_type":
+            return 8
+        if die.offset not in self._alignments:
+            inner = [child for child in die.iter_children() if child.tag in ("DW_TAG_member", "DW_TAG_inheritance")
+                     and not _flag(child, "DW_AT_external")] if die.tag in _AGGREGATES else []
+            own = [_number(each, "DW_AT_alignment") or 1 for each in _origins(die)]
+            if die.tag in ("DW_TAG_base_type", "DW_TAG_enumeration_type"):
+                own.append(_number(die, "DW_AT_byte_size") or 1)
+            elif die.tag != "DW_TAG_subroutine_type":
+                own += [self._alignment(each, depth + 1) for each in [*inner, _type_of(die)]]
+            self._alignments[die.offset] = max(own)
+        return self._alignments[die.offset]
 
     def _shape(self, die: Any, depth: int = 0) -> str:
         """What tells a type from others whose bits mean something else."""

@@ -20,6 +20,7 @@ from ..errors import BadElf
 from ..named_tuple import NamedTuple
 from ..printable import some
 from .debug_types import Aggregate, DebugTypes, Enumeration, Field, Prototype
+from .enumerations import compare_enumerations
 from .objects import ObjectFile
 from .recording import Unit
 from .refusals import LAYOUT, SIGNATURE, Refusals
@@ -183,7 +184,11 @@ class _Users:
     def outliving_of(self, key: _Key) -> list[str]:
         """What tells that objects of a type outlive the calls that make them."""
         found = self.outliving[key]
-        if not found and key not in self.with_objects and self.changed[key].kind != "enumeration":
+        old = key[1]
+        if isinstance(old, Enumeration):
+            if not old.is_typed:
+                return ["it has no name, so nothing tells which variables have its values"]
+        elif not found and key not in self.with_objects:
             return ["no function has it as a local variable, so they live elsewhere"]
         return found
 
@@ -226,9 +231,9 @@ def _changed_types(old: DebugTypes, new: DebugTypes) -> dict[str, _Changed]:
     for name, values in old.enumerations.items():
         now = new.enumerations.get(name)
         if now is not None and now != values:
-            differences, harmless = _enumeration_differences(values, now)
-            if differences:
-                found.setdefault(name, _Changed("enumeration", values, differences, harmless))
+            change = compare_enumerations(values, now)
+            if change.differences:
+                found.setdefault(name, _Changed("enumeration", values, change.differences, change.harmless))
     return found
 
 
@@ -236,6 +241,8 @@ def _aggregate_differences(before: Aggregate, after: Aggregate) -> list[str]:
     found = []
     if before.size != after.size:
         found.append(f"size {before.size} -> {after.size}")
+    elif before.alignment < after.alignment:
+        found.append(f"alignment {before.alignment} -> {after.alignment}")
     old, new = _by_name(before.fields), _by_name(after.fields)
     for name, field in old.items():
         other = new.get(name)
@@ -279,27 +286,15 @@ def _same_shape(one: str, other: str) -> bool:
     return one == other or (one[:1] == other[:1] == "*" and (one in _ANYTHING or other in _ANYTHING))
 
 
-def _enumeration_differences(before: Enumeration, after: Enumeration) -> tuple[list[str], bool]:
-    """(what differs, whether nothing that exists can hold a value that means something else now)."""
-    old, new = dict(before.values), dict(after.values)
-    found = [f"{name}: {value} -> {new.get(name, 'gone')}" for name, value in old.items()
-             if new.get(name) != value]
-    found.extend(f"{name}: new -> {value}" for name, value in new.items() if name not in old)
-    if before.size != after.size:
-        return [f"size {before.size} -> {after.size}", *found], False
-    moved = [name for name, value in old.items() if name in new and new[name] != value]
-    # What only counts the others stands last, and no variable has its value.
-    last = before.values[-1][0] if before.values else ""
-    counts = moved == [last] and after.values[-1][0] == last and new[last] - old[last] == len(new) - len(old)
-    return found, not moved or counts or not (before.is_typed or after.is_typed)
-
-
 def _check_variables(old: DebugTypes, new: DebugTypes, unit: str, refusals: Refusals) -> None:
     for name, before in old.variables.items():
         after = new.variables.get(name)
         if after is not None and not _same_shape(before, after):
             refusals.add(LAYOUT, name, f"the variable {name} of {unit} changes from {before} to {after}, and running"
                          " processes have a value in it")
+        elif after is not None and old.alignments[name] < new.alignments[name]:
+            refusals.add(LAYOUT, name, f"the variable {name} of {unit} is to be aligned to {new.alignments[name]}"
+                         " bytes, and in running processes it need not be")
 
 
 def _check_prototypes(old: DebugTypes, new: DebugTypes, exported: set[str], unit: str, refusals: Refusals) -> None:

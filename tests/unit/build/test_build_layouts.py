@@ -183,6 +183,8 @@ def test_objects_that_outlive_a_call_are_found(check):
      "call: *int4(int4) -> *int4(int4, int4) at offset 24, size 8"),
     ("RED, GREEN,", "GREEN, RED,", "color", "RED: 0 -> 1"),
     ("COLORS }", "COLORS = 1L << 40 }", "color", "size 4 -> 8"),
+    ("struct local {", "struct __attribute__((aligned(8))) local {", "local", "alignment 4 -> 8"),
+    ("int from; int to;", "int from __attribute__((aligned(8))); int to;", "local", "alignment 4 -> 8"),
 ])
 def test_what_changes_is_told(check, old, new, name, difference):
     changes, refusals = check((old, new))
@@ -195,11 +197,62 @@ def test_what_changes_is_told(check, old, new, name, difference):
     ("void *any;", "const char *any;"),
     ("GREEN, COLORS", "GREEN, BLUE, COLORS"),
     ("LIMIT = 4", "LIMIT = 5"),
+    ("struct local {", "struct __attribute__((aligned(4))) local {"),
     ("struct opaque;", "struct opaque; struct fresh { int a; }; extern struct fresh *fresh;"),
     ("int peek(struct opaque *o)", "int peek(const struct opaque *o)"),
 ])
 def test_what_is_harmless_is_not_refused(check, old, new):
     assert not check((old, new), exported=["peek", "paint", "log_it"])[1].refused
+
+
+@pytest.mark.parametrize("constants, now, harmless", [
+    ("RED, GREEN, BLUE", "RED, GREEN, BLUE, PINK", True),
+    ("RED, GREEN, BLUE", "RED, GREEN, BLUE, LAST = BLUE", True),
+    ("RED, GREEN, BLUE, LAST = BLUE", "RED, GREEN, BLUE, PINK, LAST = PINK", True),
+    ("RED, GREEN, BLUE", "RED, GREEN, PINK, BLUE", False),
+    ("RED, GREEN, END", "RED, GREEN, BLUE, END", False),
+    ("RED, GREEN", "RED, LIME", False),
+    ("RED, GREEN, BLUE", "RED, BLUE = 2", False),
+    ("RED, NUM_COLORS", "RED, GREEN, NUM_COLORS", True),
+    ("RED, COLOR_MAX", "RED, GREEN, COLOR_MAX", True),
+    ("RED, _LAST", "RED, GREEN, _LAST", True),
+    ("RED, COLOR_MAX", "RED, COLOR_MAX = 5", False),
+    ("RED, COLOR_MAX", "GREEN, RED, COLOR_MAX", False),
+])
+def test_values_of_an_enumeration_go_on_meaning_what_they_meant(check, constants, now, harmless):
+    """Guards values that processes have in variables: seen to fail with a constant that came before the last one."""
+    source = f"enum color {{ {constants} }};\nstatic enum color kept;\n" + """\
+int keep(int value) { kept = value; return value; }
+int kept_color(void) { return kept; }
+"""
+    changes, refusals = check((constants, now), source=source)
+    assert changes["color"].harmless == harmless
+    assert [refusal.name for refusal in refusals.refused] == ([] if harmless else ["color"])
+
+
+def test_a_count_that_grows_is_told(check):
+    """Guards what a reviewer must know: processes may have allocated tables of the old size."""
+    changes, _refusals = check(("GREEN, COLORS", "GREEN, BLUE, COLORS"))
+    assert changes["color"].differences == [
+        "COLORS: 2 -> 3 (a count: what a process has allocated by it keeps its size)", "BLUE: new -> 2"]
+    table = "enum kind { ONE, KINDS };\nint table[KINDS];\nint at(int k) { return table[k]++; }\n"
+    _changes, refusals = check(("ONE, KINDS", "ONE, TWO, KINDS"), source=table)
+    assert "from int4[1] to int4[2]" in refusals.refused[0].what
+
+
+def test_values_of_an_enumeration_without_a_name(check):
+    """Guards variables of another type, such as `int state`, that have such values; seen to fail without a refusal."""
+    source = "enum { IDLE, BUSY };\nint state;\nint work(int v) { if (v) state = BUSY; return state == IDLE; }\n"
+    _changes, refusals = check(("IDLE, BUSY", "IDLE, WAITING, BUSY"), source=source, replaced=["work"])
+    (refusal,) = refusals.refused
+    assert refusal.name == "(of IDLE)" and "nothing tells which variables have its values" in refusal.what
+    assert not check(("IDLE, BUSY", "IDLE, BUSY = 7"), source=source, replaced=["work"])[1].refused
+
+
+def test_a_variable_that_must_be_aligned_more_strictly(check):
+    """Guards code that takes an alignment for granted which the variable of a process need not have."""
+    _changes, refusals = check(("} statistics;", "} statistics __attribute__((aligned(64)));"), replaced=["count"])
+    assert "to be aligned to 64 bytes" in refusals.refused[0].what
 
 
 @pytest.mark.parametrize("old, new, name", [
