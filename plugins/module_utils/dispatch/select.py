@@ -9,10 +9,9 @@ import os
 from collections import Counter
 from fnmatch import fnmatchcase
 
-from ..faults import unexpected
 from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
-from ..process.procfs import process_ids, process_name, read_stat, read_status, require_own_proc
+from ..process.procfs import process_ids, process_name, read_stat, require_own_proc
 from ..trigger.drive import WIDTH
 
 
@@ -87,13 +86,14 @@ def by_turns(chosen) -> list[Chosen]:
 
 
 def _owner_of(pid):
-    """The effective user of process ``pid``, by its number; None: it has ended, or hides that."""
+    """The effective user of process ``pid``, by its number; None: it has ended, or is hidden.
+
+    The kernel gives its directory that owner for this very purpose (task_dump_owner() in fs/proc/base.c), also where
+    the process may not be dumped.
+    """
     try:
-        return read_status(pid).uid
-    except ProcessError:
-        return None
-    except Exception as error:  # noqa: BLE001 - nothing that a process shows may end the run
-        unexpected(error, f"process {pid}")
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
         return None
 
 

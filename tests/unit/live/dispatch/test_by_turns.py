@@ -10,11 +10,10 @@ import signal
 
 import pytest
 
-from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch import select
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.dispatch import dispatch
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.result import PATCH
 from ansible_collections.libpulp.livepatch.plugins.module_utils.dispatch.select import Chosen, Selection, by_turns
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.errors import ProcessGone
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_status
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import WIDTH
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
@@ -35,7 +34,7 @@ def test_each_user_has_a_turn():
                 os._exit(0)
             children.append(child)
         for child in children:
-            while os.stat(f"/proc/{child}").st_uid == 0:
+            while read_status(child).uid == 0:
                 pass
         chosen = [Chosen(pid, False) for pid in sorted(children)]
         ordered = by_turns(chosen)
@@ -51,20 +50,6 @@ def test_each_user_has_a_turn():
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-
-
-def test_user_that_nobody_can_tell(monkeypatch, faults_met):
-    """Guards the run, which is not to end before it has begun; seen to end it, with KeyError."""
-    def read_status(pid):
-        if pid == 7:
-            raise KeyError("Uid")
-        raise ProcessGone(pid, "it has ended")
-
-    monkeypatch.setattr(select, "read_status", read_status)
-    chosen = [Chosen(pid, False) for pid in range(1, 2 * WIDTH)]
-    assert by_turns(chosen) == chosen
-    assert "KeyError" in faults_met[0]
-    faults_met.clear()
 
 
 def test_one_behind_many_that_never_answer(padded, start, monkeypatch, calls):
