@@ -240,6 +240,10 @@ def _resolve_target(
             f"{where}{image.name} also has {clone}, a copy of {function.old} that is not replaced"
             for clone in resolver.clones(function.old)
         )
+        if resolver.may_have_other_parameters(function.old):
+            warnings.append(
+                f"{where}{function.old} of {image.name} is local, and clang compiles local functions without parameters"
+                f" that they do not use: see in the code of its callers whether they pass what {function.new} takes")
     resolver.require_registers_kept(patch, pairs, dict(wanted.values()))
     resolver.require_stack_aligned(patch, pairs, dict(wanted.values()))
     described = sorted((Guard(name, *found[address]) for name, address in guards), key=lambda guard: guard.offset)

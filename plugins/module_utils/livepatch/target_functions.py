@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # What compilers append to the name of a copy that they made of a function.
 _CLONE_SUFFIXES = (".constprop.", ".isra.", ".part.")
+_LOCAL = "STB_LOCAL"
 
 
 class OldFunction(NamedTuple):
@@ -129,6 +130,13 @@ class TargetFunctions:
     def clones(self, name: str) -> list[str]:
         """The names of the copies that the compiler made of the function ``name``."""
         return sorted(other for other in self.symbols if other.startswith(tuple(name + s for s in _CLONE_SUFFIXES)))
+
+    def may_have_other_parameters(self, name: str) -> bool:
+        """Whether the function ``name`` may lack parameters that its source has, as clang drops those of local ones."""
+        if any(symbol.binding != _LOCAL for symbol in self.symbols.get(name, ()) if is_function(symbol)):
+            return False
+        compilers = self.image.section(".comment")
+        return compilers is not None and b"clang" in self.image.section_data(compilers)
 
     def refused(self, name: str, where: str, why: str) -> NotPatchable:
         """A NotPatchable that says why the function called ``name`` can't be replaced."""

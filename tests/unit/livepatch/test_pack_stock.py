@@ -235,3 +235,18 @@ def test_where_capstone_is_missing(target, patch, tmp_path):
     assert done.returncode == 1
     assert "the Python module capstone is missing" in done.stderr and "python3-capstone" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("compiler", "function", "warned"), [
+    ("clang", "local", True), ("clang", "user", False), ("gcc", "local", False)])
+def test_parameters_that_the_compiler_may_have_dropped(compile_library, patch, compiler, function, warned):
+    """clang passes the pointer in the first register; a replacement took what it found there for ``unused``."""
+    target = compile_library(
+        "struct s { int a, b; };\n"
+        "static __attribute__((noinline)) int local(int unused, const struct s *p, int k)\n"
+        "{ for (int i = 0; i < k; i++) if (p->b == i * i) return k + 7; return p->b * k; }\n"
+        "int user(int a, struct s *p) { if (a == 5) return 1; return local(a, p, 3) + local(a, p, a); }\n",
+        name="target.so", padding=(), compiler=compiler)
+    names = [symbol.name for symbol in ElfImage.open(target).symbols() if symbol.name.startswith(function)]
+    result = pack(describe(str(patch), str(target), {names[0]: "new_one"}))
+    assert any(f"{function} of {target} is local, and clang" in warning for warning in result.warnings) == warned
