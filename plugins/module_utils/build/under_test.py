@@ -294,7 +294,7 @@ class _Run:
         found = has_executed(pid, [path for livepatch in self.livepatches for path in livepatch.mapped_as])
         if found:
             self.reached.add(pid)
-        elif found is None and not has_ended(pid):
+        elif found is None and pid in self.patched and not has_ended(pid):
             self.is_told = False
 
     def patch(self, pid: int, started: int | None, livepatches: list[_Tested]) -> None:
