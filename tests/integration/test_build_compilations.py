@@ -108,3 +108,14 @@ def test_where_a_library_changes_programs_are_not_compared(compilations):
     assert any(" app " in warning for warning in report["warnings"])
     # The Makefile does not know the header, so these are the shadow objects of fix.c and user.c, before and after.
     assert count == OTHERS + len(("fix", "user", "app", "unused")) + 4
+
+
+def test_a_make_that_has_started_us_is_nothing_to_the_package(compilations, monkeypatch):
+    """A variable of its command line is no variable of the package's.  Seen to fail: *No rule for 'none'*."""
+    monkeypatch.setenv("MAKELEVEL", "1")
+    monkeypatch.setenv("MAKEFLAGS", "k -- PARTS=none")
+    answer, _count = compilations("fix.c", "+ v;", "+ v + (v > 1000);")
+    assert answer.status == 0, str(answer)
+    monkeypatch.setenv("MAKEFLAGS", " -j3 --jobserver-auth=fifo:/nonexistent")
+    answer, count = compilations("fix.c", "+ v;", "+ v + (v > 1000);")
+    assert (answer.status, count) == (0, 0), str(answer)

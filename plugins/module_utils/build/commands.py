@@ -15,6 +15,18 @@ from .errors import BuildFailed
 from .limits import LOOK_SECONDS, Limits
 
 _SHOWN = 1500
+# GNU make manual, 5.7.2: what a make(1) hands down to those that its rules start.
+_OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKE_TERMOUT", "MAKE_TERMERR")
+
+
+def inherited_environment() -> dict[str, str]:
+    """Our environment, but for what a make(1) that has started us means for its own rules.
+
+    Its flags hold variables of its command line, which would replace those of the package, and a job server that is
+    none of the package's.
+    """
+    of_make = _OF_MAKE if "MAKELEVEL" in os.environ else ()
+    return {name: value for name, value in os.environ.items() if name not in of_make}
 
 
 def run(command: Sequence[str], what: str, package: str = "binutils", directory: str | None = None,

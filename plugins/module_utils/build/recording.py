@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import FileProblem
 from ..named_tuple import NamedTuple
 from . import archives, compiler_wrapper
+from .commands import inherited_environment
 from .compiler_wrapper import COMPILERS, EARLIER, LINKERS, RECORDS, STRIPPERS, WRAPPERS, name_of_program
 from .errors import BuildFailed
 from .interposition import write_interposer
@@ -140,7 +141,7 @@ def recording_environment(wrappers: str, records: str, once: bool = False, earli
         What has not changed since is not compiled a second time once more.
     """
     os.makedirs(records, exist_ok=True)
-    environment = dict(os.environ)
+    environment = inherited_environment()
     # What the command `ulp` itself was started with is nothing to the build.
     environment.pop("LD_PRELOAD", None)
     if earlier is not None and not any(os.pathsep in path for path in earlier):

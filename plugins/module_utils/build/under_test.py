@@ -39,7 +39,7 @@ from ..trigger import outcome
 from ..trigger.borrowing.delivery import MAPPED_AS
 from ..trigger.options import Options
 from ..trigger.trigger import Trigger
-from .commands import last_lines, run
+from .commands import inherited_environment, last_lines, run
 from .errors import BuildFailed
 from .limits import Limits
 
@@ -167,7 +167,7 @@ def run_under(livepatches: list[str], command: str, directory: str, libraries: l
         listener.bind(f"{place}/gate")
         listener.listen(128)
         path = os.pathsep.join([*libraries, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
-        environment = {**os.environ, "LD_PRELOAD": f"{os.path.abspath(runtime)} {gate}",
+        environment = {**inherited_environment(), "LD_PRELOAD": f"{os.path.abspath(runtime)} {gate}",
                        "ULP_TEST_GATE": f"/proc/{os.getpid()}/fd/{place.rpartition('/')[2]}/gate"}
         if path:
             environment["LD_LIBRARY_PATH"] = path

@@ -26,7 +26,7 @@ from ..atomic_file import read_file
 from ..errors import FileProblem
 from ..named_tuple import NamedTuple
 from . import compiler_wrapper
-from .commands import last_lines, run, run_logged
+from .commands import inherited_environment, last_lines, run, run_logged
 from .compiling_again import Reached, after_diff, reached_by
 from .errors import BuildFailed
 from .limits import Limits
@@ -210,7 +210,7 @@ class WorkTree:
 
 def relevant_environment() -> dict[str, str]:
     """What of the environment a build depends on."""
-    return {name: value for name, value in os.environ.items()
+    return {name: value for name, value in inherited_environment().items()
             if name.endswith("FLAGS") or name.startswith("DEB_") or name in ("PATH", "CC", "CXX", "LD", "AR")}
 
 
