@@ -220,6 +220,11 @@ class Dealer:
             reason = self._guard.reason(task.pid)
         except (ProcessGone, ProcessDead):
             return Found(ended=True)
+        except MissingDependency:
+            raise
+        except UlpError:
+            # It has no runtime, say, as it was being given that: what is known stands.
+            return Found()
         if reason is None or task.named:
             return Found()
         return Found(self._rows(Row(task.pid, name_of(task.pid), outcome.EXCLUDED, reason)))

@@ -28,6 +28,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs i
 )
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.random_bytes import random_bytes
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.bootstrap import Bootstrap
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement import applicability
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import exchange
@@ -133,6 +134,18 @@ def test_request_is_carried_out_although_nobody_waits_for_it(padded, start, stuc
     row = rows_of(dispatch(padded.livepatch, PATCH, pids(victim), PATIENT))[victim.pid]
     assert (row.outcome, row.changed) == ("patched", True)
     assert victim.ask("answer") == "5001"
+
+
+def test_process_that_was_being_attached_to_when_the_tools_hang(padded, start, stuck, runtime):
+    """Guards the look at what has become of it: there is no runtime to be asked. Seen to fail: it ended the run."""
+    victim, other = start(padded, preload=False), start(padded)
+    stuck(victim, Bootstrap, "run", lambda bootstrap: bootstrap.pid)
+    options = PATIENT._replace(runtime=str(runtime / "libpulp.so"))
+    rows = rows_of(dispatch(padded.livepatch, PATCH, pids(victim, other), options))
+    assert (rows[victim.pid].outcome, rows[victim.pid].changed) == ("failed", True)
+    assert "whether it has carried that out cannot be told" in rows[victim.pid].reason
+    assert rows[other.pid].outcome == "patched"
+    assert victim.ask("answer") == "20"
 
 
 def test_process_that_ends_when_nobody_waits_for_its_answer(padded, start, monkeypatch):
