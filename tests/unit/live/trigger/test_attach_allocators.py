@@ -13,7 +13,12 @@ from test_attach_killed import code_of_c_library, runtimes, signal_masks, until_
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import bootstrap
 
-JEMALLOC = Path("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2")
+DIRECTORY = Path("/usr/lib/x86_64-linux-gnu")
+LIBRARIES = {
+    "jemalloc": DIRECTORY / "libjemalloc.so.2",
+    "tcmalloc": DIRECTORY / "libtcmalloc_minimal.so.4",
+    "mimalloc": DIRECTORY / "libmimalloc.so.2",
+}
 # Generous: the threads share the processors with everything else.
 SECONDS = 60
 # A malloc with a lock, which comes with the program or with a library. Pieces are powers of two, and are used again.
@@ -88,16 +93,15 @@ def fixture_own(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["compute", "allocate"])
-@pytest.mark.parametrize("whose", ["jemalloc", "own"])
+@pytest.mark.parametrize("whose", [*LIBRARIES, "own"])
 def test_allocator_of_a_library(whose, mode, busy, own, padded, runtime, trigger, tmp_path):
     """A thread in the allocator is not at a safe point, wherever that is; one that computes beside it is.
 
     Seen to fail (own, allocate: the thread waits for ever for the lock that it holds) with the allocators of libraries
     left out of the grounds.
     """
-    library = JEMALLOC
+    library = LIBRARIES.get(whose, tmp_path / "libown.so")
     if whose == "own":
-        library = tmp_path / "libown.so"
         compiled("-fPIC", "-shared", "-fno-builtin", "-pthread", own, "-o", library)
     victim = busy(mode, 2, LD_PRELOAD=str(library))
     masks = signal_masks(victim)
