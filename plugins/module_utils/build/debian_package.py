@@ -32,13 +32,14 @@ _PATCHES = os.path.join("debian", "patches")
 
 
 def debian_package(what: str, leave_out: tuple[str, ...], work: str, progress: Callable[[str], None],
-                   in_root: bool = False) -> SourcePackage:
+                   install: str | None = None) -> SourcePackage:
     """A source package of Debian, ready to be built.
 
     :param what: ``NAME`` or ``NAME=VERSION``, for apt; the path of a ``.dsc``; or an unpacked source package.
     :param leave_out: names of patches of its series to build it without.
     :param work: directory for what is fetched and unpacked.
-    :param in_root: whether this is a root that was entered, whose packages are installed from without.
+    :param install: the command that installs packages in the root that was entered, without their names; None: this is
+        the build host itself.
     :raises BuildFailed: there is no such package or patch, a patch does not apply without another, or packages that
         it is built with are missing.
     """
@@ -54,7 +55,7 @@ def debian_package(what: str, leave_out: tuple[str, ...], work: str, progress: C
     directory = unpacked(os.path.join(work, "source"), repr((source, key, leave_out)),
                          lambda path: _unpack(source, path, leave_out, progress))
     name, version = _identity(directory)
-    _require_build_dependencies(directory, f"{name} {version}", in_root)
+    _require_build_dependencies(directory, f"{name} {version}", install)
     left_out = chosen_patches(leave_out, _series(directory + os.sep + _PATCHES, "series.before"), name)
     return SourcePackage(
         name, version, directory, _command(), [os.path.join(directory, _PATCHES, patch) for patch in left_out],
@@ -224,7 +225,18 @@ def _series(patches: str, file: str) -> list[str]:
 # ------------------------------------------------------------------- build
 
 
-def _require_build_dependencies(directory: str, package: str, in_root: bool) -> None:
+def required_packages(output: str) -> list[str]:
+    """The names of packages that dpkg-checkbuilddeps(1) misses: of alternatives the first, without a version.
+
+    A package that must not be there is none of them.
+    """
+    wanted = " ".join(re.findall(r"[Uu]nmet build dependencies: (.*)", output))
+    relations = re.sub(r"\([^)]*\)|\[[^]]*\]|<[^>]*>", " ", wanted)
+    first = re.sub(r"(\|\s*\S+\s*)+", " ", relations)
+    return list(dict.fromkeys(word.partition(":")[0] for word in first.split()))
+
+
+def _require_build_dependencies(directory: str, package: str, install: str | None) -> None:
     # Those of the environment as well, which the build has.
     profiles = ",".join([*_PROFILES.split(), *os.environ.get("DEB_BUILD_PROFILES", "").split()])
     done = subprocess.run(["dpkg-checkbuilddeps", "-B", f"-P{profiles}",
@@ -234,9 +246,10 @@ def _require_build_dependencies(directory: str, package: str, in_root: bool) -> 
     output = done.stdout.decode("utf-8", "replace")
     missing = [found.strip() for found in _MISSING.findall(output)]
     if missing:
+        command = (f"as root: apt-get --arch-only -P{profiles} build-dep {directory}" if install is None else
+                   f"there: {install} {' '.join(required_packages(output))}")
         raise BuildFailed(
             f"{package} cannot be built here, since packages that it is built with are not installed:"
-            f" {', '.join(missing)}; install them "
-            + ("there" if in_root else f"as root: apt-get --arch-only -P{profiles} build-dep {directory}"))
+            f" {', '.join(missing)}; install them {command}")
     if done.returncode:
         raise BuildFailed(f"cannot tell what {package} is built with: {output.strip()[-400:]}")

@@ -23,7 +23,8 @@ class Order(NamedTuple):
 
     ``runtime`` is the path of libpulp.so for the proof, None for no proof; ``build_timeout`` is in seconds,
     ``build_space`` in GiB.
-    ``built_in`` says which root it is built in, if any, and ``system``, by a digest, what is installed there.
+    ``built_in`` says which root it is built in, if any, ``system``, by a digest, what is installed there, and
+    ``install`` is the command that installs packages there, without their names.
     """
 
     output: str
@@ -49,6 +50,7 @@ class Order(NamedTuple):
     test: str | None = None
     built_in: str | None = None
     system: str = ""
+    install: str | None = None
 
 
 def require_user(order: Order) -> None:
@@ -122,7 +124,7 @@ def _source(order: Order, work: str, progress: Callable[[str], None]) -> tuple[R
     if order.srpm is not None:
         package = rpm_package(order.srpm, order.without_patch, work, progress)
     else:
-        package = debian_package(str(order.debian), order.without_patch, work, progress, order.built_in is not None)
+        package = debian_package(str(order.debian), order.without_patch, work, progress, order.install)
     diffs = [package.patch(diff) for diff in order.diff] or package.left_out
     return Recipe(package.directory, package.command, "", order.build_timeout, order.build_space,
                   once=True, inside=package.inside), diffs, package.origin

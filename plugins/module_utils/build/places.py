@@ -128,7 +128,8 @@ def _build_in(root: Root, order: Order, commands: Sequence[str], running: Sequen
         enter(root, readable, [work])
         require_system(root, programs)
         name = system_name()
-        mine = order._replace(system=system_digest(), built_in=f"{root.name} ({name})" if name else root.name)
+        mine = order._replace(system=system_digest(), built_in=f"{root.name} ({name})" if name else root.name,
+                              install=root.install)
         unproved = _without_runtime(root, order)
         if unproved:
             mine = mine._replace(runtime=None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -73,6 +74,12 @@ class Root(NamedTuple):
     def name(self) -> str:
         """What messages call it."""
         return f"the image {self.image}" if self.image is not None else f"the root {self.directory}"
+
+    @property
+    def install(self) -> str:
+        """The command that installs Debian packages there, without their names; an image is made anew with it."""
+        chroot = f"chroot {shlex.quote(self.directory)} " if self.image is None else ""
+        return f"{chroot}apt-get install --no-install-recommends"
 
 
 def require_root(directory: str) -> str:
@@ -254,8 +261,7 @@ def require_system(root: Root, programs: Sequence[tuple[str, str]]) -> None:
         missing["python3"] = None
     if missing:
         raise BuildFailed(f"it lacks what a build takes: install there {', '.join(sorted(missing))}" + (
-            f" (chroot {root.directory} apt-get install {' '.join(sorted(missing))})"
-            if root.image is None and shutil.which("apt-get") else ""))
+            f" ({root.install} {' '.join(sorted(missing))})" if shutil.which("apt-get") else ""))
     # What wrappers and trial processes run with.
     sys.executable = str(python)
 
