@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Iterator
 
-from ..arch.disassembly import direct_target, is_jump, is_padding, may_lead_to, operation, outline
+from ..arch.disassembly import direct_target, is_jump, is_padding, loaded_address, may_lead_to, operation, outline
 from ..arch.elf_format import R_IRELATIVE
 from ..elf.code_addresses import near_addresses
 from ..elf.symbols import is_function
@@ -61,7 +61,8 @@ class Code:
                 self.resolver_names[symbol.name] = symbol.value
         self.exported = {symbol.value for symbol in image.dynamic_symbols() if symbol.defined}
         self.begins = sorted({*self._starts, *self.functions})
-        self.taken = near_addresses(image).union(image.relative_addresses().values())
+        self._relative = image.relative_addresses()
+        self.taken = near_addresses(image).union(self._relative.values())
         self.calls: dict[int, list[int]] = defaultdict(list)
         self.jumps: dict[int, list[int]] = defaultdict(list)
         self.last: dict[int, str] = {}
@@ -105,8 +106,24 @@ class Code:
     def table_targets(self, extent: Extent) -> set[int]:
         """Where in an Extent the jumps of its switches may lead."""
         if extent.start not in self._tables:
-            self._tables[extent.start] = table_targets(self.image, extent.start, extent.end)
+            self._tables[extent.start] = table_targets(
+                self.image, extent.start, extent.end, self._relative)
         return self._tables[extent.start]
+
+    def may_jump_to_start(self, extent: Extent) -> bool:
+        """Whether an Extent computes where it begins, and jumps to what it has computed.
+
+        So does ``goto *(&&first + distances[i])``: the distances are not those from their table.
+        """
+        if extent.start not in self.taken:
+            return False
+        taken = jumps = False
+        for address, size, mnemonic, operands in outline(*self.read(extent)):
+            if is_jump(mnemonic):
+                jumps = jumps or direct_target(operands) is None
+            elif loaded_address(mnemonic, operands, address + size) == extent.start:
+                taken = True
+        return taken and jumps
 
     def _is_part(self, extent: Extent, parts: list[Extent]) -> bool:
         if extent.start in self.calls or extent.start in self.exported or extent.start in self.taken:

@@ -148,7 +148,7 @@ class SiteFinder:
         for source in self.code.jumps.get(extent.start, ()):
             if self.code.at(source) in parts:
                 raise Unmovable("it jumps back to its own start, the head of a loop")
-        if extent.start in tables:
+        if extent.start in tables or self.code.may_jump_to_start(extent):
             raise Unmovable("it jumps back to its own start, the head of a loop")
         for target in self.code.reached(extent.start + 1, extent.end):
             for source in self.code.entering(target):

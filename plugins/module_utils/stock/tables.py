@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Iterator
+from typing import Iterator, Mapping
 
 from ..arch.disassembly import direct_target, is_jump, loaded_address, outline, table_address
 from ..elf.image import PF_X, ElfImage
@@ -16,12 +16,13 @@ _DISTANCE = struct.Struct("<i")
 _ADDRESS = struct.Struct("<Q")
 
 
-def table_targets(image: ElfImage, start: int, end: int) -> set[int]:
+def table_targets(image: ElfImage, start: int, end: int, relative: Mapping[int, int]) -> set[int]:
     """Where in a function the jumps of its switches may lead: they go by tables of distances or addresses.
 
     :param image: ElfImage.
     :param start: the link-time address of the function.
     :param end: the address behind it.
+    :param relative: what image.relative_addresses() gives: some linkers leave the words themselves empty.
     :return: set of link-time addresses; empty for a function without computed jumps.
     """
     tables = set()
@@ -42,7 +43,8 @@ def table_targets(image: ElfImage, start: int, end: int) -> set[int]:
             if not start <= table + distance < end:
                 break
             found.add(table + distance)
-        for (address,) in _entries(image, table, _ADDRESS):
+        for index, (word,) in enumerate(_entries(image, table, _ADDRESS)):
+            address = relative.get(table + index * _ADDRESS.size, word)
             if not start <= address < end:
                 break
             found.add(address)

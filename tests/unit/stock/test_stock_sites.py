@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -58,6 +59,9 @@ CASES = {
     "switch_head": ("mov %edi, %edi\nlea table(%rip), %rdx\nmovslq (%rdx, %rdi, 4), %rax\nadd %rdx, %rax\n"
                     "jmp *%rax\n9: ret\n.pushsection .rodata\ntable: .long switch_head - table, 9b - table\n"
                     ".popsection", "the head of a loop"),
+    "computed_head": ("add $3, %esi\nmovzbl (%rdi), %eax\nlea distances(%rip), %rcx\nmovslq (%rcx, %rax, 4), %rax\n"
+                      "lea computed_head(%rip), %rdx\nadd %rdx, %rax\njmp *%rax\n9: ret\n.pushsection .rodata\n"
+                      "distances: .long 0, 9b - computed_head\n.popsection", "the head of a loop"),
     "entered": (f"xor %eax, %eax\n.Linside: inc %eax\n{FAR}\nret", "enters it behind its start"),
     "enters": (f"mov %edi, %eax\n{FAR}\njmp .Linside", ["pun 0", "wide 0", "short 0"]),
     "undecodable": (".byte 0x06, 0x06\nret", "its first instruction cannot be decoded"),
@@ -110,6 +114,22 @@ def test_assembled_functions(assembled, name):
         assert list(dict.fromkeys(f"{site.kind} {site.offset - address}" for site in found.sites)) == expected, found
         assert sum(site.kind == "short" for site in found.sites) <= 4
         assert found.refusal is None
+
+
+@pytest.mark.parametrize("linker", ["bfd", "lld"])
+def test_table_of_addresses(linker, tmp_path):
+    """lld leaves the words empty, and only the relocations tell: seen to find a site at the head of the loop."""
+    if not shutil.which(f"ld.{linker}"):
+        pytest.skip(f"ld.{linker} is not installed")
+    (tmp_path / "table.s").write_text(
+        ".globl f\n.type f, @function\n.p2align 4\nf: .cfi_startproc\nadd $3, %esi\nlea table(%rip), %rdx\n"
+        "mov (%rdx, %rdi, 8), %rax\njmp *%rax\n9: ret\n.cfi_endproc\n.size f, . - f\n"
+        '.section .data.rel.ro, "aw"\ntable: .quad 9b, f\n.section .note.GNU-stack, "", @progbits\n', encoding="utf-8")
+    subprocess.run(["gcc", "-shared", "-nostdlib", "-Wl,-Bsymbolic", f"-fuse-ld={linker}", "-o", tmp_path / "table.so",
+                    tmp_path / "table.s"], check=True)
+    image = ElfImage.open(tmp_path / "table.so")
+    (address,) = {symbol.value for symbol in image.symbols() if symbol.name == "f"}
+    assert "the head of a loop" in (SiteFinder(image, all_symbols(image)).find([address])[address].refusal or "")
 
 
 # Of the gap between them a jump in either leads anywhere; of what is around, none is within reach.
