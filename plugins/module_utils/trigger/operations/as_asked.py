@@ -24,7 +24,7 @@ def looking_and_settling(job, subject, success):
     if not row.threads_pending or job.options.check:
         return row
     # In most processes no thread is pending: these need not wait for what borrows one.
-    from ...process.subject import require_available
+    from ...process.subject import has_ended, require_available
     from ...tracee.requests import require_binding
     from ..borrowing.room import require_memory
     from ..borrowing.seccomp_check import require_no_strict_thread
@@ -36,6 +36,8 @@ def looking_and_settling(job, subject, success):
         require_no_strict_thread(subject.pid)
         require_memory(subject)
     except UlpError:
+        if has_ended(subject.pid):
+            raise
         # No thread can be borrowed: what was found stands.
         return row
     return (yield from settle_threads(job, subject, row, success))

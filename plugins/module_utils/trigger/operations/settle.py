@@ -17,8 +17,9 @@ import time
 from ... import abi
 from ...errors import UlpError
 from ...named_tuple import NamedTuple
-from ...process.errors import ProcessGone
+from ...process.errors import ProgramReplaced
 from ...process.hooks import hooks_of
+from ...process.subject import has_ended
 from ..borrowing.borrow import Borrower
 from ..borrowing.leave import Interrupted, Vetoed
 from ..judgement.progress import look, renewed
@@ -55,6 +56,8 @@ def settle_threads(job, subject, row, success):
     :param row: the Row that says what was seen of them.
     :param success: the outcome when no thread is pending.
     :return: Row.
+    :raises ProgramReplaced: the process is another program by now.
+    :raises UlpError: it has ended, and threads of it were pending.
     """
     changed = row.changed
     try:
@@ -66,8 +69,10 @@ def settle_threads(job, subject, row, success):
             row = yield from verdict_by_reading(job, (yield from renewed(subject)), success)
         row = row._replace(held_us=held_us, changed=changed)
         return (yield from _with_failure(job, subject, row, settled.failure)) if settled.failure else row
-    except UlpError:
-        # The process has ended, or a veto or a signal came: what was done before stands.
+    except UlpError as error:
+        if row.threads_pending > 0 if has_ended(subject.pid) else isinstance(error, ProgramReplaced):
+            raise
+        # A veto or a signal came, or the process had all when it ended: what was done before stands.
         return row
 
 
@@ -75,9 +80,11 @@ def _settled(job, subject):
     """The Settling of all threads; a generator."""
     try:
         return (yield from settling(subject, job.patch_in(subject), job.livepatch, job.files, job.options))
-    except (ProcessGone, Interrupted, Vetoed):
+    except (ProgramReplaced, Interrupted, Vetoed):
         raise
     except UlpError as error:
+        if has_ended(subject.pid):
+            raise
         return Settling(False, None, failure=str(error))
 
 

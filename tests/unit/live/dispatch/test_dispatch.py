@@ -38,7 +38,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs i
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import has_ended
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import carry_out
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import carry_out, settle
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
 
 NO_PID = 2 ** 22 + 1
@@ -195,6 +195,33 @@ def test_process_that_ends_while_it_is_waited_for(padded, start, monkeypatch, op
     assert result.failures == []
     # It was asked to have the livepatch, and nobody can say that it has.
     assert [row.pid for row in result.unmet] == (by_number and operation != REVERT) * [victim.pid]
+
+
+@pytest.mark.parametrize("attached", [False, True])
+@pytest.mark.parametrize("operation", [PATCH, REVERT])
+def test_process_that_ends_while_its_threads_are_settled(padded, start, monkeypatch, runtime, operation, attached):
+    """Guards a session that ends right after the livepatch has come, with nobody waiting for its threads.
+
+    Seen to fail with the row pending, which says to apply the livepatch again: to a process that is not there.
+    """
+    victim = start(padded, preload=not attached)
+    options = Options(attach=True, runtime=str(runtime / "libpulp.so"))
+    selection = Selection(names=("app",))
+    if operation == REVERT:
+        dispatch(padded.livepatch, PATCH, selection, options)
+
+    def settling(*arguments):
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait(lambda: has_ended(victim.pid), "it has ended")
+        return original(*arguments)
+
+    original = settle.settling
+    monkeypatch.setattr(settle, "settling", settling)
+    result = dispatch(padded.livepatch, operation, selection, options)
+    (row,) = result.rows
+    assert (row.outcome, row.threads_pending, row.changed) == ("not_applicable", 0, True), row
+    assert row.reason == f"process {victim.pid} (app) ended while it was being dealt with"
+    assert result.failures == []
 
 
 def test_process_that_ends_while_it_is_attached_to(padded, start, monkeypatch, runtime):
