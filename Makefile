@@ -216,7 +216,7 @@ check-roles: venv build ## roles in systemd containers, processes of containers 
 	$(PYTEST) tests/roles
 
 .PHONY: check-programs
-check-programs: packages-check-build-containers-programs venv build collection-path ## nginx, redis, Python, Node, Java, Go, PostgreSQL, sshd as they are, under load; Debian 13 (not part of check)
+check-programs: packages-check-build-containers-programs venv build collection-path ## nginx, redis, Python, Node, Java, Go, PostgreSQL, memcached, Apache, Erlang, sshd as they are, under load; Debian 13 (not part of check)
 	$(APART) $(PYTEST) tests/programs --ignore=tests/programs/test_debian13.py
 	$(PYTEST) tests/programs/test_debian13.py
 

@@ -70,6 +70,26 @@ class Redis:
         return self.stream.readline().strip()
 
 
+class Memcached:
+    """The same; the server sends an answer from several places of its memory at once."""
+
+    def __init__(self, port, page):
+        self.stream = socket.create_connection(("127.0.0.1", port), PATIENCE).makefile("rw", newline="")
+        self.header = f"VALUE page 0 {len(page)}"
+        assert self.line(f"set page 0 0 {len(page)}\r\n{page}") == "STORED"
+
+    def line(self, command):
+        self.stream.write(command + "\r\n")
+        self.stream.flush()
+        return self.stream.readline().strip()
+
+    def ask(self):
+        assert self.line("get page") == self.header
+        answer = self.stream.readline().strip()
+        assert self.stream.readline() == "END\r\n"
+        return answer
+
+
 class Postgres:
     """The same, by psql; the server has a process for it."""
 

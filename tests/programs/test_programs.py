@@ -18,13 +18,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from clients import Clients, Gzip, Http, Postgres, Redis
+from clients import Clients, Gzip, Http, Memcached, Postgres, Redis
 from harness.library import WARNINGS, run
 from harness.livepatch import APPLIED, NOT_APPLIED
 from harness.paths import RUNTIME
 from harness.polling import wait_until
 
 HERE = Path(__file__).resolve().parent
+ERLANG = HERE / "server.erl"
 LIBRARIES = Path("/lib/x86_64-linux-gnu")
 # {livepatch: (source, {library: lines of the description})}
 LIVEPATCHES = {
@@ -34,6 +35,7 @@ LIVEPATCHES = {
     "expat_and_zlib": ("patch_libraries.c", {
         "libexpat.so.1": ["XML_GetCurrentLineNumber:new_line_number", "guard XML_Parse"],
         "libz.so.1": ["adler32:new_adler32"]}),
+    "sending": ("patch_sending.c", {"libc.so.6": [f"{name}:new_{name}" for name in ("send", "sendmsg", "writev")]}),
 }
 CYCLES = int(os.environ.get("ULP_TEST_CYCLES", "20"))
 CLIENTS = 4
@@ -54,6 +56,29 @@ http {{
     keepalive_requests 1000000;
     server {{ listen 127.0.0.1:{port}; root {directory}; }}
 }}
+"""
+APACHE = """
+ServerRoot {directory}
+ServerName localhost
+PidFile {directory}/pid
+DefaultRuntimeDir {directory}
+ErrorLog {directory}/error.log
+Mutex posixsem
+User www-data
+Group www-data
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+Listen 127.0.0.1:{port}
+DocumentRoot {directory}
+EnableSendfile Off
+MaxKeepAliveRequests 0
+# Two processes of eight threads each, and never more or fewer.
+StartServers 2
+ServerLimit 2
+ThreadsPerChild 8
+MaxRequestWorkers 16
+MinSpareThreads 1
+MaxSpareThreads 16
 """
 
 
@@ -216,9 +241,12 @@ class PostgresServer(Server):
         shutil.rmtree(self.directory)
 
     def pids(self):
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         # The server's helpers, too, which live in the signal handler that has forked them.
-        return [self.process.pid, *(int(pid) for pid in children if _stays(pid))]
+        return [self.process.pid, *(pid for pid in _children(self.process.pid) if _stays(pid))]
+
+
+def _children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _stays(pid):
@@ -229,8 +257,53 @@ def _stays(pid):
         return False
 
 
+class Sending(Server):
+    """Sends a page that the livepatch changes on the way."""
+
+    livepatch = "sending"
+    old, new = "old page", "new page"
+
+
+class MemcachedServer(Sending):
+    def command(self):
+        return ["memcached", "-l", "127.0.0.1", "-p", str(self.port), "-u", "nobody"]
+
+    def client(self):
+        return Memcached(self.port, self.old)
+
+
+class Apache(Sending):
+    """A process that has forked two others, each with threads that serve and one that listens."""
+
+    def command(self):
+        # Those of pytest are root's alone.
+        self.directory = Path(tempfile.mkdtemp(prefix="livepatch-"))
+        self.directory.chmod(0o755)
+        (self.directory / "file").write_text(self.old)
+        configuration = self.directory / "apache.conf"
+        configuration.write_text(
+            APACHE.format(directory=self.directory, port=self.port, modules="/usr/lib/apache2/modules"))
+        return ["/usr/sbin/apache2", "-D", "FOREGROUND", "-f", configuration]
+
+    def pids(self):
+        return [self.process.pid, *_children(self.process.pid)]
+
+    def end(self):
+        super().end()
+        shutil.rmtree(self.directory)
+
+
+class Erlang(Sending):
+    # What it compiles when it loads a module has none, and its schedulers run that.
+    unwinds = False
+
+    def command(self):
+        return ["erl", "-noshell", "-noinput", "-eval", ERLANG.read_text(), "-extra", str(self.port)]
+
+
 SERVERS = {"python3": Python, "python3-expat-zlib": PythonOnExpat, "nginx": Nginx, "nginx-zlib": NginxOnZlib,
-           "redis-server": RedisServer, "node": Node, "java": Java, "postgres": PostgresServer, "go": Go}
+           "redis-server": RedisServer, "node": Node, "java": Java, "postgres": PostgresServer, "go": Go,
+           "memcached": MemcachedServer, "apache2": Apache, "erlang": Erlang}
 
 
 @pytest.fixture(scope="module", name="packed")
@@ -344,6 +417,6 @@ def test_helpers_of_postgres(packed, preforked, tmp_path):
 
 def test_each_program_is_there():
     """A program that is missing fails here, and is not left out in silence."""
-    missing = [name for name in ("nginx", "redis-server", "node", "java", "psql", "go")
+    missing = [name for name in ("nginx", "redis-server", "node", "java", "psql", "go", "memcached", "apache2", "erl")
                if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")]
     assert not missing and POSTGRES
