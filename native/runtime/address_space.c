@@ -64,7 +64,9 @@ void ulp_copy_ends(void)
 
 bool ulp_copy(void *into, uint64_t from, uint64_t size)
 {
-	if (__atomic_load_n(&copier.thread, __ATOMIC_ACQUIRE) == ulp_thread_pointer()) {
+	/* A child that was forked meanwhile has these words, and maybe a thread there, but is another process. */
+	if (__atomic_load_n(&copier.thread, __ATOMIC_ACQUIRE) == ulp_thread_pointer() &&
+	    copier.process == (uint64_t)ulp_system_call(SYS_getpid)) {
 		struct iovec here = {into, size}, there = {(void *)from, size};
 		long copied = ulp_system_call(SYS_process_vm_readv, copier.process, &here, 1,
 					      &there, 1, 0);

@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "runtime/address_space.h"
@@ -69,6 +71,22 @@ static void in_thread(void *(*function)(void *))
 	CHECK(pthread_join(thread, NULL) == 0);
 }
 
+/* Seen to fail with 7, which was the parent's. */
+static void a_child_copies_its_own(void)
+{
+	int status;
+	pid_t child = (pid_t)syscall(SYS_fork);
+
+	CHECK(child >= 0);
+	if (child == 0) {
+		unsigned char byte = 0;
+
+		memory[0] = 8;
+		_exit(!(ulp_copy(&byte, (uint64_t)memory, 1) && byte == 8));
+	}
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(void)
 {
 	memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -77,6 +95,7 @@ int main(void)
 	copies();
 	ulp_copy_begins();
 	copies();
+	a_child_copies_its_own();
 	in_thread(under_filter_that_kills);
 	ulp_copy_ends();
 	in_thread(under_filter_that_denies);
