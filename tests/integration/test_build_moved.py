@@ -26,7 +26,7 @@ int peek(int v) { return count + v; }
 """
 FILES = {
     "Makefile": """\
-C = gcc -O2 -fPIC -fpatchable-function-entry=16,14 -falign-functions=16
+C = gcc -DSTEP=1 -O2 -fPIC -fpatchable-function-entry=16,14 -falign-functions=16
 OBJECTS = $(patsubst %.c,%.o,$(wildcard *.c))
 lib.so: $(OBJECTS)
 \tgcc -shared -Wl,--build-id -Wl,-soname,lib.so -Wl,--wrap,checked -o $@ $(OBJECTS)
@@ -45,6 +45,7 @@ static int kept = 9;
 int keep(int v) { kept += v; return kept; }
 """,
     "right.c": "int right(int v) { return v; }\n",
+    "flags.c": "int step(int v) { return v + STEP; }\n",
     "wrap.c": """\
 int checked(int v);
 int __real_checked(int v);
@@ -67,6 +68,20 @@ int total(int v)
 """,
 }
 
+# As git-diff(1) writes it with --binary.
+BINARY = b"""\
+diff --git a/tests/odd.bin b/tests/odd.bin
+new file mode 100644
+index 0000000..f76dd23
+GIT binary patch
+literal 2
+JcmZQzVE_RD0RR91
+
+literal 0
+HcmV?d00001
+
+"""
+
 
 @pytest.fixture(name="directory", scope="module")
 def fixture_directory(tmp_path_factory):
@@ -82,7 +97,7 @@ def fixture_directory(tmp_path_factory):
 def fixture_report(directory, tmp_path):
     """A function that builds with other files, {name: text, or None for one that is gone}, and returns the report."""
 
-    def report(**files):
+    def report(more=b"", **files):
         shutil.copytree(directory / "tree", tmp_path / "a")
         shutil.copytree(directory / "tree", tmp_path / "b")
         for name, text in files.items():
@@ -91,7 +106,7 @@ def fixture_report(directory, tmp_path):
             if text is not None:
                 path.write_text(text)
         (tmp_path / "fix.patch").write_bytes(subprocess.run(
-            ["diff", "-urN", "a", "b"], cwd=tmp_path, stdout=subprocess.PIPE, check=False).stdout)
+            ["diff", "-urN", "a", "b"], cwd=tmp_path, stdout=subprocess.PIPE, check=False).stdout + more)
         return build(Request(Recipe(str(directory / "tree"), "make"), [str(tmp_path / "fix.patch")],
                              str(tmp_path / "out"), str(directory / "work")), lambda step: None).fields
 
@@ -162,6 +177,17 @@ def test_a_file_that_vanishes_with_what_is_exported(report):
     """Seen to fail: what remained was built."""
     fields = report(state_c=None, right_c="int right(int v) { return v + 1; }\n")
     assert refused(fields) == [("vanished function", "bump"), ("vanished function", "peek")]
+
+
+def test_flags_of_a_makefile_that_objects_do_not_depend_on(directory, report):
+    """Seen to fail: nothing was compiled again, and the diff was said to change nothing.
+
+    So was a diff refused that has a binary file in it, as a fix with a test has.
+    """
+    fields = report(Makefile=FILES["Makefile"].replace("-DSTEP=1", "-DSTEP=5"), more=BINARY)
+    assert answers(directory, fields, [], [("step", 1)]) == (["6\n"], ["6\n"])
+    assert [each["name"] for each in fields["targets"][0]["functions"]] == ["step"]
+    assert "has a binary diff of tests/odd.bin, which is left as it is" in str(fields["warnings"])
 
 
 @pytest.mark.parametrize("old, new, name", [

@@ -21,7 +21,7 @@ TREE = """\
 === Makefile
 P = -O2 -fPIC -fpatchable-function-entry=16,14 -falign-functions=16
 L = -shared -Wl,--build-id
-all: libone.so libtwo.so liblto.so libasm.so libcxx.so libbare.so libslim.so libversions.so lib32.so prog
+all: libincludes.so libone.so libtwo.so liblto.so libasm.so libcxx.so libbare.so libslim.so libversions.so lib32.so prog
 libone.so: one.o more.o
 \tgcc $(L) -Wl,-soname,libone.so -o $@ one.o more.o
 libtwo.so: two.o
@@ -52,8 +52,13 @@ one.o: one.c inline.h
 \tgcc $(P) -c one.c
 more.o: more.c
 \tgcc $(P) -c more.c
-libcxx.so: cxx.o
-\tg++ $(L) -o $@ cxx.o
+libcxx.so: cxx.o closure.o
+\tg++ $(L) -o $@ cxx.o closure.o
+closure.o: closure.cc
+\tg++ $(P) -c closure.cc
+libincludes.so: includes.c included.bin
+\tgcc $(P) -c includes.c
+\tgcc $(L) -o $@ includes.o
 cxx.o: cxx.cc
 \tg++ $(P) -fvisibility=hidden -c cxx.cc
 two.o: two.c inline.h
@@ -175,6 +180,17 @@ __attribute__((visibility("default"))) int virtually(int v)
         object = new derived;
     return object->one(v) + object->two(v);
 }
+=== closure.cc
+#include <functional>
+static std::function<int(int)> kept;
+extern "C" int keep(int k) { kept = [k](int v) { return v * k; }; return k; }
+extern "C" int kept_one(int v) { return kept(v); }
+=== included.bin
+hello
+=== includes.c
+__asm__(".section .rodata\\nincluded: .incbin \\"included.bin\\"\\n.text");
+extern const char included[] __attribute__((visibility("hidden")));
+int first(int v) { return included[v]; }
 === bare.c
 static __attribute__((noinline)) int inner(int v) { return v * 3; }
 int bare(int v) { return inner(v) + inner(v + 1); }
@@ -285,6 +301,10 @@ def replaced(fields):
      "int one(int v) override { return v + kept; } int two(int v) override { return v; }", "constant", "_ZTV7derived"),
     ("cxx.cc", "virtual int two(int v);", "virtual int zero(int v) { return v; } virtual int two(int v);", "layout",
      "base"),
+    # std::function goes on with objects of the old one.
+    ("closure.cc", "[k](int v) { return v * k; }", "[k, j = k + 1](int v) { return v * k + j; }", "layout",
+     "keep()::(lambda 1)"),
+    ("included.bin", "hello", "jello", "assembly", "includes.c"),
     # What others call.
     ("one.c", "int removed(int v) { return v - 1; }", "", "vanished function", "removed"),
     ("one.c", "int sum(int n, ...)", "int sum(int unused, int n, ...)", "signature", "sum"),
@@ -300,7 +320,8 @@ def replaced(fields):
 def test_it_is_refused(build_with, file, old, new, kind, name):
     """Seen to fail for assembly outside functions, new destructors, renamed variables, variables of another type,
     aliases and functions that the compiler had merged, main, and headers that the build knows nothing of: all of these
-    gave a livepatch.  And for a stripped library, which was said not to change."""
+    gave a livepatch, as did what a lambda captures.  And for a stripped library and for what assembly includes, which
+    were said not to change."""
     fields = build_with((file, old, new))
     assert (kind, name) in refused(fields), fields
     assert all(target["path"] is None for target in fields["targets"])

@@ -28,7 +28,9 @@ from .shadows import compiling_environment
 # What tells how a library is built, or is made into what compilers read.
 _GENERATING = re.compile(
     r"configure(?:\.ac|\.in)?|acinclude\.m4|aclocal\.m4|CMakeLists\.txt|.*\.cmake|meson\.build|meson_options\.txt"
-    r"|(?:GNU)?[Mm]akefile.*|.*\.(?:in|am|y|yy|l|ll|gperf|asn1?|idl|proto|inc\.pl|awk|m4)")
+    r"|(?:GNU)?[Mm]akefile.*|.*\.(?:in|am|y|yy|l|ll|gperf|asn1?|idl|proto|inc\.pl|awk|m4|mk)")
+_FLAGS = re.compile(r"configure(?:\.ac|\.in)?|.*\.m4|CMakeLists\.txt|.*\.cmake|meson\.build|meson_options\.txt"
+                    r"|(?:GNU)?[Mm]akefile.*|.*\.mk|SConstruct|SConscript|wscript")
 # Where those are that have no part in the library.
 _ASIDE = re.compile(r"(?:.*/)?(?:tests?|testing|testsuite|docs?|man|manpages|examples?|fuzz|contrib|po|debian)/.*"
                     r"|\.pc/.*", re.IGNORECASE)
@@ -91,6 +93,16 @@ def reached_by(records: Records, tree: str, before: str, source: str, files: lis
             _contents(os.path.join(before, name)) or b"", _contents(os.path.join(tree, name)) or b"")))]
     generating += [changed[path] for path in map(os.path.realpath, sorted(vanished)) if path in changed]
     return Reached(reached, unread, generating)
+
+
+def changed_descriptions(tree: str, before: str, files: list[str]) -> list[str]:
+    """Those of some files, paths within ``tree``, by which another way of compiling may be described than ``before``.
+
+    make knows of no other flags: nothing would be compiled again for these.
+    """
+    return [name for name in files if not _ASIDE.fullmatch(name) and _FLAGS.fullmatch(os.path.basename(name))
+            and not changes_aside(_contents(os.path.join(before, name)) or b"",
+                                  _contents(os.path.join(tree, name)) or b"")]
 
 
 def after_diff(units: list[Unit], directory: str) -> dict[str, Unit]:

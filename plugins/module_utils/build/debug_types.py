@@ -197,11 +197,15 @@ class DebugTypes:
 
     def _walk(self, die: Any, scope: str, in_function: bool) -> None:
         """Collect types, functions and variables with static storage."""
+        closures = 0
         for child in die.iter_children():
             tag = child.tag
             if tag in _AGGREGATES or tag == "DW_TAG_enumeration_type":
                 self._scopes[child.offset] = scope
                 name = _text(child, "DW_AT_name")
+                if not name and _is_closure(child):
+                    closures += 1
+                    name = f"(lambda {closures})"
                 if name:
                     self._names[child.offset] = scope + name
                 if not _flag(child, "DW_AT_declaration"):
@@ -530,6 +534,12 @@ def _is_constant(die: Any) -> bool:
             return True
         die = _referred(die, "DW_AT_type")
     return False
+
+
+def _is_closure(die: Any) -> bool:
+    """Whether a type without a name is that of a lambda expression."""
+    return die.tag in _AGGREGATES and "operator()" in (
+        _text(child, "DW_AT_name") for child in die.iter_children() if child.tag == "DW_TAG_subprogram")
 
 
 def _is_static(die: Any) -> bool:

@@ -10,6 +10,7 @@ compiling all of them a second time would take as long as the package itself.
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Iterable
 
@@ -19,6 +20,8 @@ from .errors import BuildFailed
 from .recording import Unit
 
 _SHOWN = 4000
+# In a string of C, where quotes have backslashes before them.
+_INCLUDED = re.compile(rb'\.incbin\s+\\?"([^"\\]+)')
 
 
 def compiling_environment(unit: Unit) -> dict[str, str]:
@@ -41,6 +44,12 @@ def with_shadows(units: Iterable[Unit]) -> list[Unit]:
     """The same for several, in order, as many at a time as there are processors."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return list(pool.map(with_shadow, units))
+
+
+def included_by_assembler(unit: Unit) -> list[str]:
+    """The files that assembly in the text of a unit includes (``.incbin``), as paths that may not exist."""
+    text = read_file(text_of(str(unit.shadow)))
+    return [os.path.normpath(os.path.join(unit.directory, os.fsdecode(name))) for name in _INCLUDED.findall(text)]
 
 
 def mentions(unit: Unit, names: Iterable[bytes]) -> bool:

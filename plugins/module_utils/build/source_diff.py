@@ -24,6 +24,8 @@ _NUMBERED = (".c", ".cc", ".cp", ".cxx", ".cpp", ".CPP", ".c++", ".C", ".h", ".h
 _GRAMMAR = (".y", ".l", ".ll", ".yy")
 _PATCHED = re.compile(r"^(?:checking|patching) file (?:'(.*)'|(.*?))(?: \(.*\))?$")
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_GIT_FILE = re.compile(rb"^diff --git ", re.MULTILINE)
+_GIT_BINARY = re.compile(rb"^(?:GIT binary patch|Binary files .* differ)\r?$", re.MULTILINE)
 _WHY = re.compile(r"FAILED|can't find|Only garbage|previously applied|malformed|No such file")
 # What ends a function or a block of declarations, at the start of a line.
 _END = re.compile(rb"(?:\}|#\s*endif\b)")
@@ -48,9 +50,15 @@ def apply_diffs(tree: str, diffs: list[str], strip: int = 1) -> Applied:
     before: dict[str, bytes] = {}
     warnings: list[str] = []
     for path in diffs:
-        for name in _would_change(tree, path, strip):
+        if not os.path.isfile(path):
+            raise BadDiff(f"the diff {path} does not exist")
+        text, binary = _without_binary(_contents(path))
+        warnings.extend(f"{path} has a binary diff of {name}, which is left as it is" for name in binary)
+        if binary and not text.strip():
+            raise BadDiff(f"{path} is a diff of binary files only: {', '.join(binary)}")
+        for name in _would_change(tree, path, text, strip):
             before.setdefault(name, _contents(os.path.join(tree, name)))
-        output = _patch(tree, path, strip, [])
+        output = _patch(tree, path, text, strip, [])
         warnings.extend(f"{path}: {line}" for line in output.splitlines() if "with fuzz" in line)
     changed = [name for name in before if _contents(os.path.join(tree, name)) != before[name]]
     if not changed:
@@ -73,11 +81,26 @@ def _contents(path: str) -> bytes:
         raise FileProblem("read", path, error) from error
 
 
-def _patch(tree: str, path: str, strip: int, more: list[str]) -> str:
-    command = ["patch", f"-p{strip}", "--batch", "--forward", "--no-backup-if-mismatch", "--reject-file=-",
-               "-i", os.path.abspath(path), *more]
+def _without_binary(text: bytes) -> tuple[bytes, list[str]]:
+    """(a diff without its binary parts, which patch(1) refuses, the names of the files that these are of).
+
+    Source: git-diff(1), ``--binary``.
+    """
+    parts = _GIT_FILE.split(text)
+    kept, binary = parts[:1], []
+    for part in parts[1:]:
+        if _GIT_BINARY.search(part):
+            binary.append(part.partition(b"\n")[0].rpartition(b" b/")[2].decode("utf-8", "replace"))
+        else:
+            kept.append(part)
+    return (b"diff --git ".join(kept), binary) if binary else (text, binary)
+
+
+def _patch(tree: str, path: str, text: bytes, strip: int, more: list[str]) -> str:
+    """What patch(1) says to the ``text`` of a diff, whose ``path`` is for messages."""
+    command = ["patch", f"-p{strip}", "--batch", "--forward", "--no-backup-if-mismatch", "--reject-file=-", *more]
     try:
-        done = subprocess.run(command, cwd=tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False,
+        done = subprocess.run(command, cwd=tree, input=text, stdout=subprocess.PIPE, check=False,
                               stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C"})
     except FileNotFoundError as error:
         raise MissingProgram("patch", "patch") from error
@@ -88,12 +111,10 @@ def _patch(tree: str, path: str, strip: int, more: list[str]) -> str:
     return output
 
 
-def _would_change(tree: str, path: str, strip: int) -> list[str]:
+def _would_change(tree: str, path: str, text: bytes, strip: int) -> list[str]:
     """The paths within the tree that a diff names; BadDiff where it does not apply, and then nothing was changed."""
-    if not os.path.isfile(path):
-        raise BadDiff(f"the diff {path} does not exist")
     names = []
-    for line in _patch(tree, path, strip, ["--dry-run"]).splitlines():
+    for line in _patch(tree, path, text, strip, ["--dry-run"]).splitlines():
         match = _PATCHED.match(line)
         if match:
             names.append(match.group(1) or match.group(2))

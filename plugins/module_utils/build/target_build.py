@@ -37,7 +37,7 @@ from .recording import Link, Records, Unit
 from .refusals import ASSEMBLY, HOOK, LTO, MISMATCH, NOTHING, STRIPPED, UNRECORDED, Refusals
 from .replacing import RELIANT, Replaced, UnitChange, functions_to_replace
 from .running import differing_functions, layout_difference
-from .shadows import with_shadow, with_shadows
+from .shadows import included_by_assembler, with_shadow, with_shadows
 from .slots import Slots
 from .target_library import Ambiguous, TargetLibrary
 from .work_tree import Built, WorkTree
@@ -112,7 +112,7 @@ def candidates(reached: list[Reached], tree: WorkTree, built: Built, refusals: R
     for how, old, new in reached:
         earlier = renamed_units(old.units, new.units)
         changes = [change for key, unit in new.units.items()
-                   if (change := _compared(key, unit, earlier.get(key), built, compared, refusals)) is not None]
+                   if (change := _compared(key, unit, earlier.get(key), tree, built, compared, refusals)) is not None]
         vanished = old.units.keys() - new.units.keys() - {unit.key for unit in earlier.values()}
         if _others_differ(tree, old, new, refusals) or changes or vanished:
             found.append(Candidate(how, old, new, changes, earlier))
@@ -148,16 +148,16 @@ def _is_foreign(tree: WorkTree, output: str) -> bool:
     return start[4] != ELFCLASS64 or decode_header(start).machine != MACHINE
 
 
-def _compared(key: str, unit: Unit, earlier: Unit | None, built: Built, compared: dict[str, UnitChange | None],
-              refusals: Refusals) -> UnitChange | None:
+def _compared(key: str, unit: Unit, earlier: Unit | None, tree: WorkTree, built: Built,
+              compared: dict[str, UnitChange | None], refusals: Refusals) -> UnitChange | None:
     if key not in built.after.units:
         return None
     if key not in compared:
-        compared[key] = _compare(key, unit, earlier or built.before.units.get(key), refusals)
+        compared[key] = _compare(key, unit, earlier or built.before.units.get(key), tree, refusals)
     return compared[key]
 
 
-def _compare(key: str, unit: Unit, before: Unit | None, refusals: Refusals) -> UnitChange | None:
+def _compare(key: str, unit: Unit, before: Unit | None, tree: WorkTree, refusals: Refusals) -> UnitChange | None:
     if _is_the_same(before, unit):
         return None
     recorded, unit = unit, with_shadow(unit)
@@ -176,6 +176,11 @@ def _compare(key: str, unit: Unit, before: Unit | None, refusals: Refusals) -> U
             what = f"could not be compiled a second time: {each.messages}" if each.messages else (
                 "is assembly, and its object changes")
             refusals.add(ASSEMBLY, each.name, f"{each.name} {what}")
+            return None
+    for path in included_by_assembler(unit):
+        if tree.has_changed(path):
+            refusals.add(ASSEMBLY, unit.name, f"assembly in {unit.name} includes {os.path.basename(path)}, and that"
+                         " changes")
             return None
     difference = compare(ObjectFile(str(before.shadow)) if before is not None else None, ObjectFile(str(unit.shadow)))
     return None if difference.is_empty else UnitChange(unit.name, key, difference)

@@ -27,7 +27,7 @@ from ..errors import FileProblem
 from ..named_tuple import NamedTuple
 from . import compiler_wrapper
 from .commands import inherited_environment, last_lines, run, run_logged
-from .compiling_again import Reached, after_diff, reached_by
+from .compiling_again import Reached, after_diff, changed_descriptions, reached_by
 from .errors import BuildFailed
 from .limits import Limits
 from .recording import Records, read_records, recording_environment, write_wrappers
@@ -88,6 +88,10 @@ class WorkTree:
         """Where the file is now that the first build linked as ``output``."""
         return self.path("before", os.path.relpath(output, self.path("tree")))
 
+    def has_changed(self, path: str) -> bool:
+        """Whether a file, by its path in the tree after the diff, is another than before."""
+        return compiler_wrapper.digest(path) != compiler_wrapper.digest(self.product_before(path))
+
     def build(self, diffs: list[str], strip: int, progress: Callable[[str], None]) -> Built:
         """Build before and after ``diffs``.
 
@@ -117,12 +121,20 @@ class WorkTree:
                 warnings = [f"{name} changes, and nothing that was compiled reads it" for name in reached.unread]
                 return Built(before, Records(after_diff(reached.units, self.path("records.after")), {}),
                              applied._replace(warnings=[*applied.warnings, *warnings]))
-            progress(f"begin anew, since {', '.join(reached.generating)} may change what else is compiled")
+            anew = reached.generating
+        else:
+            anew = changed_descriptions(self.path("tree"), self.path("before"), applied.files)
+        if anew:
+            progress(f"begin anew, since {', '.join(anew)} may change what else is compiled")
             self._remove("tree", "records.after")
             self._copy(self.recipe.source, self.path("tree"))
             apply_diffs(self.path("tree", self.recipe.inside), diffs, strip)
+            if self.recipe.prepare:
+                progress("prepare the source")
+                self._run(self.recipe.prepare, "prepare the source", "records.prepare", "prepare.log")
+                self._remove("records.prepare")
         progress("build after the diff")
-        self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log")
+        self._run(self.recipe.command, "build after the diff", "records.after", "build-after.log", bool(anew))
         after = read_records(self.path("records.after"))
         return Built(before, after.followed_by(self._left_out(before, after, applied.files)), applied)
 
@@ -163,11 +175,11 @@ class WorkTree:
         with open(self.path(_FIRST), "w", encoding="utf-8") as stream:
             json.dump({"fingerprint": fingerprint}, stream)
 
-    def _run(self, command: str, what: str, records: str, log: str) -> None:
+    def _run(self, command: str, what: str, records: str, log: str, anew: bool = False) -> None:
         self._remove(log)
         path = self.path(log)
         earlier = (self.path("records.before"), self.path("tree"), self.path("before"))
-        environment = recording_environment(self.path("bin"), self.path(records), self.recipe.once,
+        environment = recording_environment(self.path("bin"), self.path(records), self.recipe.once or anew,
                                             earlier if os.path.isdir(self.path("before")) else None)
         if not self.recipe.once:
             # What __DATE__ and __TIME__ stand for: else each function that has one would change with every build.
