@@ -123,7 +123,8 @@ options:
     elements: str
     default: []
   labels:
-    description: CVE numbers, say, for the metadata.
+    description:
+      - What the livepatch is about, each V(KEY=VALUE), a CVE number, a reference to a bug tracker, or other text.
     type: list
     elements: str
     default: []
@@ -242,6 +243,9 @@ targets:
           for one of O(anew), and C(obstacle), the reason why it cannot go on with one of an earlier livepatch.
       type: list
       elements: dict
+    labels:
+      description: What O(labels) says, a list of values for each key.
+      type: dict
     layouts:
       description: The types that are laid out anew.
       type: list

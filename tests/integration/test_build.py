@@ -109,6 +109,24 @@ def test_a_fix_shares_the_state_of_the_library(build, tmp_path):
     assert (tmp_path / "out" / "libfix.so.ulp").read_bytes() == before
 
 
+def test_labels_are_those_of_pack(build, tmp_path):
+    """Guards what lists, rollouts and the page show: seen to fail with all of them under ``labels``, and no page.
+
+    What is no label is refused before anything is built.
+    """
+    report = build("count++;", "count += 2;", "--no-proof", "--label", "CVE-2026-0001, bsc#12", "--label",
+                   "ticket=<script>\x1b[31m").json()
+    (target,) = report["targets"]
+    given = {"cve": ["CVE-2026-0001"], "references": ["bsc#12"], "ticket": ["<script>\x1b[31m"]}
+    assert target["labels"] == given
+    packed = Ulp().succeed("dump", "--json", target["path"]).json()["labels"]
+    assert {key: packed[key] for key in given} == given and "labels" not in packed
+    page = (tmp_path / "out" / "libfix.so.html").read_text()
+    assert "CVE-2026-0001" in page and "&lt;script&gt;?[31m" in page and "\x1b" not in page
+    wrong = build("count++;", "count += 3;", "--label", "=x")
+    assert wrong.status == 1 and "label" in wrong.errors and "build after" not in wrong.errors
+
+
 def test_new_code_calls_what_the_target_finds_in_the_program(build, monkeypatch):
     """As modules of Python do.  Seen to fail, as a function that no library has."""
     declared = "const char *Py_GetVersion(void);\nint version(void) { return Py_GetVersion()[0]; }\n"

@@ -14,6 +14,7 @@ from typing import Any, Callable, Mapping
 from ..atomic_file import read_file, replace_file
 from ..elf.image import ElfImage
 from ..errors import BadElf, FileProblem, UlpError
+from ..livepatch.labels import merged, parse_label
 from ..livepatch.pack import shown_livepatch
 from ..named_tuple import NamedTuple
 from ..version import VERSION
@@ -325,9 +326,7 @@ def _labels(request: Request, files: list[str], candidate: Candidate) -> dict[st
                                  "diffs": {os.path.basename(diff): contents_digest(diff) for diff in request.diffs}}
     if request.origin:
         labels["source_package"] = dict(request.origin)
-    if request.labels:
-        labels["labels"] = list(request.labels)
-    return labels
+    return merged(labels, map(parse_label, request.labels))
 
 
 def _report(request: Request, files: list[str], warnings: list[str], results: list[TargetResult],
@@ -342,7 +341,7 @@ def _report(request: Request, files: list[str], warnings: list[str], results: li
         "sources": files,
         "warnings": [*warnings, *unused],
         "refused": [_refusal_fields(refusal) for refusal in refused],
-        "targets": [_target_fields(result) for result in results],
+        "targets": [_target_fields(result, merged({}, map(parse_label, request.labels))) for result in results],
         "left": [],
         "built_in": request.built_in,
     }
@@ -353,7 +352,10 @@ def _refusal_fields(refusal: Refusal) -> dict[str, Any]:
             "can_be_allowed": refusal.can_be_allowed}
 
 
-def _target_fields(result: TargetResult) -> dict[str, Any]:
+def _target_fields(result: TargetResult, given: dict[str, Any]) -> dict[str, Any]:
+    """
+    :param given: the labels that the author has given.
+    """
     fields: dict[str, Any] = {
         "name": result.name,
         "path": result.path,
@@ -369,6 +371,7 @@ def _target_fields(result: TargetResult) -> dict[str, Any]:
                             " would lead, and took no livepatch, before one did: some processes will not either")
         fields.update(
             patch_id=made.patch_id,
+            labels=given,
             sha256=hashlib.sha256(made.data).hexdigest(),
             build_id=made.target.build_id,
             functions=[{"name": each.old.name.partition("@")[0], "source": each.unit.source, "why": each.why}

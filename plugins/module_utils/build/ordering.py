@@ -10,6 +10,7 @@ from typing import Callable
 
 from ..defaults import BUILD_GIBIBYTES
 from ..errors import UlpError
+from ..livepatch.labels import parse_label
 from ..named_tuple import NamedTuple
 from .build import Request, default_work_directory
 from .debian_package import debian_package
@@ -82,6 +83,9 @@ def request_for(order: Order, progress: Callable[[str], None], check: bool = Fal
             " --runtime, or leave the proof out with --no-proof")
     if order.test is not None and order.runtime is None:
         raise UlpError("a test runs under the livepatch, which needs the runtime: leave out --no-proof")
+    for label in order.label:
+        # Before anything is built.
+        parse_label(label)
     work = work_directory(order)
     recipe, diffs, origin = _source(order, work, progress)
     return Request(

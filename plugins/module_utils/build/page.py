@@ -8,6 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any, Iterable
 
+from ..livepatch.labels import shown
 from .new_variables import what_becomes
 from .under_test import shown_counts
 
@@ -36,6 +37,7 @@ def page(fields: dict[str, Any], target: dict[str, Any]) -> str:
         _table(("", ""), [
             ("Patch ID", target["patch_id"]), ("SHA-256 of the file", target["sha256"]),
             ("Build ID of the library", target["build_id"]), ("Sources changed", ", ".join(fields["sources"])),
+            *[(key, ", ".join(values)) for key, values in shown(target.get("labels", {})).items()],
             *([("Built in", fields["built_in"])] if fields.get("built_in") else []),
             ("Proved on a trial process", ", ".join(target["proof"]) if target["proof"] else "no"),
             ("Own test under the livepatch", f"{test['command']}: passed, {shown_counts(test)}" if test

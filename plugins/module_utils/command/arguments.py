@@ -172,7 +172,7 @@ def _build(verb):
                        help="let this new variable, a name or a pattern, start anew even if a process has it from an"
                        " earlier livepatch; otherwise new code goes on with that one; may be given several times")
     build.add_argument("--label", metavar="TEXT", action="append", default=[],
-                       help="text for the metadata, such as a CVE number; may be given several times")
+                       help="what the livepatch is about, as for ulp pack; may be given several times")
     build.add_argument("--work", metavar="DIR",
                        help="where to build; what stays there makes the next run short; default: below"
                        " ~/.cache/ulp/build")

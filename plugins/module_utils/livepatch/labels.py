@@ -41,8 +41,12 @@ def mentioned(text: str) -> dict[str, list[str]]:
 def parse_label(text: str) -> dict[str, list[str]]:
     """The label that an author gives: ``KEY=VALUE``, or text, of which what it mentions counts, or else all.
 
-    :raises BadDescription: there is nothing in it, or no key before the ``=``.
+    :raises BadDescription: there is nothing in it, or no key before the ``=``, or it is no UTF-8 text.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadDescription(f"the label {printable(text[:_LONGEST])} is no UTF-8 text") from error
     key, separator, value = (part.strip() for part in text.partition("="))
     if separator:
         if not re.fullmatch(_KEY, key) or not value:

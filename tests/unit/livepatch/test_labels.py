@@ -40,7 +40,7 @@ def test_labels_that_are_given(text, labels):
     assert parse_label(text) == labels
 
 
-@pytest.mark.parametrize("text", ["", " ", "=x", "a b=c", "key="])
+@pytest.mark.parametrize("text", ["", " ", "=x", "a b=c", "key=", "note=\udcff"])
 def test_labels_that_say_nothing(text):
     with pytest.raises(BadDescription, match="label"):
         parse_label(text)
