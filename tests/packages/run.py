@@ -118,7 +118,8 @@ def source_directory(fix: Fix) -> Path:
 def attempt(fix: Fix) -> Outcome:
     """Build one; a result that is kept is taken for it."""
     built_with = [hashlib.sha256((BUILD / name).read_bytes()).hexdigest() for name in ("ulp.zip", "libpulp.so")]
-    key = hashlib.sha256(repr((fix, built_with)).encode()).hexdigest()
+    programs = [path.read_bytes() for path in sorted((HERE / "own").iterdir()) if f"own/{path.name}" in fix.tests]
+    key = hashlib.sha256(repr((fix, built_with, programs)).encode()).hexdigest()
     kept = CACHE / "results" / f"{key}.json"
     if kept.exists():
         return Outcome(**json.loads(kept.read_text(encoding="utf-8")))
