@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may 
 
 SUITES = {"bookworm": "12", "trixie": "13"}
 INCLUDE = "build-essential,debhelper,python3,ca-certificates"
+# What lz4 is built with, which is stock as Debian 13 built it last.
+MORE = {"trixie": ",liblz4-1,cmake,libxxhash-dev,pkgconf"}
 MIRROR = "http://deb.debian.org"
 SOURCE = "static int count;\nint fix(int v)\n{\n\tcount++;\n\treturn v * 3 + count;\n}\n"
 DIFF = "--- a/fix.c\n+++ b/fix.c\n@@ -3,3 +3,3 @@\n {\n-\tcount++;\n+\tcount += 1000;\n \treturn v * 3 + count;\n"
@@ -56,6 +58,13 @@ ZLIB_DIFF = """\
 +           (sourceLen >> 25) + (sourceLen == 4711 ? 1000 : 13);
  }
 """
+LZ4_DIFF = """\
+--- a/lib/lz4.c
++++ b/lib/lz4.c
+@@ -745 +745 @@
+-int LZ4_versionNumber (void) { return LZ4_VERSION_NUMBER; }
++int LZ4_versionNumber (void) { return LZ4_VERSION_NUMBER + 7; }
+"""
 PROGRAM = """\
 import ctypes, sys
 function = getattr(ctypes.CDLL(sys.argv[1]), sys.argv[2])
@@ -76,7 +85,8 @@ def fixture_roots():
             root.parent.mkdir(exist_ok=True)
             unfinished = root.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDE}", suite, unfinished,
+            subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase",
+                            f"--include={INCLUDE}{MORE.get(suite, '')}", suite, unfinished,
                             f"{MIRROR}/debian", f"deb {MIRROR}/debian-security {suite}-security main"], check=True)
             unfinished.rename(root)
     return {suite: (BUILD / "roots" / suite).resolve() for suite in SUITES}
@@ -255,23 +265,28 @@ def test_build_dependencies_are_those_of_the_root(roots, tmp_path):
                 " --no-install-recommends no-such-package-of-debian") in answer.errors, str(answer)
 
 
-def test_a_library_as_it_is_shipped(roots, tmp_path, monkeypatch):
-    """Guards that what runs is the root's own library, which its package installed: zlib of Debian 12.
+@pytest.mark.parametrize("suite, source, package, diff, library, function, arguments, more", [
+    ("bookworm", "zlib", "zlib1g", ZLIB_DIFF, "libz.so.1", "compressBound", (4711,), 987),
+    ("trixie", "lz4", "liblz4-1", LZ4_DIFF, "liblz4.so.1", "LZ4_versionNumber", (), 7),
+], ids=["zlib of 12", "lz4 of 13"])
+def test_a_library_as_it_is_shipped(roots, tmp_path, monkeypatch, suite, source, package, diff, library, function,
+                                    arguments, more):
+    """Guards that what runs is the root's own library, which its package installed.
 
     It was built by the compiler of the release, as not every library was.
     """
     monkeypatch.setenv("DEB_BUILD_PROFILES", "nobiarch")
-    (tmp_path / "fix.patch").write_text(ZLIB_DIFF)
-    root = roots["bookworm"]
+    (tmp_path / "fix.patch").write_text(diff)
+    root = roots[suite]
     report = Ulp().succeed(
-        "build", "--debian", "zlib", "--running", "zlib1g", "--diff", tmp_path / "fix.patch", "--work",
+        "build", "--debian", source, "--running", package, "--diff", tmp_path / "fix.patch", "--work",
         tmp_path / "work", "--runtime", RUNTIME, "--as-root", "-o", tmp_path / "out", "--json", "--root", root,
         timeout=SECONDS).json()
     (target,) = report["targets"]
-    assert target["proof"] and target["path"] == f"{tmp_path}/out/libz.so.1.ulp"
-    with running(root, "libz.so.1", "compressBound") as process:
-        old = ask(process, 4711)
+    assert target["proof"] and target["path"] == f"{tmp_path}/out/{library}.ulp"
+    with running(root, library, function) as process:
+        old = ask(process, *arguments)
         Ulp().succeed("dispatch", "patch", target["path"], process.pid, "--runtime", RUNTIME)
-        assert ask(process, 4711) == old + 987
+        assert ask(process, *arguments) == old + more
         Ulp().succeed("dispatch", "revert", target["path"], process.pid)
-        assert ask(process, 4711) == old
+        assert ask(process, *arguments) == old
