@@ -20,7 +20,7 @@ from test_programs import free_port
 HERE = Path(__file__).resolve().parent
 SSHD = "/usr/sbin/sshd"
 LIBC = Path("/lib/x86_64-linux-gnu/libc.so.6").resolve()
-CYCLES = int(os.environ.get("ULP_TEST_CYCLES", "10"))
+CYCLES = int(os.environ.get("ULP_TEST_CYCLES", "20"))
 CLIENTS = 2
 PATIENCE = 120
 # What the livepatch writes to the log of sshd for each client.
@@ -47,6 +47,8 @@ UsePAM no
 PasswordAuthentication no
 PermitRootLogin yes
 MaxStartups 100
+# As within another shell, where bash(1) reads no ~/.bashrc: that of this host may wait for anything.
+SetEnv SHLVL=2
 """
 
 
