@@ -4,6 +4,7 @@
 
 #include "runtime/apply.h"
 #include "runtime/binding.h"
+#include "runtime/fork.h"
 #include "runtime/format.h"
 #include "runtime/function.h"
 #include "runtime/hook.h"
@@ -203,6 +204,7 @@ static enum ulp_error apply_again(const struct ulp_taken *taken, uint32_t patch,
 
 	if (error)
 		return error;
+	ulp_fork_beyond_loader();
 	error = hook_again(patch, universe, detail);
 	if (!withdrawal.patches || (error && error != ULP_ALREADY_APPLIED))
 		return error;
@@ -238,6 +240,7 @@ enum ulp_error ulp_apply(const struct ulp_taken *taken, uint64_t *universe, char
 		error = ulp_bindings_fill(taken, &object, detail);
 	if (!error)
 		error = ulp_targets_add(taken, &domain);
+	ulp_fork_beyond_loader();
 	if (!error)
 		ulp_settle_domain(domain, taken->request);
 	if (!error && !ulp_universe_add_patch(domain, object.text_start, object.text_end))

@@ -19,6 +19,12 @@
  */
 #define PATIENCE_NS 200000000
 
+/*
+ * Beyond the loader the worker needs nothing but the processor, which on a busy host may take long.  Not
+ * for ever: a signal handler may fork while the thread holds the allocator's lock.
+ */
+#define PATIENCE_BEYOND_LOADER_NS 10000000000
+
 /* A lock of our own: whoever forks must not come through a function that may be hooked. */
 enum {
 	FREE,
@@ -33,6 +39,7 @@ static __thread bool holding;
 static bool broken;
 /* A fork has waited for this change in vain: who holds the worker up may do so for long. */
 static bool out_of_patience;
+static bool beyond_loader;
 
 static bool try_lock(void)
 {
@@ -67,6 +74,19 @@ static void unlock(void)
 		ulp_system_call(SYS_futex, &change, FUTEX_WAKE_PRIVATE, 1);
 }
 
+static bool wait_for_change(void)
+{
+	uint64_t begin = ulp_clock_ns(CLOCK_MONOTONIC), now = begin;
+
+	do {
+		if (lock_until(now + PATIENCE_NS))
+			return true;
+		now = ulp_clock_ns(CLOCK_MONOTONIC);
+	} while (__atomic_load_n(&beyond_loader, __ATOMIC_RELAXED) &&
+		 now - begin < PATIENCE_BEYOND_LOADER_NS);
+	return false;
+}
+
 static void before(void)
 {
 	/* The worker itself, when a patch library's constructor forks. */
@@ -77,7 +97,7 @@ static void before(void)
 		holding = try_lock();
 		return;
 	}
-	holding = lock_until(ulp_clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS);
+	holding = wait_for_change();
 	if (!holding)
 		__atomic_store_n(&out_of_patience, true, __ATOMIC_RELAXED);
 }
@@ -97,6 +117,7 @@ static void after_in_child(void)
 		broken = true;
 	holding = false;
 	in_change = false;
+	beyond_loader = false;
 	ulp_settle_forked();
 	ulp_thread_forked();
 	ulp_images_forked();
@@ -135,9 +156,16 @@ void ulp_fork_hold(void)
 	in_change = true;
 }
 
+void ulp_fork_beyond_loader(void)
+{
+	__atomic_store_n(&beyond_loader, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&out_of_patience, false, __ATOMIC_RELAXED);
+}
+
 void ulp_fork_release(void)
 {
 	in_change = false;
+	__atomic_store_n(&beyond_loader, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&out_of_patience, false, __ATOMIC_RELAXED);
 	unlock();
 }

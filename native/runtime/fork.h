@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * fork() while the worker is at work: the child must not inherit half a change.  So a
- * fork waits for the worker, within a limit, and once a change at most: later forks wait no
- * more.  After the limit the child refuses further requests, and what it has is complete as
+ * fork waits for the worker, within a limit, and once at most until the patch library is loaded:
+ * later forks wait no more.  After the limit the child refuses further requests, and what it has is complete as
  * far as it was published.
  */
 #ifndef ULP_FORK_H
@@ -19,6 +19,9 @@ bool ulp_fork_prepare_for(void);
 /* The worker's change begins, and ends. */
 void ulp_fork_hold(void);
 void ulp_fork_release(void);
+
+/* What is left of the change needs the loader no more, for which a thread that forks might make it wait. */
+void ulp_fork_beyond_loader(void);
 
 /* True in a process that was forked in the middle of a change. */
 bool ulp_fork_broke_change(void);

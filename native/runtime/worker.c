@@ -75,6 +75,8 @@ static enum ulp_error carry_out(struct ulp_result *result)
 		}
 	}
 	ulp_fork_hold();
+	if (request->operation != ULP_APPLY)
+		ulp_fork_beyond_loader();
 	switch (request->operation) {
 	case ULP_APPLY:
 		error = ulp_apply(taken, &result->universe, result->detail);
