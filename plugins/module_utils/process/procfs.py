@@ -259,12 +259,24 @@ def read_stat(pid, tid=None):
     return parse_stat(read_bytes(pid, "stat" if tid is None else f"task/{tid}/stat"))
 
 
+def _field(data, key, neutral=b"0"):
+    # The first line is the name's, in which the kernel writes a newline as \n.
+    start = data.find(b"\n" + key + b":")
+    return neutral if start < 0 else data[start + len(key) + 2:].partition(b"\n")[0]
+
+
+def seccomp_state(data):
+    """From the bytes of a status file, (mode, number of filters): what changes when a thread gets a seccomp filter.
+
+    Before Linux 5.9 the kernel does not tell the number, which is 0 then.
+    """
+    return int(_field(data, b"Seccomp")), int(_field(data, b"Seccomp_filters"))
+
+
 def parse_status(data):
     """Status from the bytes of a status file; fields that the kernel does not write get their neutral value."""
     def field(key, neutral=b"0"):
-        # The first line is the name's, in which the kernel writes a newline as \n.
-        start = data.find(b"\n" + key + b":")
-        return neutral if start < 0 else data[start + len(key) + 2:].partition(b"\n")[0]
+        return _field(data, key, neutral)
 
     return Status(
         uid=int(field(b"Uid").split()[1]),

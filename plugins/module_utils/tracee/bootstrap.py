@@ -56,6 +56,7 @@ class Candidate(NamedTuple):
     inner_tid: int  # what the thread's own PID namespace calls it
     proof: Blocked | Running  # the latter of a thread that runs
     restarts: bool  # as for Diversion
+    filters: tuple[int, int]  # likewise
 
 
 class Surroundings(NamedTuple):
@@ -78,7 +79,8 @@ class Bootstrap(Diversion):
         """
         errand = Errand(place.entry, 0, claim.nonce)
         super().__init__(
-            candidate.pid, candidate.tid, errand, surroundings.mappings, restarts=candidate.restarts)
+            candidate.pid, candidate.tid, errand, surroundings.mappings, restarts=candidate.restarts,
+            filters=candidate.filters)
         ctypes.c_uint64.from_buffer(self.block, abi.BLOCK.offsets["expected"]).value = claim.expected
         self.memory = surroundings.memory
         self.place = place

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 
 from .. import abi
 from ..arch.frames import SIGNAL_STACK_SIZE
@@ -27,9 +28,10 @@ from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.maps import mapping_at
 from ..process.memory import IoVector, process_vm_readv, process_vm_writev
+from ..process.procfs import explained, seccomp_state
 from . import requests
 from .custody import Custody, held
-from .errors import StepFailed, StrangeStack, ThreadRefused
+from .errors import FiltersChanged, StepFailed, StrangeStack, ThreadEnded, ThreadRefused
 from .interruption import ERESTART_RESTARTBLOCK, interruption, make_again
 from .requests import request
 from .restart import undo_interruption
@@ -43,6 +45,10 @@ _WORD = 8
 # How much of a stack to search for the frame of a signal, piece by piece; in bytes.
 SEARCHED = 1 << 20
 PIECE = 1 << 15
+# No status file is longer: it lists the groups, of which there may be NGROUPS_MAX, 65536.
+_STATUS_LIMIT = 1 << 20
+# By so much, in bytes, the file may have become longer since it was read.
+_STATUS_ROOM = 1 << 12
 # With it the C library makes every thread take part in setuid() (nptl(7)): it waits, with a lock held, for all of them.
 _SETXID_SIGNAL = 33
 # A signal mask as PTRACE_SETSIGMASK takes it: bit n - 1 for each signal n, of 1 to 64 (signal(7)).
@@ -68,13 +74,17 @@ class Errand(NamedTuple):
 class Diversion:
     """Everything that diverting one thread needs, allocated before the thread is touched."""
 
-    def __init__(self, pid, tid, errand, mappings, *, restarts=True):
+    def __init__(self, pid, tid, errand, mappings, *, restarts=True, filters=None):
         """
         :param errand: Errand.
         :param mappings: of the process, ascending (maps.Mapping).
         :param restarts: whether the thread may make the system call restart_syscall.
+        :param filters: procfs.seccomp_state() of the thread when its filters were examined, or None: they were not.
         """
         requests.require_binding()
+        self.filters = filters
+        self.status = -1
+        self.status_size = 0
         self.restarts = restarts
         self.pid = pid
         self.tid = tid
@@ -111,7 +121,33 @@ class Diversion:
         :return: Diverted.
         :raises ThreadRefused: the thread was not diverted, and goes on as if nothing had been.
         """
-        return held(self._hold)
+        if self.filters is None:
+            return held(self._hold)
+        with self._open_status():
+            return held(self._hold)
+
+    @contextlib.contextmanager
+    def _open_status(self):
+        """Open now what is read while the thread is held."""
+        try:
+            self.status = os.open(f"/proc/{self.pid}/task/{self.tid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise explained(self.pid, error) from error
+        try:
+            with self._telling():
+                self.status_size = len(os.pread(self.status, _STATUS_LIMIT, 0)) + _STATUS_ROOM
+            yield
+        finally:
+            os.close(self.status)
+
+    @contextlib.contextmanager
+    def _telling(self):
+        try:
+            yield
+        except ProcessLookupError as error:
+            raise ThreadEnded(self.pid, self.tid) from error
+        except OSError as error:
+            raise self._refusal(f"does not tell its seccomp filters ({error.strerror})") from error
 
     def _hold(self):
         with self.custody:
@@ -136,6 +172,7 @@ class Diversion:
         if registers.executes_other_code:
             raise self._refusal("executes 32-bit code")
         self._require_ready()
+        self._require_same_filters()
         self._require_own_calls()
         if registers.system_call is None and self._in_critical_section():
             raise self._refusal("is inside a restartable sequence")
@@ -172,6 +209,20 @@ class Diversion:
         if int.from_bytes(self._read(self.nonce_address, 8), "little") != self.nonce:
             # Nothing is where it was then; the thread may have been in execve(2) itself when it was stopped.
             raise self._refusal("does not have the request: its program, or another tool, has replaced it")
+
+    def _require_same_filters(self):
+        """Raise FiltersChanged if the thread has got a seccomp filter since its filters were examined.
+
+        Sandboxes are set up while a process runs: that of sshd's sessions kills for the first call of the runtime.
+        """
+        if self.filters is None:
+            return
+        with self._telling():
+            status = os.pread(self.status, self.status_size, 0)
+        if seccomp_state(status) != self.filters:
+            # Nor is it known whether it may go on with a sleep that the stop has interrupted.
+            self.restarts = False
+            raise FiltersChanged(self.pid, self.tid, self._sentence("has got a seccomp filter since it was looked at"))
 
     def _require_own_calls(self):
         """Raise ThreadRefused where the kernel would not carry out the system calls of the thread."""

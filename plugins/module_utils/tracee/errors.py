@@ -29,6 +29,10 @@ class MovedOn(ThreadRefused):
     """The thread is not any more where it was looked at, so that nothing is known of it."""
 
 
+class FiltersChanged(ThreadRefused):
+    """The thread has other seccomp filters than those that were examined."""
+
+
 class StrangeStack(ThreadRefused):
     """The thread is on a stack that the C library did not make for it: nobody can say where that ends."""
 

@@ -436,6 +436,7 @@ static void start_in_library(void)
 
 static void go_deep(void);
 static void go_to_the_edge(void);
+static void filter(long number, unsigned int action);
 
 static int obey(char *command)
 {
@@ -461,6 +462,12 @@ static int obey(char *command)
 		go_deep();
 	} else if (!strcmp(command, "lock memory")) {
 		say(mlockall(MCL_FUTURE) ? "refused\n" : "locked\n", 0);
+	} else if (!strncmp(command, "filter ", 7)) {
+		char *action;
+		long number = strtol(command + 7, &action, 0);
+
+		filter(number, strtoul(action, NULL, 0));
+		say("filtered\n", 0);
 	} else if (!strcmp(command, "edge")) {
 		go_to_the_edge();
 		say("back\n", 0);

@@ -40,7 +40,7 @@ from ...process.safe_point import (
 from ...process.subject import examine, require_available
 from ...process.unwinder import hangs_on_register
 from ...tracee.bootstrap import Bootstrap, Candidate, Claim, Surroundings
-from ...tracee.errors import MovedOn, StepFailed, ThreadRefused
+from ...tracee.errors import FiltersChanged, MovedOn, StepFailed, ThreadRefused
 from ...tracee.glance import registers_in_call
 from ..borrowing.answer import GRACE
 from ..borrowing.delivery import Delivery
@@ -432,7 +432,8 @@ class _Attempt:
                     return False
             self.tries += 1
             candidate = Candidate(
-                subject.pid, tid, inner_thread_id(subject.pid, tid), proof, self.permitted[tid].restart)
+                subject.pid, tid, inner_thread_id(subject.pid, tid), proof, self.permitted[tid].restart,
+                self.permitted[tid].filters)
             bootstrap = Bootstrap(
                 candidate, self.layout.place, Claim(nonce, expected),
                 Surroundings(self.memory, grounds.code, read_maps(subject.proc_tid)),
@@ -451,6 +452,8 @@ class _Attempt:
             return False
         except ThreadRefused as error:
             self._note(str(error), passing=isinstance(error, MovedOn))
+            if isinstance(error, FiltersChanged):
+                del self.permitted[tid]
             if isinstance(proof, Running):
                 proof.study(subject.proc_tid, mappings, self.job.files)
             return False

@@ -20,7 +20,7 @@ from ...process.procfs import confirm, thread_ids
 from ...process.runtime import Result
 from ...process.subject import goes_on_without
 from ...tracee.diversion import Diversion, Errand
-from ...tracee.errors import StepFailed, ThreadRefused
+from ...tracee.errors import FiltersChanged, StepFailed, ThreadRefused
 from ..resolution.request import new_nonce
 from .answer import await_result
 from .delivery import Delivery
@@ -197,7 +197,8 @@ class Borrower:
                 )
             errand = Errand(state.entry, state.request, nonce, self._flags(self.permitted[tid]))
             diversion = Diversion(
-                subject.pid, tid, errand, self._newest_mappings(tid), restarts=self.permitted[tid].restart)
+                subject.pid, tid, errand, self._newest_mappings(tid), restarts=self.permitted[tid].restart,
+                filters=self.permitted[tid].filters)
             self.space.write(state.request, self.build(nonce))
             confirm(subject.identity)
             if self.options.announce is not None:
@@ -215,6 +216,8 @@ class Borrower:
             self.refusal = f"thread {tid} of process {subject.pid} has ended"
             return None
         except ThreadRefused as error:
+            if isinstance(error, FiltersChanged):
+                del self.permitted[tid]
             self.refusal = str(error)
             self.refusals.note(tid, type(error))
             return None

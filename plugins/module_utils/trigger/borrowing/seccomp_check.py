@@ -13,7 +13,7 @@ from __future__ import annotations
 from ...defaults import ASSUME_ERRNO
 from ...named_tuple import NamedTuple
 from ...process.errors import ProcessGone, ProcessUnpatchable
-from ...process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_status, thread_ids
+from ...process.procfs import SECCOMP_FILTER, SECCOMP_STRICT, read_bytes, read_status, seccomp_state, thread_ids
 from ...process.seccomp import ALLOW, ERRNO, LOG, denied
 from ...tracee.errors import StepFailed
 from ...tracee.rseq import has_rseq
@@ -95,6 +95,7 @@ class Permitted(NamedTuple):
 
     restart: bool  # the kernel may go on with a sleep of the thread that was interrupted (restart_syscall(2))
     copy: bool  # process_vm_readv(2) does not kill: abi.BLOCK_MAY_COPY
+    filters: tuple[int, int]  # procfs.seccomp_state(), as it was then
 
 
 def require_no_strict_thread(pid):
@@ -146,14 +147,15 @@ def require_permitted(pid, tid, makes_file, unexaminable):
     :raises ProcessUnpatchable: one is; the sentence names it.
     :raises ThreadRefused: the thread could not be held to ask.
     """
+    filters = seccomp_state(read_bytes(pid, f"task/{tid}/status"))
     if not seccomp_reservation(pid, tid, unexaminable):
-        return Permitted(restart=True, copy=True)
+        return Permitted(restart=True, copy=True, filters=filters)
     try:
         programs = fetch_filters(pid, tid)
     except StepFailed as error:
         # A kernel without checkpoint and restore, say.
         if unexaminable == ASSUME_ERRNO:
-            return Permitted(restart=True, copy=True)
+            return Permitted(restart=True, copy=True, filters=filters)
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that cannot be examined: {error}"
         ) from error
@@ -175,4 +177,4 @@ def require_permitted(pid, tid, makes_file, unexaminable):
             f"process {pid} runs under a seccomp filter that denies the system call rseq, but has used it before the"
             " filter was there: the C library would end the process when it starts a thread for the livepatch",
         )
-    return Permitted(may_restart(programs), copy)
+    return Permitted(may_restart(programs), copy, filters)

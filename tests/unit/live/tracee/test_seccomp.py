@@ -23,10 +23,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import se
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion, Errand
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import seccomp_check
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow, seccomp_check
 
 ALLOW, ERRNO_EPERM, KILL_PROCESS, KILL_THREAD = "0x7fff0000", "0x50001", "0x80000000", "0"
-MEMBARRIER, CLONE3, GETITIMER, RSEQ, RESTART_SYSCALL, COPY = "324", "435", "36", "334", "219", "310"
+CLONE, MEMBARRIER, CLONE3, GETITIMER, RSEQ, RESTART_SYSCALL, COPY = "56", "324", "435", "36", "334", "219", "310"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel shows filters to root only")
 
@@ -304,3 +305,30 @@ def test_who_may_examine_filters(as_nobody):
     """Root of the machine may, but not in a user namespace, nor under a filter (see the tests with podman)."""
     assert seccomp_filters.may_fetch()
     assert as_nobody(seccomp_filters.may_fetch) == "False"
+
+
+@needs_root
+@pytest.mark.parametrize("preload", [True, False], ids=["borrowed", "attached"])
+@pytest.mark.parametrize("before", [None, (GETITIMER, ERRNO_EPERM)], ids=["its first", "one more"])
+def test_filter_that_comes_after_the_look(padded, start, trigger, runtime, monkeypatch, preload, before):
+    """A sandbox that is set up between the look at a thread's filters and the moment in which it is held.
+
+    Seen to fail (the victim ends by SIGSYS), as a session of sshd did that was just being shut away.
+    """
+    victim = start(padded, "commands", *(before or ()), preload=preload)
+    asking = attach if not preload else borrow
+    looked = []
+
+    def look_and_be_late(*arguments):
+        permitted = seccomp_check.require_permitted(*arguments)
+        if not looked:
+            assert victim.ask(f"filter {CLONE} {KILL_PROCESS}") == "filtered"
+        looked.append(permitted)
+        return permitted
+
+    monkeypatch.setattr(asking, "require_permitted", look_and_be_late)
+    row = trigger(padded, runtime=str(runtime / "libpulp.so")).apply(victim.pid)
+    assert (row.outcome, row.changed) == ("not_patchable", False), row
+    assert "denies the system call clone" in row.reason
+    assert len(looked) == 1
+    assert victim.ask("answer") == "20"
