@@ -148,7 +148,7 @@ def require_permitted(pid, tid, makes_file, unexaminable):
     :raises ThreadRefused: the thread could not be held to ask.
     """
     filters = seccomp_state(read_bytes(pid, f"task/{tid}/status"))
-    if not seccomp_reservation(pid, tid, unexaminable):
+    if filters[0] != SECCOMP_FILTER or not seccomp_reservation(pid, tid, unexaminable):
         return Permitted(restart=True, copy=True, filters=filters)
     try:
         programs = fetch_filters(pid, tid)
