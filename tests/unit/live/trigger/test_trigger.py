@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -327,17 +328,29 @@ def test_no_thread_to_borrow(padded, start, trigger, monkeypatch):
     assert row.reason.endswith("could be borrowed: thread 1 of process 1 executes 32-bit code")
 
 
+class StoppedDiversion(borrow.Diversion):
+    """Its thread does not run before somebody lets the process continue."""
+
+    def _divert(self):
+        interrupted = super()._divert()
+        os.kill(self.pid, signal.SIGSTOP)
+        return interrupted
+
+
 def test_thread_that_does_not_run_gets_the_request_taken_back(padded, start, trigger, look, monkeypatch):
     victim = start(padded)
 
     def no_answer(*_arguments):
         yield 0
 
+    monkeypatch.setattr(borrow, "Diversion", StoppedDiversion)
     monkeypatch.setattr(borrow, "await_result", no_answer)
     row = trigger(padded).apply(victim.pid)
-    assert row.outcome == "failed"
+    assert (row.outcome, row.changed) == ("failed", False)
     assert "was taken back" in row.reason
     assert read_memory(victim.pid, look(victim).state.request, 32) == bytes(32)
+    os.kill(victim.pid, signal.SIGCONT)
+    assert victim.ask("answer") == "20"
 
 
 def test_too_little_stack_is_refused(padded, start, trigger, monkeypatch):
