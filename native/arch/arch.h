@@ -14,8 +14,8 @@
  *
  * The values: ULP_STUB_POOL_SIZE and ULP_CELL_POOL_SIZE (bytes, so few that every stub and cell reaches
  * the runtime's data), ULP_JUMP_SIZE and ULP_SHORT_JUMP_SIZE (bytes of
- * jumps), ULP_LONGEST_INSTRUCTION, ULP_LONGEST_ENTRY (bytes from a function's start to behind what
- * padding leaves at its entry), ULP_LONGEST_WAY_IN (bytes that may lie before the instruction that a
+ * jumps), ULP_LONGEST_INSTRUCTION, ULP_ENDBR_SIZE (bytes of what ULP_SITE_ENDBR says stands first in a
+ * function), ULP_LONGEST_WAY_IN (bytes that may lie before the instruction that a
  * hook without padding takes the place of), ULP_PAGE (bytes), ULP_ADDRESS_END (where the addresses of
  * user space end),
  * ULP_REGISTERS (words of the registers as PTRACE_GETREGS gives them), ULP_UNWIND_REGISTERS,

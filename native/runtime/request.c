@@ -115,11 +115,15 @@ static bool puns_inside(const struct ulp_request *request,
 	return true;
 }
 
-/* A stock library's functions have no padding; others have. */
+/*
+ * A stock library's functions have no padding; others have.  The text may end a single ret behind it:
+ * mold places .text last.
+ */
 static bool site_inside(const struct ulp_request_library *library,
 			const struct ulp_request_site *site)
 {
 	uint64_t address = library->base + site->function;
+	uint64_t entry = address + (site->flags & ULP_SITE_ENDBR ? ULP_ENDBR_SIZE : 0);
 
 	if (library->flags & ULP_LIBRARY_STOCK)
 		return (site->flags & (ULP_SITE_PUN | ULP_SITE_HOPS)) ==
@@ -127,7 +131,7 @@ static bool site_inside(const struct ulp_request_library *library,
 		       address >= library->text_start && address < library->text_end;
 	return !(site->flags & ULP_SITE_PUN) && site->flags & ULP_SITE_HOPS &&
 	       address >= library->text_start + ULP_PAD_BEFORE &&
-	       address + ULP_LONGEST_ENTRY <= library->text_end;
+	       entry + ULP_PAD_ENTRY <= library->text_end;
 }
 
 static bool library_inside(const struct ulp_request *request,

@@ -26,6 +26,16 @@ static struct ulp_request_library *library_of(struct ulp_request *request)
 	return (void *)((char *)request + request->libraries);
 }
 
+/* Right behind the padding at the entry of the last site. */
+static uint64_t end_of_sites(struct ulp_request *request)
+{
+	const struct ulp_request_library *library = library_of(request);
+	const struct ulp_request_site *site = (void *)((char *)request + library->sites);
+
+	return library->base + site[library->site_count - 1].function + (TARGET_ENDBR ? 4 : 0) +
+	       ULP_PAD_ENTRY;
+}
+
 static struct ulp_request_replacement *replacements_of(struct ulp_request *request)
 {
 	return (void *)((char *)request + library_of(request)->replacements);
@@ -91,6 +101,9 @@ int main(void)
 	SPOILED(ULP_BAD_REQUEST, library->sites = 4);
 	SPOILED(ULP_BAD_REQUEST, library->replacement_count = 100000);
 	SPOILED(ULP_BAD_REQUEST, library->text_end = library->text_start);
+	/* The text may end right behind the padding of an entry, as with mold; but it ends elsewhere. */
+	SPOILED(ULP_BAD_REQUEST, library->text_end = end_of_sites(request) - 1);
+	SPOILED(ULP_LIBRARY_CHANGED, library->text_end = end_of_sites(request));
 	SPOILED(ULP_LIBRARY_CHANGED, library->build_id[0]++);
 	SPOILED(ULP_LIBRARY_CHANGED, library->base += 4096; library->text_start += 4096;
 		library->text_end += 4096);

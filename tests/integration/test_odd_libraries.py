@@ -1,16 +1,16 @@
 # Copyright: (c) 2026, libpulp.livepatch contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Libraries that a tool changed after they were linked, that are loaded twice, or whose code a tool translates."""
+"""Libraries whose text ends early, that a tool changed after they were linked, or whose code a tool translates."""
 
 from __future__ import annotations
 
 from functools import partial
 
 import pytest
-from harness.library import Build, Hazard, run
+from harness.library import WARNINGS, Build, Hazard, run
 from harness.livepatch import APPLIED
-from harness.paths import RUNTIME
+from harness.paths import RUNTIME, TRM
 from harness.variant import PADDING_ONLY, POST, STOCK, Variant
 from harness.victim import Victim
 
@@ -83,6 +83,44 @@ def test_library_without_section_headers(mode, tmp_path, preforked, start):
     (row,) = answer.json()
     assert (answer.status, row["outcome"]) == (1, "not_patchable")
     assert f"{build.library} has no section headers" in row["reason"]
+    assert victim.number("version") == 1
+
+
+# Linkers, with what makes .text the last of the code: bfd places .fini behind it; gold and lld mostly something else.
+TEXT_LAST = {"bfd": ("-nostartfiles",), "mold": ()}
+
+
+class Ending(Build):
+    """The library, with a function of one instruction as the last of its text."""
+
+    def __init__(self, hazard, variant, ulp, linker) -> None:
+        self.linker = linker
+        super().__init__(hazard, variant, ulp)
+
+    def _link(self) -> None:
+        last = self.directory / "last.c"
+        last.write_text("void last(void);\nvoid last(void) {}\n")
+        tracking = [TRM] if self.variant.post_processed else []
+        run([self.variant.compilers[0], *WARNINGS, *self.variant.flags, *self.variant.patchable, "-fPIC", "-shared",
+             f"-fuse-ld={self.linker}", *TEXT_LAST[self.linker], "-Wl,--build-id", f"-Wl,-soname,{self.hazard.soname}",
+             "-o", self.library, self.hazard.folder / "library.c", *tracking, last])
+
+
+@pytest.mark.parametrize("mode", [POST, PADDING_ONLY])
+@pytest.mark.parametrize("linker", TEXT_LAST)
+def test_text_that_ends_with_an_empty_function(linker, mode, tmp_path, preforked, start, livepatch):
+    """Guards what the runtime wants behind the padding at an entry, which is no more than the function has.
+
+    Seen to fail, all four, with "the runtime found the request malformed".
+    """
+    build = Hazard("blocked", tmp_path, kind=partial(Ending, linker=linker)).build(Variant(mode), preforked)
+    patch = livepatch(build.patch("patch", {"version": "patched_version", "last": "patched_version"},
+                                  flags=("-DVERSION=2",)))
+    victim = start(build)
+    assert victim.number("version") == 1
+    patch.apply(victim)
+    assert (victim.number("version"), patch.check(victim)) == (2, APPLIED)
+    patch.revert(victim)
     assert victim.number("version") == 1
 
 

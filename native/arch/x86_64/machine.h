@@ -19,8 +19,8 @@
 /* ff /2 takes 2 to 7 bytes, by its addressing form. */
 #define ULP_LONGEST_CALL 7
 
-/* endbr64 and the two nops. */
-#define ULP_LONGEST_ENTRY 6
+/* endbr64 */
+#define ULP_ENDBR_SIZE 4
 
 /* endbr64, nops and pushes. */
 #define ULP_LONGEST_WAY_IN 32
