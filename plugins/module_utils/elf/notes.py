@@ -43,19 +43,44 @@ def read_notes(image: ElfImage) -> list[Note]:
 
 
 def _notes_of(image: ElfImage, segment: ProgramHeader) -> Iterator[Note]:
-    # gABI: the parts of a note are aligned to 4 bytes, or to 8 when the segment is.
-    alignment = 8 if segment.align == 8 else 4
     data = bytes(image.data[segment.offset:segment.offset + segment.filesz])
+    for place in note_places(data, segment.align):
+        if place.end > len(data):
+            raise image.bad("is damaged: a note is longer than its segment")
+        yield Note(place.name, place.type, data[place.start:place.end], segment.vaddr + place.start)
+
+
+class NotePlace(NamedTuple):
+    """Where the descriptor of a note is, in bytes from the start of its segment; it may end behind the segment."""
+
+    name: bytes
+    type: int
+    start: int
+    end: int
+
+
+def note_places(data: bytes, alignment: int) -> Iterator[NotePlace]:
+    """The notes of one PT_NOTE segment.
+
+    The parts of a note are aligned to 4 bytes.  The gABI wants 8 in a segment that is aligned so.  Linux has one such
+    note, NT_GNU_PROPERTY_TYPE_0 (x86-64 psABI, program property), whose parts are multiples of 8 long: both read it
+    alike.  mold puts it into one segment with notes that are aligned to 4 bytes, and 8 would miss what follows these.
+
+    :param data: the bytes of the segment.
+    :param alignment: of the segment, in bytes.
+    :return: iterator of NotePlace.
+    """
     position = 0
     while position + _NOTE.size <= len(data):
         name_size, descriptor_size, kind = _NOTE.unpack_from(data, position)
+        if name_size == 0 and alignment == 8 and position % 8 == 4:
+            # Every note has a name: this is a gap before one that is aligned to 8 bytes.
+            position += 4
+            continue
         name_end = position + _NOTE.size + name_size
-        start = _align(name_end, alignment)
-        end = start + descriptor_size
-        if end > len(data):
-            raise image.bad("is damaged: a note is longer than its segment")
-        yield Note(data[position + _NOTE.size:name_end], kind, data[start:end], segment.vaddr + start)
-        position = _align(end, alignment)
+        start = _align(name_end)
+        yield NotePlace(data[position + _NOTE.size:name_end], kind, start, start + descriptor_size)
+        position = _align(start + descriptor_size)
 
 
 def find_trm_descriptor(image: ElfImage) -> int | None:
@@ -114,5 +139,5 @@ def _is_trm_descriptor(image: ElfImage, address: int) -> bool:
         return False
 
 
-def _align(value: int, alignment: int) -> int:
-    return (value + alignment - 1) // alignment * alignment
+def _align(value: int) -> int:
+    return (value + 3) // 4 * 4

@@ -31,17 +31,16 @@ from ..elf.headers import (
     decode_program_headers,
     decode_section_headers,
 )
+from ..elf.notes import NT_GNU_BUILD_ID, note_places
 from ..named_tuple import NamedTuple
 from ..printable import printable
 
-_NOTE = struct.Struct("<III")
 _DYNAMIC = struct.Struct("<qQ")
 
 _PF_X = 1
 _DT_STRTAB = 5
 _DT_STRSZ = 10
 _DT_SONAME = 14
-_NT_GNU_BUILD_ID = 3
 # Bytes of one table, and of all that is read of one file: many times what a linker writes. A file may say that it has
 # 65,535 notes of any size.
 _LONGEST_TABLE = 1 << 16
@@ -163,7 +162,7 @@ def _survey(reader):
         elif segment.type == "PT_LOAD" and segment.filesz:
             others.append(LoadedSegment(segment.offset, segment.vaddr, segment.memsz))
         elif segment.type == "PT_NOTE" and build_id is None:
-            build_id = _build_id(reader.read(segment.offset, segment.filesz), 8 if segment.align == 8 else 4)
+            build_id = _build_id(reader.read(segment.offset, segment.filesz), segment.align)
         elif segment.type == "PT_DYNAMIC":
             dynamic = _DYNAMIC.iter_unpack(
                 reader.read(segment.offset, segment.filesz - segment.filesz % _DYNAMIC.size)
@@ -191,16 +190,11 @@ def _table(reader, offset, count, entry_size, expected):
 
 
 def _build_id(notes, alignment):
-    position = 0
-    while position + _NOTE.size <= len(notes):
-        name_size, size, kind = _NOTE.unpack_from(notes, position)
-        name = position + _NOTE.size
-        start = (name + name_size + alignment - 1) // alignment * alignment
-        if kind == _NT_GNU_BUILD_ID and notes[name:name + name_size] == b"GNU\0" and size:
-            if size > _LONGEST_BUILD_ID:
+    for place in note_places(notes, alignment):
+        if place.type == NT_GNU_BUILD_ID and place.name == b"GNU\0" and place.end > place.start:
+            if place.end - place.start > _LONGEST_BUILD_ID:
                 raise _Excess
-            return notes[start:start + size].hex()
-        position = (start + size + alignment - 1) // alignment * alignment
+            return notes[place.start:place.end].hex()
     return None
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
+from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.notes import note_places
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.post import rewrite
 from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import BadElf, FileProblem, UlpError
 
@@ -72,6 +74,39 @@ def test_the_descriptor_of_trm_is_found(compile_file, compile_library, tmp_path)
     assert image.trm_descriptor() == descriptor.value
     assert image.read(image.trm_descriptor(), 8) == (1).to_bytes(8, "little")
     assert ElfImage.open(compile_library(SOURCE, name="without.so")).trm_descriptor() is None
+
+
+# As of a library whose objects all say -fcf-protection; the property note is aligned to 8 bytes, the others to 4.
+NOTES = r"""
+__asm__(".pushsection .note.first, \"a\", @note\n .p2align 2\n .long 4, 4, 1\n .asciz \"ABC\"\n .long 7\n"
+    ".popsection");
+__asm__(".pushsection .note.second, \"a\", @note\n .p2align 2\n .long 4, 4, 2\n .asciz \"ABC\"\n .long 8\n"
+    ".popsection");
+__asm__(".pushsection .note.gnu.property, \"a\", @note\n .p2align 3\n .long 4, 16, 5\n .asciz \"GNU\"\n"
+    ".long 0xc0000002, 4, 3, 0\n .popsection");
+"""
+
+
+@pytest.mark.parametrize("linker", ["bfd", "gold", "lld", "mold"])
+def test_notes_of_both_alignments_are_read(linker, compile_library):
+    """mold puts them into one segment.
+
+    Seen to fail for mold with "is damaged: a note is longer than its segment", as for each of its programs.
+    """
+    image = ElfImage.open(compile_library(SOURCE + NOTES, "-nostartfiles", f"-fuse-ld={linker}"))
+    notes = {(note.name, note.type): note.descriptor for note in image.notes()}
+    assert {(b"ABC\0", 1), (b"ABC\0", 2), (b"GNU\0", 3), (b"GNU\0", 5)} == set(notes)
+    assert (notes[b"ABC\0", 1][0], notes[b"ABC\0", 2][0], len(notes[b"GNU\0", 5])) == (7, 8, 16)
+    assert f"Build ID: {notes[b'GNU' + bytes(1), 3].hex()}" in readelf("-n", image.name)
+
+
+def test_gap_between_notes_is_no_note():
+    """A linker may place the note that is aligned to 8 bytes last."""
+    first = struct.pack("<III4sI", 4, 4, 1, b"ABC\0", 7)
+    last = struct.pack("<III4sIIII", 4, 16, 5, b"GNU\0", 0xc0000002, 4, 3, 0)
+    data = first + bytes(-len(first) % 8) + last
+    assert [(place.type, data[place.start:place.end]) for place in note_places(data, 8)] == [
+        (1, first[16:]), (5, last[16:])]
 
 
 def test_the_descriptor_of_trm_is_found_where_its_note_was_moved(compile_library, tmp_path):
