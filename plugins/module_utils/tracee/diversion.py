@@ -45,10 +45,9 @@ _WORD = 8
 # How much of a stack to search for the frame of a signal, piece by piece; in bytes.
 SEARCHED = 1 << 20
 PIECE = 1 << 15
-# No status file is longer: it lists the groups, of which there may be NGROUPS_MAX, 65536.
+# Bytes of a status file, as a rule, and at most: it lists the groups, of which there may be NGROUPS_MAX, 65536.
+_STATUS_SIZE = 1 << 13
 _STATUS_LIMIT = 1 << 20
-# By so much, in bytes, the file may have become longer since it was read.
-_STATUS_ROOM = 1 << 12
 # With it the C library makes every thread take part in setuid() (nptl(7)): it waits, with a lock held, for all of them.
 _SETXID_SIGNAL = 33
 # A signal mask as PTRACE_SETSIGMASK takes it: bit n - 1 for each signal n, of 1 to 64 (signal(7)).
@@ -84,7 +83,6 @@ class Diversion:
         requests.require_binding()
         self.filters = filters
         self.status = -1
-        self.status_size = 0
         self.restarts = restarts
         self.pid = pid
         self.tid = tid
@@ -134,16 +132,14 @@ class Diversion:
         except OSError as error:
             raise explained(self.pid, error) from error
         try:
-            with self._telling():
-                self.status_size = len(os.pread(self.status, _STATUS_LIMIT, 0)) + _STATUS_ROOM
             yield
         finally:
             os.close(self.status)
 
-    @contextlib.contextmanager
-    def _telling(self):
+    def _read_status(self):
         try:
-            yield
+            data = os.pread(self.status, _STATUS_SIZE, 0)
+            return data if len(data) < _STATUS_SIZE else os.pread(self.status, _STATUS_LIMIT, 0)
         except ProcessLookupError as error:
             raise ThreadEnded(self.pid, self.tid) from error
         except OSError as error:
@@ -217,9 +213,7 @@ class Diversion:
         """
         if self.filters is None:
             return
-        with self._telling():
-            status = os.pread(self.status, self.status_size, 0)
-        if seccomp_state(status) != self.filters:
+        if seccomp_state(self._read_status()) != self.filters:
             # Nor is it known whether it may go on with a sleep that the stop has interrupted.
             self.restarts = False
             raise FiltersChanged(self.pid, self.tid, self._sentence("has got a seccomp filter since it was looked at"))
