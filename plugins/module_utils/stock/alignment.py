@@ -68,7 +68,8 @@ class StackAlignment:
         # (function, whether an entry there with an aligned stack is an entry without of the one asked for, the call)
         waiting: list[tuple[int, bool, UnalignedCall | None]] = [(address, False, None)]
         seen = {(address, False)}
-        for callee, odd, last in waiting:
+        while waiting:
+            callee, odd, last = waiting.pop(0)
             for place in self._code.entering(callee):
                 caller = self._code.at(place)
                 if caller is None or caller.start in replaced:

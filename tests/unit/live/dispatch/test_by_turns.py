@@ -64,10 +64,13 @@ def test_one_behind_many_that_never_answer(padded, start, monkeypatch, calls):
     def await_result(proc_tid, address, nonce, *others):
         if proc_tid not in pids:
             calls.note()
-        # There is no answer to such a request; when that is clear, this ends in a fault.
-        answer = waiting(proc_tid, address, nonce + 1, *others)
-        while len(calls) == 0:
-            yield next(answer)
+        # There is no answer to such a request.
+        for pause in waiting(proc_tid, address, nonce + 1, *others):
+            if len(calls):
+                break
+            yield pause
+        else:
+            raise AssertionError("nobody else had a turn in all that time")
         return (yield from waiting(proc_tid, address, nonce, *others))
 
     waiting = borrow.await_result
