@@ -133,7 +133,11 @@ def test_state_of_the_borrowed_thread(call, padded, runtime, trigger, tmp_path):
     victim = Busy([program, shown], shown, 1, env=dict(os.environ, LD_LIBRARY_PATH=str(padded.directory)))
     try:
         victim.goes_on()
-        row = trigger(padded, runtime=str(runtime / "libpulp.so"), timeout=60).apply(victim.pid)
+        # The stops are counted, and on a busy host each may miss a thread that waits for 0.3 seconds at a time.
+        for _time in range(10):
+            row = trigger(padded, runtime=str(runtime / "libpulp.so"), timeout=60).apply(victim.pid)
+            if row.outcome != "failed":
+                break
         assert (row.outcome, row.attached) == ("patched", True), row
         victim.goes_on()
         assert victim.ask("answer") == "5001"
