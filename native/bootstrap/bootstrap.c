@@ -80,21 +80,28 @@ static void pause_for_a_moment(void)
 
 /* ------------------------------------------------------------------ worker */
 
+/* Whoever waited for the worker has given up: another claim stands there than the one that was begun. */
+static bool withdrawn(void)
+{
+	return (uint32_t)words()->claim != words()->begun;
+}
+
 /* A child must not get a loader that is at work, which in the child would never end. */
 static void before_fork(void)
 {
 	for (int i = 0; i < FORK_PAUSES; i++) {
 		uint32_t stage = __atomic_load_n(&words()->stage, __ATOMIC_ACQUIRE);
 
-		if (stage != ULP_BOOTSTRAP_STARTED || words()->claim == ULP_BOOTSTRAP_WITHDRAWN)
+		if (stage != ULP_BOOTSTRAP_STARTED || withdrawn())
 			break;
 		pause_for_a_moment();
 	}
 }
 
-/* The worker is not in the child, whose own forks have nothing to wait for. */
+/* The worker is not in the child, whose own forks have nothing to wait for, but are led here still. */
 static void in_child(void)
 {
+	words()->descriptor = ULP_BOOTSTRAP_FORKED;
 	if (words()->stage == ULP_BOOTSTRAP_STARTED)
 		end(ULP_BOOTSTRAP_REFUSED, 0);
 }
@@ -265,7 +272,7 @@ static bool claim(const struct ulp_block *block)
 	words()->thread = (uint32_t)ulp_system_call(SYS_gettid);
 	words()->worker = 0;
 	words()->detail[0] = '\0';
-	if (found && found != ULP_BOOTSTRAP_WITHDRAWN && found >> 32 != block->nonce >> 32)
+	if (found && found >> 32 != block->nonce >> 32)
 		words()->descriptor = ULP_BOOTSTRAP_FORKED;
 	end(ULP_BOOTSTRAP_STARTED, 0);
 	/* Until now the fields were those of an earlier attempt. */

@@ -416,8 +416,11 @@ struct ulp_block {
  */
 #define ULP_BOOTSTRAP_MAGIC 0x544f4f42504c5536ull /* "6ULPBOOT" */
 
-/* The core gives up waiting for a worker: put in place of its claim. */
-#define ULP_BOOTSTRAP_WITHDRAWN 0xffffffffffffffffull
+/*
+ * In the lower half of a claim, where the core has given up waiting for the worker.  The rest of it stays, so that the
+ * next attempt is told apart from one that is withdrawn after it, and a fork of the process from the process.
+ */
+#define ULP_BOOTSTRAP_WITHDRAWN 0x80000000u
 
 /*
  * In place of a descriptor, of which none is so large: this process was forked from one that had made a
@@ -462,7 +465,8 @@ enum ulp_bootstrap_stage {
 
 /* In unused bytes of a page of data, all zero at first. */
 struct ulp_bootstrap_words {
-	uint64_t claim; /* upper half: start time of the process in clock ticks; lower half: nonce, not 0 */
+	/* Upper half: start time of the process in clock ticks; lower half: nonce of 31 bits, not 0. */
+	uint64_t claim;
 	/* Lower half of the claim that the fields below are of: written after them, so read before them. */
 	uint32_t begun;
 	uint32_t stage; /* enum ulp_bootstrap_stage */

@@ -50,7 +50,7 @@ from ..borrowing.threads import candidates
 from ..drive import grown
 from .clearance import clear, is_called_at_fork
 from .cut_off import left_behind, stays
-from .layout import is_room, lay_out, read_words
+from .layout import is_room, is_withdrawn, lay_out, read_words
 
 _MOVED_ON = "has moved on since it was looked at"
 _BEFORE_LOADING = "the runtime was loaded into {process}"
@@ -253,7 +253,7 @@ class _Attempt:
 
     def _words(self):
         words = read_words(self.subject.proc_tid, self.layout.words)
-        if words.claim and words.begun != words.claim & _LOW:
+        if words.claim and words.begun != words.claim & _LOW and not is_withdrawn(words):
             # The claim has just been made: the rest is an earlier attempt's.
             words = words._replace(stage=abi.BOOTSTRAP_STARTED, thread=0, worker=0)
         return words
@@ -264,7 +264,7 @@ class _Attempt:
 
     def _standing(self, words):
         """Whether whoever made the claim is still at work."""
-        if not words.claim or not self._is_ours(words.claim) or words.stage not in _UNDER_WAY:
+        if not words.claim or is_withdrawn(words) or not self._is_ours(words.claim) or words.stage not in _UNDER_WAY:
             return False
         tids = self._inner_thread_ids()
         return words.worker in tids if words.worker else not words.thread or words.thread in tids
@@ -393,7 +393,7 @@ class _Attempt:
         return mappings
 
     def _new_claim(self):
-        nonce = secrets.randbelow(_LOW - 1) + 1
+        nonce = secrets.randbelow(abi.BOOTSTRAP_WITHDRAWN - 1) + 1
         return (self.subject.identity.start_ticks & _LOW) << _HALF | nonce
 
     def _send_off(self, tid, nonce, expected, mappings):
@@ -539,7 +539,8 @@ class _Attempt:
     def _withdraw(self, nonce):
         """Neither a thread that has not run yet nor a worker that has not begun goes on; whether one had begun."""
         with contextlib.suppress(OSError):
-            os.pwrite(self.memory, abi.BOOTSTRAP_WITHDRAWN.to_bytes(8, "little"), self.layout.words)
+            # Another value than the thread expects, whatever was withdrawn before.
+            os.pwrite(self.memory, (nonce | abi.BOOTSTRAP_WITHDRAWN).to_bytes(8, "little"), self.layout.words)
         return read_words(self.subject.proc_tid, self.layout.words).begun == nonce & _LOW
 
     def _judged(self, words):

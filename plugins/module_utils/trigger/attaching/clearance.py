@@ -76,9 +76,7 @@ def is_called_at_fork(subject, place):
     words = read_words(subject.proc_tid, abi.BOOTSTRAP.unpack(place.code[:abi.BOOTSTRAP.size]).words)
     if words.descriptor == abi.BOOTSTRAP_FORKED:
         return True
-    if words.claim == abi.BOOTSTRAP_WITHDRAWN or not words.worker:
-        return False
-    return words.claim >> 32 != subject.identity.start_ticks & 0xFFFFFFFF
+    return words.worker != 0 and words.claim >> 32 != subject.identity.start_ticks & 0xFFFFFFFF
 
 
 def _is_outside(pid, tid, ranges, mappings, patient):

@@ -233,12 +233,20 @@ def _vacancies(subject, mappings, files, homes, find):
 
 def _is_claimed(words, identity):
     """Whether struct ulp_bootstrap_words can be what an attempt has left, and not data of the program."""
-    if not words.claim or words.claim == abi.BOOTSTRAP_WITHDRAWN:
-        return words.claim != 0
+    if not words.claim:
+        return False
     if words.stage == abi.BOOTSTRAP_NONE:
-        # The claim has only just been made: nothing else is to be seen of it yet.
-        return words.claim >> 32 == identity.start_ticks & 0xFFFFFFFF
+        # The claim has only just been made, or was withdrawn at once: nothing else is to be seen of it yet.
+        return words.claim >> 32 == identity.start_ticks & 0xFFFFFFFF or is_withdrawn(words) and not any(words[1:-1])
     return words.stage <= abi.BOOTSTRAP_REFUSED and 0 < words.thread <= _LARGEST_TID and words.worker <= _LARGEST_TID
+
+
+def is_withdrawn(words):
+    """Whether the one who made the claim waits for it no longer.
+
+    :param words: struct ulp_bootstrap_words.
+    """
+    return bool(words.claim & abi.BOOTSTRAP_WITHDRAWN)
 
 
 def read_words(proc_tid, address):

@@ -31,6 +31,7 @@ VICTIM = r"""
 import ctypes, os, sys, threading, time
 answer = ctypes.CDLL(sys.argv[1]).answer
 dlopen = ctypes.CDLL(None).dlopen
+syscall = ctypes.CDLL(None).syscall
 def fork_late():
     while True:
         before = time.monotonic()
@@ -47,6 +48,13 @@ for line in sys.stdin:
         threading.Thread(target=dlopen, args=(sys.argv[2].encode(), 2), daemon=True).start()
     elif line == "fork late\n":
         print(fork_late(), flush=True)
+    elif line in ("fork at once\n", "clone at once\n"):
+        # Python's own locks are in order: nobody else runs Python code then.
+        child = os.fork() if line.startswith("fork") else syscall(56, 17, 0, 0, 0, 0)
+        if child == 0:
+            print(os.getpid(), flush=True)
+        else:
+            os._exit(os.waitpid(child, 0)[1] != 0)
     elif line == "fork\n":
         child = os.fork()
         if child == 0:
@@ -66,6 +74,11 @@ def cleared(subject, place):
         return drive(clear(subject, place, memory))
     finally:
         os.close(memory)
+
+
+def no_more_threads(pid):
+    size = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
 
 
 def test_child_of_that_moment_forks_itself(padded, runtime, trigger, files, tmp_path):
@@ -95,8 +108,7 @@ def test_child_of_that_moment_forks_itself(padded, runtime, trigger, files, tmp_
         assert words.stage == abi.BOOTSTRAP_REFUSED, "its forks wait for a worker that it does not have"
         assert not cleared(examine(child, files, absent=True), place)
         assert victim.ask("fork") == "0"
-        size = int(Path(f"/proc/{child}/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        resource.prlimit(child, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+        no_more_threads(child)
         row = trigger(padded, runtime=path, timeout=60).apply(child)
         resource.prlimit(child, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert row.outcome in ("failed", "not_patchable") and not row.changed, row
@@ -113,4 +125,48 @@ def test_child_of_that_moment_forks_itself(padded, runtime, trigger, files, tmp_
         (tmp_path / "go").touch()
         if attaching.ident is not None:
             attaching.join()
+        victim.kill()
+
+
+@pytest.mark.parametrize("way", ["fork", "clone"])
+def test_child_of_an_attempt_that_was_given_up(way, padded, runtime, trigger, files, tmp_path):
+    """Its forks lead into the code still, as the worker that would have taken the handlers away is not in it.
+
+    Without fork(), as by clone(2), not even the handler runs that says so.
+
+    Seen to fail: the next attempt, which came to nothing either, took the code away, and the child ended by SIGSEGV
+    when it forked next.
+    """
+    path = str(runtime / "libpulp.so")
+    (tmp_path / "slow.c").write_text(WAITING, encoding="utf-8")
+    compiled("-fPIC", "-shared", f'-DDIRECTORY="{tmp_path}"', tmp_path / "slow.c", "-o", tmp_path / "slow.so")
+    victim = Victim([PYTHON, "-I", "-c", VICTIM, padded.library, tmp_path / "slow.so"], preload=[])
+    try:
+        victim.send("hold")
+        wait_until((tmp_path / "entered").exists, "the loader's lock is held")
+        row = trigger(padded, runtime=path, timeout=1).apply(victim.pid)
+        assert (row.outcome, row.changed) == ("failed", False), row
+        assert "its loader is busy, and may still load it" in row.reason
+
+        child = int(victim.ask(f"{way} at once"))
+        place = cut_off.left_behind(examine(child, files, absent=True), files)
+        assert not cleared(examine(child, files, absent=True), place)
+        no_more_threads(child)
+        row = trigger(padded, runtime=path, timeout=60).apply(child)
+        resource.prlimit(child, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert row.outcome in ("failed", "not_patchable") and not row.changed, row
+        assert victim.ask("fork") == "0"
+        assert victim.ask("answer") == "20"
+
+        if way == "clone":
+            # Its loader is locked for good.
+            return
+        row = trigger(padded, runtime=path, timeout=60).apply(child)
+
+        assert (row.outcome, row.attached, row.reason) == ("patched", True, ""), row
+        assert cut_off.left_behind(examine(child, files), files) is None
+        assert victim.ask("fork") == "0"
+        assert victim.ask("answer") == "5001"
+    finally:
+        (tmp_path / "go").touch()
         victim.kill()

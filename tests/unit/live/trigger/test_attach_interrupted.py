@@ -94,6 +94,23 @@ def test_thread_that_never_begins_is_waited_for_no_longer(verb, padded, runtime,
     assert victim.end() == 0
 
 
+def test_each_attempt_is_taken_back(padded, start, run):
+    """Not only the first.  Seen to fail: the thread expected what the first had left, found it, and loaded the runtime."""
+    victim = start(padded, "nanosleep", preload=False)
+    for _attempt in range(2):
+        process = run("trigger", "-p", victim.pid, padded.livepatch, stops=True)
+        victim.wait(lambda: state_of(victim) == "T", "it is stopped, with a thread that was sent off")
+        process.send_signal(signal.SIGTERM)
+        row = end_of(process)
+        assert "SIGTERM came before thread" in row["reason"], row
+        os.kill(victim.pid, signal.SIGCONT)
+        victim.goes_on()
+        # A worker would need a few milliseconds.
+        time.sleep(0.5)
+        assert not has_runtime(victim)
+    assert victim.end() == 0
+
+
 def test_loading_that_has_begun_is_finished(padded, start, run, tmp_path, monkeypatch):
     """The row says that the process has the runtime. Seen to fail: the command ended without any row."""
     library = tmp_path / "loader.so"
