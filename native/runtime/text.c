@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,9 +41,24 @@ bool ulp_text_barrier(void)
 	return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE);
 }
 
-/* What is written counts as written, whether or not the kernel lets us take the right to write away again. */
-static void protect_again(uint64_t start, size_t length)
+/*
+ * Whether the program itself has made a page writable, as just-in-time compilers do.  FUTEX_WAKE_OP (futex(2)) has the
+ * kernel do the second word's "or 0" by one atomic instruction, which other threads don't notice; it fails where the
+ * page can't be written.  Where a filter denies the call, the page counts as protected, as code is nearly everywhere.
+ */
+static bool is_writable(uint64_t page)
 {
+	uint32_t nobody_waits_here = 0;
+
+	return ulp_system_call(SYS_futex, &nobody_waits_here, FUTEX_WAKE_OP_PRIVATE, 0, 0, page,
+			       FUTEX_OP(FUTEX_OP_OR, 0, FUTEX_OP_CMP_EQ, 0)) >= 0;
+}
+
+/* What is written counts as written, whether or not the kernel lets us take the right to write away again. */
+static void protect_again(uint64_t start, size_t length, bool writable)
+{
+	if (writable)
+		return;
 	if (ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_EXEC) != 0)
 		ulp_message("%u bytes of code at %llx stay writable: mprotect is denied",
 			    (unsigned)length, (unsigned long long)start);
@@ -53,6 +69,7 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 {
 	uint64_t start = address & ~(ULP_PAGE - 1);
 	size_t length = (size_t)(((address + size + ULP_PAGE - 1) & ~(ULP_PAGE - 1)) - start);
+	bool first = is_writable(start), last = is_writable(start + length - ULP_PAGE);
 
 	if (ulp_system_call(SYS_mprotect, start, length, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
 		return false;
@@ -61,7 +78,9 @@ static bool write_unprotected(uint64_t address, const void *bytes, size_t size)
 		*(volatile unsigned char *)address = *(const unsigned char *)bytes;
 	else
 		memcpy((void *)address, bytes, size);
-	protect_again(start, length);
+	protect_again(start, ULP_PAGE, first);
+	if (length > ULP_PAGE)
+		protect_again(start + ULP_PAGE, length - ULP_PAGE, last);
 	return true;
 }
 
@@ -69,14 +88,17 @@ bool ulp_text_store(uint64_t address, const void *bytes, size_t size)
 {
 	uint64_t word = address & ~7ull, page = address & ~(ULP_PAGE - 1), value;
 
+	bool writable;
+
 	if (address + size > word + sizeof value)
 		return false;
+	writable = is_writable(page);
 	memcpy(&value, (const void *)word, sizeof value);
 	memcpy((unsigned char *)&value + (address - word), bytes, size);
 	if (ulp_system_call(SYS_mprotect, page, ULP_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC) != 0)
 		return false;
 	__atomic_store_n((uint64_t *)word, value, __ATOMIC_SEQ_CST);
-	protect_again(page, ULP_PAGE);
+	protect_again(page, ULP_PAGE, writable);
 	return true;
 }
 

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "runtime/message.h"
 #include "runtime/text.h"
@@ -37,6 +38,18 @@ void ulp_message(const char *format, ...)
 
 #define ARGUMENT(n) (offsetof(struct seccomp_data, args) + 8 * (n))
 
+/* By read(2), which fails where it can't store. */
+static bool can_write(void *place)
+{
+	unsigned char byte = *(volatile unsigned char *)place;
+	int ends[2];
+	bool done = pipe(ends) == 0 && write(ends[1], &byte, 1) == 1 && read(ends[0], place, 1) == 1;
+
+	close(ends[0]);
+	close(ends[1]);
+	return done;
+}
+
 static int deny(void)
 {
 	struct sock_filter code[] = {
@@ -54,6 +67,21 @@ static int deny(void)
 	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
+/* What the program has made writable stays so.  Seen to fail: it was read-only, and the program's next store faulted. */
+static bool stays_as_it_is(int protection)
+{
+	const struct ulp_text text = {.memory = {.number = -1}};
+	unsigned char *pages = mmap(NULL, 2 * SIZE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const bool writable = protection & PROT_WRITE;
+
+	/* The first page alone. */
+	if (pages == MAP_FAILED || mprotect(pages, SIZE, protection))
+		return false;
+	return ulp_text_store((uint64_t)pages, "abc", 3) && can_write(pages) == writable &&
+	       ulp_text_write(&text, (uint64_t)pages + SIZE - 1, "de", 2) && can_write(pages) == writable &&
+	       !can_write(pages + SIZE) && !memcmp(pages + SIZE - 1, "de", 2) && !memcmp(pages, "abc", 4);
+}
+
 int main(void)
 {
 	unsigned char *page =
@@ -62,6 +90,8 @@ int main(void)
 	struct ulp_text text = {.memory = {.number = -1}};
 
 	CHECK(page != MAP_FAILED);
+	CHECK(stays_as_it_is(PROT_READ | PROT_EXEC));
+	CHECK(stays_as_it_is(PROT_READ | PROT_WRITE | PROT_EXEC));
 	CHECK(ulp_text_store((uint64_t)page, "abc", 3));
 	CHECK(!memcmp(page, "abc", 3) && !messages);
 	CHECK(!deny());
