@@ -25,6 +25,31 @@ class Terminated(KeyboardInterrupt):
         super().__init__(f"interrupted by {signal.Signals(number).name}")
 
 
+class _Postponed:
+    depth = 0
+    number = None
+
+
+_postponed = _Postponed()
+
+
+@contextlib.contextmanager
+def postponed():
+    """Inside, a signal of raising() only counts; Terminated is raised when this is left.
+
+    For what must be known to whoever cleans up as soon as it exists, such as a child process: subprocess.Popen() may be
+    interrupted when the child is at work already.
+    """
+    _postponed.depth += 1
+    try:
+        yield
+    finally:
+        _postponed.depth -= 1
+        if not _postponed.depth and _postponed.number is not None:
+            number, _postponed.number = _postponed.number, None
+            raise Terminated(number)
+
+
 @contextlib.contextmanager
 def raising():
     """Inside, the first of SIGNALS raises Terminated, and a second one ends the program on the spot.
@@ -40,7 +65,10 @@ def raising():
     def terminate(number, _frame):
         for each in before:
             signal.signal(each, signal.SIG_DFL)
-        raise Terminated(number)
+        if _postponed.depth:
+            _postponed.number = number
+        else:
+            raise Terminated(number)
 
     for number in SIGNALS:
         # None: a handler that is not Python's could not be put back.

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-from typing import Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ..errors import FileProblem, MissingProgram
+from ..termination import postponed
 from .errors import BuildFailed
 from .limits import LOOK_SECONDS, Limits
 
@@ -50,6 +52,24 @@ def run(command: Sequence[str], what: str, package: str = "binutils", directory:
     return output
 
 
+@contextlib.contextmanager
+def in_session(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own.  If it still runs when the context is left, all of that session is ended.
+
+    :param options: of subprocess.Popen.
+    """
+    process = None
+    try:
+        # From here on a signal finds it.
+        with postponed():
+            process = subprocess.Popen(list(command), start_new_session=True, **options)
+        yield process
+    finally:
+        if process is not None and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 def run_logged(command: str, what: str, directory: str, environment: Mapping[str, str], log: str, limits: Limits,
                ) -> int:
     """Run a command of the shell with its output in the file ``log``, and return its exit status.
@@ -66,19 +86,13 @@ def run_logged(command: str, what: str, directory: str, environment: Mapping[str
     with stream:
         stream.write(f"+ {command}\n".encode(errors="surrogateescape"))
         stream.flush()
-        process = subprocess.Popen(["/bin/sh", "-e", "-c", command], cwd=directory, env=dict(environment),
-                                   stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
-        try:
+        with in_session(["/bin/sh", "-e", "-c", command], cwd=directory, env=dict(environment),
+                        stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT) as process:
             while True:
                 try:
                     return process.wait(LOOK_SECONDS)
                 except subprocess.TimeoutExpired:
                     limits.require(what, log)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
 def last_lines(log: str, most: int = 12) -> str:

@@ -17,6 +17,7 @@ from ..process.mapped import MappedFiles
 from ..trigger import outcome
 from ..trigger.options import Options
 from ..trigger.trigger import Trigger
+from .commands import in_session
 from .errors import BuildFailed
 
 _SECONDS = 60
@@ -71,14 +72,13 @@ def _prove(livepatch: str, target: str, runtime: str, search: list[str]) -> Proo
     path = os.pathsep.join([*search, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
     environment = {**os.environ, "LD_PRELOAD": os.path.abspath(runtime), "LD_LIBRARY_PATH": path,
                    "PYTHONDONTWRITEBYTECODE": "1"}
-    process = subprocess.Popen([sys.executable, "-S", "-c", _PROGRAM, target], env=environment, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-        return Proof(_steps(process, livepatch, target))
-    finally:
-        if process.poll() is None:
+    with in_session([sys.executable, "-S", "-c", _PROGRAM, target], env=environment, stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            return Proof(_steps(process, livepatch, target))
+        finally:
             process.kill()
-        process.communicate()
+            process.communicate()
 
 
 def _steps(process: subprocess.Popen[bytes], livepatch: str, target: str) -> list[str]:

@@ -39,7 +39,7 @@ from ..trigger import outcome
 from ..trigger.borrowing.delivery import MAPPED_AS
 from ..trigger.options import Options
 from ..trigger.trigger import Trigger
-from .commands import inherited_environment, last_lines, run
+from .commands import in_session, inherited_environment, last_lines, run
 from .errors import BuildFailed
 from .limits import Limits
 
@@ -240,18 +240,16 @@ class _Run:
 
     def run(self, directory: str, environment: dict[str, str], limits: Limits) -> Verdict:
         with open(self.log, "wb") as stream:
-            process = subprocess.Popen(["/bin/sh", "-c", self.command], cwd=directory, env=environment,
-                                       stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-                                       start_new_session=True)
             try:
-                while process.poll() is None:
-                    limits.require(f"the test {self.command!r}", self.log)
-                    self.serve()
+                with in_session(["/bin/sh", "-c", self.command], cwd=directory, env=environment,
+                                stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT) as process:
+                    while process.poll() is None:
+                        limits.require(f"the test {self.command!r}", self.log)
+                        self.serve()
+                    # What it has left behind.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
             finally:
-                # What it has left behind, too.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
                 for livepatch in self.livepatches:
                     livepatch.remove_copy()
         return self.verdict(process.returncode)
