@@ -208,7 +208,10 @@ molecule-%: packages-check-build-containers venv build collection-path
 	@tools/container-images.sh $(BUILD)/containers $$(sed -n 's|.*localhost/debian-systemd:\([0-9a-z-]*\).*|\1|p' \
 		extensions/molecule/$*/molecule.yml | sort -u)
 	@$(BIN)/python extensions/molecule/shared/artefacts.py $(BUILD)/molecule
-	MOLECULE_COMMAND_BORDERS=false $(BIN)/molecule $(MOLECULE) -s $*
+	@# Of a log of thousands of lines whoever looks at a failed run may see only the end.
+	MOLECULE_COMMAND_BORDERS=false $(BIN)/molecule $(MOLECULE) -s $* 2>&1 | tee $(BUILD)/molecule-$*.log || { \
+		echo "What failed, of $(BUILD)/molecule-$*.log:"; \
+		grep -aB2 -E 'fatal:|failed: \[|UNREACHABLE' $(BUILD)/molecule-$*.log | cut -c 1-4000 | tail -n 12; exit 2; }
 
 .PHONY: check-roles
 check-roles: venv build ## roles in systemd containers, processes of containers on a host (not part of check)
