@@ -211,7 +211,7 @@ molecule-%: packages-check-build-containers venv build collection-path
 	@# Of a log of thousands of lines whoever looks at a failed run may see only the end.
 	MOLECULE_COMMAND_BORDERS=false $(BIN)/molecule $(MOLECULE) -s $* 2>&1 | tee $(BUILD)/molecule-$*.log || { \
 		echo "What failed, of $(BUILD)/molecule-$*.log:"; \
-		grep -aB2 -E 'fatal:|failed: \[|UNREACHABLE' $(BUILD)/molecule-$*.log | cut -c 1-4000 | tail -n 12; exit 2; }
+		grep -aB2 -A16 -E 'fatal:|failed: \[' $(BUILD)/molecule-$*.log | cut -c 1-3000 | tail -n 60; exit 2; }
 
 .PHONY: check-roles
 check-roles: venv build ## roles in systemd containers, processes of containers on a host (not part of check)
