@@ -43,7 +43,8 @@ static bool can_write(void *place)
 {
 	unsigned char byte = *(volatile unsigned char *)place;
 	int ends[2];
-	bool done = pipe(ends) == 0 && write(ends[1], &byte, 1) == 1 && read(ends[0], place, 1) == 1;
+	bool done =
+		pipe(ends) == 0 && write(ends[1], &byte, 1) == 1 && read(ends[0], place, 1) == 1;
 
 	close(ends[0]);
 	close(ends[1]);
@@ -71,15 +72,17 @@ static int deny(void)
 static bool stays_as_it_is(int protection)
 {
 	const struct ulp_text text = {.memory = {.number = -1}};
-	unsigned char *pages = mmap(NULL, 2 * SIZE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *pages =
+		mmap(NULL, 2 * SIZE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	const bool writable = protection & PROT_WRITE;
 
 	/* The first page alone. */
 	if (pages == MAP_FAILED || mprotect(pages, SIZE, protection))
 		return false;
 	return ulp_text_store((uint64_t)pages, "abc", 3) && can_write(pages) == writable &&
-	       ulp_text_write(&text, (uint64_t)pages + SIZE - 1, "de", 2) && can_write(pages) == writable &&
-	       !can_write(pages + SIZE) && !memcmp(pages + SIZE - 1, "de", 2) && !memcmp(pages, "abc", 4);
+	       ulp_text_write(&text, (uint64_t)pages + SIZE - 1, "de", 2) &&
+	       can_write(pages) == writable && !can_write(pages + SIZE) &&
+	       !memcmp(pages + SIZE - 1, "de", 2) && !memcmp(pages, "abc", 4);
 }
 
 int main(void)

@@ -237,7 +237,8 @@ def _is_claimed(words, identity):
         return False
     if words.stage == abi.BOOTSTRAP_NONE:
         # The claim has only just been made, or was withdrawn at once: nothing else is to be seen of it yet.
-        return words.claim >> 32 == identity.start_ticks & 0xFFFFFFFF or is_withdrawn(words) and not any(words[1:-1])
+        return words.claim >> 32 == identity.start_ticks & 0xFFFFFFFF or (
+            is_withdrawn(words) and not any(words[1:-1]))
     return words.stage <= abi.BOOTSTRAP_REFUSED and 0 < words.thread <= _LARGEST_TID and words.worker <= _LARGEST_TID
 
 

@@ -95,7 +95,7 @@ def test_thread_that_never_begins_is_waited_for_no_longer(verb, padded, runtime,
 
 
 def test_each_attempt_is_taken_back(padded, start, run):
-    """Not only the first.  Seen to fail: the thread expected what the first had left, found it, and loaded the runtime."""
+    """Not only the first.  Seen to fail: the thread found what it expected, and loaded the runtime."""
     victim = start(padded, "nanosleep", preload=False)
     for _attempt in range(2):
         process = run("trigger", "-p", victim.pid, padded.livepatch, stops=True)
