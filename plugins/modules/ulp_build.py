@@ -42,6 +42,7 @@ options:
       - A source package of Debian, built by its own rules.
       - C(NAME) or C(NAME=VERSION) as apt knows it, a C(.dsc) file, or a directory.
     type: str
+    aliases: [package, package_dir]
   srpm:
     description: A source package of RPM, a C(.src.rpm) file, built by its own rules.
     type: path
@@ -366,7 +367,7 @@ def main():
             "source": {"type": "path"},
             "build": {"type": "raw"},
             "prepare": {"type": "str"},
-            "debian": {"type": "str"},
+            "debian": {"type": "str", "aliases": ["package", "package_dir"]},
             "srpm": {"type": "path"},
             "diffs": {"type": "list", "elements": "str", "default": []},
             "without_patches": {"type": "list", "elements": "str", "default": []},

@@ -129,7 +129,7 @@ def _build(verb):
     sources = build.add_mutually_exclusive_group(required=True)
     sources.add_argument("--source", metavar="DIR",
                          help="a source tree, without the diff; --build says how it is built")
-    sources.add_argument("--debian", metavar="PACKAGE",
+    sources.add_argument("--debian", "--package", "--package-dir", metavar="PACKAGE",
                          help="a source package of Debian, built by its debian/rules: NAME or NAME=VERSION as apt knows"
                          " it, a .dsc file, or a directory")
     sources.add_argument("--srpm", metavar="FILE", help="a source package of RPM, built by its spec file")

@@ -98,3 +98,11 @@ def test_what_was_meant(arguments, said, capsys):
 def test_verbs_with_required_options():
     found = parser().parse_args(["trigger", "F.ulp", "-p", "12", "--revert"])
     assert (found.process, found.livepatch, found.revert) == (12, "F.ulp", True)
+
+
+@pytest.mark.parametrize("option", ["--debian", "--package", "--package-dir"])
+@pytest.mark.parametrize("diff", ["--diff", "--patch"])
+def test_source_package_and_its_diff_have_more_than_one_name(option, diff):
+    """Those of the design, which other tools use, and ours."""
+    arguments = parser().parse_args(["build", option, "expat=2.5.0-1", diff, "fix.patch", "-o", "out"])
+    assert (arguments.debian, arguments.diff, arguments.source) == ("expat=2.5.0-1", ["fix.patch"], None)
