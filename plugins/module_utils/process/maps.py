@@ -278,6 +278,11 @@ def runs_on_musl(mappings):
     )
 
 
+def runs_under_wine(mappings):
+    """Whether a process runs a program of Windows, by the Unix side of Wine's lowest library."""
+    return any(os.path.basename(mapping.path) == "ntdll.so" for mapping in mappings)
+
+
 # What is mapped where a tool executes a translation of a program's code instead of the code itself.
 _TRANSLATORS = {"vgpreload_": "valgrind", "libdynamorio.so": "DynamoRIO", "libpinvm": "Pin"}
 

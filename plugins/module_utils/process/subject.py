@@ -9,6 +9,7 @@ Nothing here touches the process; reading is all.
 from __future__ import annotations
 
 import os
+import re
 
 from ..arch.elf_format import NAME
 from ..named_tuple import NamedTuple
@@ -25,7 +26,15 @@ from .errors import (
     StateUnsettled,
 )
 from .foreign_file import find
-from .maps import Mapping, MemoryMap, runs_on_musl, runtime_mapping, translator
+from .maps import (
+    Mapping,
+    MemoryMap,
+    read_code_maps,
+    runs_on_musl,
+    runs_under_wine,
+    runtime_mapping,
+    translator,
+)
 from .memory import may_write
 from .patience import Patience
 from .procfs import (
@@ -263,13 +272,24 @@ def _seen_through(proc_tid, pid, stat, files, absent, identified):
     )
 
 
+def kernel_version():
+    """(major, minor) of the kernel that runs, as uname(2) gives it."""
+    return tuple(int(number) for number in re.findall(r"[0-9]+", os.uname().release)[:2])
+
+
+def _hides_dispatch(version):
+    """Whether this kernel has PR_SET_SYSCALL_USER_DISPATCH (prctl(2)), and tells no tracer of it."""
+    return (5, 11) <= version < (6, 4)
+
+
 def require_available(pid, proc_tid):
     """Make sure that a thread of the process may be held now.
 
     :param proc_tid: a thread of it that has not ended.
 
     :raises ProcessUnavailable: it is stopped or frozen, or a debugger holds it, or this user may not.
-    :raises ProcessUnpatchable: its kernel protects return addresses in a way that diversion would break.
+    :raises ProcessUnpatchable: its kernel protects return addresses in a way that diversion would break, or may hide
+        that its system calls come to the program itself.
     """
     stat = read_stat(pid)
     status = read_status(pid)
@@ -291,6 +311,12 @@ def require_available(pid, proc_tid):
             pid,
             f"process {pid} ({stat.name}) runs with a shadow stack, so that no thread can be borrowed; restart it with"
             " the fixed library, or without a shadow stack (GLIBC_TUNABLES=glibc.cpu.x86_shstk=off)",
+        )
+    if _hides_dispatch(kernel_version()) and runs_under_wine(read_code_maps(proc_tid)):
+        raise ProcessUnpatchable(
+            pid,
+            f"process {pid} ({stat.name}) runs under Wine, which may have the kernel send system calls to the program"
+            " itself: a borrowed thread would end it then, and Linux tells of that only from 6.4 on",
         )
     if not may_write(proc_tid):
         raise ProcessUnavailable(

@@ -10,6 +10,9 @@ import os
 import re
 
 import pytest
+from conftest import compiled
+
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process import subject
 
 PR_SET_SYSCALL_USER_DISPATCH, OFF = 59, 0
 # Before Linux 6.4 a tracer can't ask (docs/containers-and-sandboxes.md).
@@ -45,4 +48,22 @@ def test_thread_that_may_make_them_now(dispatching, padded, runtime, trigger):
     row = trigger(padded, runtime=str(runtime / "libpulp.so"), timeout=60).apply(victim.pid)
     assert row.outcome == "patched", row.reason
     assert victim.ask("answer") == "5001"
+    assert victim.end() == 0
+
+
+@pytest.mark.parametrize("version, outcome", [
+    ((5, 10), "patched"), ((5, 11), "not_patchable"), ((6, 1), "not_patchable"), ((6, 3), "not_patchable"),
+    ((6, 4), "patched")])
+@pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "attached to"])
+def test_wine_where_the_kernel_does_not_tell(version, outcome, preload, padded, start, runtime, trigger, tmp_path,
+                                             monkeypatch):
+    """Guards the process; seen to fail on no kernel but those, where SIGSYS ends it."""
+    (tmp_path / "ntdll.c").write_text("int wine;\nint windows(void) { return wine; }\n", encoding="utf-8")
+    compiled("-fPIC", "-shared", tmp_path / "ntdll.c", "-o", tmp_path / "ntdll.so")
+    victim = start(padded, preload=preload, besides=(tmp_path / "ntdll.so",))
+    monkeypatch.setattr(subject, "kernel_version", lambda: version)
+    row = trigger(padded, runtime=str(runtime / "libpulp.so")).apply(victim.pid)
+    assert row.outcome == outcome, row
+    assert ("runs under Wine" in row.reason) == (outcome != "patched")
+    assert victim.ask("answer") == ("5001" if outcome == "patched" else "20")
     assert victim.end() == 0
