@@ -17,11 +17,12 @@ from ..elf.separate_symbols import SeparateSymbols
 from ..elf.site import Site
 from ..elf.symbols import Symbol, is_function, symbol_label
 from ..elf.unseen import UnseenEntries, unseen_entries
-from ..errors import BadDescription, NotPatchable, UlpError
+from ..errors import BadDescription, MissingDependency, NotPatchable, UlpError
 from ..named_tuple import NamedTuple
 from .target import FunctionPair
 
 if TYPE_CHECKING:
+    from ..stock.code import Code
     from ..stock.reliance import Reliance
 
 # What compilers append to the name of a copy that they made of a function.
@@ -142,6 +143,25 @@ class TargetFunctions:
         """A NotPatchable that says why the function called ``name`` can't be replaced."""
         return NotPatchable(f"{where}the function {name} of {self.image.name} cannot be replaced: {why}", [name])
 
+    def _require_stack_aligned(self, code: Code, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str],
+                               ) -> None:
+        """require_stack_aligned(), by the target's ``code``."""
+        from ..stock.alignment import StackAlignment
+        from ..stock.code import Code as CodeOf
+
+        old = StackAlignment(code)
+        new = StackAlignment(CodeOf(patch, patch.symbols() + patch.dynamic_symbols()))
+        replaced = {pair.old_offset for pair in pairs}
+        for pair in pairs:
+            call = old.unaligned_call(pair.old_offset, replaced)
+            if call is not None and new.is_needed(pair.new_offset):
+                raise NotPatchable(
+                    f"{wheres[pair.old]}the function {pair.old} of {self.image.name} cannot be replaced by {pair.new}:"
+                    f" {_label(code, call.caller)} does not align the stack for the call at {call.place:#x}, since"
+                    f" {pair.old} needs no alignment, and {pair.new} does; compile {pair.new} with"
+                    " __attribute__((force_align_arg_pointer)), or replace the caller, too",
+                    [pair.old])
+
     def _address(self, symbol: Symbol) -> int:
         return symbol.value
 
@@ -188,6 +208,16 @@ class PaddedFunctions(TargetFunctions):
             found[address] = OldFunction(function.address, function.size)
         return found
 
+    def require_stack_aligned(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
+        """As above, where Capstone is installed: a target with padding can be packed for without."""
+        try:
+            from ..stock.code import Code
+
+            code = Code(self.image, self.image.symbols() + self.image.dynamic_symbols())
+        except MissingDependency:
+            return
+        self._require_stack_aligned(code, patch, pairs, wheres)
+
     def unseen_entries(self) -> UnseenEntries | None:
         if self.image.is_program or is_post_processed(self.image):
             return None
@@ -210,7 +240,6 @@ class StockFunctions(TargetFunctions):
         """
         super().__init__(image, symbols.symbols)
         # Only here, since nobody needs Capstone who only packs for libraries with padding.
-        from ..stock.alignment import StackAlignment
         from ..stock.code import Code
         from ..stock.common_callers import common_callers
         from ..stock.needed import why_needed
@@ -218,7 +247,7 @@ class StockFunctions(TargetFunctions):
         from ..stock.sites import SiteFinder
 
         self._code, self._register_use, self._why_needed = Code, RegisterUse, why_needed
-        self._common_callers, self._stack_alignment = common_callers, StackAlignment
+        self._common_callers = common_callers
         self._finder = SiteFinder(image, symbols.symbols)
         self._complete = len(symbols.symbols) > len(image.dynamic_symbols())
 
@@ -246,18 +275,7 @@ class StockFunctions(TargetFunctions):
                 [pair.old])
 
     def require_stack_aligned(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
-        old = self._stack_alignment(self._finder.code)
-        new = self._stack_alignment(self._code(patch, patch.symbols() + patch.dynamic_symbols()))
-        replaced = {pair.old_offset for pair in pairs}
-        for pair in pairs:
-            call = old.unaligned_call(pair.old_offset, replaced)
-            if call is not None and new.is_needed(pair.new_offset):
-                raise NotPatchable(
-                    f"{wheres[pair.old]}the function {pair.old} of {self.image.name} cannot be replaced by {pair.new}:"
-                    f" {self._label(call.caller)} does not align the stack for the call at {call.place:#x}, since"
-                    f" {pair.old} needs no alignment, and {pair.new} does; compile {pair.new} with"
-                    " __attribute__((force_align_arg_pointer)), or replace the caller, too",
-                    [pair.old])
+        self._require_stack_aligned(self._finder.code, patch, pairs, wheres)
 
     def reliances(self, patch: ElfImage, pairs: list[FunctionPair]) -> Iterator[tuple[FunctionPair, Reliance]]:
         old = self._register_use(self._finder.code)
@@ -276,14 +294,18 @@ class StockFunctions(TargetFunctions):
         return [self._label(address) for address in self._common_callers(self._finder.code, addresses)]
 
     def _label(self, address: int) -> str:
-        """What messages call the function at ``address``."""
-        names = sorted(symbol_label(symbol) for symbol in self._finder.code.functions.get(address, ()))
-        return names[0] if names else f"the function at {address:#x}"
+        return _label(self._finder.code, address)
 
     def _hint(self) -> str:
         return "" if self._complete else (
             "; its symbol table is stripped, so only exported functions can be found: install its debug symbols, or"
             " name a file that has them (--symbols, symbols)")
+
+
+def _label(code: Code, address: int) -> str:
+    """What messages call the function at ``address``."""
+    names = sorted(symbol_label(symbol) for symbol in code.functions.get(address, ()))
+    return names[0] if names else f"the function at {address:#x}"
 
 
 def names_of(symbol: Symbol) -> set[str]:

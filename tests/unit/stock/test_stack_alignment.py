@@ -12,8 +12,9 @@ import re
 
 import pytest
 
+from ansible_collections.libpulp.livepatch.plugins.module_utils.arch.x86_64 import disassembler
 from ansible_collections.libpulp.livepatch.plugins.module_utils.elf.image import ElfImage
-from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import NotPatchable
+from ansible_collections.libpulp.livepatch.plugins.module_utils.errors import MissingDependency, NotPatchable
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.description import describe
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.alignment import StackAlignment
@@ -107,3 +108,40 @@ def test_assembled_callers(compile_library, tmp_path, body, unaligned):
     symbols = {symbol.name: symbol.value for symbol in image.symbols()}
     found = StackAlignment(Code(image, image.symbols())).unaligned_call(symbols["leaf"])
     assert (found is not None) == unaligned
+
+
+PADDING = ("-fpatchable-function-entry=16,14",)
+
+
+@pytest.mark.parametrize(("functions", "refused"), [
+    ({"leaf": "new_prints"}, True),
+    ({"leaf": "new_aligns"}, False),
+    ({"leaf": "new_small"}, False),
+    ({"leaf": "new_prints", "user": "new_user"}, False),
+])
+def test_a_target_with_padding(compile_library, patch, functions, refused):
+    """Seen to fail: such a livepatch was made, and every process to which it was applied died in snprintf()."""
+    target = compile_library(TARGET, name="target.so", padding=PADDING)
+    description = describe(str(patch), str(target), functions)
+    if refused:
+        with pytest.raises(NotPatchable, match="user does not align the stack for the call at 0x"):
+            pack(description)
+    else:
+        assert pack(description).changed
+
+
+def test_a_target_with_padding_and_without_what_decodes_instructions(compile_library, patch, monkeypatch):
+    """Nobody needs Capstone for it: docs/patch-author.md says what is not looked for then."""
+    def absent(_detail, _skips):
+        raise MissingDependency("capstone", "python3-capstone")
+
+    monkeypatch.setattr(disassembler, "_decoder", absent)
+    target = compile_library(TARGET, name="target.so", padding=PADDING)
+    assert pack(describe(str(patch), str(target), {"leaf": "new_prints"})).changed
+
+
+def test_a_target_with_padding_and_without_frames(compile_library, patch):
+    """Guards that it can be packed for: nobody can tell how its functions are called."""
+    target = compile_library(TARGET, "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", name="target.so",
+                             padding=PADDING)
+    assert pack(describe(str(patch), str(target), {"leaf": "new_prints"})).changed
