@@ -30,7 +30,10 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.stock.sites impo
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.progress import NOTHING_SETTLED
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.operations import exchange
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.options import Options
-from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.request import build_request
+from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.request import (
+    Request,
+    build_request,
+)
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.trigger import Trigger
 
 FOLDER = TARGETS / "stock_load"
@@ -196,16 +199,16 @@ def test_every_function_again_and_again(tmp_path, program, all_functions, cycles
         # From now on the process knows all that is hooked, and a request that it gets once it may get again.
         requests = {}
 
-        def kept(operation, *arguments, **options):
-            data = build_request(operation, *arguments, **options)
-            requests[operation] = data
+        def kept(request, nonce):
+            data = build_request(request, nonce)
+            requests[request.operation] = data
             return data
 
         monkeypatch.setattr(exchange, "build_request", kept)
         assert trigger.apply(victim.pid).outcome == "patched"
         assert trigger.revert(victim.pid).outcome == "reverted"
         requests[abi.SETTLE] = build_request(
-            abi.SETTLE, 1, trigger.livepatch, trigger.livepatch.path, [], NOTHING_SETTLED)
+            Request(abi.SETTLE, trigger.livepatch, trigger.livepatch.path, [], NOTHING_SETTLED), 1)
         for operation, name in ((abi.APPLY, "apply"), (abi.REVERT, "revert"), (abi.SETTLE, "settle")):
             (tmp_path / name).write_bytes(requests[operation])
         assert victim.ask(f"start {THREADS}") == str(THREADS)

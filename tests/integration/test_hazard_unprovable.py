@@ -150,10 +150,10 @@ def test_settling_that_fails_is_told(applied, monkeypatch):
     """The threads are looked at again, and the row says why. Seen to fail with nothing of it in the row."""
     victim, patch = applied
 
-    def of_another_version(*arguments, **options):
-        request = bytearray(build_request(*arguments, **options))
-        request[abi.REQUEST.offsets["abi_version"]] ^= 0x80
-        return bytes(request)
+    def of_another_version(request, nonce):
+        data = bytearray(build_request(request, nonce))
+        data[abi.REQUEST.offsets["abi_version"]] ^= 0x80
+        return bytes(data)
 
     monkeypatch.setattr(settle, "build_request", of_another_version)
     row = Trigger(read_livepatch(patch.ulp_file), MappedFiles(), Options()).revert(victim.pid)

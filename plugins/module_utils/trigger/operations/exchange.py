@@ -13,7 +13,7 @@ from ..judgement.coroutines import about_unsearched, count_before
 from ..judgement.progress import settled_universe
 from ..judgement.replacing import replaced_patches
 from ..judgement.verdict import verdict_on_answer
-from ..resolution.request import build_request
+from ..resolution.request import Request, build_request
 from .settle import settle_threads
 
 
@@ -62,11 +62,12 @@ def prepared(job, subject, operation, libraries, suspended, contents=None):
     if operation == abi.APPLY or job.options.replace:
         replaced = [other.instance_id for other in replaced_patches(job, subject, domain)]
 
+    request = Request(
+        operation, job.livepatch, job.source.path if contents is None else "", libraries, settled,
+        subject.state.interface, suspended, replaced, job.source.instance_id)
+
     def build(nonce):
-        path = job.source.path if contents is None else ""
-        return build_request(
-            operation, nonce, job.livepatch, path, libraries, settled, suspended=suspended, replaced=replaced,
-            interface=subject.state.interface, instance_id=job.source.instance_id)
+        return build_request(request, nonce)
 
     size = len(build(1))
     if size > subject.state.request_capacity:

@@ -25,7 +25,7 @@ from ..borrowing.leave import Interrupted, Vetoed
 from ..judgement.progress import look, renewed
 from ..judgement.verdict import verdict_by_reading
 from ..outcome import REVERTED
-from ..resolution.request import build_request
+from ..resolution.request import Request, build_request
 
 # Not worth more: what is missed here is told by the next look as pending.
 TIMEOUT_SECONDS = 2.0
@@ -170,9 +170,9 @@ def _failure(subject, answer):
 
 def _saying(subject, patch, livepatch, settled):
     """The function of a nonce that gives the bytes of a request which says what is settled."""
-    return lambda nonce: build_request(
-        abi.SETTLE, nonce, livepatch, livepatch.path, [], settled, interface=subject.state.interface,
-        instance_id=patch.instance_id)
+    request = Request(
+        abi.SETTLE, livepatch, livepatch.path, [], settled, subject.state.interface, instance_id=patch.instance_id)
+    return lambda nonce: build_request(request, nonce)
 
 
 def _asking(subject, patch, files, livepatch, seen, options):

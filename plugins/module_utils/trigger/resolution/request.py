@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from typing import Sequence
 from weakref import WeakKeyDictionary
 
 from ... import abi
@@ -216,24 +217,28 @@ _ABLE_SINCE = 5
 _NEWEST = abi.INTERFACES[abi.ABI_VERSION]
 
 
-def build_request(
-    operation, nonce, livepatch, path, libraries, settled, *, suspended=0, replaced=(), interface=_NEWEST,
-    instance_id="",
-):
-    """The bytes of a request.
+class Request(NamedTuple):
+    """What the runtime is asked for."""
 
-    :param operation: abi.APPLY or abi.REVERT.
+    operation: int  # abi.APPLY, abi.REVERT or abi.SETTLE
+    livepatch: object  # livepatch.livepatch.Livepatch
+    path: str  # of the livepatch, absolute, as the process sees it; "": it is given the bytes
+    libraries: Sequence[ResolvedLibrary]  # none where it is applied already
+    settled: object  # judgement.progress.Settled, of the domain concerned
+    interface: abi.Interface = _NEWEST  # which the runtime speaks
+    suspended: int = 0  # how many stacks are suspended inside
+    replaced: Sequence[str] = ()  # instance IDs in hex of those that are taken back in the same publish
+    instance_id: str = ""  # in hex, as process.instances makes it; "": the livepatch's own ID
+
+
+def build_request(request, nonce):
+    """The bytes of a Request.
+
     :param nonce: not 0; the same must stand in the diversion block.
-    :param livepatch: livepatch.livepatch.Livepatch.
-    :param path: absolute path of the livepatch as the process sees it; "": it is given the bytes.
-    :param libraries: list of ResolvedLibrary; may be empty for a revert.
-    :param settled: progress.Settled, of the domain concerned.
-    :param suspended: how many stacks are suspended inside.
-    :param replaced: instance IDs in hex of those that are taken back in the same publish.
-    :param interface: the abi.Interface that the runtime speaks.
-    :param instance_id: in hex, as process.instances makes it; "": the livepatch's own ID.
     :raises NotPatchable: a function that is to be replaced cannot be hooked, or the runtime is too old for it.
     """
+    interface, livepatch, libraries = request.interface, request.livepatch, request.libraries
+    settled, replaced = request.settled, request.replaced
     _require_able(interface, libraries, replaced)
     writer = _Writer(interface.request.size)
     records = writer.add(b"\0" * (interface.request_library.size * len(libraries)))
@@ -242,7 +247,7 @@ def build_request(
         for resolved in libraries)
     position = records - writer.start
     writer.data[position:position + len(described)] = described
-    patch_path = writer.add_string(path)
+    patch_path = writer.add_string(request.path)
     patch_name = writer.add_string(os.path.basename(livepatch.path))
     excepted = writer.add(struct.pack(f"<{len(settled.excepted)}I", *settled.excepted))
     replaced_table = writer.add(b"".join(map(bytes.fromhex, replaced)))
@@ -253,8 +258,8 @@ def build_request(
         size=writer.start + len(writer.data),
         nonce=nonce,
         checksum=zlib.crc32(writer.data),
-        operation=operation,
-        patch_id=bytes.fromhex(instance_id or livepatch.patch_id),
+        operation=request.operation,
+        patch_id=bytes.fromhex(request.instance_id or livepatch.patch_id),
         patch_build_id=build_id,
         patch_build_id_size=len(build_id),
         patch_path=patch_path,
@@ -265,7 +270,7 @@ def build_request(
         settled_keeps=settled.keeps,
         excepted=excepted,
         excepted_count=len(settled.excepted),
-        suspended=suspended,
+        suspended=request.suspended,
         replaced=replaced_table,
         replaced_count=len(replaced),
     )

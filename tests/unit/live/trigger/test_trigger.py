@@ -37,6 +37,7 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowin
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement import untouched
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.judgement.progress import Settled
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.resolution.request import (
+    Request,
     ResolvedLibrary,
     build_request,
     sites,
@@ -516,7 +517,7 @@ def test_entries_that_cannot_be_tracked(resolved):
 
 def test_request_layout(resolved, layout):
     livepatch = read_livepatch(layout.livepatch)
-    data = build_request(abi.APPLY, 77, livepatch, "/path/to/patch", [resolved], Settled(5, 9))
+    data = build_request(Request(abi.APPLY, livepatch, "/path/to/patch", [resolved], Settled(5, 9)), 77)
     assert (abi.REQUEST.unpack(data).settled, abi.REQUEST.unpack(data).settled_keeps) == (5, 9)
     header = abi.REQUEST.unpack(data)
     assert header.size == len(data)
