@@ -21,7 +21,7 @@ from ..version import VERSION
 from .errors import BuildFailed
 from .left_behind import left_behind, output_path, sentence_on
 from .page import page
-from .refusals import HOOK, Refusal, Refusals
+from .refusals import TRIAL, Refusal, Refusals
 from .target_build import (
     Candidate,
     Made,
@@ -243,9 +243,8 @@ def _one(candidate: Candidate, request: Request, tree: WorkTree, built: Any, com
         try:
             proof = prove(trial, running.name, request.runtime, _directories(candidate, tree, running))
         except NotApplied as error:
-            refusals.add(HOOK, name, str(error))
-            if refusals.refused:
-                return TargetResult(name, stem, None, None, refusals, None)
+            refusals.add(TRIAL, name, str(error))
+            return TargetResult(name, stem, None, None, refusals, None)
     return TargetResult(name, stem, output, made, refusals, proof)
 
 

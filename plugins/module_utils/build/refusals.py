@@ -31,14 +31,15 @@ REFERENCE = "reference"
 AMBIGUOUS = "ambiguous name"
 LTO = "link-time optimisation"
 HOOK = "hook"
+TRIAL = "trial process"
 NEEDED = "needed library"
 MISMATCH = "running library"
 STRIPPED = "stripped"
 NOTHING = "no change"
 
 # Nothing can be made where they are met, whatever the author knows; of another build than the one that was compared,
-# no address would be right.
-_FINAL = (REFERENCE, LTO, NEEDED, MISMATCH, STRIPPED, NOTHING)
+# no address would be right; and what no process takes is of no use.
+_FINAL = (REFERENCE, LTO, NEEDED, MISMATCH, STRIPPED, NOTHING, TRIAL)
 
 
 class Refusal(NamedTuple):
