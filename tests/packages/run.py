@@ -85,14 +85,14 @@ def read_fixes() -> list[Fix]:
         others = rows[position:] if in_order else rows
         fixes.append(Fix(package, version, patches, tuple(dict.fromkeys(
             each for other, other_version, more, _in_order in others if (other, other_version) == (package, version)
-            for each in more)), tests.get(package, "")))
+            for each in more)), tests.get(package, "").replace("{fix}", "+".join(patches))))
     # Those of one base follow each other: a package is built anew for another one.
     first = {each.package: position for position, each in reversed(list(enumerate(fixes)))}
     return sorted(fixes, key=lambda fix: (first[fix.package], -len(fix.base)))
 
 
 def read_own_tests() -> dict[str, str]:
-    """{package: command}; ``{packages}`` in one stands for this directory."""
+    """{package: command}; ``{packages}`` in one stands for this directory, ``{fix}`` is left for the fix's name."""
     lines = OWN_TESTS.read_text(encoding="utf-8").splitlines()
     rows = [line.split(None, 1) for line in lines if line.strip() and not line.startswith("#")]
     return {package: command.strip().replace("{packages}", str(HERE)) for package, command in rows}
@@ -118,7 +118,8 @@ def source_directory(fix: Fix) -> Path:
 def attempt(fix: Fix) -> Outcome:
     """Build one; a result that is kept is taken for it."""
     built_with = [hashlib.sha256((BUILD / name).read_bytes()).hexdigest() for name in ("ulp.zip", "libpulp.so")]
-    programs = [path.read_bytes() for path in sorted((HERE / "own").iterdir()) if f"own/{path.name}" in fix.tests]
+    # A script has what it compiles beside it, under its own name.
+    programs = [path.read_bytes() for path in sorted((HERE / "own").iterdir()) if f"own/{path.stem}." in fix.tests]
     key = hashlib.sha256(repr((fix, built_with, programs)).encode()).hexdigest()
     kept = CACHE / "results" / f"{key}.json"
     if kept.exists():
