@@ -32,8 +32,10 @@ _MOST_THREADS = 4096
 def clear(subject, place, memory):
     """Zero the bootstrap code, unless a thread may be in it; a generator, as trigger.drive wants it.
 
-    Every thread that there is must have been seen outside: where it executes, and by the words of its stack.  The
-    handlers of fork(2) are registered no longer by then, so that none comes back; where they may be, it is left.
+    Every thread that there is must have been seen outside: where it executes, and by the words of its stack.  So must
+    those that came meanwhile, for one that was inside may have started the worker before it left; the worker starts
+    none in there.  The handlers of fork(2) are registered no longer by then, so that none comes back; where they may
+    be, it is left.
 
     :param subject: process.subject.Subject.
     :param place: tracee.bootstrap.Place.
@@ -42,7 +44,9 @@ def clear(subject, place, memory):
     """
     started = time.monotonic()
     ranges = ((place.address, place.address + len(place.code)),)
-    inside = set(thread_ids(subject.pid))
+    known = set(thread_ids(subject.pid))
+    inside = set(known)
+    latecomers = None
     if len(inside) > _MOST_THREADS or is_called_at_fork(subject, place):
         return False
     while inside:
@@ -54,6 +58,9 @@ def clear(subject, place, memory):
             if not patient:
                 # It may have taken long to stop; meanwhile other processes have their turn.
                 yield 0
+        if not inside and latecomers is None:
+            inside = latecomers = set(thread_ids(subject.pid)) - known
+            continue
         if inside and time.monotonic() - started > _SECONDS:
             return False
         if inside:
