@@ -265,6 +265,10 @@ def _field(data, key, neutral=b"0"):
     return neutral if start < 0 else data[start + len(key) + 2:].partition(b"\n")[0]
 
 
+# seccomp_state() of a thread under no filter.
+NO_FILTERS = (0, 0)
+
+
 def seccomp_state(data):
     """From the bytes of a status file, (mode, number of filters): what changes when a thread gets a seccomp filter.
 

@@ -10,6 +10,7 @@ import ctypes
 from ..arch.registers import Registers
 from ..process.maps import mapping_at
 from ..process.memory import IoVector, process_vm_readv
+from ..process.procfs import NO_FILTERS
 from ..process.safe_point import STACK_LIMIT
 from . import requests
 from .custody import Custody, held
@@ -34,7 +35,7 @@ def glance(pid, tid, mappings):
             request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
             pointer = registers.stack_pointer
             found = registers.instruction_pointer
-            undo_interruption(pid, tid, registers, True)
+            undo_interruption(pid, tid, registers, True, NO_FILTERS)
             mapping = mapping_at(mappings, pointer)
             start = pointer + -pointer % 8
             size = mapping.end - start if mapping is not None else 0
@@ -49,13 +50,14 @@ def glance(pid, tid, mappings):
     return pointer, instruction, buffer.raw[:size] if size else None
 
 
-def registers_in_call(pid, tid, restarts):
+def registers_in_call(pid, tid, restarts, filters):
     """The registers of a thread that is blocked in a system call, which it makes again.
 
     Of a thread that nobody stops only two can be seen (proc_pid_syscall(5)).  Those that a function gives back as they
     were stay what they are until the call returns.
 
     :param restarts: whether the thread may make the system call restart_syscall.
+    :param filters: the filters for which that was found out (procfs.seccomp_state).
     :return: ({DWARF number: value}, or None: it is in no call; nanoseconds for which it was held).
     :raises ThreadRefused: it could not be held.
     """
@@ -68,7 +70,7 @@ def registers_in_call(pid, tid, restarts):
             if registers.system_call is None or registers.executes_other_code:
                 return None
             found = registers.by_number
-            undo_interruption(pid, tid, registers, restarts)
+            undo_interruption(pid, tid, registers, restarts, filters)
             return found
 
     return held(look), custody.held_ns

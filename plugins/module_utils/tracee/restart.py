@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 
-from ..process.procfs import read_status
+from ..process.procfs import read_bytes, read_status, seccomp_state
 from . import requests
 from .interruption import EINTR, ERESTART_RESTARTBLOCK, ERESTARTSYS, interruption, make_again
 from .requests import request
@@ -29,11 +29,13 @@ def make_original_call_again(pid, tid, registers):
     request(requests.SETREGS, pid, tid, 0, ctypes.addressof(registers))
 
 
-def undo_interruption(pid, tid, registers, restarts):
+def undo_interruption(pid, tid, registers, restarts, filters=None):
     """Have a held thread that is let go as it was make its call again, if that would fail merely because it was held.
 
     :param registers: of the thread (arch.registers.Registers), as it was stopped.
     :param restarts: whether the thread may make the system call restart_syscall.
+    :param filters: the filters for which that holds (procfs.seccomp_state), as another thread may have given it more.
+        None: it holds now.
     :raises ThreadRefused: as make_original_call_again().
     """
     error = interruption(registers)
@@ -41,5 +43,9 @@ def undo_interruption(pid, tid, registers, restarts):
         # Where a signal has come as well, the call ends with that.
         if not read_status(pid, tid).pending:
             make_original_call_again(pid, tid, registers)
-    elif error == ERESTART_RESTARTBLOCK and not restarts:
+    elif error == ERESTART_RESTARTBLOCK and not (restarts and _has_filters(pid, tid, filters)):
         make_original_call_again(pid, tid, registers)
+
+
+def _has_filters(pid, tid, filters):
+    return filters is None or seccomp_state(read_bytes(pid, f"task/{tid}/status")) == filters

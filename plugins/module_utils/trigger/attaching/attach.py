@@ -481,7 +481,8 @@ class _Attempt:
         if before == where and count >= _MOST_FRUITLESS:
             return None, last
         self.tries += 1
-        registers, held_ns = registers_in_call(subject.pid, tid, self.permitted[tid].restart)
+        permitted = self.permitted[tid]
+        registers, held_ns = registers_in_call(subject.pid, tid, permitted.restart, permitted.filters)
         self.held_ns = max(self.held_ns, held_ns)
         # A sleep goes on by another call.
         again = read_system_call(subject.pid, tid)

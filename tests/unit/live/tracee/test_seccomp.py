@@ -18,10 +18,11 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.descri
 from ansible_collections.libpulp.livepatch.plugins.module_utils.livepatch.pack import pack
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process import seccomp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps import read_maps
-from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_system_call
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import NO_FILTERS, read_system_call
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion, Errand
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.glance import glance, registers_in_call
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow, seccomp_check
@@ -241,6 +242,21 @@ def test_sleep_that_is_killed_when_gone_on_with(padded, start, trigger):
     victim = start(padded, "nanosleep", RESTART_SYSCALL, KILL_PROCESS)
     row = trigger(padded).apply(victim.pid)
     assert (row.outcome, "denies the system call restart_syscall" in row.reason) == ("not_patchable", True)
+    assert victim.end() == 0
+
+
+@needs_root
+@pytest.mark.parametrize("look_at", [
+    lambda pid: glance(pid, pid, read_maps(pid)),
+    lambda pid: registers_in_call(pid, pid, True, NO_FILTERS),
+], ids=["where it is", "its registers"])
+def test_sleeper_that_got_its_filter_since_it_was_examined(padded, start, look_at):
+    """Whoever stops it for a moment does not know this filter.  Seen to fail: killed by restart_syscall(2)."""
+    victim = start(padded, "nanosleep", RESTART_SYSCALL, KILL_PROCESS)
+    for _time in range(10):
+        victim.wait(lambda: getattr(read_system_call(victim.pid, victim.pid), "number", None) == CLOCK_NANOSLEEP,
+                    "it sleeps")
+        look_at(victim.pid)
     assert victim.end() == 0
 
 
