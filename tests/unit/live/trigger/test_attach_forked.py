@@ -18,6 +18,7 @@ from test_attach_killed import runtimes
 from test_worker_lives import WAITING
 
 from ansible_collections.libpulp.livepatch.plugins.module_utils import abi
+from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import read_system_call
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.subject import examine
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import cut_off
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching.clearance import clear
@@ -25,29 +26,18 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attachin
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.drive import drive
 
 PYTHON = "/usr/bin/python3"
+FUTEX = 202
 # One thread keeps the loader's lock, in a constructor.  A fork that waits for the loader in vain gives a child that
 # takes the orders from there on; the parent waits for its end.
 VICTIM = r"""
-import ctypes, os, sys, threading, time
+import ctypes, os, sys, threading
 answer = ctypes.CDLL(sys.argv[1]).answer
 dlopen = ctypes.CDLL(None).dlopen
 syscall = ctypes.CDLL(None).syscall
-def fork_late():
-    while True:
-        before = time.monotonic()
-        child = os.fork()
-        if child == 0 and time.monotonic() - before >= 0.1:
-            return os.getpid()
-        if child == 0:
-            os._exit(0)
-        if os.waitpid(child, 0)[1]:
-            os._exit(1)
 print("ready", flush=True)
 for line in sys.stdin:
     if line == "hold\n":
         threading.Thread(target=dlopen, args=(sys.argv[2].encode(), 2), daemon=True).start()
-    elif line == "fork late\n":
-        print(fork_late(), flush=True)
     elif line in ("fork at once\n", "clone at once\n"):
         # Python's own locks are in order: nobody else runs Python code then.
         child = os.fork() if line.startswith("fork") else syscall(56, 17, 0, 0, 0, 0)
@@ -91,6 +81,13 @@ def fixture_victim(padded, tmp_path):
         victim.kill()
 
 
+def worker_waits(victim, files):
+    """Whether the worker is in the loader: the process's forks wait for it then."""
+    place = cut_off.left_behind(examine(victim.pid, files, absent=True), files)
+    words = place and read_words(victim.pid, abi.BOOTSTRAP.unpack(place.code[:abi.BOOTSTRAP.size]).words)
+    return words and words.worker and getattr(read_system_call(victim.pid, words.worker), "number", None) == FUTEX
+
+
 def no_more_threads(pid):
     size = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.prlimit(pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
@@ -107,7 +104,8 @@ def test_child_of_that_moment_forks_itself(victim, padded, runtime, trigger, fil
         target=lambda: rows.append(trigger(padded, runtime=path, timeout=120).apply(victim.pid)))
     try:
         attaching.start()
-        child = int(victim.ask("fork late"))
+        wait_until(lambda: worker_waits(victim, files), "the worker waits for the loader's lock")
+        child = int(victim.ask("fork at once"))
         (tmp_path / "go").touch()
         attaching.join()
         assert rows[0].outcome == "patched" and rows[0].attached, rows
