@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ctypes
 
+from ..arch.registers import Registers
 from . import requests
 from .custody import Custody, held
 from .errors import StepFailed
 from .requests import request
+from .restart import undo_interruption
 
 
 class RseqConfiguration(ctypes.Structure):
@@ -40,18 +42,24 @@ def registered_area(pid, tid, configuration):
     return configuration.address
 
 
-def has_rseq(pid, tid):
+def has_rseq(pid, tid, restarts, filters):
     """Whether thread ``tid`` has registered an area for restartable sequences, or may have.
 
     The thread is held for some microseconds.
 
+    :param restarts: whether the thread may make the system call restart_syscall.
+    :param filters: the filters for which that was found out (procfs.seccomp_state); None: it holds now.
     :raises ThreadRefused: the thread cannot be held.
     """
     custody = Custody(pid, tid)
     configuration = RseqConfiguration()
+    registers = Registers()
 
     def fetch():
         with custody:
-            return registered_area(pid, tid, configuration) != 0
+            request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
+            found = registered_area(pid, tid, configuration) != 0
+            undo_interruption(pid, tid, registers, restarts, filters)
+        return found
 
     return held(fetch)

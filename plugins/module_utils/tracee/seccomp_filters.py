@@ -48,10 +48,14 @@ def fetch_filters(pid, tid):
     registers = Registers()
 
     def fetch():
+        restarts = False
         with custody:
-            programs = _programs(pid, tid, data)
             request(requests.GETREGS, pid, tid, 0, ctypes.addressof(registers))
-            undo_interruption(pid, tid, registers, may_restart(programs))
+            try:
+                programs = _programs(pid, tid, data)
+                restarts = may_restart(programs)
+            finally:
+                undo_interruption(pid, tid, registers, restarts)
         return programs
 
     return held(fetch)

@@ -171,10 +171,11 @@ def require_permitted(pid, tid, makes_file, unexaminable):
         raise ProcessUnpatchable(
             pid, f"process {pid} runs under a seccomp filter that denies the system call {name}, which patching needs"
         )
-    if denied(programs, (RSEQ,)) and has_rseq(pid, tid):
+    restarts = may_restart(programs)
+    if denied(programs, (RSEQ,)) and has_rseq(pid, tid, restarts, filters):
         raise ProcessUnpatchable(
             pid,
             f"process {pid} runs under a seccomp filter that denies the system call rseq, but has used it before the"
             " filter was there: the C library would end the process when it starts a thread for the livepatch",
         )
-    return Permitted(may_restart(programs), copy, filters)
+    return Permitted(restarts, copy, filters)

@@ -21,8 +21,9 @@ from ansible_collections.libpulp.livepatch.plugins.module_utils.process.maps imp
 from ansible_collections.libpulp.livepatch.plugins.module_utils.process.procfs import NO_FILTERS, read_system_call
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee import seccomp_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.diversion import Diversion, Errand
-from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import ThreadRefused
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.errors import StepFailed, ThreadRefused
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.glance import glance, registers_in_call
+from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.rseq import has_rseq
 from ansible_collections.libpulp.livepatch.plugins.module_utils.tracee.seccomp_filters import fetch_filters
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.attaching import attach
 from ansible_collections.libpulp.livepatch.plugins.module_utils.trigger.borrowing import borrow, seccomp_check
@@ -96,9 +97,28 @@ print(found, ctypes.get_errno(), flush=True)
 EPOLL_WAIT, CLOCK_NANOSLEEP = 232, 230
 
 
+def shown_filters(pid):
+    (fetched,) = fetch_filters(pid, pid)
+    assert seccomp.evaluate(fetched, seccomp.encode(0)) == int(ALLOW, 16)
+
+
+def no_filters_shown(pid):
+    with pytest.raises(StepFailed):
+        fetch_filters(pid, pid)
+
+
+def area_for_sequences(pid):
+    has_rseq(pid, pid, True, None)
+
+
 @needs_root
-def test_wait_that_fails_where_its_thread_was_stopped():
-    """Guards what a process was waiting for, from a look at its filters. Seen to fail with EINTR."""
+@pytest.mark.parametrize("look_at", [shown_filters, no_filters_shown, area_for_sequences])
+def test_wait_that_fails_where_its_thread_was_stopped(look_at, monkeypatch):
+    """Guards what a process was waiting for, from a look at its filters. Seen to fail with EINTR, each of them."""
+    if look_at is no_filters_shown:
+        # As of a kernel that does not show them.
+        monkeypatch.setattr(seccomp_filters.requests, "SECCOMP_GET_FILTER", 0x42FF)
+        monkeypatch.setitem(seccomp_filters.requests.NAMES, 0x42FF, "PTRACE_SECCOMP_GET_FILTER")
     with subprocess.Popen([sys.executable, "-c", WAITS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout.readline() == b"ready\n"
@@ -106,8 +126,7 @@ def test_wait_that_fails_where_its_thread_was_stopped():
                 deadline = time.monotonic() + 60
                 while getattr(read_system_call(process.pid, process.pid), "number", None) != EPOLL_WAIT:
                     assert process.poll() is None and time.monotonic() < deadline
-                (fetched,) = fetch_filters(process.pid, process.pid)
-                assert seccomp.evaluate(fetched, seccomp.encode(0)) == int(ALLOW, 16)
+                look_at(process.pid)
             process.stdin.write(b"x")
             process.stdin.flush()
             assert process.stdout.readline() == b"1 0\n"
