@@ -68,6 +68,7 @@ from ..elf.symbols import Symbol as TargetSymbol
 from ..livepatch.binding import TLS
 from ..named_tuple import NamedTuple
 from .comparison import Difference, parent_of_cold
+from .literals import Literals
 from .meaning import Meaning, Place, is_made
 from .objects import (
     SHN_COMMON,
@@ -144,6 +145,7 @@ class _Extraction:
         self.replaced = {(each.unit.key, each.name) for each in replaced}
         self.target = target
         self.slots = slots
+        self.literals = Literals(target)
         self.refusals = refusals
         self.wrapped = wrapped
         self.editors = {key: ObjectEditor(source.meaning.file) for key, source in self.sources.items()}
@@ -283,6 +285,8 @@ class _Extraction:
 
     def edit_own(self, key: str, source: Source, section: ObjectSection, relocation: Relocation, place: Place) -> None:
         """A reference to what the patch library has itself, or imports."""
+        if self.edit_string(key, source, section, relocation):
+            return
         if place.section is not None:
             self.need(key, place.section)
             if place.name is not None and not is_made(place.name) and place.symbol.type != STT_SECTION:
@@ -302,6 +306,28 @@ class _Extraction:
                 self.label(key, relocation, place)))
         elif relocation.kind in (*SHORT_ADDRESSES, *LARGE):
             self.refuse(source, section, relocation, place.name)
+
+    def edit_string(self, key: str, source: Source, section: ObjectSection, relocation: Relocation) -> bool:
+        """Have the address of a string without a name be that of the target's; whether it has one, and this is it."""
+        reference = self.literals.reference(source.change, source.meaning, section, relocation)
+        if reference is None:
+            return False
+        editor = self.editors[key]
+        if relocation.kind == FROM_GOT:
+            self.load_whole_address(key, source, section, relocation, self.slots.slot(reference))
+        elif relocation.kind == WORD and not section.is_code:
+            number = list(self.sources).index(key)
+            label = f"__ulp_word_{number}_{section.index}_{relocation.offset}"
+            editor.symbol(label, section.index, relocation.offset)
+            self.slots.word(label, reference)
+            editor.relocate(relocation, 0, R_NONE, 0)
+        elif relocation.kind in NEAR and section.is_code and load_instead(
+                source.meaning.file.data, section.offset + relocation.offset):
+            editor.relocate(relocation, editor.symbol(self.slots.slot(reference)), R_DISTANCE, FROM_END)
+        else:
+            # Code that reads the string at once.
+            return False
+        return True
 
     def new_variable(self, key: str, source: Source, place: Place) -> Brought | None:
         """The Brought of the new variable that a Place of the patch library's own is in; None where it is in none."""
