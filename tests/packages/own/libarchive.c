@@ -48,6 +48,7 @@ static int rar(void)
 	return 0;
 }
 
+// What is wrong is seen before the data ends.
 static int rar_window(void)
 {
 	if (rar())
@@ -159,6 +160,7 @@ int main(int argc, char **argv)
 		{"fix-OOB-in-rar-delta-filter-2148.patch", rar},
 		{"fix-OOB-in-rar-audio-filter-2149.patch", rar},
 		{"rar4-reader-protect-copy_from_lzss_window_to_unp-217.patch", rar_window},
+		{"CVE-2025-5915.patch", rar_window},
 		{"CVE-2025-5917.patch", pax},
 		{"CVE-2026-16517.patch", zip},
 	};

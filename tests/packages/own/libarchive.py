@@ -121,7 +121,7 @@ def write(name: str, data: bytes, content: bytes, size: int) -> None:
 def main() -> None:
     fix = sys.argv[1]
     data = bytes(range(1, 41))
-    if "e8" in fix or "copy_from" in fix:
+    if "e8" in fix or "copy_from" in fix or "5915" in fix:
         call = b"\xe8" + (1000).to_bytes(4, "little") + data
         # At offset 0 of the file, the address is one byte on.
         content = b"\xe8" + (999).to_bytes(4, "little") + data
@@ -129,6 +129,9 @@ def main() -> None:
         if "e8" in fix:
             # An instruction has 5 bytes.
             write("wrong.rar", packed(E8, 4, {}, data, False), data, len(data))
+        elif "5915" in fix:
+            # More than the window holds.
+            write("wrong.rar", packed(E8, 1000, {}, data, False), data, len(data))
         else:
             # More comes out of the filter than was packed, and there the file ends.
             write("wrong.rar", packed(E8, 5, {4: 100}, data[:5], True), data, 1000)

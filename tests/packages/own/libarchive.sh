@@ -19,13 +19,15 @@ done
 env -u LD_PRELOAD gcc -w -I libarchive -o own/program "$here/libarchive.c" .libs/libarchive.so.13
 (
     cd own/run
-    case $1 in *rar*) python3 "$here/libarchive.py" "$1" ;; esac
+    case $1 in *rar* | CVE-2025-5915.patch) python3 "$here/libarchive.py" "$1" ;; esac
     ../program "$1"
     ! env -u LD_PRELOAD timeout 60 ../program "$1" differs
 ) >own/program.log 2>&1
 
 # shellcheck disable=SC2086
 formats=$(sed -n 's|^+++ .*/archive_\([a-z]*\)_s.*_format_\([a-z]*\).*\.c.*|test_\1_format_\2|p' $patches)
+# shellcheck disable=SC2086
+brought=$(sed -n 's|^+DEFINE_TEST(\(.*\)).*|\1|p' $patches)
 cd own/libarchive/test
 for format in $formats; do
     ls "$format"*.c
@@ -38,3 +40,8 @@ env -u LD_PRELOAD gcc -w -DHAVE_CONFIG_H -I. -I../../.. -I../../../libarchive -I
     ../../../.libs/libarchive.so.13 -lz -lacl
 cd ../../run
 TMPDIR=$PWD ../tests -r "$PWD/../libarchive/test"
+# Those that the fix brings along fail without it, or never end. (What one is for, only a sanitizer sees.)
+[ "$1" != CVE-2025-5915.patch ] || exit 0
+for test in $brought; do
+    ! TMPDIR=$PWD env -u LD_PRELOAD timeout 20 ../tests -r "$PWD/../libarchive/test" "$test" || exit 1
+done
