@@ -11,6 +11,8 @@ read, so that nobody who shows it has to think of that.
 
 from __future__ import annotations
 
+_INDENTED = "\n  "
+
 
 def printable(text: object) -> str:
     """``text`` on one line, with ``?`` for every character that is not printable in Unicode's sense."""
@@ -18,6 +20,11 @@ def printable(text: object) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def printable_lines(text: object) -> str:
+    """The same of a sentence that ends with indented lines, which stay lines: none can pass for a line of a report."""
+    return _INDENTED.join(printable(line) for line in str(text).split(_INDENTED))
 
 
 def some(names: list[str], most: int = 10) -> str:

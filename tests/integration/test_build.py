@@ -157,6 +157,17 @@ def test_an_initial_value_is_refused_by_name(build):
     assert "count" in answer.json()["refused"][0]["name"]
 
 
+def test_the_end_of_a_log_is_shown_line_by_line(tmp_path):
+    """Seen to fail: a question mark stood in place of each end of a line."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "fix.patch").write_text("")
+    answer = Ulp().run("build", "--source", tmp_path / "source", "--build",
+                       "printf 'ulp: one\\ntwo\\033[1m\\n'; false", "--diff", tmp_path / "fix.patch", "--work",
+                       tmp_path / "work", "--as-root", "--no-proof", "-o", tmp_path / "out")
+    assert answer.status != 0
+    assert answer.errors.endswith("\n  ulp: one\n  two?[1m\n"), answer.errors
+
+
 def test_an_earlier_livepatch_is_not_taken_for_a_refused_one(build, tmp_path):
     """It stays, as it may be signed and wanted, and is named beside each refusal.  Seen to fail: nobody told of it."""
     earlier, work = tmp_path / "out" / "libfix.so.ulp", tmp_path / "work"

@@ -128,9 +128,9 @@ def build(request: Request, progress: Callable[[str], None]) -> BuildResult:
     except UlpError as error:
         left = left_behind(request.output, last, ())
         if left:
-            # Where the sentence ends with the last lines of a log, it must not seem to be one of these.
-            separator = "\n" if "\n" in error.args[0] else "; "
-            error.args = (f"{error.args[0]}{separator}{sentence_on(left)}",)
+            # Where the sentence ends with the last lines of a log, this must not seem to be one of them.
+            sentences = [error.args[0], sentence_on(left)]
+            error.args = ("; ".join(reversed(sentences) if "\n" in error.args[0] else sentences),)
         raise
 
 

@@ -96,6 +96,6 @@ def run_logged(command: str, what: str, directory: str, environment: Mapping[str
 
 
 def last_lines(log: str, most: int = 12) -> str:
-    """The end of a log, for a message."""
+    """The end of a log, for a message: indented lines."""
     with open(log, "rb") as stream:
-        return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-most:])
+        return "\n".join(f"  {line}" for line in stream.read().decode("utf-8", "replace").splitlines()[-most:])

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 from ..errors import UlpError
+from ..printable import printable_lines
 
 
 class BuildFailed(UlpError):
-    """A command of the build failed, or did not do what it must."""
+    """A command of the build failed, or did not do what it must; the sentence may end with indented lines of a log."""
+
+    def __str__(self) -> str:
+        return printable_lines(Exception.__str__(self))
 
 
 class BadDiff(UlpError):

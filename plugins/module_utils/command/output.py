@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 
-from ..printable import printable
+from ..printable import printable, printable_lines
 
 DONE = 0
 REFUSED = 1
@@ -22,7 +22,7 @@ def complain(sentence):
     """Say ``sentence`` on standard error."""
     # A terminal that is gone hears nothing; the exit status still tells.
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"ulp: {printable(sentence)}\n")
+        sys.stderr.write(f"ulp: {printable_lines(sentence)}\n")
 
 
 def discard_output():
