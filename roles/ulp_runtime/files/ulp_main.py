@@ -133,10 +133,22 @@ def open_standard_streams():
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
+def let_interruption_end_us():
+    """Have Ctrl-C end the program, like other signals, until there is somebody who can say so (termination.raising()).
+
+    Python raises an exception, wherever it is: as a rule in an import, which ends with its traceback and status 1.
+    """
+    import _signal
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
 def start():
     """Run the command; its exit status."""
     import gc
 
+    let_interruption_end_us()
     # Until the verb begins (command.main): nothing that is made before is garbage, and to look for it takes a tenth.
     gc.disable()
     open_standard_streams()

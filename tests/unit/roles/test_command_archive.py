@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import signal
 import subprocess
 import sys
 import zipfile
@@ -226,3 +227,16 @@ def test_only_who_mistypes_waits_for_what_was_meant(sources):
         assert done.returncode == status
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
         assert ("difflib" in imported) == bool(status)
+
+
+def test_interrupted_before_there_is_a_verb(tmp_path):
+    """By Ctrl-C in the middle of an import.  Seen to fail: a traceback."""
+    archive = tmp_path / "ulp.zip"
+    with zipfile.ZipFile(archive, "w") as members:
+        members.write(ROOT / "roles" / "ulp_runtime" / "files" / "ulp_main.py", "__main__.py")
+        members.writestr("libpulp_livepatch/__init__.py", "")
+        members.writestr("libpulp_livepatch/command/__init__.py", "")
+        kill = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+        members.writestr("libpulp_livepatch/command/main.py", kill)
+    done = run(archive, "list")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
