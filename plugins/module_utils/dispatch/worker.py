@@ -38,7 +38,7 @@ MOST_MEMORY = 96 << 20
 _PR_SET_PDEATHSIG = 1
 # How many processes, besides others, are waited for that do not answer a request; how many files each takes at most.
 _MOST_RESTING = 128
-_FILES_OF_EACH = 4
+FILES_OF_EACH = 4
 # Ctrl-Z, and what a terminal sends to a job in the background.
 _PAUSING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
@@ -267,7 +267,7 @@ def _room_for_resting(width):
     """How many processes may be waited for that do not answer, besides ``width`` others."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_RESTING if soft == resource.RLIM_INFINITY else max(
-        min(_MOST_RESTING, soft // _FILES_OF_EACH - width), 0)
+        min(_MOST_RESTING, soft // FILES_OF_EACH - width), 0)
 
 
 def private_memory(pid):
