@@ -456,6 +456,30 @@ def test_whether_the_own_test_reaches_new_code(build, tmp_path, ways, reached):
     assert f"new code executed in {reached}" in (tmp_path / "out" / "libfix.so.html").read_text()
 
 
+WITHOUT = """\
+#include <unistd.h>
+int fix(int v);
+int main(void)
+{
+    usleep(1500000);
+    return fix(2000) == -1;
+}
+"""
+
+
+def test_programs_of_the_own_test_that_run_without_the_livepatch(build, tmp_path):
+    """What executes them has gone through the gate, and they have its PID.
+
+    Seen to fail ("ran without the livepatch in process N (not_patchable") where that was taken for them.
+    """
+    (tmp_path / "without.c").write_text(WITHOUT)
+    answer = build(
+        "    count++;\n", "    if (v > 1000)\n        return -1;\n    count++;\n", "--test",
+        f"gcc -o without {tmp_path}/without.c ./libfix.so && env -u LD_PRELOAD ./without && ! ./without")
+    assert answer.status == 0, str(answer)
+    assert answer.json()["test"]["patched"] == 1
+
+
 LARGE = """\
 #include <stdlib.h>
 #include <string.h>

@@ -33,6 +33,7 @@ from ..named_tuple import NamedTuple
 from ..process.errors import ProcessError
 from ..process.mapped import MappedFiles
 from ..process.procfs import read_stat
+from ..process.random_bytes import RandomBytes, random_bytes
 from ..process.referenced import forget_references, has_executed
 from ..process.subject import has_ended
 from ..trigger import outcome
@@ -179,13 +180,13 @@ def run_under(livepatches: list[str], command: str, directory: str, libraries: l
         os.close(int(place.rpartition("/")[2]))
 
 
-def _start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since the machine did; None if it has ended."""
+def _program(pid: int) -> tuple[int, RandomBytes] | None:
+    """What tells a process, and the program that it executes, from every other; None if it has ended."""
     try:
         stat = read_stat(pid)
+        return None if stat.state in ("Z", "X") else (int(stat.start_ticks), random_bytes(pid))
     except ProcessError:
         return None
-    return None if stat.state in ("Z", "X") else int(stat.start_ticks)
 
 
 class _Tested:
@@ -232,8 +233,8 @@ class _Run:
         self.log = log
         self.seen: set[int] = set()
         self.patched: set[int] = set()
-        # {(PID, start time): those whose target it has not loaded yet}
-        self.later: dict[tuple[int, int], list[_Tested]] = {}
+        # {(PID, its program): those whose target it has not loaded yet}
+        self.later: dict[tuple[int, tuple[int, RandomBytes]], list[_Tested]] = {}
         self.reached: set[int] = set()
         self.is_told = True  # whether the kernel tells what was executed
         self.failures: list[str] = []
@@ -264,11 +265,12 @@ class _Run:
                 pid = _CREDENTIALS.unpack(credentials)[0]
                 self.answer(connection, pid)
             return
-        for (pid, started), livepatches in list(self.later.items()):
-            del self.later[pid, started]
-            # The number may be another's by now.
-            if started == _start_time(pid):
-                self.patch(pid, started, livepatches)
+        for (pid, program), livepatches in list(self.later.items()):
+            del self.later[pid, program]
+            # The number may be another's by now, and another program goes through the gate itself, unless it is to run
+            # without the livepatch (env -u LD_PRELOAD).
+            if program == _program(pid):
+                self.patch(pid, program, livepatches)
 
     def answer(self, connection: socket.socket, pid: int) -> None:
         """Deal with a process that waits at the gate; when the connection is closed, it goes on."""
@@ -281,9 +283,9 @@ class _Run:
             self.look(pid)
             return
         self.seen.add(pid)
-        started = _start_time(pid)
-        self.patch(pid, started, self.livepatches)
-        if pid in self.patched or (pid, started) in self.later:
+        program = _program(pid)
+        self.patch(pid, program, self.livepatches)
+        if pid in self.patched or (pid, program) in self.later:
             with contextlib.suppress(OSError):
                 connection.send(_COME_AGAIN, socket.MSG_NOSIGNAL)
 
@@ -295,7 +297,7 @@ class _Run:
         elif found is None and pid in self.patched and not has_ended(pid):
             self.is_told = False
 
-    def patch(self, pid: int, started: int | None, livepatches: list[_Tested]) -> None:
+    def patch(self, pid: int, program: tuple[int, RandomBytes] | None, livepatches: list[_Tested]) -> None:
         """Apply what can be applied now, and note what may be later."""
         left = []
         if pid in self.patched:
@@ -307,10 +309,10 @@ class _Run:
                 self.patched.add(pid)
             elif row.outcome == outcome.NOT_APPLICABLE:
                 left.append(livepatch)
-            elif started is not None and started == _start_time(pid) and not has_ended(pid):
+            elif program is not None and program == _program(pid) and not has_ended(pid):
                 self.failures.append(f"process {pid} ({row.outcome}: {row.reason})")
-        if left and started is not None:
-            self.later[pid, started] = left
+        if left and program is not None:
+            self.later[pid, program] = left
         if pid in self.patched and not forget_references(pid) and not has_ended(pid):
             self.is_told = False
 
