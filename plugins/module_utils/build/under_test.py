@@ -244,12 +244,14 @@ class _Run:
             try:
                 with in_session(["/bin/sh", "-c", self.command], cwd=directory, env=environment,
                                 stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT) as process:
-                    while process.poll() is None:
-                        limits.require(f"the test {self.command!r}", self.log)
-                        self.serve()
-                    # What it has left behind.
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
+                    try:
+                        while process.poll() is None:
+                            limits.require(f"the test {self.command!r}", self.log)
+                            self.serve()
+                    finally:
+                        # What it has left behind, too.
+                        with contextlib.suppress(ProcessLookupError):
+                            os.killpg(process.pid, signal.SIGKILL)
             finally:
                 for livepatch in self.livepatches:
                     livepatch.remove_copy()
