@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Collection, Iterator
 
@@ -143,18 +144,23 @@ class TargetFunctions:
         """A NotPatchable that says why the function called ``name`` can't be replaced."""
         return NotPatchable(f"{where}the function {name} of {self.image.name} cannot be replaced: {why}", [name])
 
-    def _require_stack_aligned(self, code: Code, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str],
-                               ) -> None:
-        """require_stack_aligned(), by the target's ``code``."""
+    def _require_stack_aligned(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str],
+                               code: Code | None = None) -> None:
+        """require_stack_aligned(), by the target's ``code``; None: it is read if it is needed."""
         from ..stock.alignment import StackAlignment
-        from ..stock.code import Code as CodeOf
+        from ..stock.code import Code
 
+        new = StackAlignment(Code(patch, patch.symbols() + patch.dynamic_symbols()))
+        needing = [pair for pair in pairs if new.is_needed(pair.new_offset)]
+        if not needing:
+            return
+        if code is None:
+            code = Code(self.image, self.image.symbols() + self.image.dynamic_symbols())
         old = StackAlignment(code)
-        new = StackAlignment(CodeOf(patch, patch.symbols() + patch.dynamic_symbols()))
         replaced = {pair.old_offset for pair in pairs}
-        for pair in pairs:
+        for pair in needing:
             call = old.unaligned_call(pair.old_offset, replaced)
-            if call is not None and new.is_needed(pair.new_offset):
+            if call is not None:
                 raise NotPatchable(
                     f"{wheres[pair.old]}the function {pair.old} of {self.image.name} cannot be replaced by {pair.new}:"
                     f" {_label(code, call.caller)} does not align the stack for the call at {call.place:#x}, since"
@@ -210,13 +216,8 @@ class PaddedFunctions(TargetFunctions):
 
     def require_stack_aligned(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
         """As above, where Capstone is installed: a target with padding can be packed for without."""
-        try:
-            from ..stock.code import Code
-
-            code = Code(self.image, self.image.symbols() + self.image.dynamic_symbols())
-        except MissingDependency:
-            return
-        self._require_stack_aligned(code, patch, pairs, wheres)
+        with contextlib.suppress(MissingDependency):
+            self._require_stack_aligned(patch, pairs, wheres)
 
     def unseen_entries(self) -> UnseenEntries | None:
         if self.image.is_program or is_post_processed(self.image):
@@ -275,7 +276,7 @@ class StockFunctions(TargetFunctions):
                 [pair.old])
 
     def require_stack_aligned(self, patch: ElfImage, pairs: list[FunctionPair], wheres: dict[str, str]) -> None:
-        self._require_stack_aligned(self._finder.code, patch, pairs, wheres)
+        self._require_stack_aligned(patch, pairs, wheres, self._finder.code)
 
     def reliances(self, patch: ElfImage, pairs: list[FunctionPair]) -> Iterator[tuple[FunctionPair, Reliance]]:
         old = self._register_use(self._finder.code)
